@@ -1,0 +1,3 @@
+//! A replicated, segmented commit log on Raft.
+
+pub mod types;
