@@ -1,1 +1,33 @@
-//! proto
+//! Generated code of Tercet's gRPC interfaces, and nothing else.
+//!
+//! - [`rocketmq::v2`]: what RocketMQ 5 clients speak. Wire-compatible: its numbers are pinned by a test.
+//! - [`admin::v1`]: administration and inspection of a broker group.
+//! - [`nameserver::v1`]: discovery of broker groups.
+//!
+//! Each module holds the messages, and for each service a client and a server. All `bytes` fields are
+//! [`bytes::Bytes`]. The comments of the .proto files are the documentation of the generated types.
+
+/// The client API that official RocketMQ 5 clients were built against.
+pub mod rocketmq {
+    /// Package `apache.rocketmq.v2`.
+    #[expect(clippy::large_enum_variant, reason = "generated; the large variant, a message, is the common one")]
+    pub mod v2 {
+        tonic::include_proto!("apache.rocketmq.v2");
+    }
+}
+
+/// Administration of a broker group.
+pub mod admin {
+    /// Package `tercet.admin.v1`.
+    pub mod v1 {
+        tonic::include_proto!("tercet.admin.v1");
+    }
+}
+
+/// Discovery of broker groups.
+pub mod nameserver {
+    /// Package `tercet.nameserver.v1`.
+    pub mod v1 {
+        tonic::include_proto!("tercet.nameserver.v1");
+    }
+}
