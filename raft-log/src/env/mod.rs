@@ -1,0 +1,44 @@
+//! The only door to files, clocks and randomness.
+//!
+//! Everything in this crate that touches the outside world does so through an [`Env`]: three trait objects, passed in
+//! by the composition root. [`Env::real`] is the machine; [`sim`] is its deterministic twin, whose disk loses what was
+//! not synced, tears writes, flips bits, fills up and fails, and whose clock and randomness a test decides.
+//!
+//! It is not a virtual file system: it offers what a log needs and nothing else. Network and tasks are not here.
+
+mod clock;
+mod disk;
+mod real;
+mod rng;
+pub mod sim;
+
+pub use clock::Clock;
+pub use disk::{Disk, DiskLock, File, OpenMode};
+pub use rng::Rng;
+
+use std::sync::Arc;
+
+/// Disk, clock and randomness of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// Files and directories.
+    pub disk: Arc<dyn Disk>,
+    /// Wall and monotonic time.
+    pub clock: Arc<dyn Clock>,
+    /// Random numbers: salts, identities, jitter.
+    pub rng: Arc<dyn Rng>,
+}
+
+impl Env {
+    /// The machine itself.
+    #[must_use]
+    pub fn real() -> Env {
+        Env { disk: Arc::new(real::RealDisk), clock: Arc::new(clock::RealClock::new()), rng: Arc::new(rng::ThreadRng) }
+    }
+}
+
+impl std::fmt::Debug for Env {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Env")
+    }
+}

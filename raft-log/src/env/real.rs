@@ -1,0 +1,194 @@
+//! The machine's disk: plain blocking system calls through `std` and `rustix`.
+
+use super::disk::{Disk, DiskLock, File, OpenMode};
+use bytes::Bytes;
+use rustix::fs::{FallocateFlags, FlockOperation};
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Slices that one `pwritev` takes on Linux.
+const IOV_MAX: usize = 1024;
+/// Bytes of zeroes that are written at once where the file system cannot reserve space.
+const ZERO_CHUNK_BYTES: u64 = 1024 * 1024;
+
+/// The machine's file systems.
+#[derive(Debug)]
+pub(super) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut missing = Vec::new();
+        let mut at = Some(dir);
+        while let Some(path) = at.filter(|path| !path.as_os_str().is_empty() && !path.exists()) {
+            missing.push(path);
+            at = path.parent();
+        }
+        fs::create_dir_all(dir)?;
+        for path in missing {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            self.sync_dir(parent.unwrap_or(Path::new(".")))?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => &mut options,
+            OpenMode::ReadWrite => options.write(true),
+            OpenMode::CreateNew => options.write(true).create_new(true),
+            OpenMode::CreateOrTruncate => options.write(true).create(true).truncate(true),
+        };
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                let name = entry.file_name().into_string();
+                names
+                    .push(name.map_err(|name| io::Error::other(format!("file name {} is not UTF-8", name.display())))?);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(RealLock { _file: file }))
+    }
+}
+
+/// A locked file; closing it unlocks it, as the end of the process does.
+struct RealLock {
+    _file: fs::File,
+}
+
+impl DiskLock for RealLock {}
+
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.0.read_at(&mut buf[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        for group in slices.chunks(IOV_MAX) {
+            let bytes: usize = group.iter().map(|slice| slice.len()).sum();
+            let written = retry_interrupted(|| rustix::io::pwritev(&self.0, group, at))?;
+            if written < bytes {
+                write_rest(&self.0, group, written, at)?;
+            }
+            at += bytes as u64;
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let reserve = || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, bytes);
+        match retry_interrupted(reserve) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.fill_with_zeroes(bytes),
+            result => result,
+        }
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Option<Bytes>> {
+        let length = usize::try_from(bytes).map_err(io::Error::other)?;
+        // SAFETY: the mapping is read-only and the file is ours alone (LOCK). It never shrinks: segments are
+        // unlinked, not cut. Payload bytes that a reader may hold are never written again once a segment is
+        // mapped; only record headers may be zeroed, and those are copied out before they are looked at.
+        let map = unsafe { memmap2::MmapOptions::new().len(length).map(&self.0)? };
+        Ok(Some(Bytes::from_owner(map)))
+    }
+}
+
+impl RealFile {
+    fn fill_with_zeroes(&self, bytes: u64) -> io::Result<()> {
+        let zeroes = vec![0; usize::try_from(ZERO_CHUNK_BYTES).expect("a constant that fits")];
+        let mut at = self.byte_len()?;
+        while at < bytes {
+            let chunk = ZERO_CHUNK_BYTES.min(bytes - at);
+            self.write_all_at(&zeroes[..usize::try_from(chunk).expect("at most the chunk")], at)?;
+            at += chunk;
+        }
+        Ok(())
+    }
+}
+
+fn retry_interrupted<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// The rare end of a short `pwritev`: writes what is left slice by slice.
+fn write_rest(file: &fs::File, group: &[IoSlice<'_>], written: usize, offset: u64) -> io::Result<()> {
+    let mut start = 0;
+    for slice in group {
+        let skip = written.saturating_sub(start).min(slice.len());
+        if skip < slice.len() {
+            file.write_all_at(&slice[skip..], offset + (start + skip) as u64)?;
+        }
+        start += slice.len();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "real_tests.rs"]
+mod tests;

@@ -1,0 +1,37 @@
+//! The log of one broker group on one node's disk: segments, recovery, hard state. Knows nothing of openraft.
+//!
+//! ```text
+//!            append / truncate_after / save_hard_state / purge_to          read
+//!                 │ (any thread, never blocks on the disk)                   │
+//!                 ▼                                                          ▼
+//!   Tail: bounds + cached records, readable at once ◄───────────────── cache first, else
+//!                 │ FIFO queue                                          the segment files
+//!                 ▼                                                          ▲
+//!   I/O thread: one pwritev, one fdatasync for all that waited ──────► log/<base>.seg
+//!                 │                                                    hard-state, manifest
+//!                 ▼
+//!   callbacks in order, `durable` watch
+//! ```
+//! A failed write or sync is fatal and sticky: `failure` fires and nothing is acknowledged afterwards.
+//!
+//! The rules that this module keeps are hazards 3 (torn or corrupt is decided by a durable mark), 4 (hard state in two
+//! slots), 5 (names are synced too), 6 (payload and CRC as received, places are Raft positions) and 30 (versioned files).
+
+mod error;
+mod log;
+mod options;
+mod prefix;
+mod record;
+mod report;
+pub mod sealed_file;
+mod stats;
+
+pub use error::{OpenError, ReadError, StorageError};
+pub use log::{Done, Log};
+pub use options::{
+    BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, MAPPED_SEGMENTS_DEFAULT, RECORD_PAYLOAD_BYTES_DEFAULT,
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, StorageOptions,
+};
+pub use record::{HardState, Record, RecordKind};
+pub use report::{LogBounds, RecoveryReport, TornTail};
+pub use stats::StorageStats;

@@ -1,0 +1,65 @@
+//! Settings and limits of the log on disk.
+
+use crate::types::GroupId;
+use std::path::PathBuf;
+
+/// Default size of a segment file: 1 GiB.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 1 << 30;
+/// Largest segment that offsets inside it can address.
+pub const SEGMENT_BYTES_LIMIT: u64 = 1 << 32;
+/// Default bound of the cache of the newest records: 64 MiB.
+pub const CACHE_BYTES_DEFAULT: usize = 64 << 20;
+/// Default bound of one record's payload: an 8 MiB entry and what frames it.
+pub const RECORD_PAYLOAD_BYTES_DEFAULT: usize = (8 << 20) + (64 << 10);
+/// Appends that wait are written together up to this many bytes.
+pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
+/// The newest sealed segments that are read through memory maps by default; older ones are read by `pread`, because
+/// their pages are hardly resident and an I/O error on a map kills the process (hazards 11).
+pub const MAPPED_SEGMENTS_DEFAULT: usize = 4;
+
+/// When an append counts as persisted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After fdatasync: survives a power loss.
+    Sync,
+    /// After the write to the page cache: survives a killed process; fdatasync follows within about 10 ms.
+    Async,
+}
+
+/// Settings of one log.
+#[derive(Clone, Debug)]
+pub struct StorageOptions {
+    /// The data folder; the log makes `log/`, `hard-state`, `manifest` and `LOCK` in it.
+    pub dir: PathBuf,
+    /// The broker group that the files belong to; files of another are refused.
+    pub group: GroupId,
+    /// When an append is acknowledged. Hard state is always synced.
+    pub durability: Durability,
+    /// Size of a new segment file in bytes.
+    pub segment_bytes_max: u64,
+    /// Bound of the cache of the newest records, in payload bytes. Records that are not yet written stay in it beyond.
+    pub cache_bytes_max: usize,
+    /// Largest payload of one record in bytes.
+    pub record_payload_bytes_max: usize,
+    /// Appends that wait are written together up to this many bytes.
+    pub batch_bytes_max: usize,
+    /// How many of the newest sealed segments are read through memory maps.
+    pub mapped_segments_max: usize,
+}
+
+impl StorageOptions {
+    /// The defaults, for the log of `group` in `dir`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, group: GroupId) -> StorageOptions {
+        StorageOptions {
+            dir: dir.into(),
+            group,
+            durability: Durability::Sync,
+            segment_bytes_max: SEGMENT_BYTES_DEFAULT,
+            cache_bytes_max: CACHE_BYTES_DEFAULT,
+            record_payload_bytes_max: RECORD_PAYLOAD_BYTES_DEFAULT,
+            batch_bytes_max: BATCH_BYTES_DEFAULT,
+            mapped_segments_max: MAPPED_SEGMENTS_DEFAULT,
+        }
+    }
+}
