@@ -1,1 +1,3 @@
-//! broker
+//! The server side of Tercet: one replica of a broker group, the nameserver, and a development cluster.
+
+pub mod config;

@@ -1,0 +1,239 @@
+//! Every setting of `tercetd`, in the order of the sample.
+
+use super::setting::{Kind, Setting};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const SECOND: u64 = 1000;
+
+const fn setting(section: &'static str, key: &'static str, kind: Kind, doc: &'static str) -> Setting {
+    Setting { section, key, kind, doc }
+}
+
+/// What each section is about.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("node", "Who this node is."),
+    (
+        "listen",
+        "Where this broker listens: IP address and port. Only this machine can reach 127.0.0.1; a server\nlistens on 0.0.0.0 or [::] and then needs the addresses below.",
+    ),
+    ("advertise", "What others connect to: host:port, names allowed. Empty means the same as the listen address."),
+    ("tls", "The client port takes TLS and plaintext alike."),
+    ("cluster", "How a new broker group starts."),
+    ("discovery", "Which nameservers this broker registers with."),
+    ("storage", "The log and the state on disk."),
+    ("election", "How fast a dead leader is replaced."),
+    ("limits", "Bounds. What exceeds one is refused with a code that says so, never queued without end."),
+    ("consume", "Consumption."),
+    ("logging", "What this process writes to standard error."),
+    ("shutdown", "How this process stops."),
+    ("nameserver", "For `tercetd nameserver` alone."),
+];
+
+/// Every setting.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "node",
+        "id",
+        Kind::Integer { default: 1, min: 1, max: u64::MAX },
+        "This node's number in its broker group. Never used again for another data folder.",
+    ),
+    setting(
+        "node",
+        "group",
+        Kind::Integer { default: 1, min: 1, max: u32::MAX as u64 },
+        "The broker group that this node belongs to. Clients see it as `broker-<group>`.",
+    ),
+    setting("node", "data_dir", Kind::Text { default: "data" }, "The folder that holds the log and the state."),
+    setting("listen", "client", Kind::Text { default: "127.0.0.1:8081" }, "gRPC of clients and administration."),
+    setting("listen", "peer", Kind::Text { default: "127.0.0.1:10911" }, "Replication between the group's nodes."),
+    setting("listen", "http", Kind::Text { default: "127.0.0.1:8080" }, "Metrics and health."),
+    setting("advertise", "client", Kind::Text { default: "" }, "For clients."),
+    setting("advertise", "peer", Kind::Text { default: "" }, "For the group's other nodes."),
+    setting("advertise", "http", Kind::Text { default: "" }, "For monitoring."),
+    setting(
+        "tls",
+        "cert_file",
+        Kind::Text { default: "" },
+        "Certificate chain in PEM. Empty: a self-signed certificate is made at each start, which\nclients must be told to trust.",
+    ),
+    setting("tls", "key_file", Kind::Text { default: "" }, "The certificate's private key in PEM."),
+    setting(
+        "cluster",
+        "voters",
+        Kind::List,
+        "The nodes that a new group starts with, as id=host:port of their peer addresses, for\n`tercetd bootstrap`. A running group's members are kept in its log, not here.",
+    ),
+    setting("discovery", "nameservers", Kind::List, "Addresses, host:port, of all nameservers."),
+    setting(
+        "discovery",
+        "heartbeat_interval",
+        Kind::Millis { default: 5 * SECOND, min: 100, max: 60 * SECOND },
+        "How often this broker says that it lives. Keep it below a third of nameserver.silent_max.",
+    ),
+    setting(
+        "storage",
+        "durability",
+        Kind::Choice { default: "sync", of: &["sync", "async"] },
+        "When a message counts as stored: `sync` once a majority has it on disk (fdatasync), `async` once a\nmajority has it in memory, with the disk following within 10 ms. `async` can lose acknowledged\nmessages when machines lose power.",
+    ),
+    setting(
+        "storage",
+        "segment_bytes_max",
+        Kind::Bytes { default: GIB, min: 16 * MIB, max: 4 * GIB },
+        "The log is cut into files of this size.",
+    ),
+    setting(
+        "storage",
+        "cache_bytes_max",
+        Kind::Bytes { default: 32 * MIB, min: 16 * MIB, max: 64 * GIB },
+        "Newest entries that are kept in memory for followers and consumers.",
+    ),
+    setting(
+        "election",
+        "heartbeat_interval",
+        Kind::Millis { default: 100, min: 10, max: 10 * SECOND },
+        "How often the leader says that it lives.",
+    ),
+    setting(
+        "election",
+        "timeout_min",
+        Kind::Millis { default: 500, min: 50, max: 60 * SECOND },
+        "A follower that hears no leader for a random time between this and timeout_max stands for election.\nAt least three times the heartbeat interval.",
+    ),
+    setting(
+        "election",
+        "timeout_max",
+        Kind::Millis { default: 900, min: 60, max: 120 * SECOND },
+        "See timeout_min; greater than it, so that two nodes seldom stand at once.",
+    ),
+    setting(
+        "limits",
+        "body_bytes_max",
+        Kind::Bytes { default: 4 * MIB, min: 1, max: 4 * MIB },
+        "Body of one message. Official clients cannot receive more than 4 MiB.",
+    ),
+    setting(
+        "limits",
+        "properties_bytes_max",
+        Kind::Bytes { default: 16 * KIB, min: KIB, max: 64 * KIB },
+        "Tag, keys and properties of one message together.",
+    ),
+    setting(
+        "limits",
+        "request_bytes_max",
+        Kind::Bytes { default: 8 * MIB, min: 64 * KIB, max: 64 * MIB },
+        "One gRPC request. At least 1 MiB above body_bytes_max.",
+    ),
+    setting(
+        "limits",
+        "batch_bytes_max",
+        Kind::Bytes { default: MIB, min: 4 * KIB, max: 8 * MIB },
+        "What waits to be stored is packed into log entries of about this size. A single larger message gets\nan entry of its own.",
+    ),
+    setting(
+        "limits",
+        "receive_bytes_max",
+        Kind::Bytes { default: 4 * MIB, min: 64 * KIB, max: 64 * MIB },
+        "Bodies in one answer to a receive. The first message always passes.",
+    ),
+    setting(
+        "limits",
+        "publish_bytes_in_flight_max",
+        Kind::Bytes { default: 64 * MIB, min: MIB, max: 16 * GIB },
+        "Messages of all clients that wait to be stored. Beyond it: TOO_MANY_REQUESTS.",
+    ),
+    setting(
+        "limits",
+        "client_bytes_in_flight_max",
+        Kind::Bytes { default: 32 * MIB, min: MIB, max: 16 * GIB },
+        "The same for one client.",
+    ),
+    setting(
+        "limits",
+        "proposal_deadline",
+        Kind::Millis { default: 5 * SECOND, min: 100, max: 60 * SECOND },
+        "A request that is not stored after this time is answered with \"unknown\".",
+    ),
+    setting(
+        "limits",
+        "connections_max",
+        Kind::Integer { default: 10_000, min: 1, max: 1_000_000 },
+        "Open connections on the client port.",
+    ),
+    setting(
+        "consume",
+        "auto_create_group",
+        Kind::Switch { default: true },
+        "A normal consumer group is made at its first subscription. FIFO groups are always made by hand.",
+    ),
+    setting(
+        "consume",
+        "long_poll_max",
+        Kind::Millis { default: 20 * SECOND, min: SECOND, max: 20 * SECOND },
+        "A receive without messages waits at most this long.",
+    ),
+    setting(
+        "logging",
+        "level",
+        Kind::Text { default: "info" },
+        "error, warn, info, debug or trace; or rules such as `info,raft_log=debug`.",
+    ),
+    setting(
+        "logging",
+        "format",
+        Kind::Choice { default: "text", of: &["text", "json"] },
+        "For people or for machines.",
+    ),
+    setting(
+        "shutdown",
+        "deadline",
+        Kind::Millis { default: 10 * SECOND, min: 100, max: 600 * SECOND },
+        "After SIGTERM the node hands its leadership over and finishes what it has begun; after this time it\nstops all the same. Nothing acknowledged is lost either way.",
+    ),
+    setting("nameserver", "listen", Kind::Text { default: "127.0.0.1:9876" }, "gRPC of brokers and clients."),
+    setting("nameserver", "http", Kind::Text { default: "127.0.0.1:9877" }, "Metrics and health."),
+    setting(
+        "nameserver",
+        "silent_max",
+        Kind::Millis { default: 15 * SECOND, min: 300, max: 600 * SECOND },
+        "A broker that is silent for this long leaves the routes.",
+    ),
+    setting(
+        "nameserver",
+        "brokers_max",
+        Kind::Integer { default: 1000, min: 1, max: 100_000 },
+        "Brokers that may register; further ones are refused.",
+    ),
+];
+
+/// The setting of that name.
+#[must_use]
+pub fn find(section: &str, key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.section == section && setting.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_named_once_and_its_default_is_legal() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            let name = setting.name();
+            assert!(SETTINGS[..index].iter().all(|other| other.name() != name), "{name} twice");
+            assert!(SECTIONS.iter().any(|(section, _)| *section == setting.section), "{name}: section without text");
+            let toml = setting.kind.toml(&setting.kind.default_value());
+            let text = toml.trim_matches(['"', '\'', '[', ']']);
+            assert_eq!(setting.kind.parse(text), Ok(setting.kind.default_value()), "{name}");
+        }
+    }
+
+    #[test]
+    fn settings_of_a_section_stand_together() {
+        let mut sections: Vec<_> = SETTINGS.iter().map(|setting| setting.section).collect();
+        sections.dedup();
+        assert_eq!(sections, SECTIONS.iter().map(|(section, _)| *section).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,386 @@
+//! The configuration as the rest of the program sees it: typed, and known to be consistent.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use raft_log::types::{GroupId, NodeId};
+
+use super::{
+    address::HostPort,
+    checks,
+    error::{ConfigError, Origin, Problem},
+    layers::Resolved,
+    setting::Value,
+};
+
+/// Everything that can be set. One value serves all commands of `tercetd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[advertise]`, with the listen addresses filled in where nothing was given.
+    pub advertise: Advertise,
+    /// `[tls]`; absent: self-signed.
+    pub tls: Option<Tls>,
+    /// `[cluster] voters`
+    pub voters: Vec<Voter>,
+    /// `[discovery]`
+    pub discovery: Discovery,
+    /// `[storage]`
+    pub storage: Storage,
+    /// `[election]`
+    pub election: Election,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[consume]`
+    pub consume: Consume,
+    /// `[logging]`
+    pub logging: Logging,
+    /// `[shutdown]`
+    pub shutdown: Shutdown,
+    /// `[nameserver]`
+    pub nameserver: NameServer,
+}
+
+/// Who this node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Node {
+    pub id: NodeId,
+    pub group: GroupId,
+    pub data_dir: PathBuf,
+}
+
+/// Where this broker listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Listen {
+    pub client: SocketAddr,
+    pub peer: SocketAddr,
+    pub http: SocketAddr,
+}
+
+/// What others connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Advertise {
+    pub client: HostPort,
+    pub peer: HostPort,
+    pub http: HostPort,
+}
+
+/// A certificate of the operator's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Tls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+/// A node that a new group starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// Its number.
+    pub id: NodeId,
+    /// Its advertised peer address.
+    pub peer: HostPort,
+}
+
+impl FromStr for Voter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Voter, String> {
+        let (id, peer) = text.split_once('=').ok_or_else(|| format!("`{text}` is not id=host:port"))?;
+        let id = id.trim().parse().map_err(|_| format!("`{text}` does not start with a node id"))?;
+        if id == 0 {
+            return Err(format!("`{text}`: node ids start at 1"));
+        }
+        Ok(Voter { id: NodeId(id), peer: peer.trim().parse()? })
+    }
+}
+
+/// The nameservers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Discovery {
+    pub nameservers: Vec<HostPort>,
+    pub heartbeat_interval: Duration,
+}
+
+/// When a message counts as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A majority has fsynced it.
+    Sync,
+    /// A majority has it in the page cache.
+    Async,
+}
+
+/// The log on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Storage {
+    pub durability: Durability,
+    pub segment_bytes_max: u64,
+    pub cache_bytes_max: u64,
+}
+
+/// Election timing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Election {
+    pub heartbeat_interval: Duration,
+    pub timeout_min: Duration,
+    pub timeout_max: Duration,
+}
+
+/// Bounds (hazards 26).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Limits {
+    pub body_bytes_max: usize,
+    pub properties_bytes_max: usize,
+    pub request_bytes_max: usize,
+    pub batch_bytes_max: usize,
+    pub receive_bytes_max: usize,
+    pub publish_bytes_in_flight_max: usize,
+    pub client_bytes_in_flight_max: usize,
+    pub proposal_deadline: Duration,
+    pub connections_max: usize,
+}
+
+/// Consumption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Consume {
+    pub auto_create_group: bool,
+    pub long_poll_max: Duration,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Logging {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How the process stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Shutdown {
+    pub deadline: Duration,
+}
+
+/// The nameserver process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct NameServer {
+    pub listen: SocketAddr,
+    pub http: SocketAddr,
+    pub silent_max: Duration,
+    pub brokers_max: usize,
+}
+
+/// Takes values out of the resolved layers and notes what does not fit its type.
+struct Taker<'a> {
+    resolved: &'a Resolved,
+    problems: Vec<Problem>,
+}
+
+impl Taker<'_> {
+    fn note(&mut self, section: &str, key: &str, origin: &Origin, text: &str) {
+        self.problems.push(Problem { origin: Some(origin.clone()), text: format!("{section}.{key}: {text}") });
+    }
+
+    fn number(&self, section: &str, key: &str) -> u64 {
+        match self.resolved.get(section, key).0 {
+            Value::Number(number) => *number,
+            other => unreachable!("{section}.{key} holds {other:?}"),
+        }
+    }
+
+    fn count(&self, section: &str, key: &str) -> usize {
+        usize::try_from(self.number(section, key)).expect("bounded by the table below 2^63, and usize has 64 bits")
+    }
+
+    fn span(&self, section: &str, key: &str) -> Duration {
+        match self.resolved.get(section, key).0 {
+            Value::Span(span) => *span,
+            other => unreachable!("{section}.{key} holds {other:?}"),
+        }
+    }
+
+    fn switch(&self, section: &str, key: &str) -> bool {
+        match self.resolved.get(section, key).0 {
+            Value::Switch(on) => *on,
+            other => unreachable!("{section}.{key} holds {other:?}"),
+        }
+    }
+
+    fn text(&self, section: &str, key: &str) -> &str {
+        match self.resolved.get(section, key).0 {
+            Value::Text(text) => text,
+            other => unreachable!("{section}.{key} holds {other:?}"),
+        }
+    }
+
+    fn list<T: FromStr<Err = String>>(&mut self, section: &str, key: &str) -> Vec<T> {
+        let (value, origin) = self.resolved.get(section, key);
+        let Value::List(items) = value else { unreachable!("{section}.{key} holds {value:?}") };
+        let mut parsed = Vec::with_capacity(items.len());
+        for item in items {
+            match item.parse::<T>() {
+                Ok(item) => parsed.push(item),
+                Err(text) => self.note(section, key, origin, &text),
+            }
+        }
+        parsed
+    }
+
+    fn socket(&mut self, section: &str, key: &str) -> SocketAddr {
+        let text = self.text(section, key);
+        if let Ok(address) = text.parse() {
+            return address;
+        }
+        let text = format!("`{text}` is not an IP address and port to listen on, such as 0.0.0.0:8081");
+        let origin = self.resolved.get(section, key).1;
+        self.note(section, key, origin, &text);
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+
+    fn advertised(&mut self, key: &str, listen: SocketAddr) -> HostPort {
+        let text = self.text("advertise", key);
+        let parsed = if !text.is_empty() {
+            text.parse()
+        } else if listen.ip().is_unspecified() {
+            Err(format!("must be set, because listen.{key} = \"{listen}\" is no address to connect to"))
+        } else {
+            listen.to_string().parse()
+        };
+        parsed.unwrap_or_else(|text| {
+            let origin = self.resolved.get("advertise", key).1;
+            self.note("advertise", key, origin, &text);
+            "unknown:1".parse().expect("a valid host and port")
+        })
+    }
+
+    fn tls(&mut self) -> Option<Tls> {
+        let (cert_file, key_file) = (self.text("tls", "cert_file"), self.text("tls", "key_file"));
+        match (cert_file.is_empty(), key_file.is_empty()) {
+            (true, true) => None,
+            (false, false) => Some(Tls { cert_file: cert_file.into(), key_file: key_file.into() }),
+            (missing_cert, _) => {
+                let key = if missing_cert { "cert_file" } else { "key_file" };
+                let origin = self.resolved.get("tls", key).1;
+                self.note("tls", key, origin, "must be set, because the other of cert_file and key_file is");
+                None
+            }
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn from_resolved(resolved: &Resolved) -> Result<Config, ConfigError> {
+        let mut taker = Taker { resolved, problems: Vec::new() };
+        let listen = Listen {
+            client: taker.socket("listen", "client"),
+            peer: taker.socket("listen", "peer"),
+            http: taker.socket("listen", "http"),
+        };
+        let config = Config {
+            node: node(&taker),
+            advertise: Advertise {
+                client: taker.advertised("client", listen.client),
+                peer: taker.advertised("peer", listen.peer),
+                http: taker.advertised("http", listen.http),
+            },
+            listen,
+            tls: taker.tls(),
+            voters: taker.list("cluster", "voters"),
+            discovery: Discovery {
+                nameservers: taker.list("discovery", "nameservers"),
+                heartbeat_interval: taker.span("discovery", "heartbeat_interval"),
+            },
+            storage: storage(&taker),
+            election: Election {
+                heartbeat_interval: taker.span("election", "heartbeat_interval"),
+                timeout_min: taker.span("election", "timeout_min"),
+                timeout_max: taker.span("election", "timeout_max"),
+            },
+            limits: limits(&taker),
+            consume: Consume {
+                auto_create_group: taker.switch("consume", "auto_create_group"),
+                long_poll_max: taker.span("consume", "long_poll_max"),
+            },
+            logging: logging(&taker),
+            shutdown: Shutdown { deadline: taker.span("shutdown", "deadline") },
+            nameserver: NameServer {
+                listen: taker.socket("nameserver", "listen"),
+                http: taker.socket("nameserver", "http"),
+                silent_max: taker.span("nameserver", "silent_max"),
+                brokers_max: taker.count("nameserver", "brokers_max"),
+            },
+        };
+        let mut problems = taker.problems;
+        if problems.is_empty() {
+            checks::check(&config, &mut problems);
+        }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+}
+
+fn node(taker: &Taker<'_>) -> Node {
+    Node {
+        id: NodeId(taker.number("node", "id")),
+        group: GroupId(u32::try_from(taker.number("node", "group")).expect("bounded by the table")),
+        data_dir: taker.text("node", "data_dir").into(),
+    }
+}
+
+fn storage(taker: &Taker<'_>) -> Storage {
+    Storage {
+        durability: match taker.text("storage", "durability") {
+            "sync" => Durability::Sync,
+            "async" => Durability::Async,
+            other => unreachable!("the table has no durability {other}"),
+        },
+        segment_bytes_max: taker.number("storage", "segment_bytes_max"),
+        cache_bytes_max: taker.number("storage", "cache_bytes_max"),
+    }
+}
+
+fn limits(taker: &Taker<'_>) -> Limits {
+    Limits {
+        body_bytes_max: taker.count("limits", "body_bytes_max"),
+        properties_bytes_max: taker.count("limits", "properties_bytes_max"),
+        request_bytes_max: taker.count("limits", "request_bytes_max"),
+        batch_bytes_max: taker.count("limits", "batch_bytes_max"),
+        receive_bytes_max: taker.count("limits", "receive_bytes_max"),
+        publish_bytes_in_flight_max: taker.count("limits", "publish_bytes_in_flight_max"),
+        client_bytes_in_flight_max: taker.count("limits", "client_bytes_in_flight_max"),
+        proposal_deadline: taker.span("limits", "proposal_deadline"),
+        connections_max: taker.count("limits", "connections_max"),
+    }
+}
+
+fn logging(taker: &Taker<'_>) -> Logging {
+    Logging {
+        level: taker.text("logging", "level").to_owned(),
+        format: match taker.text("logging", "format") {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => unreachable!("the table has no format {other}"),
+        },
+    }
+}
