@@ -1,5 +1,18 @@
 //! A replicated, segmented commit log on Raft.
 
 pub mod env;
+mod identity;
+mod membership;
+mod replica;
+mod state_machine;
 pub mod storage;
 pub mod types;
+
+pub use identity::IdentityError;
+pub use membership::{MemberNode, Membership, NodeAddresses};
+pub use replica::{
+    BootstrapError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError, Proposed, ReadError,
+    Replica, ReplicaOptions, Role, Status, TransferError,
+};
+pub use state_machine::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
+pub use storage::{Durability, Record, RecordKind};

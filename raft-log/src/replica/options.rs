@@ -1,0 +1,96 @@
+//! What a replica is opened with. Plain values; the disk, the clock and randomness come apart, in [`Env`](crate::env::Env).
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::membership::NodeAddresses;
+use crate::storage::Durability;
+use crate::types::{GroupId, NodeId};
+
+/// Where a replica listens for its peers.
+#[derive(Debug)]
+pub enum PeerListen {
+    /// Bind this address; port 0 takes any free one.
+    Address(SocketAddr),
+    /// A socket that is already bound and listening, for callers that must know the port before opening.
+    Bound(TcpListener),
+}
+
+/// Times of elections. The group's lease is `timeout_max`: a campaign starts after the lease plus a random time
+/// between `timeout_min` and `timeout_max` (hazards 12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElectionOptions {
+    /// How often a leader tells each follower that it lives.
+    pub heartbeat_interval: Duration,
+    /// The shortest wait after the lease before a campaign.
+    pub timeout_min: Duration,
+    /// The longest wait after the lease before a campaign, and the lease itself.
+    pub timeout_max: Duration,
+}
+
+impl Default for ElectionOptions {
+    fn default() -> Self {
+        ElectionOptions {
+            heartbeat_interval: Duration::from_millis(150),
+            timeout_min: Duration::from_millis(500),
+            timeout_max: Duration::from_millis(900),
+        }
+    }
+}
+
+/// Settings of one replica.
+#[derive(Debug)]
+pub struct ReplicaOptions {
+    /// This node. Never used again for another data folder (hazards 2).
+    pub node_id: NodeId,
+    /// The group that this replica belongs to.
+    pub group: GroupId,
+    /// The data folder; made when it is missing.
+    pub dir: PathBuf,
+    /// Where peers connect to.
+    pub peer_listen: PeerListen,
+    /// What this node tells others to connect to.
+    pub advertised: NodeAddresses,
+    /// Whether an acknowledgement waits for fsync.
+    pub durability: Durability,
+    /// Times of elections.
+    pub election: ElectionOptions,
+    /// Size at which a log segment is full.
+    pub segment_bytes_max: u64,
+    /// Log tail kept in memory for followers and readers.
+    pub cache_bytes_max: usize,
+    /// Largest payload of one entry.
+    pub entry_bytes_max: usize,
+    /// Payload bytes of proposals that have no outcome yet; more are refused as overloaded.
+    pub propose_bytes_in_flight_max: usize,
+    /// How long a proposal may stay without outcome before it is answered as unknown.
+    pub propose_deadline: Duration,
+}
+
+impl ReplicaOptions {
+    /// Options with the defaults of the broker: `sync`, 1 GiB segments, 8 MiB entries.
+    #[must_use]
+    pub fn new(
+        node_id: NodeId,
+        group: GroupId,
+        dir: PathBuf,
+        peer_listen: PeerListen,
+        advertised: NodeAddresses,
+    ) -> ReplicaOptions {
+        ReplicaOptions {
+            node_id,
+            group,
+            dir,
+            peer_listen,
+            advertised,
+            durability: Durability::Sync,
+            election: ElectionOptions::default(),
+            segment_bytes_max: 1 << 30,
+            cache_bytes_max: 64 << 20,
+            entry_bytes_max: 8 << 20,
+            propose_bytes_in_flight_max: 64 << 20,
+            propose_deadline: Duration::from_secs(5),
+        }
+    }
+}
