@@ -9,7 +9,7 @@ pub mod storage;
 pub mod types;
 
 pub use identity::IdentityError;
-pub use membership::{MemberNode, Membership, NodeAddresses};
+pub use membership::{MemberNode, Membership, MembershipDecodeError, NodeAddresses};
 pub use replica::{
     BootstrapError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError, Proposed, ReadError,
     Replica, ReplicaOptions, Role, Status, TransferError,
