@@ -9,7 +9,7 @@ need() { # package, test
   if ! eval "$2" >/dev/null 2>&1; then missing+=("$1"); fi
 }
 need build-essential 'command -v cc && command -v c++ && command -v make'
-need libclang-dev 'ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so*'
+need libclang-dev 'find /usr/lib /usr/lib64 -name "libclang*.so*" 2>/dev/null | grep -q .'
 need clang 'command -v clang'
 need git 'command -v git'
 need curl 'command -v curl'
