@@ -92,6 +92,7 @@ fn value_of(setting: &Setting, content: &DeValue<'_>) -> Result<Value, String> {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<_>>().map(Value::List).ok_or_else(|| "must be a list of quoted texts".to_owned())
         }
+        (Kind::Text { .. }, other) => Err(format!("is a TOML {}; wanted: a quoted text", other.type_str())),
         (kind, other) => Err(format!("is a TOML {}; wanted: {}", other.type_str(), kind.describe())),
     }
 }

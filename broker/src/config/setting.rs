@@ -145,7 +145,7 @@ impl Kind {
         }
     }
 
-    /// Unit, bounds and choices in words, for the sample.
+    /// Unit, bounds and choices in words, for the sample; empty for a text, which says all by its meaning.
     #[must_use]
     pub fn describe(&self) -> String {
         match *self {
@@ -159,7 +159,7 @@ impl Kind {
             }
             Kind::Switch { .. } => "true or false.".to_owned(),
             Kind::Choice { of, .. } => format!("One of {}.", of.join(", ")),
-            Kind::Text { .. } => "Text.".to_owned(),
+            Kind::Text { .. } => String::new(),
             Kind::List => "List of texts (separated by commas in the environment and in flags).".to_owned(),
         }
     }
@@ -199,7 +199,7 @@ fn bounded(number: u64, min: u64, max: u64, show: impl Fn(u64) -> String) -> Res
 /// A span as one number with the greatest unit that divides it.
 fn format_millis(millis: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-    match UNITS.iter().find(|(_, factor)| millis >= *factor && millis % factor == 0) {
+    match UNITS.iter().find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{}{unit}", millis / factor),
         None => format!("{millis}ms"),
     }

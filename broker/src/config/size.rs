@@ -13,7 +13,8 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// The shortest exact way to write a size.
 pub(crate) fn format_size(bytes: u64) -> String {
-    let (unit, factor) = UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0).unwrap_or(&("B", 1));
+    let (unit, factor) =
+        UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)).unwrap_or(&("B", 1));
     format!("{}{unit}", bytes / factor)
 }
 

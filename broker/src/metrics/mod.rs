@@ -1,0 +1,13 @@
+//! What the process counts, for Prometheus.
+//!
+//! Names that RocketMQ 5 has keep them (`rocketmq_...`), so that dashboards carry over; ours stand beside them
+//! (`tercet_...`). Counters are written where things happen ([`Traffic`]); what is known anyway, such as the Raft
+//! status, is read when somebody asks ([`ReplicaCollector`]).
+
+mod exposition;
+mod replica;
+mod traffic;
+
+pub use exposition::{Exposition, NodeLabels};
+pub use replica::ReplicaCollector;
+pub use traffic::Traffic;
