@@ -1,0 +1,179 @@
+//! Who calls, as the request's headers say it. Only `x-mq-client-id` is required; whatever else is absent or odd is
+//! ignored, because official clients differ in what they send.
+
+use std::time::Duration;
+
+use tercet_proto::rocketmq::v2::Code;
+use tonic::metadata::MetadataMap;
+
+use super::refusal::Refusal;
+use crate::limits::CLIENT_ID_BYTES_MAX;
+
+/// Set on a request that another node forwarded: it is never forwarded again.
+pub const HOP_HEADER: &str = "x-tercet-hop";
+/// The producer's id: 32 hexadecimal digits.
+pub const PRODUCER_HEADER: &str = "x-tercet-producer";
+/// The producer's epoch.
+pub const EPOCH_HEADER: &str = "x-tercet-producer-epoch";
+/// Sequence of the request's first message.
+pub const SEQUENCE_HEADER: &str = "x-tercet-sequence";
+/// On answers to a send: the queues that the messages went to, run-length coded in message order (`3*100,1*20`).
+pub const QUEUES_HEADER: &str = "x-tercet-queues";
+/// On answers: `unknown` if it cannot be said that nothing was stored.
+pub const OUTCOME_HEADER: &str = "x-tercet-outcome";
+
+/// The headers of a request that the broker acts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// `x-mq-client-id`.
+    pub client_id: String,
+    /// Whether it is the Node client, which calls itself `HTTP` and takes one address only.
+    pub node_client: bool,
+    /// Whether another node forwarded the request.
+    pub forwarded: bool,
+    /// `grpc-timeout`: what the client waits at most.
+    pub timeout: Option<Duration>,
+    /// The namespace that QueryRoute echoes.
+    pub namespace: String,
+}
+
+/// Who publishes, for idempotence (hazards 16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerStamp {
+    /// Random, the producer's own.
+    pub id: u128,
+    /// Raised by the producer; an older one is fenced.
+    pub epoch: u64,
+    /// Sequence of the first message.
+    pub base_sequence: u64,
+}
+
+impl Caller {
+    /// 40017 without a client id.
+    pub fn of(metadata: &MetadataMap) -> Result<Caller, Refusal> {
+        let client_id = text(metadata, "x-mq-client-id").unwrap_or_default().trim();
+        if client_id.is_empty() {
+            return Err(Refusal::new(Code::ClientIdRequired, "header x-mq-client-id is required"));
+        }
+        if client_id.len() > CLIENT_ID_BYTES_MAX {
+            return Err(Refusal::new(
+                Code::BadRequest,
+                format!("header x-mq-client-id is longer than {CLIENT_ID_BYTES_MAX} bytes"),
+            ));
+        }
+        Ok(Caller {
+            client_id: client_id.to_owned(),
+            node_client: text(metadata, "x-mq-language").is_some_and(is_node),
+            forwarded: metadata.contains_key(HOP_HEADER),
+            timeout: text(metadata, "grpc-timeout").and_then(grpc_timeout),
+            namespace: text(metadata, "x-mq-namespace").unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+impl ProducerStamp {
+    /// Absent without the headers; 40000 if they are there and make no sense, because then the producer relies on it.
+    pub fn of(metadata: &MetadataMap) -> Result<Option<ProducerStamp>, Refusal> {
+        if !metadata.contains_key(PRODUCER_HEADER) {
+            return Ok(None);
+        }
+        let bad = |header: &str| Refusal::new(Code::BadRequest, format!("header {header} is missing or malformed"));
+        let id = text(metadata, PRODUCER_HEADER)
+            .filter(|id| id.len() == 32)
+            .and_then(|id| u128::from_str_radix(id, 16).ok())
+            .ok_or_else(|| bad(PRODUCER_HEADER))?;
+        let number = |header| text(metadata, header).and_then(|n| n.parse::<u64>().ok()).ok_or_else(|| bad(header));
+        Ok(Some(ProducerStamp { id, epoch: number(EPOCH_HEADER)?, base_sequence: number(SEQUENCE_HEADER)? }))
+    }
+}
+
+fn text<'a>(metadata: &'a MetadataMap, header: &str) -> Option<&'a str> {
+    metadata.get(header).and_then(|value| value.to_str().ok())
+}
+
+/// The Node client's language; upper or lower case, with or without the underscore.
+fn is_node(language: &str) -> bool {
+    ["HTTP", "NODEJS", "NODE_JS"].iter().any(|name| language.eq_ignore_ascii_case(name))
+}
+
+/// `<at most 8 digits><unit>`, as the gRPC specification has it. Anything else is no timeout.
+fn grpc_timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(pairs: &[(&'static str, &str)]) -> MetadataMap {
+        let mut map = MetadataMap::new();
+        for (key, value) in pairs {
+            map.insert(*key, value.parse().expect("header value"));
+        }
+        map
+    }
+
+    #[test]
+    fn client_id_is_required_and_the_rest_is_ignored_when_odd() {
+        for pairs in [&[][..], &[("x-mq-client-id", "")], &[("x-mq-client-id", "  ")]] {
+            assert_eq!(Caller::of(&metadata(pairs)).expect_err("blank").code, Code::ClientIdRequired);
+        }
+        let odd = metadata(&[("x-mq-client-id", "c"), ("x-mq-language", "KLINGON"), ("authorization", "junk")]);
+        let caller = Caller::of(&odd).expect("odd headers are ignored");
+        assert!(!caller.node_client && !caller.forwarded && caller.timeout.is_none());
+    }
+
+    #[test]
+    fn node_clients_and_forwarded_requests_are_seen() {
+        let map = metadata(&[("x-mq-client-id", "c"), ("x-mq-language", "HTTP"), (HOP_HEADER, "1")]);
+        let caller = Caller::of(&map).expect("caller");
+        assert!(caller.node_client && caller.forwarded);
+    }
+
+    #[test]
+    fn timeouts_follow_the_grpc_specification() {
+        let cases = [
+            ("3S", Some(Duration::from_secs(3))),
+            ("40000m", Some(Duration::from_secs(40))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("5000000u", Some(Duration::from_secs(5))),
+            ("123456789S", None),
+            ("S", None),
+            ("", None),
+            ("5x", None),
+            ("-5S", None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(grpc_timeout(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_producer_is_whole_or_refused() {
+        let id = "000102030405060708090a0b0c0d0e0f";
+        assert_eq!(ProducerStamp::of(&metadata(&[])).expect("none"), None);
+        let whole = metadata(&[(PRODUCER_HEADER, id), (EPOCH_HEADER, "1"), (SEQUENCE_HEADER, "7")]);
+        let stamp = ProducerStamp::of(&whole).expect("whole").expect("present");
+        assert_eq!((stamp.id, stamp.epoch, stamp.base_sequence), (0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f, 1, 7));
+        for broken in [
+            &[(PRODUCER_HEADER, id), (EPOCH_HEADER, "1")][..],
+            &[(PRODUCER_HEADER, "xyz"), (EPOCH_HEADER, "1"), (SEQUENCE_HEADER, "7")],
+            &[(PRODUCER_HEADER, id), (EPOCH_HEADER, "-1"), (SEQUENCE_HEADER, "7")],
+        ] {
+            assert_eq!(ProducerStamp::of(&metadata(broken)).expect_err("broken").code, Code::BadRequest);
+        }
+    }
+}

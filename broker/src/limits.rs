@@ -1,0 +1,76 @@
+//! The one table of limits (hazards 26): every bound on sizes and counts that a request can meet, in bytes or items.
+//!
+//! They fit each other from the outside in: a body fits a request, a request's command fits an entry, an entry fits a
+//! peer frame. Settings may lower some of them, nothing may raise them without looking at the whole table.
+//!
+//! ```text
+//! body 4 MiB  <  request 8 MiB  <  command 8 MiB + 64 KiB  =  entry  <  peer frame 9 MiB
+//! ```
+
+/// Largest legal message body.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// Largest gRPC request that the client port decodes.
+pub const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Largest gRPC answer that a node accepts from another when it forwards.
+pub const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Largest gRPC header list; more closes the connection.
+pub const HEADERS_BYTES_MAX: u32 = 10 << 10;
+/// What the batcher packs into one entry before it starts the next; one command always passes.
+pub const ENTRY_BYTES_TARGET: usize = 1 << 20;
+/// Largest command, and so the largest entry: a request's worth of messages with our own headers.
+pub const COMMAND_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
+/// Largest frame between peers.
+pub const PEER_FRAME_BYTES_MAX: usize = 9 << 20;
+/// Entries in flight between the batcher and the log.
+pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+/// Commands that wait in the batcher or are in flight, together, in bytes; beyond it: too many requests.
+pub const PENDING_BYTES_MAX: usize = 64 << 20;
+/// Requests that wait for a leader to be elected, together, in bytes.
+pub const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// Messages of one send request.
+pub const BATCH_MESSAGES_MAX: usize = 4096;
+/// User properties of one message.
+pub const PROPERTIES_MAX: usize = 128;
+/// Tag, keys and user properties of one message, together, in bytes.
+pub const PROPERTIES_BYTES_MAX: usize = 16 << 10;
+/// Message id, born host and trace context: each, in bytes.
+pub const LABEL_BYTES_MAX: usize = 1 << 10;
+/// A message group is shorter than this, in bytes.
+pub const MESSAGE_GROUP_BYTES_LIMIT: usize = 64;
+/// Characters of a topic name.
+pub const TOPIC_CHARS_MAX: usize = 127;
+/// Characters of a consumer group name.
+pub const GROUP_CHARS_MAX: usize = 120;
+/// Bytes of a client id.
+pub const CLIENT_ID_BYTES_MAX: usize = 1 << 10;
+/// Bytes of a filter expression.
+pub const FILTER_BYTES_MAX: usize = 8 << 10;
+/// Tags that one filter names.
+pub const FILTER_TAGS_MAX: usize = 256;
+/// Characters of a receipt handle.
+pub const HANDLE_CHARS_MAX: usize = 256;
+
+/// Messages of one receive.
+pub const RECEIVE_MESSAGES_MAX: usize = 32;
+/// Bytes that one receive reads from the log at a time; a larger answer is read as the client takes it.
+pub const RECEIVE_READ_BYTES: usize = 1 << 20;
+/// Entries of one acknowledgement.
+pub const ACK_ENTRIES_MAX: usize = 4096;
+/// Receives that park on one node.
+pub const PARKED_MAX: usize = 100_000;
+/// Client sessions that one node keeps.
+pub const SESSIONS_MAX: usize = 100_000;
+/// Topics or subscriptions of one client's settings.
+pub const SETTINGS_TOPICS_MAX: usize = 1024;
+/// Deliveries that the server renews for push consumers, on one node.
+pub const RENEWALS_MAX: usize = 1_000_000;
+
+const _: () = {
+    assert!(BODY_BYTES_MAX < REQUEST_BYTES_MAX);
+    assert!(REQUEST_BYTES_MAX < COMMAND_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX + 4096 < PEER_FRAME_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX < ANSWER_BYTES_MAX);
+    assert!(ENTRY_BYTES_TARGET < COMMAND_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX < PENDING_BYTES_MAX);
+};
