@@ -1,7 +1,12 @@
-//! The server side of Tercet: one replica of a broker group, the nameserver, and a development cluster.
+//! broker
 
 pub mod config;
+pub mod consume;
+pub mod forward;
+pub mod grpc;
 pub mod http;
+pub mod limits;
 pub mod listen;
 pub mod metrics;
+pub mod publish;
 pub mod telemetry_log;

@@ -4,7 +4,7 @@
 //! peer frame. Settings may lower some of them, nothing may raise them without looking at the whole table.
 //!
 //! ```text
-//! body 4 MiB  <  request 8 MiB  <  command 8 MiB + 64 KiB  =  entry  <  peer frame 9 MiB
+//! body 4 MiB  <  command 8 MiB - 1 KiB  <  request, entry 8 MiB  <  peer frame 9 MiB
 //! ```
 
 /// Largest legal message body.
@@ -17,8 +17,10 @@ pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub const HEADERS_BYTES_MAX: u32 = 10 << 10;
 /// What the batcher packs into one entry before it starts the next; one command always passes.
 pub const ENTRY_BYTES_TARGET: usize = 1 << 20;
-/// Largest command, and so the largest entry: a request's worth of messages with our own headers.
-pub const COMMAND_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
+/// Largest entry of the log.
+pub const ENTRY_BYTES_MAX: usize = 8 << 20;
+/// Largest command: alone in an entry, with the entry's header.
+pub const COMMAND_BYTES_MAX: usize = ENTRY_BYTES_MAX - (1 << 10);
 /// Largest frame between peers.
 pub const PEER_FRAME_BYTES_MAX: usize = 9 << 20;
 /// Entries in flight between the batcher and the log.
@@ -67,10 +69,9 @@ pub const SETTINGS_TOPICS_MAX: usize = 1024;
 pub const RENEWALS_MAX: usize = 1_000_000;
 
 const _: () = {
+    assert!(BODY_BYTES_MAX + PROPERTIES_BYTES_MAX + (64 << 10) < COMMAND_BYTES_MAX, "one message always fits");
     assert!(BODY_BYTES_MAX < REQUEST_BYTES_MAX);
-    assert!(REQUEST_BYTES_MAX < COMMAND_BYTES_MAX);
-    assert!(COMMAND_BYTES_MAX + 4096 < PEER_FRAME_BYTES_MAX);
-    assert!(COMMAND_BYTES_MAX < ANSWER_BYTES_MAX);
-    assert!(ENTRY_BYTES_TARGET < COMMAND_BYTES_MAX);
-    assert!(COMMAND_BYTES_MAX < PENDING_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX < ENTRY_BYTES_MAX && ENTRY_BYTES_MAX + 4096 < PEER_FRAME_BYTES_MAX);
+    assert!(REQUEST_BYTES_MAX < ANSWER_BYTES_MAX);
+    assert!(ENTRY_BYTES_TARGET < COMMAND_BYTES_MAX && COMMAND_BYTES_MAX < PENDING_BYTES_MAX);
 };

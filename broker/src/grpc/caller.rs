@@ -7,10 +7,8 @@ use tercet_proto::rocketmq::v2::Code;
 use tonic::metadata::MetadataMap;
 
 use super::refusal::Refusal;
-use crate::limits::CLIENT_ID_BYTES_MAX;
+use crate::{forward::HOP_HEADER, limits::CLIENT_ID_BYTES_MAX};
 
-/// Set on a request that another node forwarded: it is never forwarded again.
-pub const HOP_HEADER: &str = "x-tercet-hop";
 /// The producer's id: 32 hexadecimal digits.
 pub const PRODUCER_HEADER: &str = "x-tercet-producer";
 /// The producer's epoch.

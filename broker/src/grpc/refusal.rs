@@ -27,7 +27,10 @@ impl Refusal {
 
     /// No leader to do it, or this node lost its leadership before it began: nothing was done, try again.
     pub fn no_leader() -> Refusal {
-        Refusal::new(Code::HaNotAvailable, "the broker group has no leader at the moment; nothing was stored, try again")
+        Refusal::new(
+            Code::HaNotAvailable,
+            "the broker group has no leader at the moment; nothing was stored, try again",
+        )
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use raft_log::UnixMillis;
+use raft_log::types::UnixMillis;
 use tercet_proto::rocketmq::v2::{Code, Encoding, Message, MessageType, SendMessageRequest, SystemProperties};
 
 use super::{names::TopicName, refusal::Refusal};
@@ -253,7 +253,8 @@ fn check_properties(
         bytes += name.len() + value.len();
     }
     if bytes > PROPERTIES_BYTES_MAX {
-        let why = format!("tag, keys and user properties have {bytes} bytes, at most {PROPERTIES_BYTES_MAX} are allowed");
+        let why =
+            format!("tag, keys and user properties have {bytes} bytes, at most {PROPERTIES_BYTES_MAX} are allowed");
         return Err(Refusal::new(Code::MessagePropertiesTooLarge, why));
     }
     properties.retain(|_, value| !value.is_empty());

@@ -1,0 +1,179 @@
+//! Takes a request to the leader: here, or at another node.
+
+use std::{error::Error as _, future::Future, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Channel};
+
+use super::{
+    leadership::{Leadership, Place},
+    peers::{Peers, never_sent},
+};
+
+/// Marks a request that another node forwarded.
+pub const HOP_HEADER: &str = "x-tercet-hop";
+/// Of the headers, those with these beginnings are copied to the leader; the others belong to the connection.
+const COPIED: [&str; 3] = ["x-mq-", "x-tercet-", "authorization"];
+
+/// Whether a request may be sent again after a connection broke with its outcome unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resend {
+    /// Doing it twice is doing it once.
+    Safe,
+    /// It is a publish, or something like it.
+    Never,
+}
+
+/// Why the leader gave no answer.
+#[derive(Debug)]
+pub enum RelayError {
+    /// No leader was found in time. Nothing was done.
+    NoLeader,
+    /// The leader refused on the level of gRPC.
+    Answered(Status),
+    /// The connection broke after the request was sent, or the leader did not answer in time. It may have been done.
+    Broken(Status),
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Relayed<Q, A> {
+    /// This node leads: the caller does it.
+    Here(Q),
+    /// The leader's answer, with our own of its headers.
+    Answer(Response<A>),
+}
+
+/// A request on its way to the leader.
+pub struct Errand<'a, Q> {
+    /// The client's headers.
+    pub metadata: &'a MetadataMap,
+    /// The request.
+    pub message: Q,
+    /// What it holds in memory.
+    pub bytes: usize,
+    /// How long to look for a leader.
+    pub find_until: Instant,
+    /// How long the leader has to answer.
+    pub answer_until: Instant,
+    /// Whether it may be sent twice.
+    pub resend: Resend,
+}
+
+/// Knows the leader and the way to it.
+pub struct Relay {
+    leadership: Arc<Leadership>,
+    peers: Peers,
+}
+
+impl Relay {
+    /// Finds the leader by this.
+    pub fn new(leadership: Arc<Leadership>) -> Relay {
+        Relay { leadership, peers: Peers::default() }
+    }
+
+    /// The leadership that it goes by.
+    pub fn leadership(&self) -> &Arc<Leadership> {
+        &self.leadership
+    }
+
+    /// The kept connection to a node's client address.
+    pub fn channel(&self, address: &str) -> Option<Channel> {
+        self.peers.channel(address)
+    }
+
+    /// Brings the errand to the leader. `call` makes the RPC on a connection; a stream counts as answered when its
+    /// headers came.
+    pub async fn run<Q, A, F, Fut>(&self, errand: Errand<'_, Q>, call: F) -> Result<Relayed<Q, A>, RelayError>
+    where
+        Q: Clone,
+        F: Fn(Channel, Request<Q>) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
+        let forwarded = errand.metadata.contains_key(HOP_HEADER);
+        loop {
+            let found = self.leadership.find(forwarded, errand.bytes, errand.find_until).await;
+            let place = found.ok_or(RelayError::NoLeader)?;
+            let Place::At { client, .. } = &place else { return Ok(Relayed::Here(errand.message)) };
+            assert!(!forwarded, "a forwarded request is done here or not at all");
+            let channel = self.peers.channel(client).ok_or(RelayError::NoLeader)?;
+            match call(channel, marked(&errand)).await {
+                Ok(answer) => return Ok(Relayed::Answer(own_headers(answer))),
+                Err(status) if never_sent(&status) => {}
+                Err(status) if status.source().is_none() => return Err(RelayError::Answered(status)),
+                Err(_) if errand.resend == Resend::Safe && Instant::now() < errand.find_until => {}
+                Err(status) => return Err(RelayError::Broken(status)),
+            }
+            if Instant::now() >= errand.find_until {
+                return Err(RelayError::NoLeader);
+            }
+            self.leadership.settle(&place, errand.find_until).await;
+        }
+    }
+}
+
+/// The request as the leader gets it.
+fn marked<Q: Clone>(errand: &Errand<'_, Q>) -> Request<Q> {
+    let mut request = Request::new(errand.message.clone());
+    let metadata = request.metadata_mut();
+    copy(errand.metadata, metadata, &COPIED);
+    metadata.insert(HOP_HEADER, tonic::metadata::MetadataValue::from_static("1"));
+    let left = errand.answer_until.saturating_duration_since(Instant::now());
+    request.set_timeout(left.max(Duration::from_millis(1)));
+    request
+}
+
+/// The answer without the headers of the inner connection.
+fn own_headers<A>(answer: Response<A>) -> Response<A> {
+    let mut own = MetadataMap::new();
+    copy(answer.metadata(), &mut own, &["x-tercet-"]);
+    let mut answer = Response::new(answer.into_inner());
+    *answer.metadata_mut() = own;
+    answer
+}
+
+fn copy(from: &MetadataMap, to: &mut MetadataMap, beginnings: &[&str]) {
+    for entry in from.iter() {
+        if let tonic::metadata::KeyAndValueRef::Ascii(key, value) = entry
+            && beginnings.iter().any(|beginning| key.as_str().starts_with(beginning))
+        {
+            to.append(key, value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forwarded_request_carries_the_clients_headers_and_the_mark() {
+        let mut metadata = MetadataMap::new();
+        for (key, value) in [("x-mq-client-id", "c"), ("x-tercet-sequence", "7"), ("authorization", "a"), ("te", "x")] {
+            metadata.insert(key, value.parse().expect("a header value"));
+        }
+        let now = Instant::now();
+        let errand = Errand {
+            metadata: &metadata,
+            message: (),
+            bytes: 0,
+            find_until: now,
+            answer_until: now + Duration::from_secs(3),
+            resend: Resend::Never,
+        };
+        let request = marked(&errand);
+        for present in ["x-mq-client-id", "x-tercet-sequence", "authorization", HOP_HEADER, "grpc-timeout"] {
+            assert!(request.metadata().contains_key(present), "{present}");
+        }
+        assert!(!request.metadata().contains_key("te"));
+    }
+
+    #[test]
+    fn an_answer_keeps_our_headers_only() {
+        let mut answer = Response::new(());
+        answer.metadata_mut().insert("x-tercet-queues", "3".parse().expect("a header value"));
+        answer.metadata_mut().insert("date", "today".parse().expect("a header value"));
+        let answer = own_headers(answer);
+        assert!(answer.metadata().contains_key("x-tercet-queues") && !answer.metadata().contains_key("date"));
+    }
+}

@@ -1,0 +1,217 @@
+//! What each client declared of itself, and when it was last heard. In memory, on the node that the client talks to;
+//! heartbeats that another node forwards count as hearing, so that the leader knows which consumers live.
+//!
+//! Nothing here is needed to serve a send or a receive: a client whose session is lost only declares itself again.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use raft_log::env::Clock;
+
+use super::settings::Subject;
+
+/// A session without an open stream is dropped after this much silence.
+pub const SILENCE_MAX: Duration = Duration::from_secs(110);
+
+#[derive(Debug)]
+struct Session {
+    /// Absent when only forwarded requests were heard.
+    subject: Option<Subject>,
+    /// Absent after a goodbye.
+    heard: Option<Duration>,
+    streams: u32,
+}
+
+/// The sessions of one node; bounded.
+pub struct Sessions {
+    clock: Arc<dyn Clock>,
+    sessions_max: usize,
+    by_client: Mutex<HashMap<String, Session>>,
+}
+
+/// The bound on sessions is reached, and none is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many clients are connected to this node ({0})")]
+pub struct Full(pub usize);
+
+/// Keeps a session while a Telemetry stream is open.
+pub struct OpenStream {
+    sessions: Arc<Sessions>,
+    client_id: String,
+}
+
+impl Sessions {
+    /// None yet; at most `sessions_max`.
+    pub fn new(clock: Arc<dyn Clock>, sessions_max: usize) -> Arc<Sessions> {
+        Arc::new(Sessions { clock, sessions_max, by_client: Mutex::new(HashMap::new()) })
+    }
+
+    /// The client declared itself; the last declaration counts.
+    pub fn declare(&self, client_id: &str, subject: Subject) -> Result<(), Full> {
+        self.touch(client_id, |session| session.subject = Some(subject))
+    }
+
+    /// A Telemetry stream of this client is open until the returned value is dropped.
+    pub fn open_stream(self: &Arc<Self>, client_id: &str) -> Result<OpenStream, Full> {
+        self.touch(client_id, |session| session.streams += 1)?;
+        Ok(OpenStream { sessions: Arc::clone(self), client_id: client_id.to_owned() })
+    }
+
+    /// The client was heard through another node.
+    pub fn heard_elsewhere(&self, client_id: &str) -> Result<(), Full> {
+        self.touch(client_id, |_| ())
+    }
+
+    /// A heartbeat. Says what the client had declared, if it had.
+    pub fn heartbeat(&self, client_id: &str) -> Option<Subject> {
+        let now = self.clock.monotonic();
+        let mut sessions = self.lock();
+        let session = sessions.get_mut(client_id)?;
+        session.heard = Some(now);
+        session.subject.clone()
+    }
+
+    /// The client says goodbye: its declaration goes. Says what it had declared, if it had.
+    pub fn terminate(&self, client_id: &str) -> Option<Subject> {
+        let mut sessions = self.lock();
+        let session = sessions.get_mut(client_id)?;
+        let subject = session.subject.take();
+        session.heard = None;
+        if session.streams == 0 {
+            sessions.remove(client_id);
+        }
+        subject
+    }
+
+    /// Whether the client lives, as far as this node can tell.
+    pub fn lives(&self, client_id: &str) -> bool {
+        let now = self.clock.monotonic();
+        self.lock().get(client_id).is_some_and(|session| is_live(session, now))
+    }
+
+    /// Forgets the silent ones.
+    pub fn sweep(&self) {
+        let now = self.clock.monotonic();
+        self.lock().retain(|_, session| session.streams > 0 || is_live(session, now));
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn touch(&self, client_id: &str, change: impl FnOnce(&mut Session)) -> Result<(), Full> {
+        let now = self.clock.monotonic();
+        let mut sessions = self.lock();
+        if sessions.len() >= self.sessions_max && !sessions.contains_key(client_id) {
+            sessions.retain(|_, session| session.streams > 0 || is_live(session, now));
+            if sessions.len() >= self.sessions_max {
+                return Err(Full(self.sessions_max));
+            }
+        }
+        let fresh = || Session { subject: None, heard: Some(now), streams: 0 };
+        let session = sessions.entry(client_id.to_owned()).or_insert_with(fresh);
+        session.heard = Some(now);
+        change(session);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+        self.by_client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An open stream keeps a session, but one that said goodbye does not live.
+fn is_live(session: &Session, now: Duration) -> bool {
+    let declared_on_stream = session.streams > 0 && session.subject.is_some();
+    declared_on_stream || session.heard.is_some_and(|heard| now.saturating_sub(heard) < SILENCE_MAX)
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut sessions = self.sessions.lock();
+        if let Some(session) = sessions.get_mut(&self.client_id) {
+            assert!(session.streams > 0, "each open stream was counted");
+            session.streams -= 1;
+            if session.streams == 0 && session.subject.is_none() && session.heard.is_none() {
+                sessions.remove(&self.client_id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use raft_log::types::UnixMillis;
+
+    use super::*;
+
+    struct HandClock(AtomicU64);
+
+    impl Clock for HandClock {
+        fn unix_millis(&self) -> UnixMillis {
+            UnixMillis(0)
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    fn sessions(max: usize) -> (Arc<HandClock>, Arc<Sessions>) {
+        let clock = Arc::new(HandClock(AtomicU64::new(1000)));
+        (Arc::clone(&clock), Sessions::new(clock, max))
+    }
+
+    #[test]
+    fn silence_ends_a_session_unless_its_stream_is_open() {
+        let (clock, sessions) = sessions(10);
+        sessions.declare("silent", Subject::Producer).expect("room");
+        let stream = sessions.open_stream("streaming").expect("room");
+        sessions.declare("streaming", Subject::Producer).expect("room");
+        clock.0.store(1000 + 111, Ordering::Relaxed);
+        assert!(!sessions.lives("silent") && sessions.lives("streaming"));
+        sessions.sweep();
+        assert_eq!(sessions.count(), 1);
+        drop(stream);
+        sessions.sweep();
+        assert_eq!(sessions.count(), 0);
+    }
+
+    #[test]
+    fn a_heartbeat_needs_a_declaration_and_prolongs_it() {
+        let (clock, sessions) = sessions(10);
+        assert_eq!(sessions.heartbeat("c"), None);
+        sessions.declare("c", Subject::Producer).expect("room");
+        clock.0.store(1100, Ordering::Relaxed);
+        assert_eq!(sessions.heartbeat("c"), Some(Subject::Producer));
+        clock.0.store(1200, Ordering::Relaxed);
+        assert!(sessions.lives("c"));
+    }
+
+    #[test]
+    fn goodbye_ends_life_even_on_an_open_stream() {
+        let (_, sessions) = sessions(10);
+        let stream = sessions.open_stream("c").expect("room");
+        sessions.declare("c", Subject::Producer).expect("room");
+        assert_eq!(sessions.terminate("c"), Some(Subject::Producer));
+        assert!(!sessions.lives("c"));
+        assert_eq!(sessions.heartbeat("c"), None);
+        drop(stream);
+    }
+
+    #[test]
+    fn the_number_of_sessions_is_bounded() {
+        let (clock, sessions) = sessions(2);
+        sessions.heard_elsewhere("a").expect("room");
+        sessions.heard_elsewhere("b").expect("room");
+        assert_eq!(sessions.heard_elsewhere("c"), Err(Full(2)));
+        sessions.heard_elsewhere("a").expect("a known one is no new one");
+        clock.0.store(1200, Ordering::Relaxed);
+        sessions.heard_elsewhere("c").expect("the silent ones made room");
+    }
+}

@@ -1,0 +1,12 @@
+//! Leader side of every replicated command: batching, stamps, queue choice, outcomes.
+//!
+//! ```text
+//!  RPCs ─► Batcher: what waits becomes one entry ─► Replica::propose ─► apply ─► outcomes back to each RPC
+//!          full: refused at once                    few in flight
+//! ```
+
+mod queue_choice;
+mod stamp;
+
+pub use queue_choice::{RoundRobin, by_group};
+pub use stamp::StampClock;
