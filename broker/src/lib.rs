@@ -8,5 +8,7 @@ pub mod http;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
+pub mod model;
 pub mod publish;
+pub mod state;
 pub mod telemetry_log;

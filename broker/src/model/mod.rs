@@ -1,0 +1,20 @@
+//! Plain values of the broker: names, numbers, places. Parsed at the door, trusted inside.
+//!
+//! Nothing here does I/O, holds a lock or knows a protocol. What a value's type promises is checked where it is made:
+//! a [`TopicName`] is legal, a [`Position`] is a Raft position and never a place in a file (hazards 6).
+
+mod group;
+mod keys;
+mod names;
+mod numbers;
+mod position;
+mod tags;
+mod topic;
+
+pub use group::{GroupSettings, StartPoint};
+pub use keys::{AttemptKey, ClientKey, MessageGroupKey, ProducerId};
+pub use names::{GROUP_CHARS_MAX, GroupName, NameError, TOPIC_CHARS_MAX, TopicName};
+pub use numbers::{ConsumerGroupId, QueueId, QueueOffset, TagId, TopicId};
+pub use position::Position;
+pub use tags::TagFilter;
+pub use topic::{TopicSettings, TopicType};

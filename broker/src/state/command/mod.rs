@@ -1,0 +1,116 @@
+//! What the log's entries carry: batches of commands.
+//!
+//! ```text
+//! entry    ┌version u8┬flags u8┬reserved u16┬commands u32┬stamp u64 (unix ms)┐ 16 bytes
+//! then     ┌kind u8┬length u32┬body ...┐ as often as there are commands
+//! ```
+//! Little-endian. The leader stamps an entry once: time is data. The version is that of the whole layout, kinds
+//! included; a version, flag or kind that this build does not know stops the node (hazards 17, 30). A command whose
+//! layout changes gets a new kind, so that old entries stay readable.
+
+mod admin;
+mod batch;
+mod consume;
+mod publish;
+
+pub use admin::{Bootstrap, CreateGroup, CreateTopic};
+pub(crate) use admin::{put_group_settings, read_group_settings};
+pub use batch::{BatchBuilder, entry_stamp};
+pub(crate) use batch::{EntryView, Frame};
+pub use consume::{Ack, AckEntry, ChangeInvisible, Receive, RenewDeliveries};
+pub(crate) use publish::{MessageHeader, PublishView};
+pub use publish::{NewMessage, ProducerStamp, PublishBuilder, StoredMessage};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::codec::DecodeError;
+
+/// The number of each kind of command. Never used again for another layout.
+pub(crate) mod kind {
+    pub(crate) const BOOTSTRAP: u8 = 1;
+    pub(crate) const CREATE_TOPIC: u8 = 2;
+    pub(crate) const CREATE_GROUP: u8 = 3;
+    pub(crate) const PUBLISH: u8 = 4;
+    pub(crate) const RECEIVE: u8 = 5;
+    pub(crate) const ACK: u8 = 6;
+    pub(crate) const CHANGE_INVISIBLE: u8 = 7;
+    pub(crate) const RENEW_DELIVERIES: u8 = 8;
+    pub(crate) const TICK: u8 = 9;
+}
+
+const FRAME_BYTES: usize = 5;
+
+/// A command in the bytes that go into an entry, made by the `encode` of each command.
+#[derive(Clone, Debug)]
+pub struct EncodedCommand {
+    frame: Bytes,
+    messages: u32,
+}
+
+impl EncodedCommand {
+    fn new(kind: u8, body_capacity: usize, messages: u32, write: impl FnOnce(&mut BytesMut)) -> EncodedCommand {
+        let mut out = BytesMut::with_capacity(FRAME_BYTES + body_capacity);
+        out.put_u8(kind);
+        out.put_u32_le(0);
+        write(&mut out);
+        EncodedCommand::seal(out, messages)
+    }
+
+    /// Writes the length into the frame that `out` begins with.
+    fn seal(mut out: BytesMut, messages: u32) -> EncodedCommand {
+        let length = u32::try_from(out.len() - FRAME_BYTES).expect("commands are far below 4 GiB");
+        out[1..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
+        EncodedCommand { frame: out.freeze(), messages }
+    }
+
+    /// How many bytes it adds to an entry.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// How many messages it publishes.
+    #[must_use]
+    pub fn messages(&self) -> u32 {
+        self.messages
+    }
+}
+
+/// The command that only moves the state's clock, proposed when something is due.
+#[must_use]
+pub fn tick() -> EncodedCommand {
+    EncodedCommand::new(kind::TICK, 0, 0, |_| ())
+}
+
+/// A command as `apply` reads it; publishes stay in their bytes.
+#[derive(Debug)]
+pub(crate) enum Command<'a> {
+    Bootstrap(Bootstrap),
+    CreateTopic(CreateTopic),
+    CreateGroup(CreateGroup),
+    Publish(PublishView<'a>),
+    Receive(Receive),
+    Ack(Ack),
+    ChangeInvisible(ChangeInvisible),
+    RenewDeliveries(RenewDeliveries),
+    Tick,
+}
+
+impl<'a> Command<'a> {
+    pub(crate) fn decode(frame: &Frame<'a>) -> Result<Command<'a>, DecodeError> {
+        let body = frame.body;
+        Ok(match frame.kind {
+            kind::BOOTSTRAP => Command::Bootstrap(Bootstrap::decode(body)?),
+            kind::CREATE_TOPIC => Command::CreateTopic(CreateTopic::decode(body)?),
+            kind::CREATE_GROUP => Command::CreateGroup(CreateGroup::decode(body)?),
+            kind::PUBLISH => Command::Publish(PublishView::decode(body, frame.body_offset)?),
+            kind::RECEIVE => Command::Receive(Receive::decode(body)?),
+            kind::ACK => Command::Ack(Ack::decode(body)?),
+            kind::CHANGE_INVISIBLE => Command::ChangeInvisible(ChangeInvisible::decode(body)?),
+            kind::RENEW_DELIVERIES => Command::RenewDeliveries(RenewDeliveries::decode(body)?),
+            kind::TICK if body.is_empty() => Command::Tick,
+            kind::TICK => return Err(DecodeError::Long { what: "tick", left: body.len() }),
+            unknown => return Err(DecodeError::Unknown { what: "the kind of a command", found: u64::from(unknown) }),
+        })
+    }
+}

@@ -1,0 +1,292 @@
+//! Publish: messages of one topic. `apply` reads the fixed headers and the tags, never meta or body.
+//!
+//! ```text
+//! command  ┌topic u32┬flags u8┬0 u8 x 3┬messages u32┐ then, if flags bit 0: ┌producer u128┬epoch u64┬base sequence u64┐
+//! message  ┌length u32┬queue u32┬group key u64┬meta length u32┬tag length u16┬0 u16┐ 24 bytes, then tag, meta, body
+//! ```
+//! A message's length counts its header. A [`Position`] spans exactly one message, so what is read from the log at a
+//! position is parsed by [`StoredMessage`] without the rest of the entry.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{EncodedCommand, FRAME_BYTES, kind};
+use crate::model::{MessageGroupKey, Position, ProducerId, QueueId, TopicId};
+use crate::state::codec::{DecodeError, Reader};
+
+const PRODUCER: u8 = 1;
+const COUNT_AT: usize = FRAME_BYTES + 8;
+const MESSAGE_HEADER_BYTES: usize = 24;
+
+/// Who publishes and where its count stands: message `i` of the command has sequence `base_sequence + i` (hazards 16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerStamp {
+    /// The producer.
+    pub id: ProducerId,
+    /// A higher epoch fences the lower ones and begins its sequences anew.
+    pub epoch: u64,
+    /// The sequence of the command's first message, counted per producer and topic from 0.
+    pub base_sequence: u64,
+}
+
+/// A message on its way into a command.
+#[derive(Clone, Copy, Debug)]
+pub struct NewMessage<'a> {
+    /// The queue that the leader chose.
+    pub queue: QueueId,
+    /// Its message group, or none.
+    pub group: MessageGroupKey,
+    /// Its tag, or empty.
+    pub tag: &'a str,
+    /// Everything else that a delivery needs; opaque to the state machine.
+    pub meta: &'a [u8],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Writes a publish command.
+#[derive(Debug)]
+pub struct PublishBuilder {
+    out: BytesMut,
+    messages: u32,
+}
+
+impl PublishBuilder {
+    /// A command without messages.
+    #[must_use]
+    pub fn new(topic: TopicId, producer: Option<ProducerStamp>) -> PublishBuilder {
+        let mut out = BytesMut::with_capacity(256);
+        out.put_u8(kind::PUBLISH);
+        out.put_u32_le(0);
+        out.put_u32_le(topic.0);
+        out.put_u8(if producer.is_some() { PRODUCER } else { 0 });
+        out.put_bytes(0, 3);
+        out.put_u32_le(0);
+        if let Some(producer) = producer {
+            out.put_u128_le(producer.id.0);
+            out.put_u64_le(producer.epoch);
+            out.put_u64_le(producer.base_sequence);
+        }
+        PublishBuilder { out, messages: 0 }
+    }
+
+    /// Adds a message.
+    pub fn push(&mut self, message: &NewMessage<'_>) {
+        let NewMessage { tag, meta, body, .. } = message;
+        let length = MESSAGE_HEADER_BYTES + tag.len() + meta.len() + body.len();
+        self.out.reserve(length);
+        self.out.put_u32_le(u32::try_from(length).expect("messages are limited at the door"));
+        self.out.put_u32_le(message.queue.0);
+        self.out.put_u64_le(message.group.0);
+        self.out.put_u32_le(u32::try_from(meta.len()).expect("part of length"));
+        self.out.put_u16_le(u16::try_from(tag.len()).expect("tags are limited at the door"));
+        self.out.put_u16_le(0);
+        self.out.put_slice(tag.as_bytes());
+        self.out.put_slice(meta);
+        self.out.put_slice(body);
+        self.messages += 1;
+    }
+
+    /// The command.
+    #[must_use]
+    pub fn finish(mut self) -> EncodedCommand {
+        assert!(self.messages > 0, "a publish carries messages");
+        self.out[COUNT_AT..COUNT_AT + 4].copy_from_slice(&self.messages.to_le_bytes());
+        EncodedCommand::seal(self.out, self.messages)
+    }
+}
+
+/// A publish under `apply`: read in place.
+#[derive(Clone, Debug)]
+pub(crate) struct PublishView<'a> {
+    pub(crate) topic: TopicId,
+    pub(crate) producer: Option<ProducerStamp>,
+    pub(crate) count: u32,
+    messages: &'a [u8],
+    offset: usize,
+}
+
+/// What `apply` reads of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageHeader<'a> {
+    pub(crate) queue: QueueId,
+    pub(crate) group: MessageGroupKey,
+    pub(crate) tag: &'a [u8],
+    /// Where in the entry the message begins.
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+}
+
+impl<'a> PublishView<'a> {
+    pub(crate) fn decode(body: &'a [u8], body_offset: usize) -> Result<PublishView<'a>, DecodeError> {
+        let mut reader = Reader::new("publish", body);
+        let topic = TopicId(reader.u32()?);
+        let flags = reader.u8()?;
+        if flags & !PRODUCER != 0 {
+            return Err(DecodeError::Unknown { what: "a flag of a publish", found: u64::from(flags) });
+        }
+        reader.bytes(3)?;
+        let count = reader.u32()?;
+        let producer = if flags & PRODUCER == 0 {
+            None
+        } else {
+            Some(ProducerStamp { id: ProducerId(reader.u128()?), epoch: reader.u64()?, base_sequence: reader.u64()? })
+        };
+        let left = reader.left();
+        if count == 0 || (count as usize) > left / MESSAGE_HEADER_BYTES {
+            return Err(reader.invalid());
+        }
+        let messages = reader.bytes(left)?;
+        Ok(PublishView { topic, producer, count, messages, offset: body_offset + body.len() - left })
+    }
+
+    /// The headers, in order; ends with an error if the bytes do not add up.
+    pub(crate) fn headers(&self) -> Headers<'a> {
+        Headers { messages: self.messages, offset: self.offset, count: self.count }
+    }
+}
+
+/// Walks over the messages of a publish.
+#[derive(Debug)]
+pub(crate) struct Headers<'a> {
+    messages: &'a [u8],
+    offset: usize,
+    count: u32,
+}
+
+impl<'a> Headers<'a> {
+    fn read(&mut self) -> Result<MessageHeader<'a>, DecodeError> {
+        let mut reader = Reader::new("message", self.messages);
+        let length = reader.u32()?;
+        let queue = QueueId(reader.u32()?);
+        let group = MessageGroupKey(reader.u64()?);
+        let meta_length = reader.u32()? as usize;
+        let tag_length = usize::from(reader.u16()?);
+        if reader.u16()? != 0 || (length as usize) < MESSAGE_HEADER_BYTES + tag_length + meta_length {
+            return Err(reader.invalid());
+        }
+        let tag = reader.bytes(tag_length)?;
+        let mut whole = Reader::new("message", self.messages);
+        whole.bytes(length as usize)?;
+        let offset = u32::try_from(self.offset).map_err(|_| reader.invalid())?;
+        self.messages = &self.messages[length as usize..];
+        self.offset += length as usize;
+        Ok(MessageHeader { queue, group, tag, offset, length })
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Result<MessageHeader<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.count == 0 {
+            let left = std::mem::take(&mut self.messages).len();
+            return (left > 0).then_some(Err(DecodeError::Long { what: "publish", left }));
+        }
+        self.count -= 1;
+        let header = self.read();
+        if header.is_err() {
+            (self.count, self.messages) = (0, &[]);
+        }
+        Some(header)
+    }
+}
+
+/// A message as read from the log at its [`Position`]; its parts share the entry's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// The queue it was published to; a dead-lettered message keeps it, so take the queue from the pick.
+    pub queue: QueueId,
+    /// Its message group, or none.
+    pub group: MessageGroupKey,
+    /// Its tag; empty is none.
+    pub tag: Bytes,
+    /// What [`NewMessage::meta`] was.
+    pub meta: Bytes,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl StoredMessage {
+    /// The message at `position` of the entry with this payload.
+    ///
+    /// # Errors
+    /// The position is outside the payload, or no message lies there.
+    pub fn read(payload: &Bytes, position: Position) -> Result<StoredMessage, DecodeError> {
+        let (start, length) = (position.offset as usize, position.length as usize);
+        let end = start.saturating_add(length);
+        if end > payload.len() {
+            return Err(DecodeError::Short { what: "entry", needed: end, left: payload.len() });
+        }
+        let record = payload.slice(start..end);
+        let header = Headers { messages: &record, offset: start, count: 1 }.read()?;
+        if header.length != position.length {
+            return Err(DecodeError::Invalid { what: "the length of a message" });
+        }
+        let meta_length = u32::from_le_bytes(record[16..20].try_into().expect("four bytes")) as usize;
+        let meta_at = MESSAGE_HEADER_BYTES + header.tag.len();
+        Ok(StoredMessage {
+            queue: header.queue,
+            group: header.group,
+            tag: record.slice(MESSAGE_HEADER_BYTES..meta_at),
+            meta: record.slice(meta_at..meta_at + meta_length),
+            body: record.slice(meta_at + meta_length..),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_log::types::{LogIndex, UnixMillis};
+
+    use super::*;
+    use crate::state::command::{BatchBuilder, Command, EntryView, tick};
+
+    fn publish(producer: Option<ProducerStamp>) -> EncodedCommand {
+        let mut builder = PublishBuilder::new(TopicId(7), producer);
+        for (queue, tag, body) in [(0, "", "first"), (3, "red", "second")] {
+            let (queue, group) = (QueueId(queue), MessageGroupKey::of(tag));
+            builder.push(&NewMessage { queue, group, tag, meta: b"meta", body: body.as_bytes() });
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn messages_are_read_where_their_positions_say() {
+        let stamp = ProducerStamp { id: ProducerId(9), epoch: 1, base_sequence: 100 };
+        let mut batch = BatchBuilder::new();
+        batch.push(&tick());
+        batch.push(&publish(Some(stamp)));
+        assert_eq!(batch.messages(), 2);
+        let payload = batch.build(UnixMillis(1));
+        let mut view = EntryView::decode(&payload).unwrap();
+        view.next_frame().unwrap();
+        let frame = view.next_frame().unwrap();
+        let Command::Publish(publish) = Command::decode(&frame).unwrap() else { panic!("a publish") };
+        assert_eq!((publish.topic, publish.producer), (TopicId(7), Some(stamp)));
+        let headers: Vec<_> = publish.headers().map(Result::unwrap).collect();
+        assert_eq!(headers.len(), 2);
+        let position = |h: &MessageHeader<'_>| Position { index: LogIndex(1), offset: h.offset, length: h.length };
+        let second = StoredMessage::read(&payload, position(&headers[1])).unwrap();
+        assert_eq!((second.queue, &second.tag[..], &second.meta[..]), (QueueId(3), &b"red"[..], &b"meta"[..]));
+        assert_eq!(&second.body[..], b"second");
+        let mut wrong = position(&headers[0]);
+        wrong.offset += 1;
+        assert!(StoredMessage::read(&payload, wrong).is_err());
+    }
+
+    #[test]
+    fn a_publish_cut_anywhere_is_an_error() {
+        let whole = publish(None).frame.slice(FRAME_BYTES..);
+        let read = |bytes: &[u8]| -> Result<usize, DecodeError> {
+            let headers: Result<Vec<_>, _> = PublishView::decode(bytes, 0)?.headers().collect();
+            Ok(headers?.len())
+        };
+        assert_eq!(read(&whole), Ok(2));
+        for cut in 0..whole.len() {
+            assert!(read(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut long = whole.to_vec();
+        long.push(0);
+        assert!(read(&long).is_err());
+    }
+}

@@ -1,0 +1,56 @@
+//! "Something became available": the signal from `apply` to the leader's long polls.
+//!
+//! A set of topic ids, not a queue of events: however many messages arrive while nobody looks, a topic stands in it
+//! once, so it is bounded by the number of topics and costs the publish path one insert per (entry, topic). Events say
+//! "look again", never "there is one for you"; a spurious one is harmless.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::model::TopicId;
+
+/// Topics in which something became available since they were last taken. For one consumer, the dispatcher of parked
+/// receives.
+#[derive(Debug, Default)]
+pub struct Events {
+    topics: Mutex<BTreeSet<TopicId>>,
+    wake: Notify,
+}
+
+impl Events {
+    /// Waits until there is at least one topic, and takes them all. Cancelling it loses nothing.
+    pub async fn changed(&self) -> BTreeSet<TopicId> {
+        loop {
+            let topics = std::mem::take(&mut *self.topics.lock().unwrap_or_else(PoisonError::into_inner));
+            if !topics.is_empty() {
+                return topics;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    pub(crate) fn signal(&self, topics: &mut BTreeSet<TopicId>) {
+        if topics.is_empty() {
+            return;
+        }
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).append(topics);
+        self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn topics_wait_until_they_are_taken() {
+        let events = Events::default();
+        events.signal(&mut [TopicId(2), TopicId(1)].into());
+        events.signal(&mut [TopicId(2)].into());
+        assert_eq!(events.changed().await, [TopicId(1), TopicId(2)].into());
+        let (topics, ()) = tokio::join!(events.changed(), async { events.signal(&mut [TopicId(3)].into()) });
+        assert_eq!(topics, [TopicId(3)].into());
+    }
+}

@@ -1,0 +1,37 @@
+//! The replicated state machine: what the log's entries mean.
+//!
+//! ```text
+//!   entries ──► command ──► core (working set in memory) ──► changes ──► store (RocksDB, one batch per call)
+//!                             │    topics, groups, producers, consumption, timers
+//!                             └──► outcomes ──► response to the proposer; events ──► long polls of the leader
+//! ```
+//! Deterministic: equal entries give equal state, outcomes and rolling digest on every node (hazards 17). Nothing in
+//! here reads a clock, draws randomness, spawns anything or does I/O but on its store; time is the stamp on the
+//! entries, and whatever order can be seen comes from ordered maps.
+//!
+//! What it is not: a place for message bodies, which stay in the log at their [`Position`](crate::model::Position), nor
+//! for what only the leader needs, such as who waits for messages.
+
+mod codec;
+mod command;
+mod events;
+mod machine;
+mod outcome;
+mod reader;
+mod views;
+
+pub use codec::DecodeError;
+pub use command::{
+    Ack, AckEntry, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, NewMessage,
+    ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, tick,
+};
+pub use events::Events;
+pub use machine::{OpenStateError, State};
+pub use outcome::{Created, Origin, Outcome, Pick, PublishRefusal, Received, Settled, StoredAt, UnknownName, outcomes};
+pub use reader::{ReadStateError, StateReader};
+pub use views::{GroupView, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView};
+
+use std::time::Duration;
+
+/// For how long after its delivery a message is kept hidden by renewal.
+pub const RENEWAL_AGE_MAX: Duration = Duration::from_secs(3 * 60 * 60);

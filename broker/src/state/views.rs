@@ -1,0 +1,120 @@
+//! What readers see: copies, taken at one applied index.
+
+use raft_log::types::{LogId, UnixMillis};
+
+use crate::model::{
+    ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, Position, QueueId, QueueOffset, TopicId, TopicName,
+    TopicSettings,
+};
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicView {
+    /// Its number.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// What it was made as.
+    pub settings: TopicSettings,
+}
+
+/// A consumer group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupView {
+    /// Its number.
+    pub id: ConsumerGroupId,
+    /// Its name.
+    pub name: GroupName,
+    /// What it was made as.
+    pub settings: GroupSettings,
+    /// Whether a first subscription made it.
+    pub automatic: bool,
+}
+
+/// The range of a queue: messages have the offsets `first..next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// The queue.
+    pub queue: QueueId,
+    /// The first retained message.
+    pub first: QueueOffset,
+    /// What the next message gets.
+    pub next: QueueOffset,
+}
+
+/// A message found by its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Its offset.
+    pub offset: QueueOffset,
+    /// Where it lies.
+    pub position: Position,
+    /// Its message group, or none.
+    pub group: MessageGroupKey,
+}
+
+/// What a group could receive of a topic now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Messages never picked or skipped, of any tag. A FIFO group may find some of them held back by their group.
+    pub fresh: u64,
+    /// Messages whose deadline has passed.
+    pub redeliveries: u64,
+}
+
+impl Ready {
+    /// Whether a receive is worth its command.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.fresh + self.redeliveries > 0
+    }
+}
+
+/// How far a group has come in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueProgress {
+    /// The queue.
+    pub queue: QueueId,
+    /// The consumer offset: the first message that is not done with.
+    pub offset: QueueOffset,
+    /// Behind the last message that was picked or skipped.
+    pub taken: QueueOffset,
+    /// What the queue's next message gets.
+    pub end: QueueOffset,
+    /// Messages before `taken` that are not done with: in flight, due again, or held back by their message group.
+    pub pending: u64,
+}
+
+impl QueueProgress {
+    /// Messages that the group has yet to finish.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.end.0 - self.taken.0 + self.pending
+    }
+}
+
+/// The rolling digest at an applied index: equal on all nodes that applied it (hazards 17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateDigest {
+    /// The last applied entry.
+    pub applied: LogId,
+    /// The digest of everything up to it.
+    pub digest: u64,
+}
+
+/// Counters since the process started, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateCounters {
+    /// Messages that got an offset.
+    pub messages_in: u64,
+    /// Deliveries, first and again.
+    pub messages_out: u64,
+    /// Messages that went to dead-letter topics.
+    pub dead_lettered: u64,
+    /// Publishes answered from the kept results.
+    pub repeats: u64,
+    /// Flushes of the store.
+    pub flushes: u64,
+    /// The state's clock.
+    pub clock: UnixMillis,
+}
