@@ -1,0 +1,26 @@
+//! The one door to the wall clock and to randomness.
+//!
+//! Everything else in the crate takes times and random numbers as arguments, so that tests decide them. Durations are
+//! measured with tokio's clock, which tests can pause; the wall clock only stamps messages and their ids.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand::RngExt as _;
+
+/// Time since 1970-01-01 UTC; zero if the machine's clock stands before that.
+#[expect(clippy::disallowed_methods, reason = "this is the door through which the wall clock enters")]
+pub(crate) fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Random bytes from a generator that the operating system seeded.
+#[expect(clippy::disallowed_methods, reason = "this is the door through which randomness enters")]
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
+    rand::rng().random::<[u8; N]>()
+}
+
+/// A random fraction in `0.0..1.0`, for jitter.
+#[expect(clippy::disallowed_methods, reason = "this is the door through which randomness enters")]
+pub(crate) fn random_fraction() -> f64 {
+    rand::rng().random::<f64>()
+}
