@@ -1,6 +1,6 @@
 //! The one door to the wall clock and to randomness.
 //!
-//! Everything else in the crate takes times and random numbers as arguments, so that tests decide them. Durations are
+//! Everything else in the crate (but the host name) takes times and random numbers as arguments, so that tests decide them. Durations are
 //! measured with tokio's clock, which tests can pause; the wall clock only stamps messages and their ids.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,4 +23,13 @@ pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
 #[expect(clippy::disallowed_methods, reason = "this is the door through which randomness enters")]
 pub(crate) fn random_fraction() -> f64 {
     rand::rng().random::<f64>()
+}
+
+/// The name of this machine as messages carry it; `localhost` if it cannot be read.
+pub(crate) fn host_name() -> String {
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name = name.unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }

@@ -1,1 +1,67 @@
-//! client
+//! The Rust client of Tercet, a message broker that does not lose messages.
+//!
+//! ```no_run
+//! use tercet_client::{Client, ConsumerOptions, Message, ProducerOptions};
+//!
+//! # async fn example() -> Result<(), tercet_client::Error> {
+//! let client = Client::connect("127.0.0.1:8081")?;
+//!
+//! let producer = client.producer(ProducerOptions::default())?;
+//! let message = Message::builder("orders").key("order-4711").body("{\"total\": 12}").build()?;
+//! let stored = producer.send(message).await.stored()?;
+//! println!("stored in queue {:?} at offset {}", stored.queue, stored.offset);
+//!
+//! let consumer = client.simple_consumer("billing", ["orders"], ConsumerOptions::default())?;
+//! for message in consumer.receive().await? {
+//!     println!("{:?}", message.body());
+//!     consumer.ack(&message).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Client`]: connections and routes. One per process is enough; clones share everything.
+//! - [`Producer`]: publishes. Concurrent sends travel together; a retry carries the same ids and sequence numbers,
+//!   so it stores nothing twice; each message ends with one of three [`Outcome`]s.
+//! - [`SimpleConsumer`]: receives by long poll, acknowledges, changes invisible durations.
+//! - [`Admin`]: makes and lists topics and consumer groups, shows the state of the nodes.
+//!
+//! What it is not: a client of other brokers (it relies on Tercet's idempotence), or a push consumer. It speaks
+//! plaintext; the official RocketMQ 5 clients work with Tercet too.
+//!
+//! Everything needs a tokio runtime with time and I/O enabled.
+
+mod admin;
+mod backoff;
+mod client;
+mod code;
+mod consumer;
+mod endpoint;
+mod env;
+mod error;
+mod message;
+mod message_id;
+mod options;
+mod outcome;
+mod producer;
+mod route;
+mod telemetry;
+mod transport;
+
+pub use admin::{Admin, GroupSettings, Start};
+pub use client::Client;
+pub use code::Code;
+pub use consumer::{ReceivedMessage, SimpleConsumer};
+pub use endpoint::{ENDPOINTS_MAX, Endpoint, EndpointError};
+pub use error::Error;
+pub use message::{
+    BODY_BYTES_MAX, GROUP_BYTES_MAX, MESSAGE_GROUP_BYTES_LIMIT, Message, MessageBuilder, MessageError, PROPERTIES_MAX,
+    PROPERTY_BYTES_MAX, TOPIC_BYTES_MAX, check_group, check_topic,
+};
+pub use message_id::{MessageId, MessageIdError};
+pub use options::{ClientOptions, ConsumerOptions, ProducerOptions};
+pub use outcome::{Outcome, Refused, SendError, Stored, Unknown};
+pub use producer::{Pending, Producer, TrySendError};
+
+/// The generated code of the interfaces, for the types that [`Admin`] answers with.
+pub use tercet_proto as proto;

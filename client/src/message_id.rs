@@ -8,7 +8,12 @@
 //! Where other clients put the MAC address we put random bytes, drawn once per producer: they tell machines apart
 //! just as well, and they tell apart two containers that were given one address.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 /// 2021-01-01T00:00:00Z in seconds since 1970, the epoch of the seconds in an id.
 const EPOCH_UNIX_SECONDS: u64 = 1_609_459_200;
@@ -75,7 +80,7 @@ impl FromStr for MessageId {
 #[derive(Debug)]
 pub(crate) struct MessageIds {
     prefix: [u8; 9],
-    sequence: u32,
+    sequence: AtomicU32,
 }
 
 impl MessageIds {
@@ -84,18 +89,18 @@ impl MessageIds {
         let mut prefix = [VERSION; 9];
         prefix[1..7].copy_from_slice(&origin);
         prefix[7..9].copy_from_slice(&process.to_be_bytes()[2..]);
-        Self { prefix, sequence: 0 }
+        Self { prefix, sequence: AtomicU32::new(0) }
     }
 
     /// The next id; `unix_now` is the wall clock.
-    pub(crate) fn next(&mut self, unix_now: Duration) -> MessageId {
+    pub(crate) fn next(&self, unix_now: Duration) -> MessageId {
         let seconds = unix_now.as_secs().saturating_sub(EPOCH_UNIX_SECONDS);
         let seconds = u32::try_from(seconds & u64::from(u32::MAX)).expect("masked to 32 bits");
         let mut bytes = [0; BYTES];
         bytes[..9].copy_from_slice(&self.prefix);
         bytes[9..13].copy_from_slice(&seconds.to_be_bytes());
-        bytes[13..].copy_from_slice(&self.sequence.to_be_bytes());
-        self.sequence = self.sequence.wrapping_add(1);
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        bytes[13..].copy_from_slice(&sequence.to_be_bytes());
         MessageId(bytes)
     }
 }
@@ -106,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_id_is_laid_out_as_rocketmq_5_does() {
-        let mut ids = MessageIds::new([0xA0, 0xB1, 0xC2, 0xD3, 0xE4, 0xF5], 0x0001_ABCD);
+        let ids = MessageIds::new([0xA0, 0xB1, 0xC2, 0xD3, 0xE4, 0xF5], 0x0001_ABCD);
         let now = Duration::from_secs(EPOCH_UNIX_SECONDS + 0x0102_0304);
         assert_eq!(ids.next(now).to_string(), "01A0B1C2D3E4F5ABCD0102030400000000");
         assert_eq!(ids.next(now).to_string(), "01A0B1C2D3E4F5ABCD0102030400000001");
@@ -114,7 +119,7 @@ mod tests {
 
     #[test]
     fn ids_stay_distinct_when_the_clock_goes_back() {
-        let mut ids = MessageIds::new([1; 6], 1);
+        let ids = MessageIds::new([1; 6], 1);
         let first = ids.next(Duration::from_secs(EPOCH_UNIX_SECONDS + 100));
         let second = ids.next(Duration::from_secs(EPOCH_UNIX_SECONDS + 99));
         assert_ne!(first, second);

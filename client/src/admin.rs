@@ -1,0 +1,148 @@
+//! Administration of a broker group through any of its nodes.
+
+use tercet_proto::admin::v1::{self as api, admin_client::AdminClient};
+use tonic::{Request, Response, Status, transport::Channel};
+
+use crate::{
+    client::{Client, Plain},
+    error::Error,
+    message::{check_group, check_topic},
+};
+
+/// Makes and lists topics and consumer groups, and shows the state of the nodes; from [`Client::admin`].
+///
+/// Every call goes from node to node until one answers or the client's
+/// [`call_timeout`](crate::ClientOptions::call_timeout) has passed. Changes are idempotent: making what exists with
+/// the same settings succeeds, with other settings it fails.
+///
+/// ```no_run
+/// # use tercet_client::{Client, proto::admin::v1::TopicType};
+/// # async fn example() -> Result<(), tercet_client::Error> {
+/// let admin = Client::connect("127.0.0.1:8081")?.admin();
+/// admin.create_topic("orders", 4, TopicType::Normal).await?;
+/// for topic in admin.list_topics().await? {
+///     println!("{} {}", topic.name, topic.queues);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Admin {
+    client: Client,
+}
+
+/// Where a new consumer group begins in a topic that it reads for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the first retained message.
+    #[default]
+    First,
+    /// Behind the last message.
+    Last,
+    /// At the first message stored at or after this time, in milliseconds since 1970-01-01 UTC.
+    UnixMillis(u64),
+}
+
+/// Settings of a consumer group to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GroupSettings {
+    /// Deliveries keep the order within each message group.
+    pub fifo: bool,
+    /// Deliveries of a message before it goes to the dead-letter queue; `None` means the broker's default of 17.
+    pub max_attempts: Option<u32>,
+    /// Where it begins.
+    pub start: Start,
+}
+
+impl Admin {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Makes a topic with queues numbered from 0; the answer says whether it is new.
+    ///
+    /// # Errors
+    /// If the name is malformed, or the topic exists with other settings, or no node answers in time.
+    pub async fn create_topic(&self, name: &str, queues: u32, kind: api::TopicType) -> Result<bool, Error> {
+        check_topic(name)?;
+        let request = api::CreateTopicRequest { name: name.to_owned(), queues, r#type: kind as i32 };
+        let answer = self.call("create topic", request, async |mut node, request| node.create_topic(request).await);
+        Ok(answer.await?.created)
+    }
+
+    /// All topics, by name.
+    ///
+    /// # Errors
+    /// If no node answers in time.
+    pub async fn list_topics(&self) -> Result<Vec<api::Topic>, Error> {
+        let request = api::ListTopicsRequest {};
+        let answer = self.call("list topics", request, async |mut node, request| node.list_topics(request).await);
+        Ok(answer.await?.topics)
+    }
+
+    /// A topic and the offsets of its queues.
+    ///
+    /// # Errors
+    /// If there is no such topic, or no node answers in time.
+    pub async fn describe_topic(&self, name: &str) -> Result<api::DescribeTopicResponse, Error> {
+        check_topic(name)?;
+        let request = api::DescribeTopicRequest { name: name.to_owned() };
+        self.call("describe topic", request, async |mut node, request| node.describe_topic(request).await).await
+    }
+
+    /// Makes a consumer group; the answer says whether it is new.
+    ///
+    /// # Errors
+    /// If the name is malformed, or the group exists with other settings, or no node answers in time.
+    pub async fn create_group(&self, name: &str, settings: GroupSettings) -> Result<bool, Error> {
+        use api::start_position::{Position, Unit};
+        check_group(name)?;
+        let position = match settings.start {
+            Start::First => Position::First(Unit {}),
+            Start::Last => Position::Last(Unit {}),
+            Start::UnixMillis(time) => Position::UnixMillis(time),
+        };
+        let request = api::CreateGroupRequest {
+            name: name.to_owned(),
+            fifo: settings.fifo,
+            max_attempts: settings.max_attempts.unwrap_or(0),
+            start: Some(api::StartPosition { position: Some(position) }),
+        };
+        let answer = self.call("create group", request, async |mut node, request| node.create_group(request).await);
+        Ok(answer.await?.created)
+    }
+
+    /// All consumer groups, by name.
+    ///
+    /// # Errors
+    /// If no node answers in time.
+    pub async fn list_groups(&self) -> Result<Vec<api::ConsumerGroup>, Error> {
+        let request = api::ListGroupsRequest {};
+        let answer = self.call("list groups", request, async |mut node, request| node.list_groups(request).await);
+        Ok(answer.await?.groups)
+    }
+
+    /// All nodes of the group as the node that answers sees them; one that it cannot reach is listed as unhealthy.
+    ///
+    /// # Errors
+    /// If no node answers in time.
+    pub async fn cluster_status(&self) -> Result<api::ClusterStatusResponse, Error> {
+        let request = api::ClusterStatusRequest {};
+        self.call("cluster status", request, async |mut node, request| node.cluster_status(request).await).await
+    }
+
+    async fn call<Q, A, F>(&self, call: &'static str, request: Q, send: F) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: AsyncFn(AdminClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
+    {
+        let timeout = self.client.options().attempt_timeout;
+        let attempt = async |channel| {
+            let mut request = self.client.identity().request(request.clone());
+            request.set_timeout(timeout);
+            let answer = send(AdminClient::new(channel).max_decoding_message_size(64 << 20), request).await?;
+            Ok(Plain(answer.into_inner()))
+        };
+        self.client.call(call, None, timeout, attempt).await.map(|Plain(answer)| answer)
+    }
+}

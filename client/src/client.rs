@@ -1,0 +1,410 @@
+//! The client: connections, routes, and the loop that goes from node to node until one answers.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tercet_proto::{
+    nameserver::v1::{self as ns, name_server_client::NameServerClient},
+    rocketmq::v2::{self as pb, messaging_service_client::MessagingServiceClient},
+};
+use tokio::time::Instant;
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    admin::Admin,
+    backoff,
+    code::Code,
+    consumer::SimpleConsumer,
+    endpoint::Endpoint,
+    env,
+    error::{Error, rpc_can_retry},
+    options::{ClientOptions, ConsumerOptions, ProducerOptions},
+    producer::Producer,
+    route::{Fault, RouteTable, endpoints_of_brokers, endpoints_of_groups},
+    transport::{AttemptError, Connections, Identity},
+};
+
+/// A node that is asked for a route gets this long; another may know it too.
+const ROUTE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Routes are not asked for more often than this, whatever fails.
+const RELEARN_INTERVAL: Duration = Duration::from_millis(100);
+/// Topics whose routes are remembered; beyond it the whole memory is dropped and asked for anew.
+const TOPICS_MAX: usize = 4096;
+
+/// Connections to a broker group, and what is known of its nodes. Clones share both.
+///
+/// Any node may be named: the leader is learned from whichever answers, and learned again the moment a request
+/// fails. When no node and no nameserver answers, the last route stays in use.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: ClientOptions,
+    identity: Identity,
+    connections: Connections,
+    table: Mutex<RouteTable>,
+    /// When the route of a topic was last asked for.
+    asked: Mutex<BTreeMap<Box<str>, Instant>>,
+    relearning: AtomicBool,
+}
+
+/// What came of one attempt, and at which node.
+pub(crate) struct Attempt<T> {
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) result: Result<T, AttemptError>,
+}
+
+/// An answer that carries a status of the protocol.
+pub(crate) trait Answer {
+    /// `None` where errors are gRPC errors instead.
+    fn status(&self) -> Option<&pb::Status>;
+}
+
+impl Client {
+    /// A client of the group that `endpoints` belong to, a list such as `node-1:8081,node-2:8081`. Nothing is sent
+    /// until something is asked for.
+    ///
+    /// # Errors
+    /// If the list is malformed.
+    pub fn connect(endpoints: &str) -> Result<Self, Error> {
+        Self::new(ClientOptions::new(Endpoint::parse_list(endpoints)?))
+    }
+
+    /// A client with these options.
+    ///
+    /// # Errors
+    /// If an option is out of its bounds.
+    pub fn new(options: ClientOptions) -> Result<Self, Error> {
+        options.check()?;
+        let identity = Identity::new(std::process::id(), u64::from_be_bytes(env::random_bytes()));
+        let shared = Shared {
+            identity,
+            connections: Connections::new(options.connect_timeout),
+            table: Mutex::new(RouteTable::new(options.endpoints.clone())),
+            asked: Mutex::new(BTreeMap::new()),
+            relearning: AtomicBool::new(false),
+            options,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A producer with its own buffer and its own idempotence identity. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If an option is out of its bounds.
+    pub fn producer(&self, options: ProducerOptions) -> Result<Producer, Error> {
+        Producer::new(self.clone(), options)
+    }
+
+    /// A consumer of `topics` in `group`. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If a name is malformed, `topics` is empty, or an option is out of its bounds.
+    pub fn simple_consumer<T: Into<String>>(
+        &self,
+        group: impl Into<String>,
+        topics: impl IntoIterator<Item = T>,
+        options: ConsumerOptions,
+    ) -> Result<SimpleConsumer, Error> {
+        SimpleConsumer::new(self.clone(), group.into(), topics.into_iter().map(Into::into).collect(), options)
+    }
+
+    /// Administration of the broker group.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
+    }
+
+    /// The nodes in the order in which they are preferred: the leader first, as far as it is known.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.table().candidates().cloned().collect()
+    }
+
+    pub(crate) fn options(&self) -> &ClientOptions {
+        &self.shared.options
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// One attempt at the best node. A node that is silent is avoided from then on and its connection dropped.
+    pub(crate) async fn attempt<T, Fut>(&self, timeout: Duration, send: impl FnOnce(Channel) -> Fut) -> Attempt<T>
+    where
+        Fut: Future<Output = Result<T, Status>>,
+    {
+        let Some(endpoint) = self.table().pick(Instant::now()) else {
+            let result = Err(AttemptError::NotSent("no nameserver knows a node".to_owned()));
+            return Attempt { endpoint: None, result };
+        };
+        let result = match self.shared.connections.get(&endpoint).await {
+            Err(error) => Err(error),
+            Ok(channel) => match tokio::time::timeout(timeout, send(channel)).await {
+                Ok(answer) => answer.map_err(AttemptError::of),
+                Err(_) => Err(AttemptError::Failed(Status::deadline_exceeded(format!(
+                    "no answer from {endpoint} within {timeout:?}"
+                )))),
+            },
+        };
+        if let Some(error) = result.as_ref().err().filter(|error| error.is_silence()) {
+            tracing::debug!(%endpoint, error = error.words(), "a node is silent");
+            self.shared.connections.forget(&endpoint);
+            self.table().failed(&endpoint, Fault::Silent, Instant::now());
+        }
+        Attempt { endpoint: Some(endpoint), result }
+    }
+
+    /// The node answered that it cannot serve now.
+    pub(crate) fn unready(&self, endpoint: Option<&Endpoint>) {
+        if let Some(endpoint) = endpoint {
+            self.table().failed(endpoint, Fault::Unready, Instant::now());
+        }
+    }
+
+    /// The node did what it was asked for: it is not avoided any more.
+    pub(crate) fn served(&self, endpoint: Option<&Endpoint>) {
+        if let Some(endpoint) = endpoint {
+            self.table().succeeded(endpoint);
+        }
+    }
+
+    /// Whether requests go to `endpoint` while nothing fails.
+    pub(crate) fn is_preferred(&self, endpoint: Option<&Endpoint>) -> bool {
+        endpoint.is_some_and(|endpoint| self.table().is_preferred(endpoint))
+    }
+
+    /// Calls until a node gives a final answer or the call's time is up; an attempt that began in time may end after
+    /// it. Only for calls that may be repeated.
+    pub(crate) async fn call<T, Fut>(
+        &self,
+        call: &'static str,
+        topic: Option<&str>,
+        attempt_timeout: Duration,
+        send: impl Fn(Channel) -> Fut,
+    ) -> Result<T, Error>
+    where
+        T: Answer,
+        Fut: Future<Output = Result<T, Status>>,
+    {
+        let started = Instant::now();
+        let deadline = started + self.options().call_timeout;
+        let mut tried: Vec<Endpoint> = Vec::new();
+        let mut failures = 0;
+        loop {
+            self.learn_first_node(topic).await;
+            let Attempt { endpoint, result } = self.attempt(attempt_timeout, &send).await;
+            tried.extend(endpoint.clone().filter(|endpoint| !tried.contains(endpoint)));
+            let last = match judge(call, result) {
+                Judged::Final(result) => {
+                    self.served(endpoint.as_ref());
+                    return result;
+                }
+                Judged::Unready(last) => {
+                    self.unready(endpoint.as_ref());
+                    last
+                }
+                Judged::Silent(last) => last,
+            };
+            failures += 1;
+            let wait = backoff::delay(failures, env::random_fraction());
+            if Instant::now() + wait >= deadline {
+                let tried = if tried.is_empty() { "no node".to_owned() } else { join(&tried) };
+                return Err(Error::Unavailable { call, waited: started.elapsed(), tried, last });
+            }
+            if let Some(topic) = topic {
+                self.relearn_soon(topic);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Makes sure that the route of `topic` was asked for lately. Waits for the answer the first time only.
+    pub(crate) async fn fresh_route(&self, topic: &str) {
+        let asked = self.asked().get(topic).copied();
+        match asked {
+            None => self.relearn(topic).await,
+            Some(at) if at.elapsed() >= self.options().route_refresh_interval => self.relearn_soon(topic),
+            Some(_) => {}
+        }
+    }
+
+    /// Asks for the route of `topic` in the background, unless that is under way or was done just now.
+    pub(crate) fn relearn_soon(&self, topic: &str) {
+        let lately = self.asked().get(topic).is_some_and(|at| at.elapsed() < RELEARN_INTERVAL);
+        if lately || self.shared.relearning.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let client = self.clone();
+        let topic = topic.to_owned();
+        tokio::spawn(async move {
+            client.relearn(&topic).await;
+            client.shared.relearning.store(false, Ordering::Release);
+        });
+    }
+
+    /// Asks nodes, then nameservers, until one answers; keeps the last route if none does.
+    async fn relearn(&self, topic: &str) {
+        {
+            let mut asked = self.asked();
+            if asked.len() >= TOPICS_MAX {
+                asked.clear();
+            }
+            asked.insert(topic.into(), Instant::now());
+        }
+        let nodes = self.table().candidates().count();
+        for _ in 0..nodes {
+            if let Some(route) = self.ask_node(topic).await {
+                return self.table().learn(route);
+            }
+        }
+        for nameserver in &self.options().nameservers {
+            if let Some(route) = self.ask_nameserver(nameserver, topic).await {
+                return self.table().learn(route);
+            }
+        }
+        tracing::debug!(topic, "nobody knows a route; the last one stays in use");
+    }
+
+    async fn ask_node(&self, topic: &str) -> Option<Vec<Endpoint>> {
+        let request = pb::QueryRouteRequest { topic: Some(resource(topic)), endpoints: None };
+        let request = self.identity().request(request);
+        let attempt = self
+            .attempt(ROUTE_TIMEOUT, |channel| async move {
+                MessagingServiceClient::new(channel).query_route(request).await.map(tonic::Response::into_inner)
+            })
+            .await;
+        let route = endpoints_of_brokers(&attempt.result.ok()?.message_queues);
+        (!route.is_empty()).then_some(route)
+    }
+
+    async fn ask_nameserver(&self, nameserver: &Endpoint, topic: &str) -> Option<Vec<Endpoint>> {
+        let channel = self.shared.connections.get(nameserver).await.ok()?;
+        let mut client = NameServerClient::new(channel);
+        let mut request = tonic::Request::new(ns::QueryRouteRequest { topic: topic.to_owned() });
+        request.set_timeout(ROUTE_TIMEOUT);
+        match client.query_route(request).await {
+            Ok(answer) => {
+                let route = endpoints_of_groups(&answer.into_inner().groups);
+                (!route.is_empty()).then_some(route)
+            }
+            Err(_) => {
+                self.shared.connections.forget(nameserver);
+                None
+            }
+        }
+    }
+
+    /// Without any endpoint, a nameserver has to name a node first.
+    pub(crate) async fn learn_first_node(&self, topic: Option<&str>) {
+        let known = self.table().candidates().next().is_some();
+        if !known {
+            match topic {
+                Some(topic) => self.relearn(topic).await,
+                None => self.learn_any_node().await,
+            }
+        }
+    }
+
+    async fn learn_any_node(&self) {
+        for nameserver in &self.options().nameservers {
+            let Ok(channel) = self.shared.connections.get(nameserver).await else { continue };
+            let mut request = tonic::Request::new(ns::ListBrokersRequest {});
+            request.set_timeout(ROUTE_TIMEOUT);
+            let Ok(answer) = NameServerClient::new(channel).list_brokers(request).await else { continue };
+            let nodes = answer.into_inner().brokers.into_iter().filter_map(|known| known.broker).collect();
+            let route = endpoints_of_groups(&[ns::GroupRoute { nodes, ..Default::default() }]);
+            if !route.is_empty() {
+                return self.table().learn(route);
+            }
+        }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, RouteTable> {
+        self.shared.table.lock().expect("no holder of this lock panics")
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, BTreeMap<Box<str>, Instant>> {
+        self.shared.asked.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// What an attempt means for a call that may be repeated.
+enum Judged<T> {
+    Final(Result<T, Error>),
+    /// The node answered and could not do it now.
+    Unready(String),
+    /// The node did not answer.
+    Silent(String),
+}
+
+fn judge<T: Answer>(call: &'static str, result: Result<T, AttemptError>) -> Judged<T> {
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(AttemptError::Failed(status)) if !rpc_can_retry(status.code()) && !is_local(&status) => {
+            let message = status.message().to_owned();
+            return Judged::Final(Err(Error::Rpc { call, code: status.code(), message }));
+        }
+        Err(error) if error.is_silence() => return Judged::Silent(error.words()),
+        Err(error) => return Judged::Unready(error.words()),
+    };
+    let Some(status) = answer.status() else { return Judged::Final(Ok(answer)) };
+    let code = Code(status.code);
+    let message = status.message.clone();
+    match code {
+        Code::OK | Code::MULTIPLE_RESULTS | Code::MESSAGE_NOT_FOUND => Judged::Final(Ok(answer)),
+        Code::HA_NOT_AVAILABLE | Code::TOO_MANY_REQUESTS => Judged::Unready(format!("{message} ({code})")),
+        code if is_timeout(code) => Judged::Unready(format!("{message} ({code})")),
+        code => Judged::Final(Err(Error::Refused { call, code, message })),
+    }
+}
+
+/// Whether the gRPC error was made by this side's transport rather than answered by a node.
+fn is_local(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+fn is_timeout(code: Code) -> bool {
+    (50_400..50_500).contains(&code.0)
+}
+
+fn join(endpoints: &[Endpoint]) -> String {
+    endpoints.iter().map(Endpoint::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A topic or a group by its name.
+pub(crate) fn resource(name: &str) -> pb::Resource {
+    pb::Resource { resource_namespace: String::new(), name: name.to_owned() }
+}
+
+/// An answer without a status: its errors are gRPC errors.
+#[derive(Debug)]
+pub(crate) struct Plain<T>(pub(crate) T);
+
+impl<T> Answer for Plain<T> {
+    fn status(&self) -> Option<&pb::Status> {
+        None
+    }
+}
+
+impl Answer for pb::AckMessageResponse {
+    fn status(&self) -> Option<&pb::Status> {
+        self.status.as_ref()
+    }
+}
+
+impl Answer for pb::ChangeInvisibleDurationResponse {
+    fn status(&self) -> Option<&pb::Status> {
+        self.status.as_ref()
+    }
+}

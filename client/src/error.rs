@@ -1,0 +1,88 @@
+//! Why a call failed that is not a publish. (A publish has an [`Outcome`](crate::Outcome) instead.)
+
+use tonic::Code as GrpcCode;
+
+use crate::{code::Code, endpoint::EndpointError, message::MessageError, outcome::SendError};
+
+/// A failed call.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is out of its bounds.
+    #[error("bad setting {name}: {problem}")]
+    Setting {
+        /// The name of the setting.
+        name: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+    /// An address is malformed.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A name or a message breaks the limits.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The broker answered with a code other than OK.
+    #[error("{call}: {message} ({code})")]
+    Refused {
+        /// The call that failed.
+        call: &'static str,
+        /// The broker's code.
+        code: Code,
+        /// The broker's words.
+        message: String,
+    },
+    /// A node answered with a gRPC error, as administrative calls do.
+    #[error("{call}: {message}")]
+    Rpc {
+        /// The call that failed.
+        call: &'static str,
+        /// What kind of error it is.
+        code: GrpcCode,
+        /// The broker's words.
+        message: String,
+    },
+    /// No endpoint gave an answer in time.
+    #[error("{call}: no answer within {waited:?} from {tried}; last: {last}")]
+    Unavailable {
+        /// The call that failed.
+        call: &'static str,
+        /// How long it was tried.
+        waited: std::time::Duration,
+        /// The endpoints that were tried.
+        tried: String,
+        /// What the last of them did.
+        last: String,
+    },
+    /// A delivered body does not match its digest.
+    #[error("message {message_id}: the body does not match its digest, it was damaged on its way")]
+    Corrupt {
+        /// The id of the damaged message.
+        message_id: String,
+    },
+    /// A publish that did not end as stored.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The client, producer or consumer has been closed.
+    #[error("closed")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the same call can succeed later without any change to it.
+    #[must_use]
+    pub fn can_retry(&self) -> bool {
+        match self {
+            Self::Setting { .. } | Self::Endpoint(_) | Self::Message(_) | Self::Closed => false,
+            Self::Send(error) => error.can_retry(),
+            Self::Refused { code, .. } => !code.is_request_fault(),
+            Self::Rpc { code, .. } => rpc_can_retry(*code),
+            Self::Unavailable { .. } | Self::Corrupt { .. } => true,
+        }
+    }
+}
+
+/// The meaning of gRPC codes in `tercet.admin.v1`: these say that the broker could not do it now.
+pub(crate) fn rpc_can_retry(code: GrpcCode) -> bool {
+    matches!(code, GrpcCode::Unavailable | GrpcCode::DeadlineExceeded | GrpcCode::ResourceExhausted | GrpcCode::Unknown)
+}

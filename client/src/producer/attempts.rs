@@ -1,0 +1,155 @@
+//! Whether a request is tried again, and how it ends: a state machine without I/O.
+//!
+//! The rule that everything hangs on (15 of the design's hazards): once an attempt may have got through, no later
+//! refusal can turn the request into "not stored", because the earlier attempt may still be on its way.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::verdict::{EntryVerdict, Place, Verdict};
+use crate::{backoff, code::Code};
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    Stored(Vec<Place>),
+    NotStored { code: Code, why: String },
+    InDoubt { why: String },
+    Mixed(Vec<EntryVerdict>),
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    Done(Ending),
+    /// Send the same request again after this wait.
+    Again(Duration),
+}
+
+/// The attempts of one request.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    deadline: Instant,
+    failures: u32,
+    /// Why an earlier attempt may have got through.
+    doubt: Option<String>,
+}
+
+impl Attempts {
+    pub(super) fn new(deadline: Instant) -> Self {
+        Self { deadline, failures: 0, doubt: None }
+    }
+
+    /// An attempt ended at `now`. `jitter` is a fraction.
+    pub(super) fn after(&mut self, verdict: Verdict, now: Instant, jitter: f64) -> Next {
+        let (code, why, again) = match verdict {
+            Verdict::Stored(places) => return Next::Done(Ending::Stored(places)),
+            Verdict::Mixed(entries) => return Next::Done(Ending::Mixed(self.shade(entries))),
+            Verdict::NotStored { code, why, again } => (code, why, again),
+            Verdict::InDoubt { why, again } => {
+                self.doubt = Some(why.clone());
+                (Code::REQUEST_TIMEOUT, why, again)
+            }
+        };
+        self.failures += 1;
+        let wait = backoff::delay(self.failures, jitter);
+        if again && now + wait < self.deadline {
+            return Next::Again(wait);
+        }
+        let why = if again { format!("no success in {} attempts; last: {why}", self.failures) } else { why };
+        Next::Done(match &self.doubt {
+            Some(doubt) if *doubt == why => Ending::InDoubt { why },
+            Some(doubt) => Ending::InDoubt { why: format!("{why}; an earlier attempt may have got through: {doubt}") },
+            None => Ending::NotStored { code, why },
+        })
+    }
+
+    /// An earlier doubt lies on every message that is not known to be stored.
+    fn shade(&self, entries: Vec<EntryVerdict>) -> Vec<EntryVerdict> {
+        let Some(doubt) = &self.doubt else { return entries };
+        let shade = |entry| match entry {
+            EntryVerdict::NotStored { why, .. } => {
+                EntryVerdict::InDoubt { why: format!("{why}; an earlier attempt may have got through: {doubt}") }
+            }
+            other => other,
+        };
+        entries.into_iter().map(shade).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = Place { queue: Some(1), offset: 7 };
+
+    fn not_stored(again: bool) -> Verdict {
+        Verdict::NotStored { code: Code::HA_NOT_AVAILABLE, why: "no leader".into(), again }
+    }
+
+    fn in_doubt(again: bool) -> Verdict {
+        Verdict::InDoubt { why: "connection broke".into(), again }
+    }
+
+    fn start() -> (Attempts, Instant) {
+        let now = Instant::now();
+        (Attempts::new(now + Duration::from_secs(1)), now)
+    }
+
+    #[test]
+    fn what_can_be_retried_is_until_the_deadline() {
+        let (mut attempts, now) = start();
+        assert_eq!(attempts.after(not_stored(true), now, 0.0), Next::Again(Duration::from_millis(10)));
+        assert_eq!(attempts.after(not_stored(true), now, 0.0), Next::Again(Duration::from_millis(20)));
+        let late = now + Duration::from_millis(995);
+        let Next::Done(Ending::NotStored { code, why }) = attempts.after(not_stored(true), late, 0.0) else { panic!() };
+        assert_eq!(code, Code::HA_NOT_AVAILABLE);
+        assert!(why.contains("3 attempts") && why.contains("no leader"), "{why}");
+    }
+
+    #[test]
+    fn a_refusal_without_any_doubt_is_refused() {
+        let (mut attempts, now) = start();
+        let next = attempts.after(not_stored(false), now, 0.0);
+        assert_eq!(next, Next::Done(Ending::NotStored { code: Code::HA_NOT_AVAILABLE, why: "no leader".into() }));
+    }
+
+    /// Hazard 15: never "refused" for what may be stored.
+    #[test]
+    fn after_a_doubt_no_refusal_is_believed() {
+        let (mut attempts, now) = start();
+        assert!(matches!(attempts.after(in_doubt(true), now, 0.0), Next::Again(_)));
+        let Next::Done(Ending::InDoubt { why }) = attempts.after(not_stored(false), now, 0.0) else { panic!() };
+        assert!(why.contains("connection broke") && why.contains("no leader"), "{why}");
+
+        let (mut attempts, now) = start();
+        assert!(matches!(attempts.after(in_doubt(true), now, 0.0), Next::Again(_)));
+        let late = now + Duration::from_secs(1);
+        assert!(matches!(attempts.after(not_stored(true), late, 0.0), Next::Done(Ending::InDoubt { .. })));
+    }
+
+    #[test]
+    fn after_a_doubt_a_place_is_believed() {
+        let (mut attempts, now) = start();
+        assert!(matches!(attempts.after(in_doubt(true), now, 0.0), Next::Again(_)));
+        let next = attempts.after(Verdict::Stored(vec![PLACE]), now, 0.0);
+        assert_eq!(next, Next::Done(Ending::Stored(vec![PLACE])));
+    }
+
+    /// Hazard 15, message by message.
+    #[test]
+    fn a_doubt_lies_on_each_refused_message_of_a_mixed_answer() {
+        let refused = EntryVerdict::NotStored { code: Code::BAD_REQUEST, why: "bad".into() };
+        let mixed = Verdict::Mixed(vec![EntryVerdict::Stored(PLACE), refused.clone()]);
+        let (mut attempts, now) = start();
+        assert_eq!(
+            attempts.after(mixed.clone(), now, 0.0),
+            Next::Done(Ending::Mixed(vec![EntryVerdict::Stored(PLACE), refused]))
+        );
+        let (mut attempts, now) = start();
+        assert!(matches!(attempts.after(in_doubt(true), now, 0.0), Next::Again(_)));
+        let Next::Done(Ending::Mixed(entries)) = attempts.after(mixed, now, 0.0) else { panic!() };
+        assert!(matches!(entries.as_slice(), [EntryVerdict::Stored(_), EntryVerdict::InDoubt { .. }]));
+    }
+}

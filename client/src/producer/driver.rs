@@ -1,0 +1,194 @@
+//! The loop that moves the batches of a lane to the broker and tells the senders.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
+
+use super::{
+    attempts::{Attempts, Ending, Next},
+    batch::Batch,
+    lane::{Lane, Step},
+    verdict::{self, EntryVerdict, Place, Verdict},
+};
+use crate::{
+    client::Client,
+    code::Code,
+    env,
+    message_id::MessageId,
+    outcome::{Outcome, Refused, Stored, Unknown},
+    transport::{SendHeaders, send_message},
+};
+
+/// An attempt is given at least this long, however near the deadline is.
+const ATTEMPT_SHORTEST: Duration = Duration::from_millis(5);
+
+/// A lane as its senders and its driver share it.
+pub(super) struct SharedLane {
+    pub(super) topic: Box<str>,
+    lane: Mutex<Lane>,
+    wake: Notify,
+}
+
+impl SharedLane {
+    pub(super) fn new(topic: &str, lane: Lane) -> Self {
+        Self { topic: topic.into(), lane: Mutex::new(lane), wake: Notify::new() }
+    }
+
+    /// Changes the lane and wakes its driver if there is something to do now.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Lane) -> R) -> R {
+        let mut lane = self.lock();
+        let result = change(&mut lane);
+        let wake = lane.has_work() || lane.is_shut();
+        drop(lane);
+        if wake {
+            self.wake.notify_one();
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// What a driver needs beside its lane.
+#[derive(Clone)]
+pub(super) struct Road {
+    pub(super) client: Client,
+    /// The producer's buffer, in bytes; what a batch held is given back when it ends.
+    pub(super) buffer: Arc<Semaphore>,
+}
+
+/// A request that ended.
+struct Ended {
+    batch: Batch,
+    headers: SendHeaders,
+    ending: Ending,
+}
+
+/// Runs until the lane is shut and empty.
+pub(super) async fn drive(lane: Arc<SharedLane>, road: Road) {
+    let mut in_flight = FuturesUnordered::new();
+    loop {
+        loop {
+            let step = lane.lock().next(Instant::now());
+            match step {
+                None => break,
+                Some(Step::Expire(batch)) => {
+                    let why = "the broker took no message of this topic in time; this one was never sent";
+                    let outcomes = batch.refusals(Code::REQUEST_TIMEOUT, why);
+                    finish(&road, batch, outcomes);
+                }
+                Some(Step::Send { batch, headers, deadline }) => {
+                    in_flight.push(publish(&lane.topic, &road.client, batch, headers, deadline));
+                }
+            }
+        }
+        let is_over = {
+            let lane = lane.lock();
+            lane.is_shut() && lane.is_idle()
+        };
+        if is_over {
+            return;
+        }
+        tokio::select! {
+            Some(Ended { batch, headers, ending }) = in_flight.next(), if !in_flight.is_empty() => {
+                lane.lock().ended(headers, matches!(ending, Ending::Stored(_)));
+                let outcomes = outcomes_of(&batch, ending);
+                finish(&road, batch, outcomes);
+            }
+            () = lane.wake.notified() => {}
+        }
+    }
+}
+
+fn finish(road: &Road, batch: Batch, outcomes: Vec<Outcome>) {
+    road.buffer.add_permits(batch.cost_bytes);
+    batch.tell(outcomes);
+}
+
+/// Sends one request until it has an ending. Every attempt carries the same bytes and the same numbers.
+async fn publish(topic: &str, client: &Client, mut batch: Batch, headers: SendHeaders, deadline: Instant) -> Ended {
+    let request = batch.take_request();
+    let ids: Vec<MessageId> = batch.entries.iter().map(|entry| entry.id).collect();
+    let mut attempts = Attempts::new(deadline);
+    client.fresh_route(topic).await;
+    loop {
+        let verdict = attempt(topic, client, &request, headers, deadline, &ids).await;
+        match attempts.after(verdict, Instant::now(), env::random_fraction()) {
+            Next::Done(ending) => return Ended { batch, headers, ending },
+            Next::Again(wait) => tokio::time::sleep(wait).await,
+        }
+    }
+}
+
+async fn attempt(
+    topic: &str,
+    client: &Client,
+    request: &Bytes,
+    headers: SendHeaders,
+    deadline: Instant,
+    ids: &[MessageId],
+) -> Verdict {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = client.options().attempt_timeout.min(left).max(ATTEMPT_SHORTEST);
+    let mut request = client.identity().request(request.clone());
+    headers.write(request.metadata_mut());
+    request.set_timeout(timeout);
+    let attempt = client.attempt(timeout, |channel| send_message(channel, request)).await;
+    let endpoint = attempt.endpoint;
+    let verdict = verdict::judge(attempt.result, ids);
+    match &verdict {
+        Verdict::NotStored { code, again: true, .. } => {
+            // An overloaded leader is still the leader; anyone else can be asked instead of an unready node.
+            if *code != Code::TOO_MANY_REQUESTS {
+                client.unready(endpoint.as_ref());
+                client.relearn_soon(topic);
+            }
+        }
+        Verdict::InDoubt { again: true, .. } => {
+            client.unready(endpoint.as_ref());
+            client.relearn_soon(topic);
+        }
+        _ => {
+            client.served(endpoint.as_ref());
+            if !client.is_preferred(endpoint.as_ref()) {
+                client.relearn_soon(topic);
+            }
+        }
+    }
+    verdict
+}
+
+fn outcomes_of(batch: &Batch, ending: Ending) -> Vec<Outcome> {
+    let stored =
+        |place: Place, message_id| Outcome::Stored(Stored { queue: place.queue, offset: place.offset, message_id });
+    let ids = batch.entries.iter().map(|entry| entry.id);
+    match ending {
+        Ending::NotStored { code, why } => batch.refusals(code, &why),
+        Ending::InDoubt { why } => batch.unknowns(&why),
+        Ending::Stored(places) => {
+            assert_eq!(places.len(), batch.entries.len(), "judged against this very batch");
+            places.into_iter().zip(ids).map(|(place, id)| stored(place, id)).collect()
+        }
+        Ending::Mixed(entries) => {
+            assert_eq!(entries.len(), batch.entries.len(), "judged against this very batch");
+            let outcome = |(entry, id)| match entry {
+                EntryVerdict::Stored(place) => stored(place, id),
+                EntryVerdict::NotStored { code, why } => {
+                    Outcome::Refused(Refused { code, message: why, message_id: Some(id) })
+                }
+                EntryVerdict::InDoubt { why } => Outcome::Unknown(Unknown { why, message_id: id }),
+            };
+            entries.into_iter().zip(ids).map(outcome).collect()
+        }
+    }
+}

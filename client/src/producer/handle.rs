@@ -1,0 +1,406 @@
+//! What an application holds: [`Producer`], and [`Pending`] for a message on its way.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    pin::Pin,
+    sync::{Arc, OnceLock, RwLock},
+    task::{Context, Poll},
+};
+
+use tokio::{
+    sync::{Semaphore, TryAcquireError, oneshot},
+    time::Instant,
+};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    batch::{Batch, Entry, OVERHEAD_BYTES, Waiter},
+    driver::{Road, SharedLane, drive},
+    encode,
+    lane::{Lane, Limits, Order},
+};
+use crate::{
+    client::Client,
+    code::Code,
+    env,
+    error::Error,
+    message::Message,
+    message_id::{MessageId, MessageIds},
+    options::ProducerOptions,
+    outcome::{Outcome, Unknown},
+    telemetry::Session,
+};
+
+/// Lanes of a FIFO topic: message groups are spread over them.
+const FIFO_LANES: usize = 8;
+/// Topics that one producer may publish to; each keeps a lane.
+const TOPICS_MAX: usize = 4096;
+/// Most bytes that encoding adds to body, keys, properties and the like: topic, ids, times, tags, lengths.
+const ENCODING_BYTES: usize = 384;
+
+/// Publishes messages. Clones share the buffer, the lanes and the identity.
+///
+/// Concurrent sends to a topic travel together, so many tasks (or [`Producer::send_with`] from one) reach rates that
+/// one after the other cannot. Messages of one message group keep the order in which they were sent.
+///
+/// A message is retried, unchanged and under the same sequence number, until
+/// [`send_timeout`](ProducerOptions::send_timeout) has passed; the broker stores it at most once.
+///
+/// ```no_run
+/// # use tercet_client::{Client, Message, Outcome, ProducerOptions};
+/// # async fn example() -> Result<(), tercet_client::Error> {
+/// let producer = Client::connect("127.0.0.1:8081")?.producer(ProducerOptions::default())?;
+/// let message = Message::builder("orders").body("hello").build()?;
+///
+/// // Wait for the outcome.
+/// match producer.send(message.clone()).await {
+///     Outcome::Stored(stored) => println!("at {}", stored.offset),
+///     Outcome::Refused(refused) => println!("not stored: {refused}"),
+///     Outcome::Unknown(unknown) => println!("perhaps stored: {unknown}"),
+/// }
+/// // Several on their way at once.
+/// let pending = [producer.enqueue(message.clone()).await, producer.enqueue(message.clone()).await];
+/// for one in pending {
+///     println!("{:?}", one.await);
+/// }
+/// // A function instead of a future.
+/// producer.send_with(message, |outcome| println!("{outcome:?}")).await;
+/// producer.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Producer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: ProducerOptions,
+    road: Road,
+    ids: MessageIds,
+    host: String,
+    lanes: RwLock<Lanes>,
+    drivers: TaskTracker,
+    session: Session,
+}
+
+#[derive(Default)]
+struct Lanes {
+    topics: HashMap<Box<str>, Arc<TopicLanes>>,
+    closed: bool,
+}
+
+/// Slot 0 is for messages without a group, the others for those with one.
+type TopicLanes = [OnceLock<Arc<SharedLane>>; FIFO_LANES + 1];
+
+/// A message on its way; resolves to its [`Outcome`]. Dropping it does not take the message back.
+#[derive(Debug)]
+#[must_use = "the outcome says whether the message is stored"]
+pub struct Pending(State);
+
+#[derive(Debug)]
+enum State {
+    Waiting { id: MessageId, outcome: oneshot::Receiver<Outcome> },
+    Ready(Option<Outcome>),
+}
+
+/// Why a message was not taken; it comes back unchanged.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TrySendError {
+    /// The buffer has no room for it at present.
+    #[error("the producer's buffer is full")]
+    Full(Message),
+    /// The producer is closed, or publishes to too many topics.
+    #[error("{1}")]
+    Closed(Message, String),
+}
+
+impl Producer {
+    pub(crate) fn new(client: Client, options: ProducerOptions) -> Result<Self, Error> {
+        options.check()?;
+        let session = Session::producer(client.clone());
+        let inner = Inner {
+            road: Road { client, buffer: Arc::new(Semaphore::new(options.buffer_bytes_max)) },
+            ids: MessageIds::new(env::random_bytes(), std::process::id()),
+            host: env::host_name(),
+            lanes: RwLock::new(Lanes::default()),
+            drivers: TaskTracker::new(),
+            session,
+            options,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Publishes a message and waits for its outcome; waits for room in the buffer first.
+    pub async fn send(&self, message: Message) -> Outcome {
+        self.enqueue(message).await.await
+    }
+
+    /// Hands a message over, waiting only for room in the buffer. Messages go in the order of these calls.
+    pub async fn enqueue(&self, message: Message) -> Pending {
+        let (sender, outcome) = oneshot::channel();
+        self.reserve(cost_of(&message)).await;
+        match self.inner.accept(message, Waiter::Future(sender)) {
+            Ok(id) => Pending(State::Waiting { id, outcome }),
+            Err((_, _, why)) => Pending(State::Ready(Some(Outcome::refused(Code::BAD_REQUEST, why)))),
+        }
+    }
+
+    /// Hands a message over; `callback` is called with its outcome by the task that also sends, so it must not block.
+    pub async fn send_with(&self, message: Message, callback: impl FnOnce(Outcome) + Send + 'static) {
+        self.reserve(cost_of(&message)).await;
+        if let Err((_, waiter, why)) = self.inner.accept(message, Waiter::Callback(Box::new(callback))) {
+            waiter.tell(Outcome::refused(Code::BAD_REQUEST, why));
+        }
+    }
+
+    /// Hands a message over if there is room for it now.
+    ///
+    /// # Errors
+    /// If the buffer is full or the producer closed; the message comes back.
+    pub fn try_enqueue(&self, message: Message) -> Result<Pending, TrySendError> {
+        match self.inner.road.buffer.try_acquire_many(permits(cost_of(&message))) {
+            Ok(permit) => permit.forget(),
+            Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(message)),
+            Err(TryAcquireError::Closed) => unreachable!("the buffer is never closed"),
+        }
+        let (sender, outcome) = oneshot::channel();
+        match self.inner.accept(message, Waiter::Future(sender)) {
+            Ok(id) => Ok(Pending(State::Waiting { id, outcome })),
+            Err((message, _, why)) => Err(TrySendError::Closed(message, why)),
+        }
+    }
+
+    /// Hands a message over and forgets about it: it is sent and retried like any other, but nobody is told.
+    pub async fn send_one_way(&self, message: Message) {
+        self.reserve(cost_of(&message)).await;
+        drop(self.inner.accept(message, Waiter::OneWay));
+    }
+
+    /// Publishes messages of one topic in one request: all are stored or none. Messages with message groups must
+    /// share one. One outcome per message, in order.
+    ///
+    /// A list that cannot be one request is refused as a whole: an empty one has no outcomes; limits are
+    /// [`batch_messages_max`](ProducerOptions::batch_messages_max) and
+    /// [`batch_bytes_max`](ProducerOptions::batch_bytes_max).
+    pub async fn send_batch(&self, messages: Vec<Message>) -> Vec<Outcome> {
+        let count = messages.len();
+        let refuse = |why: String| vec![Outcome::refused(Code::BAD_REQUEST, why); count];
+        let cost = messages.iter().map(cost_of).sum();
+        if let Err(why) = check_batch(&messages, cost, &self.inner.options) {
+            return refuse(why);
+        }
+        let Some(first) = messages.first() else { return Vec::new() };
+        let lane = match self.inner.lane_of(first) {
+            Ok(lane) => lane,
+            Err(why) => return refuse(why),
+        };
+        self.reserve(cost).await;
+        let mut batch = Batch::new(Instant::now());
+        let born = env::wall_clock();
+        let mut pending = Vec::with_capacity(count);
+        for message in messages {
+            let (sender, outcome) = oneshot::channel();
+            let id = self.inner.ids.next(born);
+            let entry = Entry { id, waiter: Waiter::Future(sender) };
+            let cost = cost_of(&message);
+            batch.push(entry, cost, |id, request| encode::append(message, id, born, &self.inner.host, request));
+            pending.push(Pending(State::Waiting { id, outcome }));
+        }
+        let refused = lane.change(|lane| {
+            if lane.is_shut() {
+                return Some(batch);
+            }
+            lane.push_whole(batch);
+            None
+        });
+        if let Some(batch) = refused {
+            self.inner.road.buffer.add_permits(batch.cost_bytes);
+            return refuse(CLOSED.to_owned());
+        }
+        futures::future::join_all(pending).await
+    }
+
+    /// Waits until every message that was handed over has its outcome. Sends that begin meanwhile wait for it.
+    pub async fn flush(&self) {
+        let whole = self.inner.options.buffer_bytes_max;
+        drop(self.inner.road.buffer.acquire_many(permits(whole)).await);
+    }
+
+    /// Takes no more messages, and waits until every one that was handed over has its outcome.
+    pub async fn close(&self) {
+        self.inner.shut();
+        self.inner.drivers.close();
+        self.inner.drivers.wait().await;
+        self.inner.session.end().await;
+    }
+
+    async fn reserve(&self, cost: usize) {
+        let permit = self.inner.road.buffer.acquire_many(permits(cost)).await;
+        permit.expect("the buffer is never closed").forget();
+    }
+}
+
+const CLOSED: &str = "the producer is closed";
+
+impl Inner {
+    /// Puts a message, whose room is reserved, into its lane; gives the room back if it cannot.
+    fn accept(&self, message: Message, waiter: Waiter) -> Result<MessageId, (Message, Waiter, String)> {
+        let cost = cost_of(&message);
+        let lane = match self.lane_of(&message) {
+            Ok(lane) => lane,
+            Err(why) => {
+                self.road.buffer.add_permits(cost);
+                return Err((message, waiter, why));
+            }
+        };
+        let born = env::wall_clock();
+        let id = self.ids.next(born);
+        let now = Instant::now();
+        let refused = lane.change(|lane| {
+            if lane.is_shut() {
+                return Some((message, waiter));
+            }
+            let batch = lane.batch_for(cost - OVERHEAD_BYTES, now);
+            let entry = Entry { id, waiter };
+            batch.push(entry, cost, |id, request| encode::append(message, id, born, &self.host, request));
+            None
+        });
+        match refused {
+            None => Ok(id),
+            Some((message, waiter)) => {
+                self.road.buffer.add_permits(cost);
+                Err((message, waiter, CLOSED.to_owned()))
+            }
+        }
+    }
+
+    fn lane_of(&self, message: &Message) -> Result<Arc<SharedLane>, String> {
+        let topic = self.lanes.read().expect("no holder of this lock panics").topics.get(&message.topic).cloned();
+        let topic = match topic {
+            Some(topic) => topic,
+            None => self.add_topic(&message.topic)?,
+        };
+        let slot = message.group.as_deref().map_or(0, |group| {
+            let mut hasher = DefaultHasher::new();
+            group.hash(&mut hasher);
+            1 + usize::try_from(hasher.finish() % FIFO_LANES as u64).expect("fewer than FIFO_LANES")
+        });
+        let order = if slot == 0 { Order::Free } else { Order::Fifo };
+        if let Some(lane) = topic[slot].get() {
+            return Ok(Arc::clone(lane));
+        }
+        let lane = Arc::clone(topic[slot].get_or_init(|| self.start_lane(&message.topic, order)));
+        // A close that came meanwhile did not see this lane.
+        if self.lanes.read().expect("no holder of this lock panics").closed {
+            lane.change(Lane::shut);
+        }
+        Ok(lane)
+    }
+
+    fn add_topic(&self, topic: &str) -> Result<Arc<TopicLanes>, String> {
+        let mut lanes = self.lanes.write().expect("no holder of this lock panics");
+        if lanes.closed {
+            return Err(CLOSED.to_owned());
+        }
+        if lanes.topics.len() >= TOPICS_MAX && !lanes.topics.contains_key(topic) {
+            return Err(format!("this producer already publishes to {TOPICS_MAX} topics"));
+        }
+        Ok(Arc::clone(lanes.topics.entry(topic.into()).or_default()))
+    }
+
+    fn start_lane(&self, topic: &str, order: Order) -> Arc<SharedLane> {
+        let limits = Limits {
+            messages_max: self.options.batch_messages_max,
+            bytes_max: self.options.batch_bytes_max,
+            in_flight_max: self.options.requests_in_flight_max,
+            send_timeout: self.options.send_timeout,
+        };
+        let producer = u128::from_be_bytes(env::random_bytes());
+        let lane = Arc::new(SharedLane::new(topic, Lane::new(order, limits, producer)));
+        self.drivers.spawn(drive(Arc::clone(&lane), self.road.clone()));
+        lane
+    }
+
+    fn shut(&self) {
+        let mut lanes = self.lanes.write().expect("no holder of this lock panics");
+        lanes.closed = true;
+        for lane in lanes.topics.values().flat_map(|topic| topic.iter()).filter_map(OnceLock::get) {
+            lane.change(Lane::shut);
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// The drivers send what they have and end.
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Pending {
+    /// The id that the message travels under; `None` if it was refused at once.
+    #[must_use]
+    pub fn message_id(&self) -> Option<MessageId> {
+        match &self.0 {
+            State::Waiting { id, .. } => Some(*id),
+            State::Ready(_) => None,
+        }
+    }
+}
+
+impl Future for Pending {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut self.0 {
+            State::Waiting { id, outcome } => {
+                let id = *id;
+                Pin::new(outcome).poll(context).map(|outcome| {
+                    let why = "the runtime that sent the message was stopped".to_owned();
+                    outcome.unwrap_or(Outcome::Unknown(Unknown { why, message_id: id }))
+                })
+            }
+            State::Ready(outcome) => Poll::Ready(outcome.take().expect("a future is not polled after its end")),
+        }
+    }
+}
+
+/// What a message holds of the buffer: at least its encoded size.
+fn cost_of(message: &Message) -> usize {
+    let lengths = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+    // Each key and property costs a few bytes of tags and lengths beside its text.
+    let keys: usize = message.keys.iter().map(|key| key.len() + 8).sum();
+    let properties: usize = message.properties.iter().map(|(name, value)| name.len() + value.len() + 16).sum();
+    let text = lengths(&message.tag) + lengths(&message.group) + keys + properties;
+    message.body.len() + text + ENCODING_BYTES + OVERHEAD_BYTES
+}
+
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("buffers are at most 1 GiB, and messages smaller than any buffer")
+}
+
+fn check_batch(messages: &[Message], cost: usize, options: &ProducerOptions) -> Result<(), String> {
+    let Some(first) = messages.first() else { return Ok(()) };
+    if messages.iter().any(|message| message.topic != first.topic) {
+        return Err("a batch has one topic".to_owned());
+    }
+    if messages.iter().any(|message| message.group != first.group) {
+        return Err("a batch has one message group".to_owned());
+    }
+    if messages.len() > options.batch_messages_max {
+        return Err(format!("{} messages; a batch has at most {}", messages.len(), options.batch_messages_max));
+    }
+    if messages.len() > 1 && cost - messages.len() * OVERHEAD_BYTES > options.batch_bytes_max {
+        return Err(format!("about {cost} bytes; a batch has at most {}", options.batch_bytes_max));
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! A lane: the messages of a topic that share one order of sequence numbers. A state machine without I/O.
+//!
+//! ```text
+//!   push ─► open batch ─► closed batches ─► next() ─► in flight ─► ended()
+//!           grows while the lane is busy              at most `requests_in_flight_max`
+//! ```
+//! Messages wait for nothing but room in flight: an idle lane sends a single message at once, a busy one collects
+//! what comes meanwhile into its next batch.
+//!
+//! Sequence numbers are given when a batch leaves, so that a message that expired before it was ever sent uses none.
+//! The broker remembers the results of a bounded number of sequences of a producer; a lane therefore never has
+//! unfinished sequences further apart than that.
+//!
+//! In a FIFO lane one request is in flight, and the broker refuses gaps. When a request there ends without being
+//! stored, or in doubt, the lane goes on under the next epoch from sequence 0: the broker then refuses whatever may
+//! still arrive of the old epoch, so that nothing is stored behind its successors.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::batch::Batch;
+use crate::transport::SendHeaders;
+
+/// Unfinished sequences of a lane lie within this many (rule 16 of the design: the broker remembers 4,096 results of
+/// a producer in a topic, and a repeat below them is refused).
+pub(crate) const SEQUENCE_SPAN_MAX: u64 = 4096;
+
+/// A request beyond the first in flight leaves when at least this many bytes wait for it: smaller ones wait for an
+/// answer, which costs less than a request of their own.
+const BUSY_REQUEST_BYTES_MIN: usize = 32 << 10;
+
+/// What a lane orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Nothing: several requests may be in flight.
+    Free,
+    /// The messages of each message group: one request is in flight.
+    Fifo,
+}
+
+/// The bounds of a lane's batches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) messages_max: usize,
+    pub(super) bytes_max: usize,
+    pub(super) in_flight_max: usize,
+    pub(super) send_timeout: Duration,
+}
+
+/// What to do next with a batch.
+pub(super) enum Step {
+    /// Send it under these numbers until the deadline.
+    Send { batch: Batch, headers: SendHeaders, deadline: Instant },
+    /// Its time passed before it was ever sent: it is not stored.
+    Expire(Batch),
+}
+
+/// Invariants: in flight are at most `in_flight_max` batches, a FIFO lane has at most one; the sequences in flight
+/// lie below `next_sequence` and within [`SEQUENCE_SPAN_MAX`] of each other.
+pub(super) struct Lane {
+    order: Order,
+    limits: Limits,
+    producer: u128,
+    epoch: u64,
+    next_sequence: u64,
+    open: Option<Batch>,
+    closed: VecDeque<Batch>,
+    /// First sequence of each batch in flight.
+    in_flight: BTreeMap<u64, ()>,
+    shut: bool,
+}
+
+impl Lane {
+    /// A lane with a producer id of its own.
+    pub(super) fn new(order: Order, limits: Limits, producer: u128) -> Self {
+        let limits = Limits { in_flight_max: if order == Order::Fifo { 1 } else { limits.in_flight_max }, ..limits };
+        Self {
+            order,
+            limits,
+            producer,
+            epoch: 1,
+            next_sequence: 0,
+            open: None,
+            closed: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            shut: false,
+        }
+    }
+
+    /// The batch that takes a message of about `bytes` encoded bytes: the open one if the message fits, else a new one.
+    pub(super) fn batch_for(&mut self, bytes: usize, now: Instant) -> &mut Batch {
+        assert!(!self.shut, "nothing is sent through a closed producer");
+        let full = self.open.as_ref().is_some_and(|batch| {
+            batch.entries.len() >= self.limits.messages_max
+                || batch.request.len() + bytes > self.limits.bytes_max
+                || now.saturating_duration_since(batch.accepted) > self.span_max()
+        });
+        if full {
+            self.close_open();
+        }
+        self.open.get_or_insert_with(|| Batch::new(now))
+    }
+
+    /// Adds a batch that travels alone, behind all that came before it.
+    pub(super) fn push_whole(&mut self, batch: Batch) {
+        assert!(!self.shut, "nothing is sent through a closed producer");
+        assert!(!batch.entries.is_empty(), "a request carries a message");
+        self.close_open();
+        self.closed.push_back(batch);
+    }
+
+    /// Whether `next` would return something.
+    pub(super) fn has_work(&self) -> bool {
+        let Some((first, is_open)) =
+            self.closed.front().map(|batch| (batch, false)).or(self.open.as_ref().map(|batch| (batch, true)))
+        else {
+            return false;
+        };
+        let busy = self.in_flight.len();
+        if busy >= self.limits.in_flight_max {
+            return false;
+        }
+        if busy > 0 && is_open && first.request.len() < BUSY_REQUEST_BYTES_MIN.min(self.limits.bytes_max / 2) {
+            return false;
+        }
+        let lowest = self.in_flight.keys().next().copied().unwrap_or(self.next_sequence);
+        self.next_sequence - lowest + first.entries.len() as u64 <= SEQUENCE_SPAN_MAX
+    }
+
+    /// The next batch, if there is room in flight for it.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Step> {
+        if !self.has_work() {
+            return None;
+        }
+        if self.closed.is_empty() {
+            self.close_open();
+        }
+        let batch = self.closed.pop_front().expect("has_work saw a batch, and it is closed now");
+        let deadline = batch.accepted + self.limits.send_timeout;
+        if now >= deadline {
+            return Some(Step::Expire(batch));
+        }
+        let sequence = self.next_sequence;
+        self.next_sequence += batch.entries.len() as u64;
+        let repeated = self.in_flight.insert(sequence, ());
+        assert!(repeated.is_none(), "a sequence is given once");
+        assert!(self.in_flight.len() <= self.limits.in_flight_max, "requests in flight are bounded");
+        Some(Step::Send {
+            batch,
+            headers: SendHeaders { producer: self.producer, epoch: self.epoch, sequence },
+            deadline,
+        })
+    }
+
+    /// A request has ended for good; `stored` says whether all its messages are known to be stored.
+    pub(super) fn ended(&mut self, headers: SendHeaders, stored: bool) {
+        let known = self.in_flight.remove(&headers.sequence);
+        assert!(known.is_some(), "only what is in flight ends");
+        if self.order == Order::Fifo && !stored {
+            assert!(self.in_flight.is_empty(), "a FIFO lane has one request in flight");
+            self.epoch += 1;
+            self.next_sequence = 0;
+        }
+    }
+
+    /// Takes no more messages; those that are in the lane are still sent.
+    pub(super) fn shut(&mut self) {
+        self.shut = true;
+    }
+
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_none() && self.closed.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// The messages of one batch share its deadline, so they are accepted within a short time of each other.
+    fn span_max(&self) -> Duration {
+        (self.limits.send_timeout / 8).min(Duration::from_secs(1))
+    }
+
+    fn close_open(&mut self) {
+        self.closed.extend(self.open.take());
+    }
+}
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

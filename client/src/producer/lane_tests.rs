@@ -1,0 +1,182 @@
+use bytes::{BufMut as _, Bytes};
+
+use super::super::batch::{Entry, Waiter};
+use super::*;
+use crate::message_id::MessageIds;
+
+const TIMEOUT: Duration = Duration::from_secs(8);
+
+fn lane(order: Order, messages_max: usize, in_flight_max: usize) -> Lane {
+    let limits = Limits { messages_max, bytes_max: 64 << 10, in_flight_max, send_timeout: TIMEOUT };
+    Lane::new(order, limits, 0xAB)
+}
+
+fn entry() -> Entry {
+    static IDS: std::sync::LazyLock<MessageIds> = std::sync::LazyLock::new(|| MessageIds::new([1; 6], 1));
+    Entry { id: IDS.next(Duration::ZERO), waiter: Waiter::OneWay }
+}
+
+/// Adds `count` messages of `bytes` bytes each.
+fn push(lane: &mut Lane, count: usize, bytes: usize, now: Instant) {
+    for _ in 0..count {
+        lane.batch_for(bytes, now).push(entry(), bytes, |_, request| request.put_bytes(7, bytes));
+    }
+}
+
+fn send(lane: &mut Lane, now: Instant) -> Option<(usize, SendHeaders)> {
+    match lane.next(now)? {
+        Step::Send { batch, headers, .. } => Some((batch.entries.len(), headers)),
+        Step::Expire(_) => panic!("nothing is late here"),
+    }
+}
+
+#[test]
+fn an_idle_lane_sends_a_single_message_at_once() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 512, 4);
+    assert!(!lane.has_work());
+    push(&mut lane, 1, 100, now);
+    assert!(lane.has_work());
+    let (count, headers) = send(&mut lane, now).unwrap();
+    assert_eq!((count, headers), (1, SendHeaders { producer: 0xAB, epoch: 1, sequence: 0 }));
+}
+
+#[test]
+fn what_comes_while_a_request_is_in_flight_travels_together() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 512, 4);
+    push(&mut lane, 1, 100, now);
+    let (_, first) = send(&mut lane, now).unwrap();
+    push(&mut lane, 20, 100, now);
+    assert!(send(&mut lane, now).is_none(), "few bytes wait for an answer");
+    lane.ended(first, true);
+    let (count, headers) = send(&mut lane, now).unwrap();
+    assert_eq!((count, headers.sequence), (20, 1));
+}
+
+#[test]
+fn a_busy_lane_sends_more_requests_once_enough_waits_and_never_more_than_its_bound() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 512, 3);
+    for in_flight in 1..=3 {
+        push(&mut lane, 40, 1024, now);
+        assert!(send(&mut lane, now).is_some(), "request {in_flight}");
+    }
+    push(&mut lane, 60, 1024, now);
+    assert!(send(&mut lane, now).is_none());
+}
+
+#[test]
+fn batches_are_bounded_by_count_and_by_bytes() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 10, 4);
+    push(&mut lane, 25, 8, now);
+    assert_eq!(send(&mut lane, now).unwrap().0, 10);
+    assert_eq!(send(&mut lane, now).unwrap().0, 10);
+    let mut lane = super::tests::lane(Order::Free, 512, 4);
+    push(&mut lane, 5, 30 << 10, now);
+    assert_eq!(send(&mut lane, now).unwrap().0, 2, "two of 30 KiB fit into 64 KiB");
+    push(&mut lane, 1, 1 << 20, now);
+    assert_eq!(send(&mut lane, now).unwrap().0, 2);
+    assert_eq!(send(&mut lane, now).unwrap().0, 1);
+    assert_eq!(send(&mut lane, now).unwrap().0, 1, "a message larger than a batch travels alone");
+}
+
+#[test]
+fn messages_far_apart_in_time_do_not_share_a_deadline() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 512, 1);
+    push(&mut lane, 1, 8, now);
+    let (_, first) = send(&mut lane, now).unwrap();
+    push(&mut lane, 2, 8, now);
+    push(&mut lane, 3, 8, now + TIMEOUT / 4);
+    lane.ended(first, true);
+    assert_eq!(send(&mut lane, now).unwrap().0, 2);
+}
+
+#[test]
+fn a_batch_whose_time_passed_before_it_was_sent_expires_without_a_sequence() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 512, 1);
+    push(&mut lane, 1, 8, now);
+    let (_, first) = send(&mut lane, now).unwrap();
+    push(&mut lane, 2, 8, now);
+    lane.ended(first, false);
+    let late = now + TIMEOUT;
+    assert!(matches!(lane.next(late), Some(Step::Expire(batch)) if batch.entries.len() == 2));
+    push(&mut lane, 1, 8, late);
+    assert_eq!(send(&mut lane, late).unwrap().1.sequence, 1);
+}
+
+/// Hazard 16: a repeat must still find its result in the broker's window.
+#[test]
+fn unfinished_sequences_stay_within_the_broker_s_window() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 1024, 4);
+    let stuck = {
+        push(&mut lane, 1024, 40, now);
+        send(&mut lane, now).unwrap().1
+    };
+    let mut highest = 0;
+    for _ in 0..10 {
+        push(&mut lane, 1024, 40, now);
+        let Some((count, headers)) = send(&mut lane, now) else { continue };
+        highest = headers.sequence + count as u64;
+        lane.ended(headers, true);
+    }
+    assert_eq!(stuck.sequence, 0);
+    assert_eq!(highest, SEQUENCE_SPAN_MAX, "the lane waits for the stuck request");
+    lane.ended(stuck, true);
+    assert_eq!(send(&mut lane, now).unwrap().1.sequence, SEQUENCE_SPAN_MAX);
+}
+
+#[test]
+fn a_fifo_lane_has_one_request_in_flight_whatever_waits() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Fifo, 10, 4);
+    push(&mut lane, 1000, 100, now);
+    let (_, first) = send(&mut lane, now).unwrap();
+    assert!(send(&mut lane, now).is_none());
+    lane.ended(first, true);
+    assert_eq!(send(&mut lane, now).unwrap().1, SendHeaders { producer: 0xAB, epoch: 1, sequence: 10 });
+}
+
+/// Hazard 16: the broker refuses gaps in FIFO, and fences older epochs.
+#[test]
+fn a_fifo_request_that_was_not_stored_for_sure_begins_an_epoch() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Fifo, 10, 4);
+    push(&mut lane, 20, 100, now);
+    let (_, first) = send(&mut lane, now).unwrap();
+    lane.ended(first, false);
+    assert_eq!(send(&mut lane, now).unwrap().1, SendHeaders { producer: 0xAB, epoch: 2, sequence: 0 });
+}
+
+#[test]
+fn a_whole_batch_travels_alone_and_in_its_turn() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 512, 4);
+    push(&mut lane, 2, 8, now);
+    let mut whole = Batch::new(now);
+    for _ in 0..3 {
+        whole.push(entry(), 8, |_, request| request.put_slice(&Bytes::from_static(b"12345678")));
+    }
+    lane.push_whole(whole);
+    push(&mut lane, 1, 8, now);
+    assert_eq!(send(&mut lane, now).unwrap().0, 2);
+    assert_eq!(send(&mut lane, now).unwrap().0, 3);
+    assert!(send(&mut lane, now).is_none(), "the last one waits: requests are in flight");
+}
+
+#[test]
+fn a_shut_lane_is_idle_once_everything_has_ended() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 512, 4);
+    push(&mut lane, 1, 8, now);
+    lane.shut();
+    assert!(lane.is_shut() && !lane.is_idle());
+    let (_, headers) = send(&mut lane, now).unwrap();
+    assert!(!lane.is_idle());
+    lane.ended(headers, true);
+    assert!(lane.is_idle());
+}

@@ -1,0 +1,196 @@
+//! The order in which endpoints are tried, as a state machine: no I/O, `now` is an argument.
+//!
+//! ```text
+//!   learn(route) ─────► preference: leader, other replicas, endpoints given by the application
+//!   failed(endpoint) ─► the endpoint is avoided for a while, longer each time
+//!   succeeded(..) ────► it is back at its place
+//!   pick(now) ────────► the first one that is not avoided; if all are, the one whose time is up first
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::endpoint::{ENDPOINTS_MAX, Endpoint};
+
+/// An endpoint is avoided this long after its first failure; each further one doubles it.
+const AVOID_FIRST: Duration = Duration::from_millis(100);
+/// No endpoint is avoided longer than this.
+const AVOID_LONGEST: Duration = Duration::from_secs(5);
+
+/// What a failure says of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It did not answer: avoid it longer each time.
+    Silent,
+    /// It answered that it cannot serve now (no leader yet): ask another one, but come back soon.
+    Unready,
+}
+
+/// Invariants: `seeds` never changes; an endpoint has a record in `faults` only while it is a candidate; candidates
+/// hold no endpoint twice.
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    seeds: Vec<Endpoint>,
+    learned: Vec<Endpoint>,
+    faults: BTreeMap<Endpoint, Avoided>,
+}
+
+#[derive(Debug)]
+struct Avoided {
+    failures: u32,
+    until: Instant,
+}
+
+impl RouteTable {
+    pub(crate) fn new(seeds: Vec<Endpoint>) -> Self {
+        Self { seeds, learned: Vec::new(), faults: BTreeMap::new() }
+    }
+
+    /// All endpoints in order of preference.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Endpoint> {
+        let rest = self.seeds.iter().filter(|seed| !self.learned.contains(seed));
+        self.learned.iter().chain(rest)
+    }
+
+    /// The endpoint for the next attempt; `None` only if no endpoint is known at all.
+    pub(crate) fn pick(&self, now: Instant) -> Option<Endpoint> {
+        let avoided_until = |endpoint: &Endpoint| self.faults.get(endpoint).map_or(now, |fault| fault.until.max(now));
+        // The first of equals: the order of preference decides among those that are not avoided.
+        self.candidates().min_by_key(|endpoint| avoided_until(endpoint)).cloned()
+    }
+
+    /// A new order, the leader first. An empty one says that nobody knows better: the last route is kept.
+    pub(crate) fn learn(&mut self, route: Vec<Endpoint>) {
+        let mut learned: Vec<Endpoint> = Vec::with_capacity(route.len().min(ENDPOINTS_MAX));
+        for endpoint in route.into_iter().take(ENDPOINTS_MAX) {
+            if !learned.contains(&endpoint) {
+                learned.push(endpoint);
+            }
+        }
+        if learned.is_empty() {
+            return;
+        }
+        self.learned = learned;
+        let Self { seeds, learned, faults } = self;
+        faults.retain(|endpoint, _| seeds.contains(endpoint) || learned.contains(endpoint));
+    }
+
+    /// The endpoint failed: others come first for a while.
+    pub(crate) fn failed(&mut self, endpoint: &Endpoint, fault: Fault, now: Instant) {
+        if !self.candidates().any(|candidate| candidate == endpoint) {
+            return;
+        }
+        let avoided = self.faults.entry(endpoint.clone()).or_insert(Avoided { failures: 0, until: now });
+        let wait = match fault {
+            Fault::Unready => AVOID_FIRST,
+            Fault::Silent => {
+                avoided.failures = avoided.failures.saturating_add(1);
+                AVOID_FIRST.saturating_mul(1 << (avoided.failures - 1).min(10)).min(AVOID_LONGEST)
+            }
+        };
+        avoided.until = avoided.until.max(now + wait);
+    }
+
+    /// The endpoint served a request.
+    pub(crate) fn succeeded(&mut self, endpoint: &Endpoint) {
+        self.faults.remove(endpoint);
+    }
+
+    /// Whether `endpoint` is where requests go while nothing fails.
+    pub(crate) fn is_preferred(&self, endpoint: &Endpoint) -> bool {
+        self.candidates().next() == Some(endpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(text: &str) -> Vec<Endpoint> {
+        Endpoint::parse_list(text).unwrap()
+    }
+
+    fn picks(table: &RouteTable, now: Instant) -> String {
+        table.pick(now).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_leader_of_the_route_comes_first_and_the_seeds_last() {
+        let mut table = RouteTable::new(endpoints("a:1,b:1"));
+        table.learn(endpoints("c:1,b:1,d:1"));
+        let order: Vec<_> = table.candidates().map(Endpoint::as_str).collect();
+        assert_eq!(order, ["c:1", "b:1", "d:1", "a:1"]);
+    }
+
+    #[test]
+    fn a_failed_endpoint_is_passed_over_at_once_and_comes_back() {
+        let now = Instant::now();
+        let mut table = RouteTable::new(endpoints("a:1,b:1"));
+        assert_eq!(picks(&table, now), "a:1");
+        table.failed(&"a:1".parse().unwrap(), Fault::Silent, now);
+        assert_eq!(picks(&table, now), "b:1");
+        assert_eq!(picks(&table, now + AVOID_FIRST), "a:1");
+    }
+
+    #[test]
+    fn repeated_silence_is_avoided_longer_up_to_a_bound_and_success_forgets_it() {
+        let now = Instant::now();
+        let mut table = RouteTable::new(endpoints("a:1,b:1"));
+        let a = "a:1".parse().unwrap();
+        for _ in 0..40 {
+            table.failed(&a, Fault::Silent, now);
+        }
+        assert_eq!(picks(&table, now + AVOID_LONGEST - Duration::from_millis(1)), "b:1");
+        assert_eq!(picks(&table, now + AVOID_LONGEST), "a:1");
+        table.succeeded(&a);
+        assert_eq!(picks(&table, now), "a:1");
+    }
+
+    #[test]
+    fn a_node_without_a_leader_is_asked_again_soon_however_often_it_said_so() {
+        let now = Instant::now();
+        let mut table = RouteTable::new(endpoints("a:1,b:1"));
+        for _ in 0..40 {
+            table.failed(&"a:1".parse().unwrap(), Fault::Unready, now);
+        }
+        assert_eq!(picks(&table, now), "b:1");
+        assert_eq!(picks(&table, now + AVOID_FIRST), "a:1");
+    }
+
+    #[test]
+    fn when_all_failed_the_one_that_failed_first_is_tried_so_that_attempts_rotate() {
+        let now = Instant::now();
+        let mut table = RouteTable::new(endpoints("a:1,b:1,c:1"));
+        let mut order = Vec::new();
+        for step in 0..6 {
+            let now = now + Duration::from_millis(step);
+            let endpoint = table.pick(now).unwrap();
+            table.failed(&endpoint, Fault::Unready, now);
+            order.push(endpoint.to_string());
+        }
+        assert_eq!(order, ["a:1", "b:1", "c:1", "a:1", "b:1", "c:1"]);
+    }
+
+    #[test]
+    fn an_empty_answer_keeps_the_last_route() {
+        let mut table = RouteTable::new(endpoints("a:1"));
+        table.learn(endpoints("l:1,f:1"));
+        table.learn(Vec::new());
+        assert_eq!(picks(&table, Instant::now()), "l:1");
+        assert!(table.is_preferred(&"l:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_new_route_drops_nodes_that_left_and_their_faults() {
+        let now = Instant::now();
+        let mut table = RouteTable::new(endpoints("a:1"));
+        table.learn(endpoints("l:1,f:1"));
+        table.failed(&"l:1".parse().unwrap(), Fault::Silent, now);
+        table.learn(endpoints("f:1"));
+        assert!(table.faults.is_empty());
+        table.failed(&"l:1".parse().unwrap(), Fault::Silent, now);
+        assert!(table.faults.is_empty(), "a stranger's failure is not recorded");
+    }
+}

@@ -1,0 +1,80 @@
+//! gRPC metadata: who calls, and what makes a publish repeatable.
+
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+
+/// Answered with a publish: the queues that took the messages, in order, as `queue*count` items joined by commas;
+/// a single `queue` stands for all messages.
+pub(crate) const QUEUES_KEY: &str = "x-tercet-queues";
+/// Answered with a publish: `unknown` if it may be stored all the same, `refused` if it surely is not.
+pub(crate) const OUTCOME_KEY: &str = "x-tercet-outcome";
+
+const PRODUCER_KEY: &str = "x-tercet-producer";
+const EPOCH_KEY: &str = "x-tercet-producer-epoch";
+const SEQUENCE_KEY: &str = "x-tercet-sequence";
+
+/// What every request of a client carries.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    metadata: MetadataMap,
+}
+
+impl Identity {
+    /// `instance` tells this client from the others of this process and of every other one.
+    pub(crate) fn new(process: u32, instance: u64) -> Self {
+        let client_id = format!("tercet@{process}@{instance:016x}");
+        let mut metadata = MetadataMap::with_capacity(8);
+        metadata.insert("x-mq-client-id", ascii(&client_id));
+        metadata.insert("x-mq-language", MetadataValue::from_static("RUST"));
+        metadata.insert("x-mq-client-version", MetadataValue::from_static(env!("CARGO_PKG_VERSION")));
+        metadata.insert("x-mq-protocol", MetadataValue::from_static("GRPC_V2"));
+        Self { metadata }
+    }
+
+    /// A request with this identity.
+    pub(crate) fn request<T>(&self, body: T) -> tonic::Request<T> {
+        tonic::Request::from_parts(self.metadata.clone(), http::Extensions::new().into(), body)
+    }
+}
+
+/// What makes a publish repeatable: message `i` of the request is number `sequence + i` of this producer and epoch.
+/// A retry carries the same values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SendHeaders {
+    pub(crate) producer: u128,
+    pub(crate) epoch: u64,
+    pub(crate) sequence: u64,
+}
+
+impl SendHeaders {
+    pub(crate) fn write(self, metadata: &mut MetadataMap) {
+        metadata.insert(PRODUCER_KEY, ascii(&format!("{:032x}", self.producer)));
+        metadata.insert(EPOCH_KEY, MetadataValue::from(self.epoch));
+        metadata.insert(SEQUENCE_KEY, MetadataValue::from(self.sequence));
+    }
+}
+
+fn ascii(text: &str) -> MetadataValue<Ascii> {
+    text.parse().expect("digits, letters and '@' are legal in metadata")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_of_a_publish_are_hexadecimal_and_decimal() {
+        let mut metadata = MetadataMap::new();
+        SendHeaders { producer: 0xAB, epoch: 2, sequence: 4096 }.write(&mut metadata);
+        assert_eq!(metadata.get(PRODUCER_KEY).unwrap(), "000000000000000000000000000000ab");
+        assert_eq!(metadata.get(EPOCH_KEY).unwrap(), "2");
+        assert_eq!(metadata.get(SEQUENCE_KEY).unwrap(), "4096");
+    }
+
+    #[test]
+    fn every_request_says_who_calls() {
+        let identity = Identity::new(7, 0xFE);
+        let request = identity.request(());
+        assert_eq!(request.metadata().get("x-mq-client-id").unwrap(), "tercet@7@00000000000000fe");
+        assert_eq!(request.metadata().get("x-mq-language").unwrap(), "RUST");
+    }
+}

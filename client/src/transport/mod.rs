@@ -1,0 +1,12 @@
+//! Connections to nodes and what each request carries beside its body.
+//!
+//! One connection per node is kept and shared by all requests; a connection that failed is dropped at once, so that
+//! the next request makes a new one (and resolves the name again).
+
+mod connections;
+mod metadata;
+mod raw;
+
+pub(crate) use connections::{AttemptError, Connections};
+pub(crate) use metadata::{Identity, OUTCOME_KEY, QUEUES_KEY, SendHeaders};
+pub(crate) use raw::{SendAnswer, send_message};
