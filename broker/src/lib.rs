@@ -1,4 +1,4 @@
-//! broker
+//! The server side of Tercet: one replica of a broker group, the nameserver, and a development cluster.
 
 pub mod config;
 pub mod consume;
@@ -9,6 +9,8 @@ pub mod limits;
 pub mod listen;
 pub mod metrics;
 pub mod model;
+pub mod nameserver;
+pub mod process;
 pub mod publish;
 pub mod state;
 pub mod telemetry_log;

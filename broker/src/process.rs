@@ -1,0 +1,71 @@
+//! What all processes of `tercetd` have in common: the signals that stop them, and the errors that end them.
+
+use std::io;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinError,
+};
+
+use crate::listen::{ListenError, TlsError};
+
+/// Why a process ended without being asked to. The text names what the operator can change.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// A port could not be taken.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The data folder could not be opened.
+    #[error("cannot open the data folder {folder}: {source}")]
+    Open {
+        /// Which.
+        folder: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The node can no longer keep its promises, for instance after a failed fsync.
+    #[error("the node stopped itself: {0}")]
+    Fatal(String),
+    /// A server ended by itself.
+    #[error("the {what} server failed: {reason}")]
+    Server {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The system refused something basic, such as a signal handler.
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+impl ProcessError {
+    /// A server's task ended before it was asked to.
+    pub(crate) fn server<E: std::fmt::Display>(
+        what: &'static str,
+        outcome: Result<Result<(), E>, JoinError>,
+    ) -> ProcessError {
+        let reason = match outcome {
+            Ok(Ok(())) => "it ended by itself".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        ProcessError::Server { what, reason }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; says which.
+///
+/// # Errors
+/// The handlers cannot be installed.
+pub async fn stop_signal() -> io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}
