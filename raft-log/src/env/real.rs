@@ -20,8 +20,9 @@ pub(super) struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        let mut missing = Vec::new();
-        let mut at = Some(dir);
+        // `dir` itself too if it exists: an earlier process may have died between making and syncing it.
+        let mut missing = vec![dir];
+        let mut at = dir.parent();
         while let Some(path) = at.filter(|path| !path.as_os_str().is_empty() && !path.exists()) {
             missing.push(path);
             at = path.parent();

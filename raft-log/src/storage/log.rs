@@ -1,101 +1,243 @@
 //! The log's public face.
 
 use super::error::{OpenError, ReadError, StorageError};
-use super::options::StorageOptions;
+use super::io::{AppendJob, Engine, Job, Preparer, Syncer, spawn};
+use super::opened::Opened;
+use super::options::{Durability, StorageOptions};
 use super::record::{HardState, Record};
 use super::report::{LogBounds, RecoveryReport};
+use super::shared::Shared;
 use super::stats::StorageStats;
-use crate::env::Env;
-use crate::types::{LogId, LogIndex};
-use std::sync::Arc;
+use super::stepper::Stepper;
+use crate::env::{DiskLock, Env};
+use crate::types::{LogId, LogIndex, Term};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use tokio::sync::watch;
+
+/// The folder of the segments in the data folder.
+pub(super) const SEGMENTS_FOLDER: &str = "log";
+/// The file that is locked while the log is open.
+pub(super) const LOCK_NAME: &str = "LOCK";
 
 /// Called once, on the I/O thread, in the order of the calls. MUST NOT block.
 pub type Done = Box<dyn FnOnce(Result<(), Arc<StorageError>>) + Send>;
 
-/// The log. Cheap to clone; all clones are one log.
+/// The log. Cheap to clone; all clones are one log, which is shut down with the last of them.
 #[derive(Clone)]
-pub struct Log {}
+pub struct Log {
+    handle: Arc<Handle>,
+}
+
+/// What must be ended when the last clone goes.
+struct Handle {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+}
 
 impl Log {
-    /// Opens or creates the log of `options.dir`.
+    /// Opens or creates the log of `options.dir`. Blocks: it reads and checks every record (hazards 3).
     pub fn open(env: Env, options: StorageOptions) -> Result<(Log, RecoveryReport), OpenError> {
-        todo!("{env:?}{options:?}")
+        let durability = options.durability;
+        let folder = options.dir.join(SEGMENTS_FOLDER);
+        let opened = Opened::open(env, options)?;
+        let shared = opened.shared;
+        let starting = |source| OpenError::Io { action: "starting a thread for", file: folder.clone(), source };
+        let preparer = Preparer::spawn(shared.clone(), &folder).map_err(starting)?;
+        let syncer = match durability {
+            Durability::Sync => Syncer::None,
+            Durability::Async => Syncer::spawn(shared.clone()).map_err(starting)?,
+        };
+        let engine = Engine::new(shared.clone(), opened.start, preparer, syncer);
+        let thread = spawn(shared.clone(), engine).map_err(starting)?;
+        Ok((Log::new(shared, Some(thread), opened.lock), opened.report))
+    }
+
+    /// Opens the log without threads: nothing happens on disk until the [`Stepper`] is told. For simulations.
+    pub fn open_stepped(env: Env, options: StorageOptions) -> Result<(Log, Stepper, RecoveryReport), OpenError> {
+        let folder = options.dir.join(SEGMENTS_FOLDER);
+        let segment_bytes = options.segment_bytes_max;
+        let opened = Opened::open(env.clone(), options)?;
+        let preparer = Preparer::inline(env, &folder, segment_bytes);
+        let engine = Engine::new(opened.shared.clone(), opened.start, preparer, Syncer::None);
+        let stepper = Stepper::new(opened.shared.clone(), engine);
+        Ok((Log::new(opened.shared, None, opened.lock), stepper, opened.report))
+    }
+
+    fn new(shared: Arc<Shared>, thread: Option<JoinHandle<()>>, lock: Box<dyn DiskLock>) -> Log {
+        Log { handle: Arc::new(Handle { shared, thread: Mutex::new(thread), lock: Mutex::new(Some(lock)) }) }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
     }
 
     /// Appends records that follow the end of the log. They are readable when this returns; `done` is called when they
     /// are persisted (or never will be). If this returns an error, `done` is dropped uncalled and nothing was changed.
     pub fn append(&self, records: Vec<Record>, done: Done) -> Result<(), StorageError> {
-        let _ = (records, done);
-        todo!()
+        let shared = self.shared();
+        let payload_bytes_max = shared.options.record_payload_bytes_max;
+        let mut state = shared.lock();
+        state.check_alive()?;
+        let mut expected = state.tail.next();
+        let mut term = state.last().map_or(Term(0), |last| last.term);
+        let mut bytes = 0;
+        for record in &records {
+            if record.id.index != expected {
+                return Err(StorageError::NotContiguous { expected, found: record.id.index });
+            }
+            if record.id.term < term {
+                return Err(StorageError::TermFell { last: term, found: record.id });
+            }
+            if record.payload.len() > payload_bytes_max {
+                let (index, bytes) = (record.id.index, record.payload.len());
+                return Err(StorageError::RecordTooLarge { index, bytes, bytes_max: payload_bytes_max });
+            }
+            expected = expected.next();
+            term = record.id.term;
+            bytes += record.payload.len() as u64;
+        }
+        let epoch = state.epoch;
+        for record in &records {
+            state.terms.push(record.id);
+            state.tail.push(record.clone());
+        }
+        shared.counters.unwritten_bytes.fetch_add(bytes, Relaxed);
+        let queued = shared.queue.push(Job::Append(AppendJob { records, epoch, done }));
+        assert!(queued.is_ok(), "a log that is alive has an open queue");
+        Ok(())
     }
 
     /// Saves term and vote, synced twice (hazards 4), in order with the appends.
     pub fn save_hard_state(&self, hard_state: HardState, done: Done) -> Result<(), StorageError> {
-        let _ = (hard_state, done);
-        todo!()
+        let mut state = self.shared().lock();
+        state.check_alive()?;
+        if hard_state.term < state.queued_term {
+            return Err(StorageError::HardStateBehind { saved: state.queued_term, found: hard_state.term });
+        }
+        state.queued_term = hard_state.term;
+        self.push(Job::HardState { state: hard_state, done });
+        Ok(())
     }
 
     /// Removes all entries after `keep` (all, if `None`), in order with the appends. They are gone for readers when
     /// this returns, and for good when `done` is called.
     pub fn truncate_after(&self, keep: Option<LogIndex>, done: Done) -> Result<(), StorageError> {
-        let _ = (keep, done);
-        todo!()
+        let shared = self.shared();
+        let mut state = shared.lock();
+        state.check_alive()?;
+        let first_kept = state.catalog.first().unwrap_or_default();
+        let from = keep.map_or(first_kept, LogIndex::next).max(first_kept);
+        if let Some(purged) = state.purged
+            && from <= purged.index
+        {
+            return Err(StorageError::TruncateRefused { from, purged });
+        }
+        let first_removed = from.min(state.tail.next());
+        if first_removed < state.tail.next() {
+            state.epoch += 1;
+            state.tail.truncate(first_removed);
+            state.terms.truncate(first_removed);
+            let durable_end = state.durable_end.min(first_removed);
+            shared.set_durable(&mut state, durable_end);
+        }
+        let (last, epoch) = (state.last(), state.epoch);
+        self.push(Job::Truncate { first_removed, last, epoch, done });
+        Ok(())
     }
 
     /// Moves the start that Raft sees behind `id`; deletes nothing. [`Log::bounds`] shows it when `done` is called.
     /// Refused if the log does not hold `id` (hazards 1); at or below the present purge point it changes nothing.
     pub fn purge_to(&self, id: LogId, done: Done) -> Result<(), StorageError> {
-        let _ = (id, done);
-        todo!()
+        let state = self.shared().lock();
+        state.check_alive()?;
+        let held = if id.index < state.tail.next() { state.terms.at(id.index) } else { None };
+        let known = state.purged.is_some_and(|purged| id <= purged);
+        if held != Some(id.term) && !known {
+            let held = held.map(|term| LogId { term, index: id.index });
+            return Err(StorageError::PurgeRefused { purge: id, held });
+        }
+        self.push(Job::Purge { id, done });
+        Ok(())
+    }
+
+    /// Queues a job; the caller holds the state's lock, so that the order is the same in memory and in the queue.
+    fn push(&self, job: Job) {
+        assert!(self.shared().queue.push(job).is_ok(), "a log that is alive has an open queue");
     }
 
     /// Entries from `from` up to but not including `until`, as many as fit into `bytes_max` of payload, but at least
-    /// one if there is any. Blocks on the disk when the cache no longer holds them.
+    /// one if there is any. Blocks on the disk when the cache no longer holds them ([`Log::is_cached`]).
     pub fn read(&self, from: LogIndex, until: LogIndex, bytes_max: usize) -> Result<Vec<Record>, ReadError> {
-        let _ = (from, until, bytes_max);
-        todo!()
+        loop {
+            if let Some(records) = self.shared().read(from, until, bytes_max)? {
+                return Ok(records);
+            }
+        }
     }
 
     /// Whether [`Log::read`] from `from` is served from memory, so without blocking.
     #[must_use]
     pub fn is_cached(&self, from: LogIndex) -> bool {
-        let _ = from;
-        todo!()
+        from >= self.shared().lock().tail.cache_first()
     }
 
     /// Where the log begins and ends, records that are not yet written included.
     #[must_use]
     pub fn bounds(&self) -> LogBounds {
-        todo!()
+        let state = self.shared().lock();
+        LogBounds { purged: state.purged, last: state.last() }
     }
 
-    /// The last index that is synced, in both modes of durability.
+    /// The last index that is synced, in both modes of durability. Falls only at a truncation.
     #[must_use]
     pub fn durable(&self) -> watch::Receiver<Option<LogIndex>> {
-        todo!()
+        self.shared().durable.subscribe()
     }
 
     /// The saved hard state.
     #[must_use]
     pub fn hard_state(&self) -> Option<HardState> {
-        todo!()
+        self.shared().lock().hard_state
     }
 
     /// Becomes `Some` once, when a write or sync failed: the node must stop.
     #[must_use]
     pub fn failure(&self) -> watch::Receiver<Option<Arc<StorageError>>> {
-        todo!()
+        self.shared().failure.subscribe()
     }
 
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StorageStats {
-        todo!()
+        self.shared().counters.snapshot()
     }
 
-    /// Writes and syncs what is queued, stops the threads and releases the lock. Calls afterwards fail.
+    /// Writes and syncs what is queued, stops the threads and releases the lock. Blocks until it is done; calls
+    /// afterwards fail. From within a callback it does not wait.
     pub fn shutdown(&self) {
-        todo!()
+        self.handle.shutdown();
+    }
+}
+
+impl Handle {
+    fn shutdown(&self) {
+        self.shared.close();
+        let thread = self.thread.lock().expect("no thread panics while it holds the handle").take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A panic has been reported through `failure`.
+            let _ = thread.join();
+        }
+        drop(self.lock.lock().expect("no thread panics while it holds the lock").take());
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shutdown();
     }
 }

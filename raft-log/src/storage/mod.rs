@@ -17,14 +17,29 @@
 //! The rules that this module keeps are hazards 3 (torn or corrupt is decided by a durable mark), 4 (hard state in two
 //! slots), 5 (names are synced too), 6 (payload and CRC as received, places are Raft positions) and 30 (versioned files).
 
+mod catalog;
+mod cold;
+mod counters;
 mod error;
+mod format;
+mod hard_state;
+mod io;
 mod log;
+mod manifest;
+mod opened;
 mod options;
-mod prefix;
+mod positions;
+mod reader;
 mod record;
+mod recovery;
 mod report;
 pub mod sealed_file;
+mod segment;
+mod shared;
 mod stats;
+mod stepper;
+mod tail;
+mod terms;
 
 pub use error::{OpenError, ReadError, StorageError};
 pub use log::{Done, Log};
@@ -35,3 +50,4 @@ pub use options::{
 pub use record::{HardState, Record, RecordKind};
 pub use report::{LogBounds, RecoveryReport, TornTail};
 pub use stats::StorageStats;
+pub use stepper::Stepper;

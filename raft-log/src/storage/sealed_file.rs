@@ -6,7 +6,7 @@
 //! [`write()`] makes `<file>.tmp`, syncs it, renames it over the file and syncs the directory (hazards 5).
 
 use super::error::OpenError;
-use super::prefix::{self, PREFIX_BYTES};
+use super::format::prefix::{self, PREFIX_BYTES};
 use crate::env::{Env, OpenMode};
 use std::io;
 use std::path::{Path, PathBuf};

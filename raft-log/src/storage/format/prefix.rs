@@ -6,25 +6,25 @@
 //! ```
 //! The version has a CRC of its own, so that a newer file is told from a damaged one, whatever the newer layout is.
 
-use super::error::OpenError;
+use crate::storage::OpenError;
 use std::path::Path;
 
 /// Length of the prefix.
-pub(super) const PREFIX_BYTES: usize = 16;
+pub(crate) const PREFIX_BYTES: usize = 16;
 
 /// Says in eight bytes what a file is.
-pub(super) type Magic = [u8; 8];
+pub(crate) type Magic = [u8; 8];
 
 /// What a prefix can turn out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PrefixError {
+pub(crate) enum PrefixError {
     /// Not this kind of file, or damaged.
     Damaged(String),
     /// Intact, but from a newer program.
     Newer { found: u32 },
 }
 
-pub(super) fn encode(magic: Magic, version: u32) -> [u8; PREFIX_BYTES] {
+pub(crate) fn encode(magic: Magic, version: u32) -> [u8; PREFIX_BYTES] {
     let mut bytes = [0; PREFIX_BYTES];
     bytes[..8].copy_from_slice(&magic);
     bytes[8..12].copy_from_slice(&version.to_le_bytes());
@@ -34,7 +34,7 @@ pub(super) fn encode(magic: Magic, version: u32) -> [u8; PREFIX_BYTES] {
 }
 
 /// The version of a file that starts with `bytes`: from 1 to `version_max`.
-pub(super) fn decode(bytes: &[u8], magic: Magic, version_max: u32) -> Result<u32, PrefixError> {
+pub(crate) fn decode(bytes: &[u8], magic: Magic, version_max: u32) -> Result<u32, PrefixError> {
     let Some(bytes) = bytes.get(..PREFIX_BYTES) else {
         return Err(PrefixError::Damaged(format!("only {} bytes long", bytes.len())));
     };
@@ -54,7 +54,7 @@ pub(super) fn decode(bytes: &[u8], magic: Magic, version_max: u32) -> Result<u32
 
 impl PrefixError {
     /// As the error of opening `file`.
-    pub(super) fn of_file(self, file: &Path, supported: u32) -> OpenError {
+    pub(crate) fn of_file(self, file: &Path, supported: u32) -> OpenError {
         match self {
             PrefixError::Damaged(reason) => OpenError::Damaged { file: file.into(), reason },
             PrefixError::Newer { found } => OpenError::NewerFormat { file: file.into(), found, supported },

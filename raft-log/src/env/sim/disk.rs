@@ -1,0 +1,307 @@
+//! The simulated disk: the [`Disk`] that the code under test sees, and what a test can do to it.
+
+use super::faults::{Fault, FaultKind, Faults};
+use super::file::SimFile;
+use super::image::{DiskImage, FileImage, Inode};
+use super::rng::SeededRng;
+use crate::env::{Disk, DiskLock, File, OpenMode};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How much a power loss takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Everything that was not synced.
+    LoseUnsynced,
+    /// Each unsynced sector and name by the seed's choice, so that later ones may survive without earlier ones.
+    Torn {
+        /// Decides what survives.
+        seed: u64,
+    },
+    /// Nothing: only the process died.
+    KeepAll,
+}
+
+/// A disk in memory. Clones of the `Arc` are the same disk; [`SimDisk::fork`] copies it.
+#[derive(Debug, Default)]
+pub struct SimDisk {
+    state: Arc<Mutex<SimState>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SimState {
+    pub(super) image: DiskImage,
+    pub(super) faults: Faults,
+    /// Counts power losses: handles of an earlier life fail.
+    pub(super) life: u64,
+    /// Calls that change the disk, since it was made.
+    changes: u64,
+    /// The power goes off at this change.
+    power_off_at: Option<u64>,
+    capacity_bytes: Option<u64>,
+    locks: BTreeSet<PathBuf>,
+}
+
+impl SimDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    /// An independent copy of what is on the disk now, without faults and locks. What is not synced stays so.
+    #[must_use]
+    pub fn fork(&self) -> SimDisk {
+        let image = self.lock().image.clone();
+        SimDisk { state: Arc::new(Mutex::new(SimState { image, ..SimState::default() })) }
+    }
+
+    /// The power goes off and on again: open handles and locks are dead, and what `crash` says is lost.
+    pub fn crash(&self, crash: Crash) {
+        let mut state = self.lock();
+        let (seed, survive_percent) = match crash {
+            Crash::LoseUnsynced => (0, 0),
+            Crash::Torn { seed } => (seed, 50),
+            Crash::KeepAll => (0, 100),
+        };
+        state.image.crash(&SeededRng::new(seed), survive_percent);
+        state.life += 1;
+        state.power_off_at = None;
+        state.locks.clear();
+        state.faults.clear();
+    }
+
+    /// Lets `changes` more calls that change the disk succeed; then every call fails until [`SimDisk::crash`]. The one
+    /// write at which the power goes off counts as issued: a torn crash may keep parts of it.
+    pub fn power_off_after(&self, changes: u64) {
+        let mut state = self.lock();
+        state.power_off_at = Some(state.changes + changes);
+    }
+
+    /// How many calls changed the disk so far: writes, syncs, names.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.lock().changes
+    }
+
+    /// Orders a fault.
+    pub fn order(&self, fault: Fault) {
+        self.lock().faults.order(fault);
+    }
+
+    /// How many calls ordered faults have hit: a test whose fault never bit proves nothing.
+    #[must_use]
+    pub fn fault_hits(&self) -> u64 {
+        self.lock().faults.hits
+    }
+
+    /// Limits the disk's size: what would exceed it fails with [`io::ErrorKind::StorageFull`].
+    pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
+        self.lock().capacity_bytes = bytes;
+    }
+
+    /// Flips one bit of a file, on disk and in memory.
+    pub fn flip_bit(&self, path: &Path, byte: usize, bit: u8) {
+        self.damage(path, |content| content[byte] ^= 1 << bit);
+    }
+
+    /// Cuts a file to `length` bytes.
+    pub fn truncate(&self, path: &Path, length: usize) {
+        self.damage(path, |content| content.truncate(length));
+    }
+
+    /// Writes into a file as a stray program would: no handle, no sync needed.
+    pub fn overwrite(&self, path: &Path, offset: usize, bytes: &[u8]) {
+        self.damage(path, |content| content[offset..offset + bytes.len()].copy_from_slice(bytes));
+    }
+
+    /// Removes a file for good.
+    pub fn delete(&self, path: &Path) {
+        let mut state = self.lock();
+        state.inode(path).expect("the file to delete exists");
+        state.image.remove(path);
+        let dir = path.parent().expect("a file lies in a folder").to_path_buf();
+        state.image.sync_dir(&dir);
+    }
+
+    /// What a file holds now.
+    #[must_use]
+    pub fn content(&self, path: &Path) -> Vec<u8> {
+        let state = self.lock();
+        let inode = state.inode(path).expect("the file to look at exists");
+        state.image.files[&inode].now.clone()
+    }
+
+    fn damage(&self, path: &Path, change: impl Fn(&mut Vec<u8>)) {
+        let mut state = self.lock();
+        let inode = state.inode(path).expect("the file to damage exists");
+        state.file(inode).damage(change);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SimState> {
+        lock(&self.state)
+    }
+}
+
+pub(super) fn lock(state: &Mutex<SimState>) -> MutexGuard<'_, SimState> {
+    state.lock().expect("nothing panics while it holds the simulated disk")
+}
+
+impl SimState {
+    /// Fails once the power is off.
+    pub(super) fn powered(&self) -> io::Result<()> {
+        match self.power_off_at {
+            Some(at) if self.changes > at => Err(io::Error::other("simulated power loss")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a call that changes the disk; `false` if the power goes off during this very call.
+    pub(super) fn count_change(&mut self) -> io::Result<bool> {
+        self.powered()?;
+        self.changes += 1;
+        Ok(self.powered().is_ok())
+    }
+
+    /// Counts a call that is all or nothing: it fails if the power goes off at it.
+    fn change(&mut self) -> io::Result<()> {
+        if self.count_change()? { Ok(()) } else { self.powered() }
+    }
+
+    pub(super) fn file(&mut self, inode: Inode) -> &mut FileImage {
+        self.image.files.get_mut(&inode).expect("inodes are never removed")
+    }
+
+    /// Fails if `more` bytes exceed the disk.
+    pub(super) fn reserve(&self, more: u64) -> io::Result<()> {
+        match self.capacity_bytes {
+            Some(capacity) if self.image.used_bytes() + more > capacity => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<Inode> {
+        self.image.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn in_existing_dir(&self, path: &Path) -> io::Result<()> {
+        match path.parent() {
+            Some(dir) if self.image.dirs.iter().any(|known| known == dir) => Ok(()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Disk for SimDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.powered()?;
+        for dir in dir.ancestors() {
+            if !state.image.dirs.iter().any(|known| known == dir) {
+                state.image.dirs.push(dir.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut state = self.lock();
+        state.powered()?;
+        state.faults.strike(FaultKind::Open, path)?;
+        let existing = state.inode(path);
+        let inode = match mode {
+            OpenMode::Read | OpenMode::ReadWrite => existing?,
+            OpenMode::CreateNew if existing.is_ok() => return Err(io::ErrorKind::AlreadyExists.into()),
+            OpenMode::CreateNew | OpenMode::CreateOrTruncate => {
+                state.in_existing_dir(path)?;
+                state.change()?;
+                match existing {
+                    Ok(inode) => {
+                        state.file(inode).set_length(0);
+                        inode
+                    }
+                    Err(_) => state.image.create(path),
+                }
+            }
+        };
+        let life = state.life;
+        Ok(Arc::new(SimFile::new(self.state.clone(), path.into(), inode, life)))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.lock();
+        state.powered()?;
+        state.in_existing_dir(&dir.join("any"))?;
+        let inside = state.image.names.keys().filter(|path| path.parent() == Some(dir));
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(inside.filter_map(name).collect())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let state = self.lock();
+        state.powered()?;
+        Ok(state.inode(path).is_ok() || state.image.dirs.iter().any(|dir| dir == path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        assert_eq!(from.parent(), to.parent(), "renames stay in their directory");
+        state.inode(from)?;
+        state.change()?;
+        state.image.rename(from, to);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.inode(path)?;
+        state.change()?;
+        state.image.remove(path);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.faults.strike(FaultKind::SyncDir, dir)?;
+        state.change()?;
+        state.image.sync_dir(dir);
+        Ok(())
+    }
+
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.lock();
+        state.powered()?;
+        Ok(state.capacity_bytes.unwrap_or(1 << 40).saturating_sub(state.image.used_bytes()))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        let mut state = self.lock();
+        state.powered()?;
+        state.in_existing_dir(path)?;
+        if !state.locks.insert(path.into()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let life = state.life;
+        Ok(Box::new(SimLock { state: self.state.clone(), path: path.into(), life }))
+    }
+}
+
+/// A lock that a power loss or its drop ends.
+struct SimLock {
+    state: Arc<Mutex<SimState>>,
+    path: PathBuf,
+    life: u64,
+}
+
+impl DiskLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        let mut state = lock(&self.state);
+        if state.life == self.life {
+            state.locks.remove(&self.path);
+        }
+    }
+}

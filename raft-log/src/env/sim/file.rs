@@ -1,0 +1,101 @@
+//! One open file of the simulated disk.
+
+use super::disk::{SimState, lock};
+use super::faults::FaultKind;
+use super::image::Inode;
+use crate::env::File;
+use bytes::Bytes;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// See the module.
+pub(super) struct SimFile {
+    state: Arc<Mutex<SimState>>,
+    path: PathBuf,
+    inode: Inode,
+    life: u64,
+}
+
+impl SimFile {
+    pub(super) fn new(state: Arc<Mutex<SimState>>, path: PathBuf, inode: Inode, life: u64) -> SimFile {
+        SimFile { state, path, inode, life }
+    }
+
+    /// The disk, if this handle is of its present life and the power is on.
+    fn disk(&self) -> io::Result<MutexGuard<'_, SimState>> {
+        let state = lock(&self.state);
+        if state.life != self.life {
+            return Err(io::Error::other("the file was opened before the simulated power loss"));
+        }
+        state.powered()?;
+        Ok(state)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk()?;
+        if let Err(error) = state.faults.strike(FaultKind::Sync, &self.path) {
+            state.file(self.inode).forget_unsynced();
+            return Err(error);
+        }
+        if !state.count_change()? {
+            return state.powered();
+        }
+        state.file(self.inode).sync();
+        Ok(())
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk()?;
+        state.faults.strike(FaultKind::Read, &self.path)?;
+        let content = &state.file(self.inode).now;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let end = content.len().min(start + buf.len());
+        buf[..end - start].copy_from_slice(&content[start..end]);
+        Ok(end - start)
+    }
+
+    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let mut state = self.disk()?;
+        state.faults.strike(FaultKind::Write, &self.path)?;
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let growth = (offset + bytes.len()).saturating_sub(state.file(self.inode).now.len());
+        state.reserve(growth as u64)?;
+        let completed = state.count_change()?;
+        state.file(self.inode).write(offset, &bytes);
+        if completed { Ok(()) } else { state.powered() }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        Ok(self.disk()?.file(self.inode).now.len() as u64)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.disk()?;
+        state.faults.strike(FaultKind::Allocate, &self.path)?;
+        let length = state.file(self.inode).now.len();
+        let wanted = usize::try_from(bytes).map_err(io::Error::other)?.max(length);
+        state.reserve((wanted - length) as u64)?;
+        if !state.count_change()? {
+            return state.powered();
+        }
+        state.file(self.inode).set_length(wanted);
+        Ok(())
+    }
+
+    /// Not offered: readers take their other path.
+    fn map(&self, _bytes: u64) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
+}

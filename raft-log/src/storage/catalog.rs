@@ -1,0 +1,101 @@
+//! The segments of the log and where each ends: what is written, as readers and the I/O thread see it.
+
+use super::positions::{Position, Positions};
+use super::segment::Segment;
+use crate::types::LogIndex;
+use std::sync::Arc;
+
+/// One segment and what is known of its content.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) positions: Positions,
+    /// The index after the last written entry.
+    pub(crate) end: LogIndex,
+    /// The file offset after the last written record.
+    pub(crate) end_offset: u64,
+}
+
+/// All segments, ascending and without gaps.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    placed: Vec<Placed>,
+}
+
+/// Where to look for an entry.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) segment: Arc<Segment>,
+    /// The nearest known record at or below the entry.
+    pub(crate) start: Position,
+    /// The end of the segment's entries and bytes.
+    pub(crate) end: LogIndex,
+    pub(crate) end_offset: u64,
+    /// How many segments follow it.
+    pub(crate) newer: usize,
+}
+
+impl Catalog {
+    pub(crate) fn push(&mut self, placed: Placed) {
+        if let Some(last) = self.placed.last() {
+            assert_eq!(last.end, placed.segment.base, "segments follow each other without gaps");
+        }
+        self.placed.push(placed);
+    }
+
+    pub(crate) fn last(&self) -> Option<&Placed> {
+        self.placed.last()
+    }
+
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Placed> {
+        self.placed.last_mut()
+    }
+
+    /// The first entry that is on disk, if there is a segment.
+    pub(crate) fn first(&self) -> Option<LogIndex> {
+        self.placed.first().map(|placed| placed.segment.base)
+    }
+
+    /// The base indexes, as the manifest lists them.
+    pub(crate) fn bases(&self) -> Vec<LogIndex> {
+        self.placed.iter().map(|placed| placed.segment.base).collect()
+    }
+
+    /// Where the written entry `index` is.
+    pub(crate) fn find(&self, index: LogIndex) -> Option<Place> {
+        let after = self.placed.partition_point(|placed| placed.segment.base <= index);
+        let at = after.checked_sub(1)?;
+        let placed = &self.placed[at];
+        if index >= placed.end {
+            return None;
+        }
+        Some(Place {
+            segment: placed.segment.clone(),
+            start: placed.positions.floor(index)?,
+            end: placed.end,
+            end_offset: placed.end_offset,
+            newer: self.placed.len() - after,
+        })
+    }
+
+    /// The segments that a truncation from `first_removed` takes away as a whole: those that begin at or above it, but
+    /// not `spared` if it begins exactly there.
+    pub(crate) fn removed_by(&self, first_removed: LogIndex, spared: Option<LogIndex>) -> Vec<Arc<Segment>> {
+        let whole = |base: LogIndex| base > first_removed || (base == first_removed && spared != Some(base));
+        let segments = self.placed.iter().map(|placed| &placed.segment);
+        segments.filter(|segment| whole(segment.base)).cloned().collect()
+    }
+
+    /// Cuts the catalog as [`Catalog::removed_by`] says; the last remaining segment then ends at `end_offset`.
+    pub(crate) fn truncate(&mut self, first_removed: LogIndex, removed: usize, end_offset: Option<u64>) {
+        self.placed.truncate(self.placed.len() - removed);
+        let Some(last) = self.placed.last_mut() else { return };
+        if let Some(end_offset) = end_offset {
+            assert!(end_offset <= last.end_offset && first_removed <= last.end, "a truncation only shortens");
+            last.positions.truncate(first_removed);
+            last.end = first_removed;
+            last.end_offset = end_offset;
+        }
+        assert_eq!(last.end, first_removed, "the log ends where it was cut");
+    }
+}

@@ -1,0 +1,91 @@
+//! The header of a segment file: its first 4 KiB.
+//!
+//! ```text
+//!    0 prefix 16 │ 16 group u32 │ 20 reserved u32 │ 24 base index u64 │ 32 base offset u64 │
+//!   40 salt u64 │ 48 file bytes u64 │ 56 CRC32C of the 56 bytes before u32 │ zeroes up to 4,096
+//! ```
+//! *Base index* is the first entry's; the file's name repeats it. *Base offset* is how many bytes of records the log
+//! holds before this segment. *File bytes* is the length that the file was made with: a shorter one was truncated.
+//! It is written and synced before the file gets its name, so a segment with a bad header is damaged, never torn.
+
+use super::prefix::{self, Magic, PREFIX_BYTES};
+use super::{Salt, u32_at, u64_at};
+use crate::storage::OpenError;
+use crate::types::{GroupId, LogIndex};
+use std::path::Path;
+
+/// Length of a segment header; the first record begins here.
+pub(crate) const SEGMENT_HEADER_BYTES: u64 = 4_096;
+/// The version of the segment format that is written, and the highest that is read.
+const SEGMENT_VERSION: u32 = 1;
+const MAGIC: Magic = *b"TERCSEGM";
+const CRC_AT: usize = 56;
+
+/// A decoded segment header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) group: GroupId,
+    pub(crate) base: LogIndex,
+    pub(crate) base_offset: u64,
+    pub(crate) salt: Salt,
+    pub(crate) file_bytes: u64,
+}
+
+impl SegmentHeader {
+    /// The header's bytes, without the zeroes behind them.
+    pub(crate) fn encode(&self) -> [u8; CRC_AT + 4] {
+        let mut bytes = [0; CRC_AT + 4];
+        bytes[..PREFIX_BYTES].copy_from_slice(&prefix::encode(MAGIC, SEGMENT_VERSION));
+        bytes[16..20].copy_from_slice(&self.group.0.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.base.0.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.base_offset.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.salt.0.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.file_bytes.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..CRC_AT]);
+        bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Decodes the start of `file`, which must belong to `group`.
+    pub(crate) fn decode(bytes: &[u8], file: &Path, group: GroupId) -> Result<SegmentHeader, OpenError> {
+        prefix::decode(bytes, MAGIC, SEGMENT_VERSION).map_err(|error| error.of_file(file, SEGMENT_VERSION))?;
+        if bytes.len() < CRC_AT + 4 || crc32c::crc32c(&bytes[..CRC_AT]) != u32_at(bytes, CRC_AT) {
+            let reason = "the CRC of the segment header does not match".into();
+            return Err(OpenError::Damaged { file: file.into(), reason });
+        }
+        let found = GroupId(u32_at(bytes, 16));
+        if found != group {
+            return Err(OpenError::OtherGroup { file: file.into(), found, expected: group });
+        }
+        Ok(SegmentHeader {
+            group,
+            base: LogIndex(u64_at(bytes, 24)),
+            base_offset: u64_at(bytes, 32),
+            salt: Salt(u64_at(bytes, 40)),
+            file_bytes: u64_at(bytes, 48),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_flipped_bit_but_a_reserved_one_is_noticed() {
+        let header = SegmentHeader {
+            group: GroupId(2),
+            base: LogIndex(40),
+            base_offset: 9_000,
+            salt: Salt(77),
+            file_bytes: 1 << 20,
+        };
+        let bytes = header.encode();
+        assert_eq!(SegmentHeader::decode(&bytes, Path::new("f"), GroupId(2)).unwrap(), header);
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(SegmentHeader::decode(&damaged, Path::new("f"), GroupId(2)).is_err(), "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The I/O thread's work, without the thread.
+//!
+//! Invariants:
+//! * It alone writes segments, manifest and hard state, in the order of the queue.
+//! * A callback says `Ok` only after what it stands for is persisted, and never after a failure.
+//! * Every record's durable mark is at or below what was synced when its write was issued (hazards 3).
+
+use super::batch::Batch;
+use super::preparer::Preparer;
+use super::queue::{AppendJob, Job};
+use super::syncer::Syncer;
+use crate::storage::format::record_header::stride_of;
+use crate::storage::format::{HeaderFault, RECORD_HEADER_BYTES, RecordHeader};
+use crate::storage::hard_state::HardStateFile;
+use crate::storage::manifest::Manifest;
+use crate::storage::segment::Segment;
+use crate::storage::shared::Shared;
+use crate::storage::{Done, Durability, HardState, StorageError};
+use crate::types::{LogId, LogIndex};
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) segment: Arc<Segment>,
+    /// Where the next record begins.
+    pub(crate) offset: u64,
+}
+
+/// What an engine starts from, as recovery found it.
+pub(crate) struct EngineStart {
+    pub(crate) manifest: Manifest,
+    pub(crate) hard_state: HardStateFile,
+    pub(crate) active: Option<Active>,
+    pub(crate) last: Option<LogId>,
+    pub(crate) next: LogIndex,
+    /// The highest mark on disk, exclusive.
+    pub(crate) marked_end: LogIndex,
+}
+
+/// See the module.
+pub(crate) struct Engine {
+    pub(super) shared: Arc<Shared>,
+    pub(super) manifest: Manifest,
+    pub(super) active: Option<Active>,
+    /// The last entry and the one after it, as far as the queue is done.
+    pub(super) last: Option<LogId>,
+    pub(super) next: LogIndex,
+    /// Entries below this are covered by a durable mark on disk.
+    pub(super) marked_end: LogIndex,
+    /// The epoch of what was done last (see [`crate::storage::shared`]).
+    pub(super) epoch: u64,
+    pub(super) preparer: Preparer,
+    hard_state: HardStateFile,
+    syncer: Syncer,
+    batch: Batch,
+    group: Vec<AppendJob>,
+}
+
+impl Engine {
+    pub(crate) fn new(shared: Arc<Shared>, start: EngineStart, preparer: Preparer, syncer: Syncer) -> Engine {
+        let engine = Engine {
+            shared,
+            manifest: start.manifest,
+            active: start.active,
+            last: start.last,
+            next: start.next,
+            marked_end: start.marked_end,
+            epoch: 0,
+            preparer,
+            hard_state: start.hard_state,
+            syncer,
+            batch: Batch::default(),
+            group: Vec::new(),
+        };
+        engine.count_room();
+        engine
+    }
+
+    /// Does all jobs, in order.
+    pub(crate) fn run(&mut self, jobs: &mut VecDeque<Job>) {
+        while let Some(job) = jobs.pop_front() {
+            match job {
+                Job::Append(first) => self.append(first, jobs),
+                Job::HardState { state, done } => self.finish(done, |engine| engine.save_hard_state(state)),
+                Job::Truncate { first_removed, last, epoch, done } => {
+                    self.finish(done, |engine| engine.truncate(first_removed, last, epoch));
+                }
+                Job::Purge { id, done } => self.finish(done, |engine| engine.purge(id)),
+            }
+        }
+    }
+
+    /// Whether a durable mark waits to be written when nothing else comes.
+    pub(crate) fn needs_mark(&self) -> bool {
+        self.marked_end < self.next && self.shared.lock().failure.is_none()
+    }
+
+    /// Nothing came for a while: writes the durable mark, so that all that was acknowledged is known to be.
+    pub(crate) fn idle(&mut self) {
+        if let Err(error) = self.write_mark() {
+            self.shared.fail(error);
+        }
+    }
+
+    /// Syncs what is only written (`async`).
+    pub(crate) fn sync(&mut self) {
+        if let Err(error) = self.sync_active() {
+            self.shared.fail(error);
+        }
+    }
+
+    /// Stops: syncs, marks, and refuses what may still come.
+    pub(crate) fn close(&mut self) {
+        self.syncer.stop();
+        self.sync();
+        self.idle();
+        self.preparer.stop();
+        self.shared.fail(StorageError::Stopped);
+    }
+
+    fn append(&mut self, first: AppendJob, jobs: &mut VecDeque<Job>) {
+        let bytes_max = self.shared.options.batch_bytes_max;
+        let mut bytes = payload_bytes(&first);
+        let mut group = std::mem::take(&mut self.group);
+        group.push(first);
+        while bytes < bytes_max && matches!(jobs.front(), Some(Job::Append(_))) {
+            let Some(Job::Append(job)) = jobs.pop_front() else { break };
+            bytes += payload_bytes(&job);
+            group.push(job);
+        }
+        let result = match self.write_group(&group) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.shared.fail(error)),
+        };
+        self.batch.clear();
+        self.shared.counters.unwritten_bytes.fetch_sub(bytes as u64, Relaxed);
+        for job in group.drain(..) {
+            (job.done)(result.clone());
+        }
+        self.group = group;
+    }
+
+    fn write_group(&mut self, group: &[AppendJob]) -> Result<(), StorageError> {
+        let epoch = group.first().expect("a group has a first append").epoch;
+        assert!(group.iter().all(|job| job.epoch == epoch), "a truncation ends a group");
+        self.epoch = epoch;
+        let mut mark = self.durable_end()?;
+        for record in group.iter().flat_map(|job| &job.records) {
+            let stride = stride_of(record.payload.len());
+            if !self.has_room(stride) {
+                self.flush(mark, true)?;
+                self.roll(record.id.index)?;
+                mark = record.id.index;
+            }
+            let active = self.active.as_ref().expect("rolled if there was none");
+            self.batch.push(record, active.offset + self.batch.bytes(), active.segment.salt, mark);
+        }
+        self.flush(mark, self.shared.options.durability == Durability::Sync)
+    }
+
+    /// Whether a record fits behind the batch, and a mark behind the record.
+    fn has_room(&self, stride: u64) -> bool {
+        let Some(active) = &self.active else { return false };
+        let end = active.offset + self.batch.bytes() + stride + RECORD_HEADER_BYTES as u64;
+        end <= active.segment.file_bytes
+    }
+
+    /// Writes the batch, syncs if asked to, and says so to readers and watchers.
+    fn flush(&mut self, mark: LogIndex, sync: bool) -> Result<(), StorageError> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let shared = &self.shared;
+        let segment = active.segment.clone();
+        if let Some(last) = self.batch.last() {
+            let begin = shared.env.clock.monotonic();
+            self.batch.write(segment.file.as_ref(), active.offset).map_err(failed("writing", &segment.path))?;
+            shared.counters.wrote(self.batch.bytes(), shared.env.clock.monotonic().saturating_sub(begin));
+            shared.counters.batches.fetch_add(1, Relaxed);
+            shared.counters.records.fetch_add(self.batch.records(), Relaxed);
+            active.offset += self.batch.bytes();
+            self.last = Some(last);
+            self.next = last.index.next();
+            self.marked_end = self.marked_end.max(mark);
+        }
+        let end_offset = active.offset;
+        if sync {
+            self.sync_file(&segment)?;
+        }
+        let mut state = self.shared.lock();
+        if let Some(failure) = &state.failure {
+            return Err(StorageError::clone(failure));
+        }
+        let placed = state.catalog.last_mut().expect("the active segment is in the catalog");
+        assert_eq!(placed.segment.base, segment.base, "the active segment is the last");
+        self.batch.positions().iter().for_each(|position| placed.positions.note(*position));
+        placed.end = self.next;
+        placed.end_offset = end_offset;
+        if self.epoch == state.epoch {
+            state.tail.written(self.next);
+        }
+        if sync {
+            self.shared.publish_durable(&mut state, self.epoch, self.next);
+        } else {
+            self.syncer.request(segment, self.next, self.epoch);
+        }
+        drop(state);
+        self.batch.clear();
+        self.count_room();
+        Ok(())
+    }
+
+    fn write_mark(&mut self) -> Result<(), StorageError> {
+        let durable_end = self.durable_end()?;
+        if durable_end <= self.marked_end || durable_end < self.next {
+            return Ok(());
+        }
+        let last = self.last.expect("something is durable, so something was written");
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let stride = stride_of(0);
+        if active.offset + stride > active.segment.file_bytes {
+            return self.roll(self.next);
+        }
+        let segment = active.segment.clone();
+        let header = RecordHeader::of_mark(last, active.offset, durable_end);
+        segment
+            .file
+            .write_all_at(&header.encode(segment.salt), active.offset)
+            .map_err(failed("writing a mark to", &segment.path))?;
+        active.offset += stride;
+        let end_offset = active.offset;
+        self.sync_file(&segment)?;
+        self.marked_end = durable_end;
+        self.shared.lock().catalog.last_mut().expect("the active segment is in the catalog").end_offset = end_offset;
+        self.count_room();
+        Ok(())
+    }
+
+    fn save_hard_state(&mut self, state: HardState) -> Result<(), StorageError> {
+        let path = HardStateFile::path(&self.shared.options.dir);
+        self.hard_state.save(&self.shared.env, state).map_err(failed("saving", &path))?;
+        self.shared.lock().hard_state = Some(state);
+        Ok(())
+    }
+
+    fn purge(&mut self, id: LogId) -> Result<(), StorageError> {
+        // What is purged was applied; the entries must not be lost after that is written (hazards 1).
+        self.sync_active()?;
+        self.manifest.purged = self.manifest.purged.max(Some(id));
+        self.save_manifest()?;
+        self.shared.lock().purged = self.manifest.purged;
+        Ok(())
+    }
+
+    /// Makes everything that is written durable.
+    pub(super) fn sync_active(&mut self) -> Result<(), StorageError> {
+        let durable_end = self.durable_end()?;
+        let Some(active) = &self.active else { return Ok(()) };
+        if durable_end >= self.next {
+            return Ok(());
+        }
+        let segment = active.segment.clone();
+        self.sync_file(&segment)?;
+        let mut state = self.shared.lock();
+        self.shared.publish_durable(&mut state, self.epoch, self.next);
+        Ok(())
+    }
+
+    fn sync_file(&self, segment: &Segment) -> Result<(), StorageError> {
+        let clock = &self.shared.env.clock;
+        let begin = clock.monotonic();
+        segment.file.sync_data().map_err(failed("syncing", &segment.path))?;
+        self.shared.counters.synced(clock.monotonic().saturating_sub(begin));
+        Ok(())
+    }
+
+    pub(super) fn save_manifest(&self) -> Result<(), StorageError> {
+        let options = &self.shared.options;
+        self.manifest
+            .save(&self.shared.env, &options.dir, options.group)
+            .map_err(failed("saving", &Manifest::path(&options.dir)))
+    }
+
+    /// Where the durable part ends; an error if the log has failed.
+    fn durable_end(&self) -> Result<LogIndex, StorageError> {
+        let state = self.shared.lock();
+        match &state.failure {
+            Some(failure) => Err(StorageError::clone(failure)),
+            None => Ok(state.durable_end),
+        }
+    }
+
+    /// Does one job unless the log has failed, and tells its caller.
+    fn finish(&mut self, done: Done, job: impl FnOnce(&mut Engine) -> Result<(), StorageError>) {
+        let result = self.durable_end().and_then(|_| job(self));
+        done(result.map_err(|error| self.shared.fail(error)));
+    }
+
+    pub(super) fn count_room(&self) {
+        let left = self.active.as_ref().map_or(0, |active| active.segment.file_bytes - active.offset);
+        self.shared.counters.active_left_bytes.store(left, Relaxed);
+    }
+}
+
+fn payload_bytes(job: &AppendJob) -> usize {
+    job.records.iter().map(|record| record.payload.len()).sum()
+}
+
+/// Turns an I/O error on `file` into the log's.
+pub(super) fn failed<'a>(action: &'static str, file: &'a Path) -> impl FnOnce(io::Error) -> StorageError + 'a {
+    move |source| StorageError::Io { action, file: file.into(), source: Arc::new(source) }
+}
+
+/// A record that must be there is not: reading our own, already synced bytes back went wrong.
+pub(super) fn unexpected(fault: HeaderFault, offset: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{fault} at offset {offset}"))
+}

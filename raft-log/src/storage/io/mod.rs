@@ -1,0 +1,23 @@
+//! The writing side: one thread per log, and the FIFO queue that feeds it.
+//!
+//! ```text
+//!   queue ──► group of appends ──► Batch ──► pwritev ──► fdatasync ──► publish ──► callbacks
+//!        └──► hard state, truncation, purge: one at a time, between groups
+//! ```
+//! [`Engine`] does the work and knows no threads, so that tests and the simulation can step it; [`spawn`] gives it one.
+
+mod batch;
+mod engine;
+mod preparer;
+mod queue;
+mod roll;
+mod syncer;
+mod thread;
+mod truncate;
+
+pub(crate) use engine::{Active, Engine, EngineStart};
+pub(crate) use preparer::Preparer;
+pub(crate) use queue::{AppendJob, Job, Queue};
+pub(crate) use syncer::Syncer;
+pub(crate) use thread::spawn;
+pub(crate) use truncate::erase;

@@ -1,0 +1,60 @@
+//! From a full segment to the next one.
+//!
+//! ```text
+//!   synced old segment ─► header into the prepared file, sync ─► rename to its name ─► sync the folder ─► manifest
+//! ```
+//! In this order (hazards 5): a named segment always has a whole header, its base says that everything before it is
+//! durable, and it is in the manifest before a record in it is acknowledged. What a crash leaves between two of these
+//! steps is a temporary file or one empty segment; both are dealt with at open.
+
+use super::engine::{Active, Engine, failed};
+use crate::storage::StorageError;
+use crate::storage::catalog::Placed;
+use crate::storage::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
+use crate::storage::positions::Positions;
+use crate::storage::segment::Segment;
+use crate::types::LogIndex;
+use std::sync::Arc;
+
+impl Engine {
+    /// Makes a new segment that begins with `base` the active one. Everything before it is synced.
+    pub(super) fn roll(&mut self, base: LogIndex) -> Result<(), StorageError> {
+        assert_eq!(base, self.next, "a segment begins where the log ends");
+        let env = self.shared.env.clone();
+        let options = &self.shared.options;
+        let prepared = self.preparer.take().map_err(|(file, error)| failed("preparing", &file)(error))?;
+        let base_offset = {
+            let state = self.shared.lock();
+            state.catalog.last().map_or(0, |placed| placed.segment.next_base_offset(placed.end_offset))
+        };
+        let header = SegmentHeader {
+            group: options.group,
+            base,
+            base_offset,
+            salt: Salt(env.rng.next_u64()),
+            file_bytes: prepared.bytes,
+        };
+        let path = prepared.path.with_file_name(Segment::name(base));
+        prepared.file.write_all_at(&header.encode(), 0).map_err(failed("writing the header of", &prepared.path))?;
+        prepared.file.sync_all().map_err(failed("syncing", &prepared.path))?;
+        env.disk.rename(&prepared.path, &path).map_err(failed("naming", &path))?;
+        let segment = Arc::new(Segment::new(path, prepared.file, &header));
+        env.disk.sync_dir(segment.folder()).map_err(failed("syncing the folder of", &segment.path))?;
+
+        self.manifest.segments.push(base);
+        self.save_manifest()?;
+        let mut state = self.shared.lock();
+        state.catalog.push(Placed {
+            segment: segment.clone(),
+            positions: Positions::new(base),
+            end: base,
+            end_offset: SEGMENT_HEADER_BYTES,
+        });
+        drop(state);
+        self.active = Some(Active { segment, offset: SEGMENT_HEADER_BYTES });
+        self.marked_end = self.marked_end.max(base);
+        self.count_room();
+        self.preparer.prepare_next();
+        Ok(())
+    }
+}

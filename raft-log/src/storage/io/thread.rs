@@ -1,0 +1,52 @@
+//! The thread that drives an [`Engine`].
+
+use super::engine::Engine;
+use super::queue::Woken;
+use crate::storage::StorageError;
+use crate::storage::shared::Shared;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// When nothing came for this long, the durable mark is written: with the sync, within 50 ms (hazards 3).
+const IDLE_BEFORE_MARK: Duration = Duration::from_millis(40);
+
+/// Starts the I/O thread of `shared`.
+pub(crate) fn spawn(shared: Arc<Shared>, engine: Engine) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("log-io".into()).spawn(move || {
+        let guard = FailOnPanic(&shared);
+        run(&shared, engine);
+        drop(guard);
+    })
+}
+
+fn run(shared: &Shared, mut engine: Engine) {
+    let mut jobs = VecDeque::new();
+    loop {
+        let timeout = engine.needs_mark().then_some(IDLE_BEFORE_MARK);
+        match shared.queue.wait(&mut jobs, timeout) {
+            Woken::Jobs => engine.run(&mut jobs),
+            Woken::Idle => engine.idle(),
+            Woken::Closed => break,
+        }
+    }
+    engine.close();
+}
+
+/// A broken invariant on the I/O thread must stop the node, not hang it.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+            self.0.fail(StorageError::Io {
+                action: "running the I/O thread of",
+                file: self.0.options.dir.clone(),
+                source: Arc::new(io::Error::other("it panicked")),
+            });
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The manifest: which segments the log consists of, where Raft's log begins, and a truncation that is under way.
+//!
+//! ```text
+//!   body: 0 group u32 │ 4 flags u32 (1 purged, 2 truncating) │ 8 purged term u64 │ 16 purged index u64 │
+//!        24 first removed index u64 │ 32 segments u32 │ 36 reserved u32 │ 40 base index u64 of each segment
+//! ```
+//! It is a sealed file (replaced as a whole). A segment is listed before a record in it is acknowledged, and taken from
+//! the list before its file is removed; so a listed file that is not there was lost. *First removed* is the intent of a
+//! truncation: it is written first, and cleared when no header of a removed entry is left on disk.
+
+use super::error::OpenError;
+use super::sealed_file::{self, SealedFormat};
+use crate::env::Env;
+use crate::types::{GroupId, LogId, LogIndex, Term};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The manifest's name in the data folder.
+pub(crate) const MANIFEST_NAME: &str = "manifest";
+
+const FORMAT: SealedFormat = SealedFormat { magic: *b"TERCMANI", version: 1 };
+const LIST_START: usize = 40;
+const FLAG_PURGED: u32 = 1;
+const FLAG_TRUNCATING: u32 = 2;
+
+/// The manifest's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// The last entry that Raft no longer sees.
+    pub(crate) purged: Option<LogId>,
+    /// A truncation under way: the first entry that it removes.
+    pub(crate) truncating: Option<LogIndex>,
+    /// The base index of each segment, ascending.
+    pub(crate) segments: Vec<LogIndex>,
+}
+
+impl Manifest {
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join(MANIFEST_NAME)
+    }
+
+    /// Replaces the manifest of `dir`, durably.
+    pub(crate) fn save(&self, env: &Env, dir: &Path, group: GroupId) -> io::Result<()> {
+        sealed_file::write(env, &Manifest::path(dir), FORMAT, &self.encode(group))
+    }
+
+    /// The manifest of `dir`, if there is one.
+    pub(crate) fn load(env: &Env, dir: &Path, group: GroupId) -> Result<Option<Manifest>, OpenError> {
+        let file = Manifest::path(dir);
+        let Some((_, body)) = sealed_file::read(env, &file, FORMAT)? else { return Ok(None) };
+        let Some((found, manifest)) = Manifest::decode(&body) else {
+            return Err(OpenError::Damaged { file, reason: "its content does not make sense".into() });
+        };
+        if found != group {
+            return Err(OpenError::OtherGroup { file, found, expected: group });
+        }
+        Ok(Some(manifest))
+    }
+
+    fn encode(&self, group: GroupId) -> Vec<u8> {
+        assert!(self.segments.is_sorted(), "segments are listed in order");
+        let purged_flag = if self.purged.is_some() { FLAG_PURGED } else { 0 };
+        let truncating_flag = if self.truncating.is_some() { FLAG_TRUNCATING } else { 0 };
+        let purged = self.purged.unwrap_or_default();
+        let count = u32::try_from(self.segments.len()).expect("far fewer than 2^32 segments");
+
+        let mut body = Vec::with_capacity(LIST_START + self.segments.len() * 8);
+        body.extend_from_slice(&group.0.to_le_bytes());
+        body.extend_from_slice(&(purged_flag | truncating_flag).to_le_bytes());
+        body.extend_from_slice(&purged.term.0.to_le_bytes());
+        body.extend_from_slice(&purged.index.0.to_le_bytes());
+        body.extend_from_slice(&self.truncating.unwrap_or_default().0.to_le_bytes());
+        body.extend_from_slice(&count.to_le_bytes());
+        body.extend_from_slice(&[0; 4]);
+        for base in &self.segments {
+            body.extend_from_slice(&base.0.to_le_bytes());
+        }
+        body
+    }
+
+    fn decode(body: &[u8]) -> Option<(GroupId, Manifest)> {
+        let word = |at: usize| Some(u32::from_le_bytes(body.get(at..at + 4)?.try_into().ok()?));
+        let long = |at: usize| Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?));
+        let flags = word(4)?;
+        let purged = LogId { term: Term(long(8)?), index: LogIndex(long(16)?) };
+        let truncating = LogIndex(long(24)?);
+        let list = body.get(LIST_START..)?;
+        let count = usize::try_from(word(32)?).ok()?;
+        if count.checked_mul(8)? != list.len() || flags & !(FLAG_PURGED | FLAG_TRUNCATING) != 0 {
+            return None;
+        }
+        let base = |bytes: &[u8]| LogIndex(u64::from_le_bytes(bytes.try_into().expect("chunks of eight")));
+        let segments: Vec<LogIndex> = list.chunks_exact(8).map(base).collect();
+        let manifest = Manifest {
+            purged: (flags & FLAG_PURGED != 0).then_some(purged),
+            truncating: (flags & FLAG_TRUNCATING != 0).then_some(truncating),
+            segments,
+        };
+        manifest.segments.is_sorted_by(|a, b| a < b).then_some((GroupId(word(0)?), manifest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_comes_back_as_it_was_encoded() {
+        let full = Manifest {
+            purged: Some(LogId { term: Term(2), index: LogIndex(9) }),
+            truncating: Some(LogIndex(30)),
+            segments: vec![LogIndex(0), LogIndex(17)],
+        };
+        for manifest in [Manifest::default(), full] {
+            assert_eq!(Manifest::decode(&manifest.encode(GroupId(4))), Some((GroupId(4), manifest)));
+        }
+        assert_eq!(Manifest::decode(&[0; 39]), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! What lies behind the last good record of the newest segment.
+//!
+//! A torn write may have left later sectors without earlier ones (hazards 3), so the whole rest of the file is looked
+//! at: for durable marks in intact headers, which prove that what is missing before them was durable, and for anything
+//! that must be zeroed before the log goes on.
+
+use crate::storage::format::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
+use crate::storage::segment::Segment;
+use crate::types::LogIndex;
+use std::io;
+
+/// How much is read at once; a multiple of the alignment.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Residue {
+    /// The offset after the last byte that is not zero, if there is one.
+    pub(super) end_offset: Option<u64>,
+    /// The highest durable mark in an intact header, exclusive.
+    pub(super) mark_end: LogIndex,
+}
+
+/// Looks at `segment` from `start` to the end of the file.
+pub(super) fn look(segment: &Segment, start: u64) -> io::Result<Residue> {
+    assert_eq!(start % RECORD_ALIGN_BYTES, 0, "records are aligned");
+    let mut residue = Residue::default();
+    let mut chunk = vec![0; CHUNK_BYTES + RECORD_HEADER_BYTES];
+    let mut at = start;
+    while at < segment.file_bytes {
+        let left = usize::try_from(segment.file_bytes - at).unwrap_or(usize::MAX);
+        let read = &mut chunk[..left.min(CHUNK_BYTES + RECORD_HEADER_BYTES)];
+        segment.file.read_exact_at(read, at)?;
+        let own = &read[..read.len().min(CHUNK_BYTES)];
+        if let Some(last) = last_nonzero(own) {
+            residue.end_offset = Some(at + last as u64 + 1);
+            residue.mark_end = residue.mark_end.max(highest_mark(segment, read, at));
+        }
+        at += CHUNK_BYTES as u64;
+    }
+    Ok(residue)
+}
+
+/// The position of the last byte that is not zero. Whole zero blocks, the usual case, are skipped fast.
+fn last_nonzero(bytes: &[u8]) -> Option<usize> {
+    let block_bytes = 4_096;
+    for (block, content) in bytes.chunks(block_bytes).enumerate().rev() {
+        if content.iter().fold(0, |all, byte| all | byte) != 0 {
+            let inside = content.iter().rposition(|byte| *byte != 0).expect("some byte is not zero");
+            return Some(block * block_bytes + inside);
+        }
+    }
+    None
+}
+
+fn highest_mark(segment: &Segment, bytes: &[u8], start: u64) -> LogIndex {
+    let mut highest = LogIndex(0);
+    let align = usize::try_from(RECORD_ALIGN_BYTES).expect("a constant that fits");
+    for (position, window) in bytes.windows(RECORD_HEADER_BYTES).enumerate().step_by(align) {
+        let offset = start + position as u64;
+        // The own offset is compared first: it rules out nearly every position without computing a CRC.
+        if window[24..32] != offset.to_le_bytes() {
+            continue;
+        }
+        let header = window.try_into().expect("as long as a header");
+        if let Ok(header) = RecordHeader::decode(header, segment.salt, offset) {
+            highest = highest.max(header.durable_end);
+        }
+    }
+    highest
+}

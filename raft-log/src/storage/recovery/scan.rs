@@ -1,0 +1,139 @@
+//! Walks the records of one segment and checks each of them.
+
+use crate::storage::format::{HeaderFault, HeaderKind, RecordHeader, SEGMENT_HEADER_BYTES};
+use crate::storage::positions::{Position, Positions};
+use crate::storage::reader::SegmentReader;
+use crate::storage::segment::Segment;
+use crate::storage::terms::Terms;
+use crate::types::{LogId, LogIndex, Term};
+use std::io;
+
+/// How much is read at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Why a scan ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ScanEnd {
+    /// At the index where it was told to.
+    Limit,
+    /// At unwritten space, or the end of the file.
+    Unwritten,
+    /// At bytes that are no good record.
+    Bad(BadRecord),
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BadRecord {
+    Header(HeaderFault),
+    BehindFile,
+    Index { found: LogIndex },
+    TermFell { found: Term },
+    Mark,
+    PayloadCrc,
+}
+
+impl std::fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BadRecord::Header(fault) => fault.fmt(f),
+            BadRecord::BehindFile => f.write_str("the record would end behind the file"),
+            BadRecord::Index { found } => write!(f, "the record there has index {found}"),
+            BadRecord::TermFell { found } => write!(f, "the record there is of the older term {found}"),
+            BadRecord::Mark => f.write_str("the record's durable mark is above the record"),
+            BadRecord::PayloadCrc => f.write_str("the CRC of the payload does not match"),
+        }
+    }
+}
+
+/// What a scan found before it ended.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) positions: Positions,
+    /// The index after the last good entry, and the offset after the last good record.
+    pub(super) end: LogIndex,
+    pub(super) end_offset: u64,
+    /// The highest durable mark in a good record, exclusive.
+    pub(super) mark_end: LogIndex,
+    pub(super) records: u64,
+    pub(super) payload_bytes: u64,
+    pub(super) ended: ScanEnd,
+}
+
+/// Scans `segment` up to, but without, the entry `limit`. Notes terms in `terms`, the last of which is before the segment.
+pub(super) fn scan(
+    segment: &Segment,
+    limit: LogIndex,
+    last: &mut Option<LogId>,
+    terms: &mut Terms,
+) -> io::Result<Scan> {
+    let mut reader = SegmentReader::chunked(segment, CHUNK_BYTES);
+    let mut found = Scan {
+        positions: Positions::new(segment.base),
+        end: segment.base,
+        end_offset: SEGMENT_HEADER_BYTES,
+        mark_end: segment.base,
+        records: 0,
+        payload_bytes: 0,
+        ended: ScanEnd::Limit,
+    };
+    while found.end < limit {
+        let header = match reader.header(found.end_offset)? {
+            Ok(header) => header,
+            Err(HeaderFault::Unwritten) => {
+                found.ended = ScanEnd::Unwritten;
+                return Ok(found);
+            }
+            Err(fault) => {
+                found.ended = ScanEnd::Bad(BadRecord::Header(fault));
+                return Ok(found);
+            }
+        };
+        if let Err(bad) = check(&mut reader, &header, found.end, *last)? {
+            found.ended = ScanEnd::Bad(bad);
+            return Ok(found);
+        }
+        found.mark_end = found.mark_end.max(header.durable_end);
+        if let HeaderKind::Entry(_) = header.kind {
+            found.positions.note(Position { index: found.end, offset: found.end_offset });
+            terms.push(header.id);
+            *last = Some(header.id);
+            found.end = found.end.next();
+            found.records += 1;
+            found.payload_bytes += u64::from(header.payload_bytes);
+        }
+        found.end_offset += header.stride();
+    }
+    Ok(found)
+}
+
+/// Whether an intact header and its payload are what must stand there.
+fn check(
+    reader: &mut SegmentReader<'_>,
+    header: &RecordHeader,
+    expected: LogIndex,
+    last: Option<LogId>,
+) -> io::Result<Result<(), BadRecord>> {
+    if !reader.fits(header) {
+        return Ok(Err(BadRecord::BehindFile));
+    }
+    match header.kind {
+        HeaderKind::Mark => {
+            if header.durable_end > expected || header.id.index.next() != expected {
+                return Ok(Err(BadRecord::Mark));
+            }
+        }
+        HeaderKind::Entry(_) => {
+            if header.id.index != expected {
+                return Ok(Err(BadRecord::Index { found: header.id.index }));
+            }
+            if last.is_some_and(|last| header.id.term < last.term) {
+                return Ok(Err(BadRecord::TermFell { found: header.id.term }));
+            }
+            if header.durable_end > expected {
+                return Ok(Err(BadRecord::Mark));
+            }
+        }
+    }
+    Ok(if reader.payload(header)?.is_some() { Ok(()) } else { Err(BadRecord::PayloadCrc) })
+}

@@ -1,0 +1,125 @@
+//! What callers, readers and the I/O thread share: one lock over the log's state, the queue, and the watches.
+//!
+//! **Epochs.** A truncation takes effect in memory at once, while older appends may still be on their way to disk. Each
+//! truncation begins a new epoch; jobs carry the epoch that they were queued in, and only those of the present epoch
+//! may say that entries are written or durable. The truncation's own job says it for what it kept.
+
+use super::catalog::Catalog;
+use super::counters::Counters;
+use super::error::StorageError;
+use super::io::Queue;
+use super::options::StorageOptions;
+use super::record::HardState;
+use super::tail::Tail;
+use super::terms::Terms;
+use crate::env::Env;
+use crate::types::{LogId, LogIndex, Term};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::watch;
+
+/// The state of the log in memory.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The last entry that Raft no longer sees.
+    pub(crate) purged: Option<LogId>,
+    pub(crate) tail: Tail,
+    pub(crate) terms: Terms,
+    pub(crate) catalog: Catalog,
+    /// Entries below this are synced.
+    pub(crate) durable_end: LogIndex,
+    pub(crate) epoch: u64,
+    /// The hard state that is saved.
+    pub(crate) hard_state: Option<HardState>,
+    /// The term of the newest hard state that was queued.
+    pub(crate) queued_term: Term,
+    /// The log was shut down: it takes no more calls, but does those that are queued.
+    pub(crate) closed: bool,
+    /// Set once; the log accepts nothing afterwards.
+    pub(crate) failure: Option<Arc<StorageError>>,
+}
+
+impl State {
+    /// An error if the log takes no more calls.
+    pub(crate) fn check_alive(&self) -> Result<(), StorageError> {
+        match &self.failure {
+            Some(failure) => Err(StorageError::clone(failure)),
+            None if self.closed => Err(StorageError::Stopped),
+            None => Ok(()),
+        }
+    }
+
+    /// The id of the last entry, or of the purged one if nothing follows it.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        let index = LogIndex(self.tail.next().0.checked_sub(1)?);
+        match self.terms.at(index) {
+            Some(term) => Some(LogId { term, index }),
+            None => self.purged,
+        }
+    }
+}
+
+/// Shared by everybody who has to do with one log.
+pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) options: StorageOptions,
+    pub(crate) queue: Queue,
+    pub(crate) counters: Counters,
+    pub(crate) durable: watch::Sender<Option<LogIndex>>,
+    pub(crate) failure: watch::Sender<Option<Arc<StorageError>>>,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    pub(crate) fn new(env: Env, options: StorageOptions, state: State) -> Shared {
+        let durable = watch::Sender::new(state.durable_end.0.checked_sub(1).map(LogIndex));
+        Shared {
+            env,
+            options,
+            queue: Queue::default(),
+            counters: Counters::default(),
+            durable,
+            failure: watch::Sender::new(None),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics while it holds the log's state")
+    }
+
+    /// Says that entries below `end` are synced, if the epoch is still that of the sync.
+    pub(crate) fn publish_durable(&self, state: &mut State, epoch: u64, end: LogIndex) {
+        if epoch == state.epoch && end > state.durable_end {
+            self.set_durable(state, end);
+        }
+    }
+
+    /// Sets the durable end; falls only at a truncation.
+    pub(crate) fn set_durable(&self, state: &mut State, end: LogIndex) {
+        assert!(end <= state.tail.next(), "nothing is durable that is not in the log");
+        state.durable_end = end;
+        self.durable.send_replace(end.0.checked_sub(1).map(LogIndex));
+    }
+
+    /// Takes no more calls. No call is between its check and its push, because both happen under the lock.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.queue.close();
+    }
+
+    /// Marks the log as dead; the first error stays.
+    pub(crate) fn fail(&self, error: StorageError) -> Arc<StorageError> {
+        let mut state = self.lock();
+        if let Some(first) = &state.failure {
+            return first.clone();
+        }
+        let error = Arc::new(error);
+        state.failure = Some(error.clone());
+        if !matches!(*error, StorageError::Stopped) {
+            tracing::error!(dir = %self.options.dir.display(), %error, "the log failed; the node must stop");
+            self.failure.send_replace(Some(error.clone()));
+        }
+        error
+    }
+}

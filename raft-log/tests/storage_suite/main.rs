@@ -1,0 +1,11 @@
+//! The log on disk, seen from outside: over the simulated disk where a power loss, a fault or damage is needed, over the
+//! real one where memory maps, threads and time are.
+
+mod basics;
+mod damage;
+mod faults;
+mod hard_state;
+mod model;
+mod power_loss;
+mod real_disk;
+mod support;

@@ -1,0 +1,148 @@
+//! A log on a simulated machine, and short words for what tests do with it.
+
+use bytes::Bytes;
+use raft_log::env::sim::{Crash, SimDisk, SimEnv};
+use raft_log::storage::{
+    Done, HardState, Log, OpenError, Record, RecordKind, RecoveryReport, Stepper, StorageError, StorageOptions,
+};
+use raft_log::types::{GroupId, LogId, LogIndex, NodeId, Term};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+pub(crate) const DIR: &str = "/data";
+pub(crate) const GROUP: GroupId = GroupId(3);
+
+/// Outcomes of calls, in the order of their callbacks.
+pub(crate) type Outcomes = Arc<Mutex<Vec<Result<(), Arc<StorageError>>>>>;
+
+pub(crate) fn options() -> StorageOptions {
+    StorageOptions {
+        segment_bytes_max: 16 << 10,
+        record_payload_bytes_max: 8 << 10,
+        cache_bytes_max: 0,
+        ..StorageOptions::new(DIR, GROUP)
+    }
+}
+
+pub(crate) fn id(term: u64, index: u64) -> LogId {
+    LogId { term: Term(term), index: LogIndex(index) }
+}
+
+/// A payload that only this (term, index) has.
+pub(crate) fn payload(term: u64, index: u64, bytes: usize) -> Bytes {
+    let stamp = term.to_le_bytes().into_iter().chain(index.to_le_bytes());
+    stamp.cycle().take(bytes).collect()
+}
+
+pub(crate) fn record(term: u64, index: u64, bytes: usize) -> Record {
+    Record::new(id(term, index), RecordKind::Command, 1, payload(term, index, bytes))
+}
+
+pub(crate) fn records(term: u64, range: std::ops::Range<u64>, bytes: usize) -> Vec<Record> {
+    range.map(|index| record(term, index, bytes)).collect()
+}
+
+pub(crate) fn voted(term: u64) -> HardState {
+    HardState { term: Term(term), voted_for: Some(NodeId(term % 3 + 1)), committed: true }
+}
+
+pub(crate) fn segment(base: u64) -> PathBuf {
+    Path::new(DIR).join("log").join(format!("{base:020}.seg"))
+}
+
+/// A stepped log on a simulated machine.
+pub(crate) struct Node {
+    pub(crate) sim: SimEnv,
+    pub(crate) options: StorageOptions,
+    pub(crate) log: Log,
+    pub(crate) stepper: Stepper,
+    pub(crate) report: RecoveryReport,
+    pub(crate) outcomes: Outcomes,
+}
+
+impl Node {
+    /// A new node, with the hard state of term 9 saved so that records of any term up to it may be appended.
+    pub(crate) fn new() -> Node {
+        let mut node = Node::open(SimEnv::new(1), options()).expect("an empty folder opens");
+        node.vote(9);
+        node
+    }
+
+    pub(crate) fn open(sim: SimEnv, options: StorageOptions) -> Result<Node, OpenError> {
+        let (log, stepper, report) = Log::open_stepped(sim.env(), options.clone())?;
+        Ok(Node { sim, options, log, stepper, report, outcomes: Outcomes::default() })
+    }
+
+    /// The power goes off and on; the log is opened again.
+    pub(crate) fn crash(self, crash: Crash) -> Result<Node, OpenError> {
+        self.sim.disk.crash(crash);
+        Node::open(self.sim.clone(), self.options.clone())
+    }
+
+    /// Everything that was done is marked durable, then the power goes off; gives the disk.
+    pub(crate) fn stop_marked(mut self) -> Arc<SimDisk> {
+        self.stepper.idle();
+        self.sim.disk.crash(Crash::LoseUnsynced);
+        self.sim.disk.clone()
+    }
+
+    pub(crate) fn done(&self) -> Done {
+        let outcomes = self.outcomes.clone();
+        Box::new(move |result| outcomes.lock().unwrap().push(result))
+    }
+
+    /// Queues an append without stepping.
+    pub(crate) fn queue(&self, records: Vec<Record>) {
+        self.log.append(records, self.done()).unwrap();
+    }
+
+    /// Appends and waits until it is persisted.
+    pub(crate) fn append(&mut self, records: Vec<Record>) {
+        self.queue(records);
+        self.step_ok();
+    }
+
+    pub(crate) fn vote(&mut self, term: u64) {
+        self.log.save_hard_state(voted(term), self.done()).unwrap();
+        self.step_ok();
+    }
+
+    pub(crate) fn truncate_after(&mut self, keep: u64) {
+        self.log.truncate_after(Some(LogIndex(keep)), self.done()).unwrap();
+        self.step_ok();
+    }
+
+    pub(crate) fn step_ok(&mut self) {
+        self.stepper.step();
+        for outcome in self.outcomes.lock().unwrap().drain(..) {
+            outcome.unwrap();
+        }
+    }
+
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.log.bounds().last
+    }
+
+    pub(crate) fn durable(&self) -> Option<u64> {
+        self.log.durable().borrow().map(|index| index.0)
+    }
+
+    /// All entries, read back.
+    pub(crate) fn all(&self) -> Vec<Record> {
+        self.log.read(LogIndex(0), LogIndex(u64::MAX), usize::MAX).unwrap()
+    }
+}
+
+/// Opens a copy of what is on `disk`, which stays as it is.
+pub(crate) fn open_copy(disk: &SimDisk, options: StorageOptions) -> Result<Node, OpenError> {
+    let sim = SimEnv { disk: Arc::new(disk.fork()), ..SimEnv::new(2) };
+    Node::open(sim, options)
+}
+
+/// The error of opening a copy of what is on `disk`.
+pub(crate) fn open_error(disk: &SimDisk) -> OpenError {
+    match open_copy(disk, options()) {
+        Ok(node) => panic!("it opened, with {:?}", node.report),
+        Err(error) => error,
+    }
+}
