@@ -3,6 +3,7 @@
 pub mod env;
 mod identity;
 mod membership;
+mod raft;
 mod replica;
 mod state_machine;
 pub mod storage;

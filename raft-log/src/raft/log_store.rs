@@ -1,0 +1,184 @@
+//! openraft's log storage on top of [`storage::Log`](crate::storage::Log).
+//!
+//! A thin translation: entries become records, callbacks pass through. It adds three decisions of its own.
+//! - Reads that would touch the disk run where blocking is allowed, so that a follower far behind never delays
+//!   heartbeats; reads are cut into bounded pieces and always pass at least one entry.
+//! - The committed index stays in memory: openraft awaits `save_committed` inside its loop, and a restarted node learns
+//!   the index from the leader anyway.
+//! - Purging never deletes and never reaches beyond the end of the log (hazards 1).
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+
+use futures::Stream;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use tokio::sync::oneshot;
+
+use crate::raft::type_config::{
+    RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, hard_state, log_id, raft_log_id, raft_vote, record_of,
+};
+use crate::storage::{Done, Log, Record, StorageError};
+use crate::types::LogIndex;
+
+/// Payload bytes of one AppendEntries request; one larger entry passes alone.
+pub(crate) const APPEND_BYTES_MAX: usize = 1 << 20;
+/// Payload bytes read at once on the way into the state machine.
+const APPLY_BYTES_MAX: usize = 4 << 20;
+
+/// The log as openraft sees it; clones are the same log.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: Log,
+}
+
+impl LogStore {
+    pub(crate) fn new(log: Log) -> LogStore {
+        LogStore { log }
+    }
+
+    async fn read(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<Record>> {
+        let (from, until) = (LogIndex(from), LogIndex(until));
+        if self.log.is_cached(from) {
+            return self.log.read(from, until, bytes_max).map_err(io::Error::other);
+        }
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || log.read(from, until, bytes_max))
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)
+    }
+
+    async fn read_entries(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry>> {
+        let records = self.read(from, until, bytes_max).await?;
+        records.into_iter().map(|record| entry_of(record).map_err(io::Error::other)).collect()
+    }
+}
+
+/// Completes `done` with the result of a storage call.
+fn completion() -> (Done, oneshot::Receiver<io::Result<()>>) {
+    let (sender, receiver) = oneshot::channel();
+    let done = move |result: Result<(), std::sync::Arc<StorageError>>| {
+        // openraft drops the call when it stops; nobody waits then.
+        drop(sender.send(result.map_err(io::Error::other)));
+    };
+    (Box::new(done), receiver)
+}
+
+async fn completed(receiver: oneshot::Receiver<io::Result<()>>) -> io::Result<()> {
+    receiver.await.map_err(|_| io::Error::other("the log's I/O thread stopped"))?
+}
+
+/// First index and end (exclusive) of a range.
+fn bounds_of<R: RangeBounds<u64>>(range: &R) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index + 1,
+        Bound::Unbounded => 0,
+    };
+    let until = match range.end_bound() {
+        Bound::Included(index) => index + 1,
+        Bound::Excluded(index) => *index,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from, until)
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<R>(&mut self, range: R) -> Result<Vec<RaftEntry>, io::Error>
+    where
+        R: RangeBounds<u64> + Clone + Debug + Send,
+    {
+        let (mut from, until) = bounds_of(&range);
+        let mut entries = Vec::new();
+        while from < until {
+            let part = self.read_entries(from, until, APPLY_BYTES_MAX).await?;
+            if part.is_empty() {
+                break;
+            }
+            from += part.len() as u64;
+            entries.extend(part);
+        }
+        Ok(entries)
+    }
+
+    async fn entries_stream<R>(&mut self, range: R) -> impl Stream<Item = Result<RaftEntry, io::Error>> + Send
+    where
+        R: RangeBounds<u64> + Clone + Debug + Send,
+    {
+        let (from, until) = bounds_of(&range);
+        let reader = self.clone();
+        let start = (reader, from, Vec::new().into_iter());
+        Box::pin(futures::stream::try_unfold(start, move |(reader, mut from, mut part)| async move {
+            if let Some(entry) = part.next() {
+                return Ok(Some((entry, (reader, from, part))));
+            }
+            if from >= until {
+                return Ok(None);
+            }
+            part = reader.read_entries(from, until, APPLY_BYTES_MAX).await?.into_iter();
+            from += part.len() as u64;
+            let missing = || io::Error::other(format!("committed entry {from} is not in the log"));
+            let entry = part.next().ok_or_else(missing)?;
+            Ok(Some((entry, (reader, from, part))))
+        }))
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<RaftVote>, io::Error> {
+        Ok(self.log.hard_state().map(raft_vote))
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
+        self.read_entries(start, end, APPEND_BYTES_MAX).await
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let bounds = self.log.bounds();
+        Ok(LogState {
+            last_purged_log_id: bounds.purged.map(raft_log_id),
+            last_log_id: bounds.last.map(raft_log_id),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
+        let (done, receiver) = completion();
+        self.log.save_hard_state(hard_state(vote), done).map_err(io::Error::other)?;
+        completed(receiver).await
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = RaftEntry> + Send,
+        I::IntoIter: Send,
+    {
+        let records: Vec<Record> = entries.into_iter().map(record_of).collect();
+        let done: Done = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
+        self.log.append(records, done).map_err(io::Error::other)
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<RaftLogId>) -> Result<(), io::Error> {
+        let (done, receiver) = completion();
+        self.log.truncate_after(last_log_id.map(|id| LogIndex(id.index)), done).map_err(io::Error::other)?;
+        completed(receiver).await
+    }
+
+    async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {
+        // openraft calls this on its own at start when the applied point lies beyond the log; opening resets such a
+        // state before, so reaching this would mean that entries were lost (hazards 1).
+        let upto = log_id(upto);
+        if self.log.bounds().last < Some(upto) {
+            return Err(io::Error::other(format!("refused to purge to {upto}, beyond the end of the log")));
+        }
+        let (done, receiver) = completion();
+        self.log.purge_to(upto, done).map_err(io::Error::other)?;
+        completed(receiver).await
+    }
+}

@@ -1,0 +1,212 @@
+//! The thread that owns the state machine.
+//!
+//! ```text
+//!   raft thread ──Apply{entries, responders}──► this thread ──► StateMachine::apply
+//!        ▲                                          │   responses go straight to the proposers
+//!        └───────────────── done ───────────────────┘   wants_flush? wait until durable ≥ applied, then flush
+//! ```
+//! Applying blocks on the user's store, and flushing may take long; on its own thread neither delays a heartbeat. The
+//! state is flushed only once the node's own log is durable through everything applied, because openraft applies what a
+//! majority holds even when this node's disk does not hold it yet (hazards 1).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use openraft::storage::ApplyResponder;
+use tokio::sync::{oneshot, watch};
+
+use crate::raft::type_config::TypeConfig;
+use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, StateMachine};
+use crate::storage::StorageError;
+use crate::types::{LogId, LogIndex, NodeId};
+
+/// Batches of entries that wait for the thread; openraft applies one after the other, so one is the usual count.
+const JOBS_MAX: usize = 4;
+
+/// The end of the log that the disk holds, and the error that ended it.
+#[derive(Clone)]
+pub(crate) struct LogProgress {
+    pub(crate) durable: watch::Receiver<Option<LogIndex>>,
+    pub(crate) failure: watch::Receiver<Option<Arc<StorageError>>>,
+}
+
+/// The applied index, shared with readers: 0 for nothing, else index + 1.
+#[derive(Clone, Default)]
+pub(crate) struct AppliedIndex(Arc<AtomicU64>);
+
+impl AppliedIndex {
+    pub(crate) fn get(&self) -> Option<LogIndex> {
+        self.0.load(Ordering::Acquire).checked_sub(1).map(LogIndex)
+    }
+
+    fn set(&self, id: LogId) {
+        self.0.store(id.index.next().0, Ordering::Release);
+    }
+}
+
+enum Job {
+    Apply {
+        entries: Vec<ApplyEntry>,
+        responders: Vec<Option<ApplyResponder<TypeConfig>>>,
+        done: oneshot::Sender<Result<(), ApplyError>>,
+    },
+    Point {
+        done: oneshot::Sender<Option<AppliedPoint>>,
+    },
+    Finish,
+}
+
+/// The handle to the thread; clones reach the same one.
+#[derive(Clone)]
+pub(crate) struct StateWorker {
+    jobs: mpsc::SyncSender<Job>,
+    applied: AppliedIndex,
+}
+
+impl StateWorker {
+    /// Starts the thread. It ends after [`finish`](Self::finish), or when all handles are gone.
+    pub(crate) fn start(
+        node: NodeId,
+        machine: Box<dyn StateMachine>,
+        log: LogProgress,
+    ) -> std::io::Result<(StateWorker, JoinHandle<()>)> {
+        let (jobs, inbox) = mpsc::sync_channel(JOBS_MAX);
+        let applied = AppliedIndex::default();
+        if let Some(point) = machine.applied() {
+            applied.set(point.id);
+        }
+        let mut thread = WorkerThread { machine, log, applied: applied.clone() };
+        let joiner =
+            std::thread::Builder::new().name(format!("apply-{node}")).spawn(move || thread.run(&inbox))?;
+        Ok((StateWorker { jobs, applied }, joiner))
+    }
+
+    pub(crate) fn applied(&self) -> &AppliedIndex {
+        &self.applied
+    }
+
+    /// Applies entries and answers their proposers; returns when it is done.
+    pub(crate) async fn apply(
+        &self,
+        entries: Vec<ApplyEntry>,
+        responders: Vec<Option<ApplyResponder<TypeConfig>>>,
+    ) -> Result<(), ApplyError> {
+        assert_eq!(entries.len(), responders.len(), "each entry has its place for a responder");
+        let (done, receiver) = oneshot::channel();
+        self.send(Job::Apply { entries, responders, done })?;
+        receiver.await.map_err(|_| stopped())?
+    }
+
+    /// The applied point of the state now.
+    pub(crate) async fn point(&self) -> Result<Option<AppliedPoint>, ApplyError> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Job::Point { done })?;
+        receiver.await.map_err(|_| stopped())
+    }
+
+    /// Tells the thread to flush what it may, drop the state machine and end.
+    pub(crate) fn finish(&self) {
+        // A thread that has ended already has nothing to finish.
+        drop(self.jobs.send(Job::Finish));
+    }
+
+    /// Never blocks for long: openraft awaits each apply before it sends the next, so the inbox has room.
+    fn send(&self, job: Job) -> Result<(), ApplyError> {
+        self.jobs.send(job).map_err(|_| stopped())
+    }
+}
+
+fn stopped() -> ApplyError {
+    ApplyError::new("its thread has ended")
+}
+
+struct WorkerThread {
+    machine: Box<dyn StateMachine>,
+    log: LogProgress,
+    applied: AppliedIndex,
+}
+
+impl WorkerThread {
+    fn run(&mut self, inbox: &mpsc::Receiver<Job>) {
+        while let Ok(job) = inbox.recv() {
+            match job {
+                Job::Apply { entries, responders, done } => {
+                    let result = self.apply(entries, responders).and_then(|()| self.flush_if_wanted());
+                    let failed = result.is_err();
+                    // openraft stopped waiting only if it stopped itself.
+                    drop(done.send(result));
+                    if failed {
+                        return;
+                    }
+                }
+                Job::Point { done } => drop(done.send(self.machine.applied())),
+                Job::Finish => {
+                    self.finish();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn apply(
+        &mut self,
+        entries: Vec<ApplyEntry>,
+        responders: Vec<Option<ApplyResponder<TypeConfig>>>,
+    ) -> Result<(), ApplyError> {
+        let (Some(first), Some(last)) = (entries.first().map(|e| e.id), entries.last().map(|e| e.id)) else {
+            return Ok(());
+        };
+        let expected = self.applied.get().map_or(LogIndex(0), LogIndex::next);
+        assert_eq!(first.index, expected, "entries are applied in order and without gaps");
+        let count = entries.len();
+        let responses = self.machine.apply(entries)?;
+        if responses.len() != count {
+            return Err(ApplyError::new(format!("{} responses to {count} entries", responses.len())));
+        }
+        self.applied.set(last);
+        answer(responders, responses);
+        Ok(())
+    }
+
+    fn flush_if_wanted(&mut self) -> Result<(), ApplyError> {
+        if !self.machine.wants_flush() {
+            return Ok(());
+        }
+        self.await_durable()?;
+        self.machine.flush()
+    }
+
+    /// Blocks until the disk holds every applied entry (hazards 1).
+    fn await_durable(&mut self) -> Result<(), ApplyError> {
+        let applied = self.applied.get();
+        let LogProgress { durable, failure } = &mut self.log;
+        let reached = durable.wait_for(|durable| *durable >= applied).map(|result| result.is_ok());
+        let failed = failure.wait_for(Option::is_some).map(|_| false);
+        let reached = futures::executor::block_on(async {
+            tokio::select! { biased; reached = reached => reached, failed = failed => failed }
+        });
+        if reached { Ok(()) } else { Err(ApplyError::new("the log failed before the state could be flushed")) }
+    }
+
+    fn finish(&mut self) {
+        if *self.log.durable.borrow() < self.applied.get() {
+            tracing::warn!("the state is not flushed: the log is not durable through what it applied");
+            return;
+        }
+        if let Err(error) = self.machine.flush() {
+            tracing::error!(%error, "the last flush failed; the log will be replayed at the next start");
+        }
+    }
+}
+
+fn answer(responders: Vec<Option<ApplyResponder<TypeConfig>>>, responses: Vec<Bytes>) {
+    for (responder, response) in responders.into_iter().zip(responses) {
+        if let Some(responder) = responder {
+            responder.send(response);
+        }
+    }
+}
