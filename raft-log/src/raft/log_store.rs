@@ -10,11 +10,13 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use futures::Stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::oneshot;
 
+use crate::identity::Identity;
 use crate::raft::type_config::{
     RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, hard_state, log_id, raft_log_id, raft_vote, record_of,
 };
@@ -30,11 +32,22 @@ const APPLY_BYTES_MAX: usize = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     log: Log,
+    identity: Arc<Identity>,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: Log) -> LogStore {
-        LogStore { log }
+    pub(crate) fn new(log: Log, identity: Arc<Identity>) -> LogStore {
+        LogStore { log, identity }
+    }
+
+    /// Before the first vote or entry, the identity file learns of it: an empty log is innocent only in a folder that
+    /// was never used (hazards 2).
+    async fn mark_used(&self) -> io::Result<()> {
+        if self.identity.is_used() {
+            return Ok(());
+        }
+        let identity = self.identity.clone();
+        tokio::task::spawn_blocking(move || identity.mark_used()).await.map_err(io::Error::other)?
     }
 
     async fn read(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<Record>> {
@@ -58,7 +71,7 @@ impl LogStore {
 /// Completes `done` with the result of a storage call.
 fn completion() -> (Done, oneshot::Receiver<io::Result<()>>) {
     let (sender, receiver) = oneshot::channel();
-    let done = move |result: Result<(), std::sync::Arc<StorageError>>| {
+    let done = move |result: Result<(), Arc<StorageError>>| {
         // openraft drops the call when it stops; nobody waits then.
         drop(sender.send(result.map_err(io::Error::other)));
     };
@@ -138,10 +151,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let bounds = self.log.bounds();
-        Ok(LogState {
-            last_purged_log_id: bounds.purged.map(raft_log_id),
-            last_log_id: bounds.last.map(raft_log_id),
-        })
+        Ok(LogState { last_purged_log_id: bounds.purged.map(raft_log_id), last_log_id: bounds.last.map(raft_log_id) })
     }
 
     async fn get_log_reader(&mut self) -> LogStore {
@@ -149,6 +159,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
+        self.mark_used().await?;
         let (done, receiver) = completion();
         self.log.save_hard_state(hard_state(vote), done).map_err(io::Error::other)?;
         completed(receiver).await
@@ -159,6 +170,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = RaftEntry> + Send,
         I::IntoIter: Send,
     {
+        self.mark_used().await?;
         let records: Vec<Record> = entries.into_iter().map(record_of).collect();
         let done: Done = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
         self.log.append(records, done).map_err(io::Error::other)

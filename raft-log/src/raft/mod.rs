@@ -1,7 +1,25 @@
 //! Ties openraft to the log, the state machine and the network.
+//!
+//! ```text
+//!                propose                          peers
+//!                   │                               │ frames
+//!                   ▼                               ▼
+//!   ┌─────────── openraft ◄──────────── network (links, server) ◄─► wire (bytes)
+//!   │ append, vote      │ apply
+//!   ▼                   ▼
+//!   log_store        state_adapter ──► state_worker (its own thread) ──► StateMachine
+//!   ▼
+//!   storage::Log
+//! ```
+//! All of it but the state machine runs on one thread of its own per replica, so that whatever else the process does
+//! cannot delay heartbeats. openraft's generic types are spelt in [`type_config`] and nowhere else.
 
+pub(crate) mod bootstrap;
 pub(crate) mod log_store;
+pub(crate) mod network;
 pub(crate) mod responder;
+pub(crate) mod settings;
 pub(crate) mod state_adapter;
 pub(crate) mod state_worker;
 pub(crate) mod type_config;
+pub(crate) mod wire;

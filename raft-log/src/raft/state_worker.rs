@@ -80,8 +80,7 @@ impl StateWorker {
             applied.set(point.id);
         }
         let mut thread = WorkerThread { machine, log, applied: applied.clone() };
-        let joiner =
-            std::thread::Builder::new().name(format!("apply-{node}")).spawn(move || thread.run(&inbox))?;
+        let joiner = std::thread::Builder::new().name(format!("apply-{node}")).spawn(move || thread.run(&inbox))?;
         Ok((StateWorker { jobs, applied }, joiner))
     }
 

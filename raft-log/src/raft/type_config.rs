@@ -83,11 +83,7 @@ pub(crate) fn raft_vote(state: HardState) -> RaftVote {
 }
 
 pub(crate) fn hard_state(vote: &RaftVote) -> HardState {
-    HardState {
-        term: Term(vote.leader_id.term),
-        voted_for: Some(vote.leader_id.voted_for),
-        committed: vote.committed,
-    }
+    HardState { term: Term(vote.leader_id.term), voted_for: Some(vote.leader_id.voted_for), committed: vote.committed }
 }
 
 pub(crate) fn membership(of: &RaftMembership) -> Membership {
@@ -131,7 +127,8 @@ pub(crate) fn entry_of(record: Record) -> Result<RaftEntry, String> {
             count: record.count,
         }),
         RecordKind::Membership => {
-            let decoded = Membership::decode(&record.payload).map_err(|error| format!("entry {}: {error}", record.id))?;
+            let decoded =
+                Membership::decode(&record.payload).map_err(|error| format!("entry {}: {error}", record.id))?;
             EntryPayload::Membership(raft_membership(decoded)?)
         }
     };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::membership::NodeAddresses;
 use crate::state_machine::ApplyError;
-use crate::types::{ClusterId, LogIndex, NodeId};
+use crate::types::{ClusterId, LogId, LogIndex, NodeId};
 
 /// The node that a refused caller should turn to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,14 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The state is ahead of a log whose start is purged: it can neither be kept nor replayed (hazards 1).
+    #[error("the state has applied {applied}, which the log does not hold, and the log is purged up to {purged}")]
+    StateLost {
+        /// What the state has applied.
+        applied: LogId,
+        /// The last entry that was purged.
+        purged: LogId,
+    },
     /// The state machine refused to be reset or to replay.
     #[error(transparent)]
     StateMachine(#[from] ApplyError),
@@ -149,11 +157,11 @@ fn cluster_hint(cluster: Option<ClusterId>) -> String {
 /// Why committed entries could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The range reaches beyond what this node has applied. Retry later.
-    #[error("index {until} is beyond the applied entries ({applied:?})")]
+    /// The first entry asked for is not applied here yet. Retry later.
+    #[error("entry {from} is not applied yet (applied: {applied:?})")]
     NotApplied {
-        /// The end asked for, exclusive.
-        until: LogIndex,
+        /// The first entry asked for.
+        from: LogIndex,
         /// What is applied.
         applied: Option<LogIndex>,
     },

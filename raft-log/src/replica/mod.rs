@@ -1,19 +1,32 @@
-//! The public face of a replica: open, propose, read, status, leadership, shutdown.
+//! The public face of a replica: open, bootstrap, propose, read, status, leadership, shutdown.
 
 mod error;
+mod leadership;
+mod open;
 mod options;
+mod propose;
 mod status;
+mod status_task;
+mod thread;
 
 pub use error::{BootstrapError, Leader, OpenError, ProposeError, ReadError, TransferError};
 pub use options::{ElectionOptions, PeerListen, ReplicaOptions};
 pub use status::{Health, Member, Role, Status};
 
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::env::Env;
+use crate::raft::bootstrap;
+use crate::raft::network::peers::Peers;
+use crate::raft::state_worker::{AppliedIndex, StateWorker};
+use crate::raft::type_config::RaftCore;
+use crate::replica::thread::CoreThread;
 use crate::state_machine::StateMachine;
-use crate::storage::Record;
+use crate::storage::{Log, Record, StorageStats};
 use crate::types::{ClusterId, LogId, LogIndex, NodeId};
 
 /// A stored proposal: where it stands and what the state machine answered.
@@ -26,46 +39,75 @@ pub struct Proposed {
 }
 
 /// One node of a group; cheap to clone, all clones are the same replica.
-#[derive(Clone, Debug)]
+///
+/// Dropping the last clone without [`shutdown`](Replica::shutdown) ends the node at once, as a crash would: what it
+/// acknowledged is safe, but the group waits for an election timeout if it led.
+#[derive(Clone)]
 pub struct Replica {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    raft: RaftCore,
+    log: Log,
+    peers: Arc<Peers>,
+    env: Env,
     status: watch::Receiver<Status>,
+    applied: AppliedIndex,
+    bytes_in_flight: Arc<Semaphore>,
+    options: ReplicaOptions,
+    threads: Mutex<Option<Threads>>,
+}
+
+pub(crate) struct Threads {
+    core: CoreThread,
+    worker: StateWorker,
+    apply_joiner: JoinHandle<()>,
 }
 
 impl Replica {
-    /// Opens the data folder, recovers the log, replays the state machine and starts to take part in the group.
+    /// Opens the data folder, recovers the log, fits the state machine to it and starts to take part in the group.
+    /// Entries behind the state's applied point are applied again as soon as a leader says what is committed.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing is changed in a folder that belongs to another node, group or format.
-    pub async fn open(_options: ReplicaOptions, _env: Env, _state: impl StateMachine) -> Result<Replica, OpenError> {
-        Err(OpenError::Raft("not built yet".to_owned()))
+    pub async fn open(options: ReplicaOptions, env: Env, state: impl StateMachine) -> Result<Replica, OpenError> {
+        let inner = open::open(options, env, Box::new(state)).await?;
+        Ok(Replica { inner: Arc::new(inner) })
     }
 
     /// Forms a group of these voters (id and peer address), this node among them; once for a group's life (hazards 27).
     ///
     /// # Errors
     /// See [`BootstrapError`]. An interrupted bootstrap can be repeated with the same voters.
-    pub async fn bootstrap(&self, _voters: Vec<(NodeId, String)>) -> Result<ClusterId, BootstrapError> {
-        Err(BootstrapError::Stopped("not built yet".to_owned()))
+    pub async fn bootstrap(&self, voters: Vec<(NodeId, String)>) -> Result<ClusterId, BootstrapError> {
+        bootstrap::bootstrap(&self.inner.peers, &self.inner.raft, &self.inner.env, voters).await
     }
 
     /// Appends a payload of `count` messages and answers once a majority holds it and it is applied here.
     ///
     /// # Errors
     /// See [`ProposeError`]; only [`ProposeError::Unknown`] may be stored.
-    pub async fn propose(&self, _payload: Bytes, _count: u32) -> Result<Proposed, ProposeError> {
-        Err(ProposeError::NotLeader { leader: None })
+    pub async fn propose(&self, payload: Bytes, count: u32) -> Result<Proposed, ProposeError> {
+        self.inner.propose(payload, count).await
     }
 
     /// The status now.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+        self.inner.status.borrow().clone()
     }
 
     /// The status and its changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.inner.status.clone()
+    }
+
+    /// Counters of the log's I/O.
+    #[must_use]
+    pub fn storage_stats(&self) -> StorageStats {
+        self.inner.log.stats()
     }
 
     /// An index such that a state which has applied it shows everything that was acknowledged before this call;
@@ -74,34 +116,79 @@ impl Replica {
     /// # Errors
     /// [`ProposeError::NotLeader`] elsewhere than on the leader; [`ProposeError::Unknown`] when no majority answers.
     pub async fn read_index(&self) -> Result<LogIndex, ProposeError> {
-        Err(ProposeError::NotLeader { leader: None })
+        self.inner.read_index().await
     }
 
-    /// Applied entries from `from` until before `until`: at least one when there is any, else up to `bytes_max`.
+    /// Applied entries from `from` until before `until`: at least one when there is any, else up to `bytes_max` of
+    /// payload. Ends at the last applied entry, which is committed.
     ///
     /// # Errors
     /// See [`ReadError`]. May read from disk: call it where blocking is allowed when the entries are old.
-    pub fn read(&self, _from: LogIndex, until: LogIndex, _bytes_max: usize) -> Result<Vec<Record>, ReadError> {
-        Err(ReadError::NotApplied { until, applied: None })
+    pub fn read(&self, from: LogIndex, until: LogIndex, bytes_max: usize) -> Result<Vec<Record>, ReadError> {
+        let applied = self.inner.applied.get();
+        let end = applied.map_or(LogIndex(0), LogIndex::next);
+        if from >= end {
+            return Err(ReadError::NotApplied { from, applied });
+        }
+        Ok(self.inner.log.read(from, until.min(end), bytes_max)?)
     }
 
     /// Hands leadership to `to`, or to the voter that is furthest along.
     ///
     /// # Errors
     /// See [`TransferError`]; this node goes on leading then.
-    pub async fn transfer_leadership(&self, _to: Option<NodeId>) -> Result<(), TransferError> {
-        Err(TransferError::NotLeader { leader: None })
+    pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), TransferError> {
+        self.inner.transfer(to).await
     }
 
     /// Stops this replica: hands leadership over when it leads, flushes, ends its threads. Later calls do nothing.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        let leads = self.status().role == Role::Leader;
+        if leads && let Err(error) = self.inner.transfer(None).await {
+            tracing::info!(%error, "stopping without handing leadership over");
+        }
+        // The core may have stopped by itself; what follows is the same.
+        drop(self.inner.raft.shutdown().await);
+        let inner = self.inner.clone();
+        let finished = tokio::task::spawn_blocking(move || inner.finish(true)).await;
+        assert!(finished.is_ok(), "stopping does not panic");
+    }
 
     /// The error that stopped this node, once there is one; a process should then end with it.
     #[must_use]
     pub fn failed(&self) -> Option<String> {
-        match &self.status.borrow().health {
+        match &self.inner.status.borrow().health {
             Health::Failed { reason } => Some(reason.clone()),
             Health::Healthy | Health::WipedVoter { .. } => None,
         }
+    }
+}
+
+impl Inner {
+    /// Ends the threads and closes the log; with `flush`, the state is persisted as far as the log is durable.
+    fn finish(&self, flush: bool) {
+        let threads = self.threads.lock().expect("no holder of this lock panics").take();
+        let Some(threads) = threads else { return };
+        threads.core.stop.cancel();
+        // A panic on either thread was reported when it happened; both are gone now.
+        drop(threads.core.joiner.join());
+        self.log.shutdown();
+        if flush {
+            threads.worker.finish();
+        }
+        drop(threads.worker);
+        drop(threads.apply_joiner.join());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.finish(false);
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("status", &*self.inner.status.borrow()).finish_non_exhaustive()
     }
 }

@@ -15,6 +15,8 @@ pub enum PeerListen {
     Address(SocketAddr),
     /// A socket that is already bound and listening, for callers that must know the port before opening.
     Bound(TcpListener),
+    /// Handed over to an opened replica already.
+    Taken,
 }
 
 /// Times of elections. The group's lease is `timeout_max`: a campaign starts after the lease plus a random time

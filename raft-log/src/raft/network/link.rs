@@ -1,0 +1,205 @@
+//! One node's link to another, as openraft asks for it.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::alias::SnapshotOf;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::membership::MemberNode;
+use crate::raft::network::peers::Peers;
+use crate::raft::network::pipeline::{self, Answer};
+use crate::raft::network::socket::{FrameReader, write_frame, write_pieces};
+use crate::raft::state_adapter::NoSnapshot;
+use crate::raft::type_config::{RaftVote, TypeConfig};
+use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request};
+use crate::raft::wire::call::{CallAnswer, CallRequest};
+use crate::raft::wire::handshake::Purpose;
+use crate::types::NodeId;
+
+/// Makes the links of one node.
+#[derive(Clone)]
+pub(crate) struct LinkFactory {
+    peers: Arc<Peers>,
+}
+
+impl LinkFactory {
+    pub(crate) fn new(peers: Arc<Peers>) -> LinkFactory {
+        LinkFactory { peers }
+    }
+
+    fn link(&self, target: NodeId, node: &MemberNode, single: bool) -> PeerLink {
+        PeerLink { peers: self.peers.clone(), target, node: node.clone(), single, kept: None }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for LinkFactory {
+    type Network = PeerLink;
+
+    async fn new_client(&mut self, target: NodeId, node: &MemberNode) -> PeerLink {
+        self.link(target, node, false)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &MemberNode) -> PeerLink {
+        self.link(target, node, true)
+    }
+}
+
+/// A link to one peer. Connects when there is something to say, anew after each failure.
+pub(crate) struct PeerLink {
+    peers: Arc<Peers>,
+    target: NodeId,
+    node: MemberNode,
+    /// Heartbeats: one request at a time on a kept connection, instead of a pipeline.
+    single: bool,
+    kept: Option<TcpStream>,
+}
+
+fn unreachable(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+fn broken(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(error))
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, RPCError<TypeConfig>>>,
+) -> Result<T, RPCError<TypeConfig>> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|elapsed| Err(unreachable(&elapsed)))
+}
+
+impl PeerLink {
+    async fn connect(&self, purpose: Purpose) -> Result<TcpStream, RPCError<TypeConfig>> {
+        self.peers.connect(self.target, &self.node, purpose).await.map_err(|error| unreachable(&error))
+    }
+
+    /// One request and its answer on the kept connection.
+    async fn append_once(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
+        let mut stream = match self.kept.take() {
+            Some(stream) => stream,
+            None => self.connect(Purpose::Append).await?,
+        };
+        let exchange = async {
+            write_pieces(&mut stream, encode_request(request)).await?;
+            let mut bytes = [0; ANSWER_BYTES];
+            stream.read_exact(&mut bytes).await?;
+            decode_answer(&bytes).map_err(io::Error::other)
+        };
+        let answer = exchange.await.map_err(|error| broken(&error))?;
+        // After a refused request the follower closes, and so do we.
+        if answer.is_ok() {
+            self.kept = Some(stream);
+        }
+        Ok(answer)
+    }
+
+    /// One call on a connection of its own: elections are rare, and a kept connection may be dead by then.
+    async fn call(&self, request: CallRequest, limit: Duration) -> Result<CallAnswer, RPCError<TypeConfig>> {
+        in_time(limit, async {
+            let mut stream = self.connect(Purpose::Call).await?;
+            write_frame(&mut stream, &request.encode()).await.map_err(|error| broken(&error))?;
+            let frame = FrameReader::new(stream).next().await.map_err(|error| broken(&error))?;
+            let body = frame.ok_or_else(|| broken(&io::Error::from(io::ErrorKind::UnexpectedEof)))?;
+            CallAnswer::decode(&body).map_err(|error| broken(&error))
+        })
+        .await
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerLink {
+    type SnapshotData = NoSnapshot;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = in_time(option.soft_ttl(), self.append_once(request)).await?;
+        Ok(match answer {
+            Ok(matched) => AppendEntriesResponse::PartialSuccess(matched),
+            Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
+            Err(StreamAppendError::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote),
+        })
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        mut input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Answer>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            // Pulled before connecting: openraft waits out its back-off in here.
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(futures::stream::empty()) as BoxStream<'s, Answer>);
+            };
+            if self.single {
+                let answer = self.append_once(first).await;
+                return Ok(Box::pin(futures::stream::iter([answer])) as BoxStream<'s, Answer>);
+            }
+            let stream = self.connect(Purpose::Append).await?;
+            Ok(Box::pin(pipeline::run(stream, first, input)) as BoxStream<'s, Answer>)
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        Ok(self.call(CallRequest::Vote(request), option.soft_ttl()).await?.into())
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        Ok(self.call(CallRequest::PreVote(request), option.soft_ttl()).await?.into())
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        _vote: RaftVote,
+        snapshot: SnapshotOf<TypeConfig, NoSnapshot>,
+        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        match snapshot.snapshot {}
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let expected = (*request.from_leader(), request.last_log_id().copied());
+        let answer = self.call(CallRequest::Transfer(request), option.soft_ttl()).await?;
+        Ok(if answer.granted {
+            Ok(())
+        } else if answer.vote != expected.0 {
+            Err(TransferLeaderError::VoteChanged { expected: expected.0, actual: answer.vote })
+        } else {
+            Err(TransferLeaderError::LogNotFlushed { expected: expected.1, actual: answer.last_log_id })
+        })
+    }
+}

@@ -1,0 +1,16 @@
+//! Replicas over TCP: the client side that openraft drives, and the server side that drives openraft.
+//!
+//! ```text
+//!   leader                                                          follower
+//!   replication ─► PeerLink::stream_append ─► pipeline ══ append ══► serve ─► Raft::stream_append
+//!   heartbeats  ─► PeerLink (its own, kept connection) ══ append ══► serve ─► Raft::stream_append
+//!   elections   ─► PeerLink::{vote, pre_vote, transfer} ══ call ═══► serve ─► Raft::{vote, pre_vote, ..}
+//! ```
+//! Heartbeats have their own connection, so that a megabyte of entries never delays them. Every connection begins with
+//! the handshake of [`wire::handshake`](super::wire::handshake), checked on both sides by [`peers`].
+
+pub(crate) mod link;
+pub(crate) mod peers;
+mod pipeline;
+pub(crate) mod server;
+pub(crate) mod socket;

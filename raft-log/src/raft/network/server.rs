@@ -1,0 +1,183 @@
+//! The peer port: accepts connections, checks who calls, and hands requests to openraft.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderError};
+use openraft::type_config::TypeConfigExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::ClaimError;
+use crate::raft::network::peers::Peers;
+use crate::raft::network::socket::{FrameReader, write_frame};
+use crate::raft::type_config::{RaftCore, TypeConfig};
+use crate::raft::wire::append::{ANSWER_BYTES, decode_request, encode_answer};
+use crate::raft::wire::bootstrap::{BootstrapAnswer, BootstrapRequest, ClaimOutcome, NodeState};
+use crate::raft::wire::call::{CallAnswer, CallRequest};
+use crate::raft::wire::handshake::{HELLO_BYTES, Hello, Purpose, Refusal};
+
+/// Connections at once; a group of seven needs fewer than 30.
+const CONNECTIONS_MAX: usize = 256;
+/// A caller that has not introduced itself by then is dropped.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// Answers written at once.
+const ANSWERS_MAX: usize = 256;
+/// Pause after a failed accept, for instance without file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves peers until `stop`; connections end with it.
+pub(crate) async fn serve(listener: TcpListener, peers: Arc<Peers>, raft: RaftCore, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, caller) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "the peer port could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let place = room.clone().try_acquire_owned().ok();
+        let connection = Connection { peers: peers.clone(), raft: raft.clone() };
+        let stop = stop.clone();
+        drop(TypeConfig::spawn(async move {
+            let result = tokio::select! {
+                () = stop.cancelled() => return,
+                result = connection.run(stream, place.is_some()) => result,
+            };
+            if let Err(error) = result {
+                tracing::debug!(%caller, %error, "a peer connection ended");
+            }
+            drop(place);
+        }));
+    }
+}
+
+struct Connection {
+    peers: Arc<Peers>,
+    raft: RaftCore,
+}
+
+impl Connection {
+    async fn run(&self, mut stream: TcpStream, has_place: bool) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut bytes = [0; HELLO_BYTES];
+        tokio::time::timeout(HELLO_TIMEOUT, stream.read_exact(&mut bytes)).await.map_err(io::Error::other)??;
+        let hello = Hello::decode(&bytes);
+        let welcome = if has_place { self.peers.answer(&hello) } else { self.peers.welcome(Some(Refusal::Busy)) };
+        stream.write_all(&welcome.encode()).await?;
+        let hello = hello.map_err(io::Error::other)?;
+        if let Some(refusal) = welcome.refusal {
+            return Err(io::Error::other(format!("refused {}: {refusal}", hello.from)));
+        }
+        match hello.purpose {
+            Purpose::Append => self.serve_appends(stream).await,
+            Purpose::Call => self.serve_calls(stream).await,
+            Purpose::Bootstrap => self.serve_bootstrap(stream).await,
+        }
+    }
+
+    async fn serve_appends(&self, stream: TcpStream) -> io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let requests = futures::stream::unfold(FrameReader::new(read), |mut frames| async move {
+            next_request(&mut frames).await.map(|request| (request, frames))
+        });
+        let mut answers = Box::pin(self.raft.stream_append(requests)).ready_chunks(ANSWERS_MAX);
+        while let Some(ready) = answers.next().await {
+            let mut bytes = Vec::with_capacity(ready.len() * ANSWER_BYTES);
+            for answer in ready {
+                bytes.extend_from_slice(&encode_answer(&answer.map_err(io::Error::other)?));
+            }
+            write.write_all(&bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn serve_calls(&self, mut stream: TcpStream) -> io::Result<()> {
+        let (read, mut write) = stream.split();
+        let mut frames = FrameReader::new(read);
+        while let Some(frame) = frames.next().await? {
+            let request = CallRequest::decode(&frame).map_err(io::Error::other)?;
+            write_frame(&mut write, &self.answer_call(request).await?.encode()).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer_call(&self, request: CallRequest) -> io::Result<CallAnswer> {
+        match request {
+            CallRequest::Vote(request) => Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into()),
+            CallRequest::PreVote(request) => Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into()),
+            CallRequest::Transfer(request) => {
+                let (vote, last_log_id) = (*request.from_leader(), request.last_log_id().copied());
+                let taken = self.raft.handle_transfer_leader(request).await.map_err(io::Error::other)?;
+                Ok(match taken {
+                    Ok(()) => CallAnswer { vote, last_log_id, granted: true },
+                    Err(TransferLeaderError::VoteChanged { actual, .. }) => {
+                        CallAnswer { vote: actual, last_log_id, granted: false }
+                    }
+                    Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
+                        CallAnswer { vote, last_log_id: actual, granted: false }
+                    }
+                })
+            }
+        }
+    }
+
+    async fn serve_bootstrap(&self, mut stream: TcpStream) -> io::Result<()> {
+        let (read, mut write) = stream.split();
+        let mut frames = FrameReader::new(read);
+        while let Some(frame) = frames.next().await? {
+            let request = BootstrapRequest::decode(&frame).map_err(io::Error::other)?;
+            write_frame(&mut write, &self.answer_bootstrap(request).await?.encode()).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer_bootstrap(&self, request: BootstrapRequest) -> io::Result<BootstrapAnswer> {
+        let identity = self.peers.identity.clone();
+        let claim = match request {
+            BootstrapRequest::Ask => {
+                let advertised = self.peers.advertised.clone();
+                let state = NodeState { empty: !identity.is_used(), claim: identity.claim(), advertised };
+                return Ok(BootstrapAnswer::State(state));
+            }
+            BootstrapRequest::Claim(claim) => claim,
+        };
+        let claimed = tokio::task::spawn_blocking(move || identity.set_claim(claim)).await.map_err(io::Error::other)?;
+        Ok(BootstrapAnswer::Claimed(match claimed {
+            Ok(()) => ClaimOutcome::Done,
+            Err(ClaimError::Claimed(cluster)) => ClaimOutcome::Claimed(cluster),
+            Err(ClaimError::Used) => ClaimOutcome::Used,
+            Err(ClaimError::Write(error)) => {
+                tracing::error!(%error, "the claim of a bootstrap could not be written");
+                ClaimOutcome::Failed
+            }
+        }))
+    }
+}
+
+/// The next request; `None` ends the stream, at a clean end as on damage, and the caller connects anew.
+async fn next_request(
+    frames: &mut FrameReader<tokio::net::tcp::OwnedReadHalf>,
+) -> Option<AppendEntriesRequest<TypeConfig>> {
+    let decode = |frame: Bytes| decode_request(frame).map_err(io::Error::other);
+    match frames.next().await.and_then(|frame| frame.map(decode).transpose()) {
+        Ok(request) => request,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+        Err(error) => {
+            tracing::warn!(%error, "an append request was refused; its connection is closed");
+            None
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! openraft's settings. Several of its defaults lose data or speed here; each line below has its reason.
+
+use openraft::{Config, SnapshotPolicy};
+
+use crate::replica::ElectionOptions;
+use crate::types::GroupId;
+
+/// Entries of one AppendEntries request; the bytes are bounded by the log store.
+const APPEND_ENTRIES_MAX: u64 = 4096;
+/// Apply commands that may wait for the state machine. At openraft's 1,024 a slow state machine turns each entry into a
+/// command of its own (1.5k entries/s); at 2, what waits is applied together (142k/s).
+const APPLY_QUEUE_MAX: u64 = 2;
+
+/// The settings of one core.
+///
+/// # Errors
+/// When the times of elections contradict each other.
+pub(crate) fn config(group: GroupId, election: &ElectionOptions) -> Result<Config, String> {
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let config = Config {
+        cluster_name: format!("group-{group}"),
+        heartbeat_interval: millis(election.heartbeat_interval),
+        election_timeout_min: millis(election.timeout_min),
+        election_timeout_max: millis(election.timeout_max),
+        max_payload_entries: APPEND_ENTRIES_MAX,
+        // Retention decides what is purged, by the state machine's commands; nothing is purged behind its back.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        state_machine_channel_size: Some(APPLY_QUEUE_MAX),
+        // Entries are replicated before the leader's own fsync. A leader that crashed then could come back as leader of
+        // the same term and give a used log id to another entry.
+        enable_leader_restore: Some(false),
+        // A node that was paused must not depose a healthy leader.
+        enable_pre_vote: Some(true),
+        // A voter that forgot what it acknowledged is wiped, and never welcome again (hazards 2).
+        allow_log_reversion: Some(false),
+        backoff: "50ms 100ms 200ms ...500ms".to_owned(),
+        ..Config::default()
+    };
+    config.validate().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_settings_that_lose_data_when_missed_are_set() {
+        let config = config(GroupId(1), &ElectionOptions::default()).unwrap();
+        assert_eq!(config.enable_leader_restore, Some(false));
+        assert_eq!(config.enable_pre_vote, Some(true));
+        assert_eq!(config.allow_log_reversion, Some(false));
+        assert_eq!(config.snapshot_policy, SnapshotPolicy::Never);
+        assert_eq!(config.max_in_snapshot_log_to_keep, u64::MAX);
+        assert!(config.state_machine_channel_size.is_some_and(|size| size <= 16));
+    }
+
+    #[test]
+    fn heartbeats_slower_than_elections_are_refused() {
+        let election = ElectionOptions { heartbeat_interval: Duration::from_secs(5), ..ElectionOptions::default() };
+        assert!(config(GroupId(1), &election).is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! AppendEntries: requests with their entries, and the answers.
+//!
+//! ```text
+//!   request  length u32 │ head length u32 │ head │ CRC32C of the head │ payloads, one after the other
+//!   head     vote 17 │ previous log id 17 │ leader's commit 17 │ entries u32
+//!            │ each: kind u8, term u64, index u64, count u32, length u32, payload CRC32C u32
+//!   answer   kind u8 │ vote or log id 17
+//! ```
+//! Payloads are neither copied nor summed on the way out: a large one is its own piece of a vectored write, and its CRC
+//! is the proposer's. The receiver checks it and passes both on to its disk (hazards 6).
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
+
+use crate::raft::type_config::{RaftEntry, TypeConfig, entry_of, record_of};
+use crate::raft::wire::values::{VALUE_BYTES, checked, put_log_id, put_vote, take_log_id, take_vote};
+use crate::raft::wire::{FRAME_BYTES_MAX, WireError};
+use crate::storage::{Record, RecordKind};
+use crate::types::{LogId, LogIndex, Term};
+
+/// Size of an answer.
+pub(crate) const ANSWER_BYTES: usize = 1 + VALUE_BYTES;
+/// Payloads up to this size are copied together; larger ones are written from where they are.
+const COPIED_BYTES_MAX: usize = 4096;
+const ENTRY_HEAD_BYTES: usize = 29;
+const FIXED_HEAD_BYTES: usize = 3 * VALUE_BYTES + 4;
+
+/// The request as pieces of a vectored write, length included.
+pub(crate) fn encode_request(request: AppendEntriesRequest<TypeConfig>) -> Vec<Bytes> {
+    let head_bytes = FIXED_HEAD_BYTES + request.entries.len() * ENTRY_HEAD_BYTES;
+    let records: Vec<Record> = request.entries.into_iter().map(record_of).collect();
+    let payload_bytes: usize = records.iter().map(|record| record.payload.len()).sum();
+    let body_bytes = 4 + head_bytes + 4 + payload_bytes;
+    assert!(body_bytes <= FRAME_BYTES_MAX, "an append of {body_bytes} bytes is larger than a frame");
+
+    let copied: usize = records.iter().map(|record| record.payload.len()).filter(|len| *len <= COPIED_BYTES_MAX).sum();
+    let mut piece = BytesMut::with_capacity(8 + head_bytes + 4 + copied);
+    piece.put_u32_le(u32::try_from(body_bytes).expect("below the frame's limit"));
+    piece.put_u32_le(u32::try_from(head_bytes).expect("below the frame's limit"));
+    put_vote(&mut piece, &request.vote);
+    put_log_id(&mut piece, request.prev_log_id.as_ref());
+    put_log_id(&mut piece, request.leader_commit.as_ref());
+    piece.put_u32_le(u32::try_from(records.len()).expect("below the frame's limit"));
+    for record in &records {
+        put_entry_head(&mut piece, record);
+    }
+    let crc = crc32c::crc32c(&piece[8..]);
+    piece.put_u32_le(crc);
+    with_payloads(piece, records)
+}
+
+/// `piece`, with small payloads copied behind it and large ones as pieces of their own.
+fn with_payloads(mut piece: BytesMut, records: Vec<Record>) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
+    for record in records {
+        if record.payload.len() <= COPIED_BYTES_MAX {
+            piece.put_slice(&record.payload);
+        } else {
+            let before = piece.split().freeze();
+            pieces.extend((!before.is_empty()).then_some(before));
+            pieces.push(record.payload);
+        }
+    }
+    pieces.extend((!piece.is_empty()).then(|| piece.freeze()));
+    pieces
+}
+
+/// The request in a frame's body; payloads share its memory.
+pub(crate) fn decode_request(mut body: Bytes) -> Result<AppendEntriesRequest<TypeConfig>, WireError> {
+    let head_bytes = usize::try_from(body.try_get_u32_le()?).map_err(|_| cut())?;
+    let sealed_bytes = head_bytes.checked_add(4).filter(|bytes| *bytes <= body.len()).ok_or_else(cut)?;
+    let sealed = body.split_to(sealed_bytes);
+    let mut head = checked(&sealed)?;
+    let vote = take_vote(&mut head)?;
+    let prev_log_id = take_log_id(&mut head)?;
+    let leader_commit = take_log_id(&mut head)?;
+    let count = usize::try_from(head.try_get_u32_le()?).map_err(|_| cut())?;
+    if head.len() != count * ENTRY_HEAD_BYTES {
+        return Err(cut());
+    }
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        entries.push(take_entry(&mut head, &mut body)?);
+    }
+    if !body.is_empty() {
+        return Err(WireError(format!("{} bytes behind the last entry", body.len())));
+    }
+    Ok(AppendEntriesRequest { vote, prev_log_id, leader_commit, entries })
+}
+
+fn cut() -> WireError {
+    WireError("an append request is cut".to_owned())
+}
+
+fn put_entry_head(out: &mut BytesMut, record: &Record) {
+    out.put_u8(match record.kind {
+        RecordKind::Blank => 0,
+        RecordKind::Command => 1,
+        RecordKind::Membership => 2,
+    });
+    out.put_u64_le(record.id.term.0);
+    out.put_u64_le(record.id.index.0);
+    out.put_u32_le(record.count);
+    out.put_u32_le(u32::try_from(record.payload.len()).expect("below the frame's limit"));
+    out.put_u32_le(record.payload_crc);
+}
+
+fn take_entry(head: &mut &[u8], payloads: &mut Bytes) -> Result<RaftEntry, WireError> {
+    let kind = match head.try_get_u8()? {
+        0 => RecordKind::Blank,
+        1 => RecordKind::Command,
+        2 => RecordKind::Membership,
+        other => return Err(WireError(format!("unknown kind of entry {other}"))),
+    };
+    let id = LogId { term: Term(head.try_get_u64_le()?), index: LogIndex(head.try_get_u64_le()?) };
+    let count = head.try_get_u32_le()?;
+    let length = usize::try_from(head.try_get_u32_le()?).map_err(|_| cut())?;
+    let payload_crc = head.try_get_u32_le()?;
+    if length > payloads.len() {
+        return Err(cut());
+    }
+    let payload = payloads.split_to(length);
+    if crc32c::crc32c(&payload) != payload_crc {
+        return Err(WireError(format!("the payload of entry {id} does not match its CRC")));
+    }
+    entry_of(Record { id, kind, count, payload, payload_crc }).map_err(WireError)
+}
+
+pub(crate) fn encode_answer(answer: &StreamAppendResult<TypeConfig>) -> [u8; ANSWER_BYTES] {
+    let mut bytes = [0; ANSWER_BYTES];
+    let mut out = &mut bytes[..];
+    match answer {
+        Ok(matched) => {
+            out.put_u8(0);
+            put_log_id(&mut out, matched.as_ref());
+        }
+        Err(StreamAppendError::Conflict(id)) => {
+            out.put_u8(1);
+            put_log_id(&mut out, Some(id));
+        }
+        Err(StreamAppendError::HigherVote(vote)) => {
+            out.put_u8(2);
+            put_vote(&mut out, vote);
+        }
+    }
+    bytes
+}
+
+pub(crate) fn decode_answer(bytes: &[u8; ANSWER_BYTES]) -> Result<StreamAppendResult<TypeConfig>, WireError> {
+    let mut input = &bytes[..];
+    match input.try_get_u8()? {
+        0 => Ok(Ok(take_log_id(&mut input)?)),
+        1 => {
+            let id = take_log_id(&mut input)?.ok_or_else(|| WireError("a conflict without log id".to_owned()))?;
+            Ok(Err(StreamAppendError::Conflict(id)))
+        }
+        2 => Ok(Err(StreamAppendError::HigherVote(take_vote(&mut input)?))),
+        other => Err(WireError(format!("unknown answer {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::type_config::{RaftLogId, RaftVote};
+    use crate::types::NodeId;
+    use openraft::impls::leader_id_std::LeaderId;
+
+    fn vote() -> RaftVote {
+        openraft::Vote { leader_id: LeaderId { term: 4, voted_for: NodeId(2) }, committed: true }
+    }
+
+    fn request() -> AppendEntriesRequest<TypeConfig> {
+        let payloads = [Bytes::from(vec![7; 100]), Bytes::from(vec![8; COPIED_BYTES_MAX + 1]), Bytes::new()];
+        let entries = payloads.into_iter().enumerate().map(|(i, payload)| {
+            let id = LogId { term: Term(4), index: LogIndex(11 + i as u64) };
+            entry_of(Record::new(id, RecordKind::Command, 3, payload)).unwrap()
+        });
+        AppendEntriesRequest {
+            vote: vote(),
+            prev_log_id: Some(RaftLogId::new_term_index(3, 10)),
+            leader_commit: None,
+            entries: entries.collect(),
+        }
+    }
+
+    fn body(pieces: Vec<Bytes>) -> Bytes {
+        let mut frame: Bytes = pieces.concat().into();
+        assert_eq!(frame.get_u32_le() as usize, frame.len());
+        frame
+    }
+
+    #[test]
+    fn a_request_survives_the_wire_and_large_payloads_are_not_copied() {
+        let large = match &request().entries[1].payload {
+            openraft::EntryPayload::Normal(command) => command.payload.clone(),
+            other => panic!("{other:?}"),
+        };
+        let pieces = encode_request(request());
+        assert_eq!(pieces.len(), 2, "an empty payload behind a large one adds no piece");
+        assert_eq!(pieces[1], large);
+        let decoded = decode_request(body(pieces)).unwrap();
+        assert_eq!(decoded.entries, request().entries);
+        assert_eq!((decoded.vote, decoded.prev_log_id, decoded.leader_commit), (vote(), request().prev_log_id, None));
+    }
+
+    // Hazards 6: a follower writes a payload only when it matches the CRC that it came with.
+    #[test]
+    fn no_flipped_bit_and_no_cut_passes() {
+        let good = body(encode_request(request()));
+        for at in (4..good.len()).step_by(7) {
+            let mut bad = BytesMut::from(&good[..]);
+            bad[at] ^= 0x10;
+            assert!(decode_request(bad.freeze()).is_err(), "flip at {at}");
+        }
+        for length in (0..good.len()).step_by(5) {
+            assert!(decode_request(good.slice(..length)).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn answers_survive_the_wire() {
+        let id = RaftLogId::new_term_index(4, 12);
+        let answers: [StreamAppendResult<TypeConfig>; 4] =
+            [Ok(None), Ok(Some(id)), Err(StreamAppendError::Conflict(id)), Err(StreamAppendError::HigherVote(vote()))];
+        for answer in answers {
+            assert_eq!(decode_answer(&encode_answer(&answer)).unwrap(), answer);
+        }
+    }
+}

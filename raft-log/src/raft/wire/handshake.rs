@@ -1,0 +1,261 @@
+//! The first words of a connection: who calls, whom it expects, and what for (hazards 7).
+//!
+//! openraft's requests name no target, so a node behind a swapped address would vote twice, and one whose folder was
+//! wiped would forget its votes. Both are caught here, before the first request.
+//! ```text
+//!   hello    magic 8 │ version u16 │ purpose u8 │ has cluster u8 │ cluster u128 │ group u32
+//!            │ from: node u64, incarnation u128 │ to: node u64, incarnation u128 (0 in bootstrap) │ CRC32C
+//!   welcome  magic 8 │ version u16 │ refusal u8 (0: none) │ has cluster u8 │ cluster u128 │ group u32
+//!            │ node u64, incarnation u128 │ CRC32C
+//! ```
+
+use std::fmt;
+
+use bytes::{Buf, BufMut, BytesMut};
+
+use crate::raft::wire::WireError;
+use crate::raft::wire::values::{checked, seal, take_flag};
+use crate::types::{ClusterId, GroupId, Incarnation, NodeId};
+
+const MAGIC: [u8; 8] = *b"TRCTPEER";
+/// The version of everything in [`wire`](super).
+pub(crate) const PROTOCOL_VERSION: u16 = 1;
+/// Size of a hello.
+pub(crate) const HELLO_BYTES: usize = 84;
+/// Size of a welcome.
+pub(crate) const WELCOME_BYTES: usize = 60;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A pipeline of AppendEntries requests.
+    Append,
+    /// Votes and leadership transfer, one at a time.
+    Call,
+    /// Questions to and claims of empty nodes; the only purpose that needs no common cluster.
+    Bootstrap,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Party {
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} (incarnation {})", self.node, self.incarnation)
+    }
+}
+
+/// The caller's introduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) purpose: Purpose,
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) group: GroupId,
+    pub(crate) from: Party,
+    /// Who is expected; the incarnation counts only outside bootstrap.
+    pub(crate) to: Party,
+}
+
+/// Why a connection was refused. Both ends log it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The two builds speak different versions.
+    Version,
+    /// The one called belongs to another group.
+    Group,
+    /// Another node than the expected one answered: swapped or stale addresses.
+    Node,
+    /// The one called belongs to another cluster.
+    Cluster,
+    /// The one called belongs to no cluster yet: a folder that is new, or was wiped.
+    NoCluster,
+    /// The one called has another data folder than the membership says: wiped or swapped (hazards 2).
+    Incarnation,
+    /// The caller has another data folder than the membership says (hazards 2).
+    CallerIncarnation,
+    /// Too many connections.
+    Busy,
+}
+
+const REFUSALS: [Refusal; 8] = [
+    Refusal::Version,
+    Refusal::Group,
+    Refusal::Node,
+    Refusal::Cluster,
+    Refusal::NoCluster,
+    Refusal::Incarnation,
+    Refusal::CallerIncarnation,
+    Refusal::Busy,
+];
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Version => "another protocol version",
+            Refusal::Group => "another group",
+            Refusal::Node => "another node answers at this address",
+            Refusal::Cluster => "another cluster",
+            Refusal::NoCluster => "the node belongs to no cluster: its folder is new or was wiped",
+            Refusal::Incarnation => "the node's folder is not the one in the membership: wiped or swapped",
+            Refusal::CallerIncarnation => "the caller's folder is not the one in the membership: wiped or swapped",
+            Refusal::Busy => "too many connections",
+        })
+    }
+}
+
+/// The answer to a hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Welcome {
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) group: GroupId,
+    pub(crate) party: Party,
+}
+
+/// A hello that cannot be answered in kind, or only by [`Refusal::Version`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HelloError {
+    /// Another version of this protocol.
+    #[error("the caller speaks version {0} of the peer protocol, this build speaks {PROTOCOL_VERSION}")]
+    Version(u16),
+    /// Not this protocol at all, or damaged.
+    #[error(transparent)]
+    Wire(WireError),
+}
+
+impl Hello {
+    pub(crate) fn encode(&self) -> BytesMut {
+        let purpose = match self.purpose {
+            Purpose::Append => 1,
+            Purpose::Call => 2,
+            Purpose::Bootstrap => 3,
+        };
+        let mut out = head(purpose, self.cluster, self.group);
+        put_party(&mut out, self.from);
+        put_party(&mut out, self.to);
+        seal(&mut out);
+        assert_eq!(out.len(), HELLO_BYTES, "the hello's size is fixed");
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, HelloError> {
+        version(bytes).and_then(|version| match version {
+            PROTOCOL_VERSION => Ok(()),
+            other => Err(HelloError::Version(other)),
+        })?;
+        Hello::decode_fields(bytes).map_err(HelloError::Wire)
+    }
+
+    fn decode_fields(bytes: &[u8]) -> Result<Hello, WireError> {
+        let (purpose, cluster, group, mut rest) = take_head(bytes)?;
+        let purpose = match purpose {
+            1 => Purpose::Append,
+            2 => Purpose::Call,
+            3 => Purpose::Bootstrap,
+            other => return Err(WireError(format!("unknown purpose {other}"))),
+        };
+        Ok(Hello { purpose, cluster, group, from: take_party(&mut rest)?, to: take_party(&mut rest)? })
+    }
+}
+
+impl Welcome {
+    pub(crate) fn encode(&self) -> BytesMut {
+        let place = |refusal: Refusal| REFUSALS.iter().position(|other| *other == refusal);
+        let code = self.refusal.map_or(0, |refusal| 1 + place(refusal).expect("the list holds every refusal"));
+        let mut out = head(u8::try_from(code).expect("eight refusals"), self.cluster, self.group);
+        put_party(&mut out, self.party);
+        seal(&mut out);
+        assert_eq!(out.len(), WELCOME_BYTES, "the welcome's size is fixed");
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8; WELCOME_BYTES]) -> Result<Welcome, WireError> {
+        let (code, cluster, group, mut rest) = take_head(bytes)?;
+        let unknown = || WireError(format!("unknown refusal {code}"));
+        let refusal = match usize::from(code).checked_sub(1) {
+            None => None,
+            Some(place) => Some(*REFUSALS.get(place).ok_or_else(unknown)?),
+        };
+        Ok(Welcome { refusal, cluster, group, party: take_party(&mut rest)? })
+    }
+}
+
+fn head(code: u8, cluster: Option<ClusterId>, group: GroupId) -> BytesMut {
+    let mut out = BytesMut::with_capacity(HELLO_BYTES);
+    out.put_slice(&MAGIC);
+    out.put_u16_le(PROTOCOL_VERSION);
+    out.put_u8(code);
+    out.put_u8(u8::from(cluster.is_some()));
+    out.put_u128_le(cluster.map_or(0, |cluster| cluster.0));
+    out.put_u32_le(group.0);
+    out
+}
+
+fn version(bytes: &[u8]) -> Result<u16, HelloError> {
+    match bytes.strip_prefix(&MAGIC).and_then(<[u8]>::first_chunk::<2>) {
+        Some(version) => Ok(u16::from_le_bytes(*version)),
+        None => Err(HelloError::Wire(WireError("this is no peer of this program".to_owned()))),
+    }
+}
+
+type Head<'a> = (u8, Option<ClusterId>, GroupId, &'a [u8]);
+
+fn take_head(bytes: &[u8]) -> Result<Head<'_>, WireError> {
+    let content = checked(bytes)?;
+    let mut rest = content.strip_prefix(&MAGIC).ok_or_else(|| WireError("no peer of this program".to_owned()))?;
+    rest.try_get_u16_le()?;
+    let code = rest.try_get_u8()?;
+    let claimed = take_flag(&mut rest)?;
+    let cluster = ClusterId(rest.try_get_u128_le()?);
+    let group = GroupId(rest.try_get_u32_le()?);
+    Ok((code, claimed.then_some(cluster), group, rest))
+}
+
+fn put_party(out: &mut BytesMut, party: Party) {
+    out.put_u64_le(party.node.0);
+    out.put_u128_le(party.incarnation.0);
+}
+
+fn take_party(input: &mut &[u8]) -> Result<Party, WireError> {
+    Ok(Party { node: NodeId(input.try_get_u64_le()?), incarnation: Incarnation(input.try_get_u128_le()?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn party(node: u64) -> Party {
+        Party { node: NodeId(node), incarnation: Incarnation(u128::from(node) << 64) }
+    }
+
+    fn hello() -> Hello {
+        let cluster = Some(ClusterId(u128::MAX - 1));
+        Hello { purpose: Purpose::Call, cluster, group: GroupId(3), from: party(1), to: party(2) }
+    }
+
+    #[test]
+    fn a_hello_and_every_welcome_survive_the_wire() {
+        let bytes: [u8; HELLO_BYTES] = hello().encode()[..].try_into().unwrap();
+        assert_eq!(Hello::decode(&bytes).unwrap(), hello());
+        for refusal in REFUSALS.map(Some).into_iter().chain([None]) {
+            let welcome = Welcome { refusal, cluster: None, group: GroupId(3), party: party(2) };
+            let bytes: [u8; WELCOME_BYTES] = welcome.encode()[..].try_into().unwrap();
+            assert_eq!(Welcome::decode(&bytes).unwrap(), welcome);
+        }
+    }
+
+    #[test]
+    fn another_version_and_damage_are_told_apart() {
+        let mut bytes: [u8; HELLO_BYTES] = hello().encode()[..].try_into().unwrap();
+        bytes[20] ^= 1;
+        assert!(matches!(Hello::decode(&bytes), Err(HelloError::Wire(_))));
+        bytes[8] = 9;
+        assert!(matches!(Hello::decode(&bytes), Err(HelloError::Version(9))));
+        bytes[0] = b'G';
+        assert!(matches!(Hello::decode(&bytes), Err(HelloError::Wire(_))));
+    }
+}

@@ -1,0 +1,32 @@
+//! What replicas say to each other, byte by byte.
+//!
+//! A connection begins with a [`handshake`] that names both ends and the purpose of the connection, and then carries
+//! one of three conversations until it closes:
+//! ```text
+//!   append     AppendRequest frames ►►►  ◄◄◄ 18-byte answers, in order, many in flight   (log and heartbeats)
+//!   call       one request frame ►  ◄ one answer frame                                    (votes, leadership transfer)
+//!   bootstrap  one request frame ►  ◄ one answer frame                                    (empty nodes only)
+//! ```
+//! Integers are little-endian. A frame is a length (u32) and a body of at most [`FRAME_BYTES_MAX`]. Whatever a peer
+//! sends is checked before it is believed; payloads by their CRC, the rest by a CRC of its own. Nothing here knows
+//! sockets: see [`network`](super::network).
+
+pub(crate) mod append;
+pub(crate) mod bootstrap;
+pub(crate) mod call;
+pub(crate) mod handshake;
+pub(crate) mod values;
+
+/// Largest body of a frame (hazards 26): an entry of 8 MiB and 64 KiB, or 1 MiB of smaller ones, with their heads.
+pub(crate) const FRAME_BYTES_MAX: usize = 9 << 20;
+
+/// Bytes that are no message of this protocol: damage on the way, or a faulty peer. The connection is closed.
+#[derive(Debug, thiserror::Error)]
+#[error("bad peer message: {0}")]
+pub(crate) struct WireError(pub(crate) String);
+
+impl From<bytes::TryGetError> for WireError {
+    fn from(cut: bytes::TryGetError) -> WireError {
+        WireError(cut.to_string())
+    }
+}

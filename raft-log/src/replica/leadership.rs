@@ -1,0 +1,67 @@
+//! Handing leadership over.
+
+use std::time::Duration;
+
+use crate::replica::status::{Member, Role, Status};
+use crate::replica::{Inner, TransferError};
+use crate::types::{LogIndex, NodeId};
+
+/// A voter that is silent for longer than this many heartbeats is not live.
+const LIVE_HEARTBEATS: u32 = 5;
+/// Entries that a target may lack at first; it gets them before it takes over.
+const LAG_MAX: u64 = 10_000;
+
+impl Inner {
+    /// Hands leadership to `to` or to the voter that is furthest along, and waits until it leads.
+    pub(crate) async fn transfer(&self, to: Option<NodeId>) -> Result<(), TransferError> {
+        let status = self.status.borrow().clone();
+        if status.role != Role::Leader {
+            return Err(TransferError::NotLeader { leader: self.leader() });
+        }
+        let target = self.choose(&status, to)?;
+        let stopped = |fatal: openraft::error::Fatal<_>| TransferError::Stopped(fatal.to_string());
+        self.raft.trigger().transfer_leader(target).await.map_err(stopped)?;
+        // Long enough for the target to persist what it lacks and to win an election.
+        let limit = self.options.election.timeout_max * 2 + Duration::from_millis(500);
+        let mut watch = self.status.clone();
+        let own = status.node_id;
+        let moved = watch.wait_for(|status| status.leader.is_some_and(|leader| leader != own));
+        match tokio::time::timeout(limit, moved).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(TransferError::Stopped("its status ended".to_owned())),
+            Err(_) => {
+                // openraft refuses writes from the moment of the attempt; a new term makes this node writable again.
+                self.raft.trigger().elect(false).await.map_err(stopped)?;
+                Err(TransferError::TimedOut(limit))
+            }
+        }
+    }
+
+    /// Only a live and nearly caught-up voter: writes stop while a transfer lasts (hazards 14).
+    fn choose(&self, status: &Status, to: Option<NodeId>) -> Result<NodeId, TransferError> {
+        let last = status.last.map_or(LogIndex(0), |last| last.index);
+        let silence_max = self.options.election.heartbeat_interval * LIVE_HEARTBEATS;
+        let others = status.members.iter().filter(|member| member.voter && member.id != status.node_id);
+        let fit = |member: &&Member| {
+            let live = member.last_heard.is_some_and(|silence| silence <= silence_max);
+            live && member.matched.is_some_and(|matched| matched.0 + LAG_MAX >= last.0)
+        };
+        match to {
+            Some(to) => {
+                let target = others.clone().find(|member| member.id == to).ok_or(TransferError::NotAVoter(to))?;
+                if fit(&target) {
+                    Ok(to)
+                } else {
+                    let reason =
+                        format!("node {to} holds {:?} of {last}, heard {:?} ago", target.matched, target.last_heard);
+                    Err(TransferError::NoCandidate(reason))
+                }
+            }
+            None => others
+                .filter(fit)
+                .max_by_key(|member| member.matched)
+                .map(|member| member.id)
+                .ok_or_else(|| TransferError::NoCandidate("all others are silent or behind".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Opening a replica: whose folder, whose log, whose state, then the core.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::env::Env;
+use crate::identity::Identity;
+use crate::raft::log_store::LogStore;
+use crate::raft::network::peers::Peers;
+use crate::raft::settings;
+use crate::raft::state_adapter::StateAdapter;
+use crate::raft::state_worker::{LogProgress, StateWorker};
+use crate::replica::options::{PeerListen, ReplicaOptions};
+use crate::replica::status::Health;
+use crate::replica::status_task::StatusTask;
+use crate::replica::thread::{self, CoreParts};
+use crate::replica::{Inner, OpenError, Threads};
+use crate::state_machine::StateMachine;
+use crate::storage::{Log, RecoveryReport, StorageOptions};
+use crate::types::LogId;
+
+/// The largest payload that a frame between peers can carry.
+pub(crate) const ENTRY_BYTES_LIMIT: usize = (8 << 20) + (64 << 10);
+
+/// Room for a membership entry, however small the entries of the user are.
+const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
+
+pub(crate) async fn open(
+    mut options: ReplicaOptions,
+    env: Env,
+    mut machine: Box<dyn StateMachine>,
+) -> Result<Inner, OpenError> {
+    let config = check(&options)?;
+    let listener = match std::mem::replace(&mut options.peer_listen, PeerListen::Taken) {
+        PeerListen::Address(address) => thread::bind(address)?,
+        PeerListen::Bound(listener) => listener,
+        PeerListen::Taken => {
+            return Err(OpenError::Options("the peer port was taken by an earlier opening".to_owned()));
+        }
+    };
+    let (node_id, group) = (options.node_id, options.group);
+    Identity::check(&env, &options.dir, node_id, group)?;
+    let (log, identity, machine) = {
+        let (env, options) = (env.clone(), storage_options(&options));
+        tokio::task::spawn_blocking(move || {
+            let dir = options.dir.clone();
+            let (log, report) = Log::open(env.clone(), options)?;
+            log_recovery(&report);
+            let bounds = log.bounds();
+            let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
+            let identity = Identity::open(&env, &dir, node_id, group, empty)?;
+            fit_state_to_log(machine.as_mut(), &log)?;
+            Ok::<_, OpenError>((log, Arc::new(identity), machine))
+        })
+        .await
+        .map_err(|error| OpenError::Raft(error.to_string()))??
+    };
+
+    let progress = LogProgress { durable: log.durable(), failure: log.failure() };
+    let started = StateWorker::start(node_id, machine, progress);
+    let (worker, apply_joiner) = started.map_err(|error| OpenError::Raft(error.to_string()))?;
+    let (health, _) = watch::channel(Health::Healthy);
+    let (status_sender, status) = watch::channel(StatusTask::initial(&identity, &log));
+    let peers = Arc::new(Peers::new(identity.clone(), options.advertised.clone(), health.clone()));
+    let parts = CoreParts {
+        node_id,
+        config,
+        listener,
+        peers: peers.clone(),
+        store: LogStore::new(log.clone(), identity.clone()),
+        state: StateAdapter::new(worker.clone()),
+        status: StatusTask { identity: identity.clone(), log: log.clone(), health, status: status_sender },
+    };
+    let (raft, core) = thread::start(parts).await?;
+    Ok(Inner {
+        raft,
+        log,
+        peers,
+        env,
+        status,
+        applied: worker.applied().clone(),
+        bytes_in_flight: Arc::new(Semaphore::new(options.propose_bytes_in_flight_max)),
+        options,
+        threads: Mutex::new(Some(Threads { core, worker, apply_joiner })),
+    })
+}
+
+fn check(options: &ReplicaOptions) -> Result<openraft::Config, OpenError> {
+    let refuse = |reason: String| Err(OpenError::Options(reason));
+    if options.entry_bytes_max == 0 || options.entry_bytes_max > ENTRY_BYTES_LIMIT {
+        return refuse(format!("entry_bytes_max must be from 1 to {ENTRY_BYTES_LIMIT}"));
+    }
+    if options.propose_bytes_in_flight_max < options.entry_bytes_max {
+        return refuse("propose_bytes_in_flight_max must hold one entry".to_owned());
+    }
+    if options.propose_bytes_in_flight_max > Semaphore::MAX_PERMITS.min(u32::MAX as usize) {
+        return refuse("propose_bytes_in_flight_max must be below 4 GiB".to_owned());
+    }
+    if options.advertised.peer.is_empty() {
+        return refuse("the advertised peer address is empty".to_owned());
+    }
+    settings::config(options.group, &options.election).map_err(OpenError::Options)
+}
+
+fn log_recovery(report: &RecoveryReport) {
+    tracing::info!(
+        records = report.records,
+        segments = report.segments,
+        torn_tail = ?report.torn_tail,
+        truncation_finished = ?report.truncation_finished,
+        hard_state_repaired = report.hard_state_repaired,
+        "the log is recovered"
+    );
+}
+
+/// Resets a state that holds more than the log (hazards 1): it will be replayed from the log's start.
+fn fit_state_to_log(machine: &mut dyn StateMachine, log: &Log) -> Result<(), OpenError> {
+    let Some(applied) = machine.applied() else {
+        return Ok(());
+    };
+    let bounds = log.bounds();
+    if log_holds(log, applied.id)? {
+        return Ok(());
+    }
+    tracing::warn!(applied = %applied.id, last = ?bounds.last, "the state is ahead of the log; it is dropped and replayed");
+    if let Some(purged) = bounds.purged {
+        return Err(OpenError::StateLost { applied: applied.id, purged });
+    }
+    machine.reset()?;
+    assert!(machine.applied().is_none(), "a state machine that was reset has applied nothing");
+    Ok(())
+}
+
+/// Whether the log contains, or has purged, exactly this entry.
+fn log_holds(log: &Log, id: LogId) -> Result<bool, OpenError> {
+    let bounds = log.bounds();
+    if bounds.purged.is_some_and(|purged| id <= purged) {
+        return Ok(true);
+    }
+    if bounds.last.is_none_or(|last| id.index > last.index) {
+        return Ok(false);
+    }
+    let records = log.read(id.index, id.index.next(), 1).map_err(|error| OpenError::Raft(error.to_string()))?;
+    Ok(records.first().is_some_and(|record| record.id == id))
+}
+
+fn storage_options(options: &ReplicaOptions) -> StorageOptions {
+    StorageOptions {
+        durability: options.durability,
+        segment_bytes_max: options.segment_bytes_max,
+        cache_bytes_max: options.cache_bytes_max,
+        record_payload_bytes_max: options.entry_bytes_max.max(MEMBERSHIP_BYTES_MAX),
+        ..StorageOptions::new(options.dir.clone(), options.group)
+    }
+}

@@ -1,0 +1,79 @@
+//! Proposals and their three outcomes: stored, not stored, unknown (hazards 15).
+
+use bytes::Bytes;
+use openraft::ReadPolicy;
+use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::raft::ClientWriteResult;
+
+use crate::raft::responder::ProposalResponder;
+use crate::raft::type_config::{Command, TypeConfig, log_id};
+use crate::replica::{Inner, Leader, ProposeError, Proposed};
+use crate::types::LogIndex;
+
+/// What a proposal counts beside its payload, so that tiny ones are bounded as well.
+const PROPOSAL_OVERHEAD_BYTES: usize = 1024;
+
+fn unknown(reason: impl ToString) -> ProposeError {
+    ProposeError::Unknown { reason: reason.to_string() }
+}
+
+impl Inner {
+    pub(crate) async fn propose(&self, payload: Bytes, count: u32) -> Result<Proposed, ProposeError> {
+        let (bytes, bytes_max) = (payload.len(), self.options.entry_bytes_max);
+        if bytes > bytes_max {
+            return Err(ProposeError::TooLarge { bytes, bytes_max });
+        }
+        let in_flight_bytes_max = self.options.propose_bytes_in_flight_max;
+        let share = (bytes + PROPOSAL_OVERHEAD_BYTES).min(in_flight_bytes_max);
+        let share = u32::try_from(share).expect("the bound was checked when the replica was opened");
+        let permit = self
+            .bytes_in_flight
+            .clone()
+            .try_acquire_many_owned(share)
+            .map_err(|_| ProposeError::Overloaded { in_flight_bytes_max })?;
+        let (responder, outcome) = ProposalResponder::new(Some(permit));
+        let command = Command { payload_crc: crc32c::crc32c(&payload), payload, count };
+        let decided = async {
+            self.raft.client_write_ff(command, Some(responder)).await.map_err(unknown)?;
+            outcome.await.map_err(|_| unknown("the core stopped before it decided"))
+        };
+        let decided = tokio::time::timeout(self.options.propose_deadline, decided).await;
+        let outcome = decided.unwrap_or_else(|_| Err(unknown("the deadline passed before it was committed")))?;
+        self.proposed(outcome)
+    }
+
+    fn proposed(&self, outcome: ClientWriteResult<TypeConfig>) -> Result<Proposed, ProposeError> {
+        match outcome {
+            Ok(stored) => Ok(Proposed { id: log_id(stored.log_id), response: stored.data }),
+            Err(ClientWriteError::ForwardToLeader(forward)) => Err(not_leader(forward)),
+            // The entry was appended here and overwritten by another leader's; yet another node may hold it still.
+            Err(ClientWriteError::LogEntryDiscarded(_)) => Err(unknown("leadership was lost before it was committed")),
+            Err(other @ (ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_))) => {
+                Err(unknown(other))
+            }
+        }
+    }
+
+    pub(crate) async fn read_index(&self) -> Result<LogIndex, ProposeError> {
+        let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        let confirmed = tokio::time::timeout(self.options.propose_deadline, confirmed).await;
+        match confirmed.map_err(|_| unknown("the deadline passed before a majority answered"))? {
+            Ok(point) => Ok(LogIndex(point.log_id().index)),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => Err(not_leader(forward)),
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(missing))) => Err(unknown(missing)),
+            Err(RaftError::Fatal(fatal)) => Err(unknown(fatal)),
+        }
+    }
+
+    /// The leader that this node follows, unless that is itself.
+    pub(crate) fn leader(&self) -> Option<Leader> {
+        let status = self.status.borrow();
+        let id = status.leader.filter(|leader| *leader != status.node_id)?;
+        status.member(id).map(|member| Leader { id, addresses: member.addresses.clone() })
+    }
+}
+
+fn not_leader(forward: ForwardToLeader<TypeConfig>) -> ProposeError {
+    let leader = forward.leader_id.zip(forward.leader_node);
+    ProposeError::NotLeader { leader: leader.map(|(id, node)| Leader { id, addresses: node.addresses }) }
+}

@@ -1,0 +1,157 @@
+//! Turns openraft's metrics, the log's durable mark and its failures into [`Status`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::metrics::RaftMetrics;
+use openraft::{Instant as _, ServerState};
+use tokio::sync::watch;
+
+use crate::identity::Identity;
+use crate::raft::type_config::{RaftCore, TypeConfig, log_id};
+use crate::replica::status::{Health, Member, Role, Status};
+use crate::storage::Log;
+use crate::types::{NodeId, Term};
+
+/// Under load the metrics change with every batch; the status follows at this pace. A first change shows at once.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Keeps the status current until the core stops.
+pub(crate) struct StatusTask {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) log: Log,
+    pub(crate) health: watch::Sender<Health>,
+    pub(crate) status: watch::Sender<Status>,
+}
+
+impl StatusTask {
+    /// The status before the core runs.
+    pub(crate) fn initial(identity: &Identity, log: &Log) -> Status {
+        Status {
+            node_id: identity.node_id,
+            cluster: identity.cluster(),
+            role: Role::Unformed,
+            term: Term::default(),
+            leader: None,
+            last: log.bounds().last,
+            committed: None,
+            applied: None,
+            durable: *log.durable().borrow(),
+            members: Vec::new(),
+            serving: false,
+            health: Health::Healthy,
+        }
+    }
+
+    pub(crate) async fn run(self, raft: RaftCore) {
+        let mut metrics = raft.metrics();
+        let mut durable = self.log.durable();
+        let mut failure = self.log.failure();
+        let mut health = self.health.subscribe();
+        let mut log_lives = true;
+        loop {
+            self.publish(&metrics.borrow_watched(), &health.borrow());
+            tokio::time::sleep(UPDATE_INTERVAL).await;
+            let stop = tokio::select! {
+                changed = metrics.changed() => changed.is_err(),
+                changed = health.changed() => changed.is_err(),
+                changed = durable.changed(), if log_lives => { log_lives &= changed.is_ok(); false }
+                failed = failure.wait_for(Option::is_some), if log_lives => match failed {
+                    Ok(error) => Some(error.clone()),
+                    Err(_) => None,
+                }
+                .is_some_and(|error| { self.fail(error.map(|error| error.to_string())); true }),
+            };
+            let fatal = metrics.borrow_watched().running_state.clone();
+            match fatal {
+                Ok(()) if !stop => {}
+                Ok(()) => break,
+                Err(openraft::error::Fatal::Stopped) => break,
+                Err(fatal) => {
+                    self.fail(Some(fatal.to_string()));
+                    break;
+                }
+            }
+        }
+        // A failed node must neither lead nor vote: it stops here, whatever stopped it.
+        drop(raft.shutdown().await);
+        self.publish(&metrics.borrow_watched(), &health.borrow());
+    }
+
+    fn fail(&self, reason: Option<String>) {
+        let Some(reason) = reason else { return };
+        self.health.send_if_modified(|health| {
+            let news = !matches!(health, Health::Failed { .. });
+            if news {
+                tracing::error!(node = %self.identity.node_id, %reason, "the replica stops; restart the process once the cause is gone");
+                *health = Health::Failed { reason };
+            }
+            news
+        });
+    }
+
+    fn publish(&self, metrics: &RaftMetrics<TypeConfig>, health: &Health) {
+        let status = self.status_of(metrics, health);
+        self.status.send_if_modified(|current| {
+            let news = *current != status;
+            if news {
+                *current = status;
+            }
+            news
+        });
+    }
+
+    fn status_of(&self, metrics: &RaftMetrics<TypeConfig>, health: &Health) -> Status {
+        let term = Term(metrics.current_term);
+        let applied = metrics.last_applied.map(log_id);
+        let members = members(metrics, self.identity.node_id);
+        let role = role(metrics, health, members.is_empty());
+        Status {
+            node_id: self.identity.node_id,
+            cluster: self.identity.cluster(),
+            role,
+            term,
+            leader: metrics.current_leader,
+            last: self.log.bounds().last,
+            committed: metrics.local_committed.map(log_id),
+            applied,
+            durable: *self.log.durable().borrow(),
+            members,
+            // A leader's first entry of its term is its own; once that is applied, so is everything before.
+            serving: role == Role::Leader && applied.is_some_and(|applied| applied.term == term),
+            health: health.clone(),
+        }
+    }
+}
+
+fn role(metrics: &RaftMetrics<TypeConfig>, health: &Health, no_members: bool) -> Role {
+    if metrics.running_state.is_err() || matches!(health, Health::Failed { .. }) {
+        return Role::Stopped;
+    }
+    match metrics.state {
+        ServerState::Learner if no_members => Role::Unformed,
+        ServerState::Learner => Role::Learner,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Leader => Role::Leader,
+        ServerState::Shutdown => Role::Stopped,
+    }
+}
+
+fn members(metrics: &RaftMetrics<TypeConfig>, own: NodeId) -> Vec<Member> {
+    let membership = metrics.membership_config.membership();
+    let voters: std::collections::BTreeSet<NodeId> = membership.voter_ids().collect();
+    let member = |(id, node): (&NodeId, &crate::membership::MemberNode)| {
+        let matched = metrics.replication.as_ref().and_then(|matched| matched.get(id).copied().flatten());
+        let heard = metrics.heartbeat.as_ref().and_then(|heard| heard.get(id).copied().flatten());
+        Member {
+            id: *id,
+            addresses: node.addresses.clone(),
+            voter: voters.contains(id),
+            matched: matched.map(|matched| log_id(matched).index),
+            last_heard: if *id == own { None } else { heard.map(|at| at.elapsed()) },
+        }
+    };
+    membership.nodes().map(member).collect()
+}
