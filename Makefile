@@ -4,6 +4,14 @@
 # machine; CARGO_TARGET_DIR overrides it. One profile (dev: optimised, with assertions) serves tests, demo and bench.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tercet/target
 BIN := $(CARGO_TARGET_DIR)/debug
+# The programs that tests and proofs start as processes of their own.
+export TERCETD ?= $(BIN)/tercetd
+export TERCET ?= $(BIN)/tercet
+# Nothing hangs for ever: these stop a run, building not included.
+TEST_TIME_MAX ?= 45m
+DEMO_TIME_MAX ?= 5m
+BENCH_TIME_MAX ?= 30m
+CONFORMANCE_TIME_MAX ?= 40m
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test verify fix bench bench-log conformance
@@ -18,10 +26,11 @@ build: setup ## tercetd, tercet and the programs that prove them
 	@cargo build --locked --workspace --features tercet-client/cli --bins
 
 demo: build ## publish a real text, kill the leader, prove every acknowledged line
-	@$(BIN)/demo
+	@timeout --kill-after=10s $(DEMO_TIME_MAX) $(BIN)/demo
 
 test: build ## all tests, real processes included
-	@cargo test --locked --workspace --features tercet-client/cli
+	@cargo test --locked --workspace --features tercet-client/cli --no-run
+	@timeout --kill-after=10s $(TEST_TIME_MAX) cargo test --locked --workspace --features tercet-client/cli
 
 verify: setup ## format, lints, docs, licences, lock file; never writes the tree
 	@cargo fmt --all --check
@@ -36,10 +45,10 @@ fix: setup ## format and apply what clippy can mend
 	@cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets --features tercet-client/cli
 
 bench: build ## rates and latencies of a three-node group on this machine (CEILING=program compares with a yardstick)
-	@$(BIN)/bench
+	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/bench
 
 bench-log: build ## the replicated log alone: three replicas in one process
 	@cargo run --locked -p raft-log --example bench
 
 conformance: build ## the official RocketMQ 5 clients in five languages against a group whose leader is killed
-	@$(BIN)/conformance
+	@timeout --kill-after=10s $(CONFORMANCE_TIME_MAX) $(BIN)/conformance

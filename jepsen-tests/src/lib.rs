@@ -1,1 +1,26 @@
-//! jepsen-tests
+//! Proof by fault: real Tercet processes, killed and restarted under load, and what they answered checked afterwards.
+//!
+//! ```text
+//!  workload ── drives ──► cluster (tercetd processes) ◄── kills, stops, restarts ── the test
+//!     │ writes                       │ is asked for its log and digests
+//!     ▼                              ▼
+//!  history ─────────────────────► checkers ──► violations (none, or the promise is broken)
+//! ```
+//! - [`binaries`]: where the programs under test are.
+//! - [`cluster`]: one development cluster as processes of its own, and everything that can be done to them.
+//! - [`history`]: what clients saw, as JSON lines.
+//! - [`checkers`]: one promise, one small file, each tested against histories that break it.
+//! - [`workload`]: clients that write a history while faults happen.
+//! - [`gap`]: how long nothing was acknowledged.
+//!
+//! What it is not: a simulation (that lives beside the code that it simulates), or a benchmark of other systems.
+
+pub mod admin;
+pub mod binaries;
+pub mod checkers;
+pub mod cluster;
+pub mod failure;
+pub mod gap;
+pub mod history;
+pub mod wait;
+pub mod workload;

@@ -1,6 +1,6 @@
 //! The official Rust client against Tercet; the line protocol stands in ../README.md.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
@@ -64,7 +64,7 @@ async fn send(producer: &Producer, topic: &str, language: &str, first: u64, coun
                 .set_topic(topic)
                 .set_tag("conformance")
                 .set_keys(vec![format!("key-{i}")])
-                .set_properties([("number", i.to_string())])
+                .set_properties(HashMap::from([("number", i.to_string())]))
                 .set_body(format!("{language} {i} \u{2713}").into_bytes())
                 .build()
                 .expect("the message is legal");
@@ -79,8 +79,7 @@ async fn receive(consumer: &SimpleConsumer, topic: &str, seen: &mut HashSet<Vec<
     let target = seen.len() + count;
     let everything = FilterExpression::new(FilterType::Tag, "*");
     while seen.len() < target {
-        let messages =
-            until_done("receive", || consumer.receive_with(topic, &everything, 32, INVISIBLE)).await;
+        let messages = until_done("receive", || consumer.receive_with(topic, &everything, 32, INVISIBLE)).await;
         for message in messages {
             until_done("ack", || consumer.ack(&message)).await;
             seen.insert(message.body().to_vec());

@@ -1,0 +1,182 @@
+//! One node of a cluster, and what can be done to its process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, ExitStatus},
+    time::Duration,
+};
+
+use super::{
+    description::Described,
+    process::{self, CommandLine, Signal},
+};
+use crate::{
+    admin,
+    failure::{Doing, Failure},
+    wait,
+};
+
+/// How long a node may take from its start until it answers.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long a node may take to end by itself when it is expected to.
+const END_LIMIT: Duration = Duration::from_secs(20);
+
+/// A node. Signals go to its own process id only, and only while that id still has the node's command line.
+#[derive(Debug)]
+pub struct Node {
+    id: u64,
+    client: String,
+    peer: String,
+    http: String,
+    first_pid: u32,
+    command: CommandLine,
+    log: PathBuf,
+    /// Ours after a restart; before it, `tercetd dev` is the parent.
+    child: Option<Child>,
+}
+
+impl Node {
+    pub(super) fn attach(described: Described, folder: &Path) -> Result<Self, Failure> {
+        let id = described.id;
+        let address = |what: &str, address: Option<String>| {
+            address.ok_or_else(|| Failure(format!("cluster.json: node {id} lacks its {what} address")))
+        };
+        Ok(Self {
+            id,
+            client: address("client", described.client)?,
+            peer: address("peer", described.peer)?,
+            http: address("http", described.http)?,
+            first_pid: described.pid,
+            command: CommandLine::of(described.pid)?,
+            log: folder.join(format!("restarted-node-{id}.log")),
+            child: None,
+        })
+    }
+
+    /// Its number in the group.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its process id now.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(self.first_pid, Child::id)
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// Where the other nodes connect.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Where metrics and health are.
+    #[must_use]
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+
+    /// What it wrote since its first restart.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// How it was started.
+    #[must_use]
+    pub fn command(&self) -> &CommandLine {
+        &self.command
+    }
+
+    /// Whether its process lives.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        process::is_alive(self.pid()) && self.command.is_of(self.pid())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let (id, pid) = (self.id, self.pid());
+        if !self.is_running() {
+            return Err(Failure(format!("node {id} (process {pid}) does not run")));
+        }
+        process::signal(pid, signal).doing(|| format!("signal to node {id} (process {pid})"))
+    }
+
+    /// Kills it with SIGKILL and waits for its death.
+    ///
+    /// # Errors
+    /// If it does not run, or lives on.
+    pub async fn kill(&mut self) -> Result<(), Failure> {
+        self.signal(Signal::KILL)?;
+        self.wait_until_dead().await
+    }
+
+    pub(super) async fn wait_until_dead(&mut self) -> Result<(), Failure> {
+        process::wait_until_dead(self.pid()).await?;
+        if let Some(child) = &mut self.child {
+            child.wait().doing(|| "bury a killed node".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Starts it again with its own command line, without waiting for anything.
+    ///
+    /// # Errors
+    /// If it still runs, or cannot be started.
+    pub fn start(&mut self) -> Result<(), Failure> {
+        if self.is_running() {
+            return Err(Failure(format!("node {} runs already", self.id)));
+        }
+        self.child = Some(self.command.start(&self.log)?);
+        Ok(())
+    }
+
+    /// Starts it again and waits until it answers.
+    ///
+    /// # Errors
+    /// If it still runs, cannot be started, or does not answer in time; the text ends with what it wrote last.
+    pub async fn restart(&mut self) -> Result<(), Failure> {
+        self.start()?;
+        let what = format!("node {} answers", self.id);
+        wait::until(&what, ANSWER_LIMIT, async || admin::node_status(&self.client).await.ok())
+            .await
+            .map(drop)
+            .map_err(|failure| Failure(format!("{failure}{}", super::tail_of(&self.log))))
+    }
+
+    /// Waits until a node that was started by [`Node::start`] has ended by itself: how, and what it wrote last.
+    ///
+    /// # Errors
+    /// If it goes on.
+    pub async fn ended(&mut self) -> Result<(ExitStatus, String), Failure> {
+        let id = self.id;
+        let child = self.child.as_mut().ok_or_else(|| Failure(format!("node {id} was not started by us")))?;
+        let what = format!("the end of node {id}");
+        let status = wait::until(&what, END_LIMIT, async || child.try_wait().ok().flatten())
+            .await
+            .map_err(|failure| Failure(format!("{failure}{}", super::tail_of(&self.log))))?;
+        Ok((status, super::tail_of(&self.log)))
+    }
+
+    /// Ends it for good if it is ours; else makes sure that it hears its parent's wish to stop.
+    pub(super) fn end(&mut self) {
+        if let Some(child) = &mut self.child {
+            // An error means that it has ended already, which is what is wanted.
+            let _ = child.kill();
+            let _ = child.wait();
+        } else {
+            let _ = self.signal(Signal::CONT);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Clients that write a history while faults happen.
+//!
+//! - [`publish`]: publishers that go on until they are told to stop.
+//! - [`drain`]: a consumer group that reads a topic from its first message to its last.
+
+pub mod drain;
+pub mod publish;
