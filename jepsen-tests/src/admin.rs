@@ -94,7 +94,8 @@ pub async fn log_of(node: u64, address: &str) -> Result<NodeLog, Failure> {
     let mut from = 0;
     loop {
         let request = pb::LogRangeRequest { from, until: 0 };
-        let answer = client.log_range(request).await.doing(|| format!("LogRange of {address} from {from}"))?.into_inner();
+        let answer =
+            client.log_range(request).await.doing(|| format!("LogRange of {address} from {from}"))?.into_inner();
         // Of the first answer: later ones may name entries that came after what was read.
         if from == 0 {
             log.committed = answer.applied.unwrap_or(0);

@@ -11,7 +11,11 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// If the time is up; the text names `what`.
-pub async fn until<T>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> Result<T, Failure> {
+pub async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> Result<T, Failure> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = condition().await {

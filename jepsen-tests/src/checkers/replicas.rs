@@ -45,10 +45,8 @@ fn gaps(log: &NodeLog) -> Vec<Violation> {
     let mut violations = Vec::new();
     for pair in log.entries.windows(2) {
         if pair[1].index != pair[0].index + 1 {
-            violations.push(Violation(format!(
-                "node {}: entry {} follows entry {}",
-                log.node, pair[1].index, pair[0].index
-            )));
+            violations
+                .push(Violation(format!("node {}: entry {} follows entry {}", log.node, pair[1].index, pair[0].index)));
         }
         if pair[1].term < pair[0].term {
             violations.push(Violation(format!(

@@ -4,7 +4,7 @@
 //! and with the node's own command line. Everything ends when the [`Cluster`] is dropped.
 //!
 //! - [`process`]: one process and its command line, read from the operating system.
-//! - [`description`]: `cluster.json`.
+//! - [`description`]: the file `cluster.json`.
 //! - [`ports`]: a run of free ports.
 
 pub mod description;
@@ -76,8 +76,7 @@ impl Cluster {
             .stderr(log)
             .spawn()
             .doing(|| "start tercetd dev".to_owned())?;
-        let mut cluster =
-            Self { folder, dev, nodes: Vec::new(), endpoint: String::new(), _temporary: Some(temporary) };
+        let mut cluster = Self { folder, dev, nodes: Vec::new(), endpoint: String::new(), _temporary: Some(temporary) };
         let description = cluster.wait_for_description().await?;
         cluster.endpoint = description.endpoint;
         for process in description.processes.into_iter().filter(|process| process.role == Role::Broker) {
