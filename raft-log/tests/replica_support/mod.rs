@@ -1,0 +1,218 @@
+//! A group of real replicas in one process: real sockets on loopback, real files in a folder that vanishes.
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::allow_attributes, reason = "each test file uses its share")]
+
+pub mod gate;
+pub mod machine;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_log::env::Env;
+use raft_log::types::{GroupId, LogIndex, NodeId};
+use raft_log::{NodeAddresses, OpenError, PeerListen, ProposeError, Proposed, Record, Replica, ReplicaOptions, Status};
+
+use machine::Machine;
+
+/// Longest wait for anything that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Node {
+    pub id: NodeId,
+    pub dir: PathBuf,
+    pub listen: SocketAddr,
+    /// What the node advertises; the listening address unless a test puts something between.
+    pub advertised: String,
+    pub machine: Machine,
+    pub replica: Option<Replica>,
+}
+
+type Tweak = Box<dyn Fn(&mut ReplicaOptions)>;
+
+pub struct Group {
+    pub nodes: Vec<Node>,
+    tweak: Tweak,
+    pub folder: tempfile::TempDir,
+}
+
+/// A free port on loopback, bound.
+pub fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+impl Group {
+    /// Nodes 1 to `count`, not open yet.
+    pub fn closed(count: u64, tweak: impl Fn(&mut ReplicaOptions) + 'static) -> Group {
+        let folder = tempfile::tempdir().unwrap();
+        let nodes = (1..=count).map(|id| {
+            // The port is free again at once; the replica binds it with address reuse.
+            let listen = listener().local_addr().unwrap();
+            let dir = folder.path().join(format!("node-{id}"));
+            let (id, advertised, machine) = (NodeId(id), listen.to_string(), Machine::default());
+            Node { id, dir, listen, advertised, machine, replica: None }
+        });
+        Group { nodes: nodes.collect(), tweak: Box::new(tweak), folder }
+    }
+
+    /// Three open nodes, bootstrapped.
+    pub async fn three() -> Group {
+        Group::three_with(|_| {}).await
+    }
+
+    pub async fn three_with(tweak: impl Fn(&mut ReplicaOptions) + 'static) -> Group {
+        let mut group = Group::closed(3, tweak);
+        group.open_all().await;
+        group.bootstrap().await;
+        group
+    }
+
+    pub async fn open_all(&mut self) {
+        for id in self.ids() {
+            self.open(id).await.unwrap();
+        }
+    }
+
+    pub async fn bootstrap(&self) {
+        self.replica(NodeId(1)).bootstrap(self.voters()).await.unwrap();
+    }
+
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.iter().map(|node| node.id).collect()
+    }
+
+    pub fn voters(&self) -> Vec<(NodeId, String)> {
+        self.nodes.iter().map(|node| (node.id, node.advertised.clone())).collect()
+    }
+
+    pub fn node(&self, id: NodeId) -> &Node {
+        self.nodes.iter().find(|node| node.id == id).unwrap()
+    }
+
+    pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.id == id).unwrap()
+    }
+
+    pub fn replica(&self, id: NodeId) -> &Replica {
+        self.node(id).replica.as_ref().unwrap()
+    }
+
+    pub fn options(&self, id: NodeId) -> ReplicaOptions {
+        let node = self.node(id);
+        let advertised = NodeAddresses {
+            peer: node.advertised.clone(),
+            client: format!("client-{id}:1"),
+            http: format!("http-{id}:2"),
+        };
+        let listen = PeerListen::Address(node.listen);
+        let mut options = ReplicaOptions::new(id, GroupId(7), node.dir.clone(), listen, advertised);
+        options.segment_bytes_max = 4 << 20;
+        options.entry_bytes_max = 1 << 20;
+        (self.tweak)(&mut options);
+        options
+    }
+
+    /// Opens a node on what its disk and its flushed state hold.
+    pub async fn open(&mut self, id: NodeId) -> Result<(), OpenError> {
+        let options = self.options(id);
+        let machine = self.node(id).machine.reopened();
+        let replica = Replica::open(options, Env::real(), machine.clone()).await?;
+        let node = self.node_mut(id);
+        node.machine = machine;
+        node.replica = Some(replica);
+        Ok(())
+    }
+
+    /// Ends a node at once, as a crash does.
+    pub async fn kill(&mut self, id: NodeId) {
+        let replica = self.node_mut(id).replica.take().unwrap();
+        tokio::task::spawn_blocking(move || drop(replica)).await.unwrap();
+    }
+
+    pub async fn shut_down(&mut self, id: NodeId) {
+        let replica = self.node_mut(id).replica.take().unwrap();
+        replica.shutdown().await;
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Replica> {
+        self.nodes.iter().filter_map(|node| node.replica.as_ref())
+    }
+
+    /// The node that serves as leader, awaited.
+    pub async fn leader(&self) -> NodeId {
+        let watches = self.live().map(|replica| {
+            let mut watch = replica.watch();
+            Box::pin(async move { watch.wait_for(|status| status.serving).await.unwrap().node_id })
+        });
+        let leading = futures::future::select_all(watches);
+        tokio::time::timeout(PATIENCE, leading).await.expect("a leader serves").0
+    }
+
+    pub async fn follower(&self) -> NodeId {
+        let leader = self.leader().await;
+        self.live().map(|replica| replica.status().node_id).find(|id| *id != leader).unwrap()
+    }
+
+    /// Waits for a status of this node.
+    pub async fn await_status(&self, id: NodeId, what: &str, wanted: impl FnMut(&Status) -> bool) -> Status {
+        let mut watch = self.replica(id).watch();
+        let reached = tokio::time::timeout(PATIENCE, watch.wait_for(wanted)).await;
+        match reached {
+            Ok(status) => status.unwrap().clone(),
+            Err(_) => panic!("node {id}: {what} did not happen: {:#?}", self.replica(id).status()),
+        }
+    }
+
+    pub async fn await_applied(&self, id: NodeId, index: LogIndex) -> Status {
+        let reached = move |status: &Status| status.applied.is_some_and(|applied| applied.index >= index);
+        self.await_status(id, &format!("applying {index}"), reached).await
+    }
+
+    pub async fn await_all_applied(&self, index: LogIndex) {
+        for replica in self.live() {
+            self.await_applied(replica.status().node_id, index).await;
+        }
+    }
+
+    /// Proposes at whoever leads until it is stored; unknown outcomes are tried again, so entries may be doubled.
+    pub async fn store(&self, payload: impl Into<Bytes>) -> Proposed {
+        let payload = payload.into();
+        let storing = async {
+            loop {
+                let leader = self.leader().await;
+                match self.replica(leader).propose(payload.clone(), 1).await {
+                    Ok(proposed) => return proposed,
+                    Err(ProposeError::TooLarge { .. }) => panic!("too large"),
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, storing).await.expect("something is stored")
+    }
+
+    /// All applied entries of a node.
+    pub fn entries(&self, id: NodeId) -> Vec<Record> {
+        let replica = self.replica(id);
+        let until = replica.status().applied.unwrap().index.next();
+        let mut records: Vec<Record> = Vec::new();
+        while (records.len() as u64) < until.0 {
+            let from = LogIndex(records.len() as u64);
+            records.extend(replica.read(from, until, 1 << 20).unwrap());
+        }
+        records
+    }
+
+    /// Asserts that all live nodes hold the same entries, byte for byte, up to the last one that all have applied.
+    pub fn assert_equal_entries(&self) -> usize {
+        let logs: Vec<Vec<Record>> = self.live().map(|replica| self.entries(replica.status().node_id)).collect();
+        let common = logs.iter().map(Vec::len).min().unwrap();
+        for log in &logs {
+            for (index, (one, other)) in logs[0][..common].iter().zip(log).enumerate() {
+                assert_eq!(one.id.index, LogIndex(index as u64));
+                assert_eq!((one.id, one.kind, one.payload_crc), (other.id, other.kind, other.payload_crc));
+                assert_eq!(one.payload, other.payload);
+            }
+        }
+        common
+    }
+}
