@@ -40,10 +40,6 @@ pub const PROPERTIES_BYTES_MAX: usize = 16 << 10;
 pub const LABEL_BYTES_MAX: usize = 1 << 10;
 /// A message group is shorter than this, in bytes.
 pub const MESSAGE_GROUP_BYTES_LIMIT: usize = 64;
-/// Characters of a topic name.
-pub const TOPIC_CHARS_MAX: usize = 127;
-/// Characters of a consumer group name.
-pub const GROUP_CHARS_MAX: usize = 120;
 /// Bytes of a client id.
 pub const CLIENT_ID_BYTES_MAX: usize = 1 << 10;
 /// Bytes of a filter expression.
@@ -65,8 +61,8 @@ pub const PARKED_MAX: usize = 100_000;
 pub const SESSIONS_MAX: usize = 100_000;
 /// Topics or subscriptions of one client's settings.
 pub const SETTINGS_TOPICS_MAX: usize = 1024;
-/// Deliveries that the server renews for push consumers, on one node.
-pub const RENEWALS_MAX: usize = 1_000_000;
+/// Clients whose deliveries one command renews.
+pub const RENEWALS_MAX: usize = 4096;
 
 const _: () = {
     assert!(BODY_BYTES_MAX + PROPERTIES_BYTES_MAX + (64 << 10) < COMMAND_BYTES_MAX, "one message always fits");

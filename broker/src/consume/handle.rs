@@ -5,17 +5,22 @@
 //! works at every replica, before and after a fail-over.
 //!
 //! ```text
-//! byte   0        1      5      9         13      17      25         33              37     41     49
-//!        version  group  topic  consumer  queue   offset  log index  offset in entry length nonce  MAC (16)
+//! byte   0        1      5      9         13      17      25         33              37     41     49        57
+//!        version  group  topic  consumer  queue   offset  log index  offset in entry length nonce  deadline  MAC (16)
 //! ```
-//! Big-endian, then hexadecimal: 130 characters. Version 1; another one is refused, not guessed (hazards 30).
+//! Big-endian, then hexadecimal: 146 characters. Version 1; another one is refused, not guessed (hazards 30).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use raft_log::types::{GroupId, LogIndex};
+use raft_log::types::{GroupId, LogIndex, UnixMillis};
 use sha2::Sha256;
 
+use crate::{
+    model::{ConsumerGroupId, Position, QueueId, QueueOffset, TopicId},
+    state::AckEntry,
+};
+
 const VERSION: u8 = 1;
-const BODY_BYTES: usize = 49;
+const BODY_BYTES: usize = 57;
 const MAC_BYTES: usize = 16;
 
 /// What a handle says: one delivery of one message to one consumer group.
@@ -23,22 +28,14 @@ const MAC_BYTES: usize = 16;
 pub struct Delivery {
     /// The broker group that owns the message.
     pub group: GroupId,
-    /// The topic, by its replicated number.
-    pub topic: u32,
-    /// The consumer group, by its replicated number.
-    pub consumer_group: u32,
-    /// The queue.
-    pub queue: u32,
-    /// The message's offset in the queue.
-    pub offset: u64,
-    /// The entry that holds the message.
-    pub index: LogIndex,
-    /// Where in the entry's payload the message begins.
-    pub offset_in_entry: u32,
-    /// Its length there.
-    pub length: u32,
-    /// Drawn by `apply` for this delivery: tells it from the message's others.
-    pub nonce: u64,
+    /// The topic.
+    pub topic: TopicId,
+    /// The consumer group.
+    pub consumer_group: ConsumerGroupId,
+    /// Where the message lies.
+    pub position: Position,
+    /// Which delivery of which message.
+    pub entry: AckEntry,
 }
 
 /// Makes and opens handles with the cluster's key.
@@ -91,14 +88,15 @@ fn encode(delivery: &Delivery) -> [u8; BODY_BYTES] {
     let mut bytes = [0; BODY_BYTES];
     bytes[0] = VERSION;
     bytes[1..5].copy_from_slice(&delivery.group.0.to_be_bytes());
-    bytes[5..9].copy_from_slice(&delivery.topic.to_be_bytes());
-    bytes[9..13].copy_from_slice(&delivery.consumer_group.to_be_bytes());
-    bytes[13..17].copy_from_slice(&delivery.queue.to_be_bytes());
-    bytes[17..25].copy_from_slice(&delivery.offset.to_be_bytes());
-    bytes[25..33].copy_from_slice(&delivery.index.0.to_be_bytes());
-    bytes[33..37].copy_from_slice(&delivery.offset_in_entry.to_be_bytes());
-    bytes[37..41].copy_from_slice(&delivery.length.to_be_bytes());
-    bytes[41..49].copy_from_slice(&delivery.nonce.to_be_bytes());
+    bytes[5..9].copy_from_slice(&delivery.topic.0.to_be_bytes());
+    bytes[9..13].copy_from_slice(&delivery.consumer_group.0.to_be_bytes());
+    bytes[13..17].copy_from_slice(&delivery.entry.queue.0.to_be_bytes());
+    bytes[17..25].copy_from_slice(&delivery.entry.offset.0.to_be_bytes());
+    bytes[25..33].copy_from_slice(&delivery.position.index.0.to_be_bytes());
+    bytes[33..37].copy_from_slice(&delivery.position.offset.to_be_bytes());
+    bytes[37..41].copy_from_slice(&delivery.position.length.to_be_bytes());
+    bytes[41..49].copy_from_slice(&delivery.entry.nonce.to_be_bytes());
+    bytes[49..57].copy_from_slice(&delivery.entry.deadline.0.to_be_bytes());
     bytes
 }
 
@@ -110,14 +108,15 @@ fn decode(bytes: &[u8; BODY_BYTES]) -> Option<Delivery> {
     let eight = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
     Some(Delivery {
         group: GroupId(four(1)),
-        topic: four(5),
-        consumer_group: four(9),
-        queue: four(13),
-        offset: eight(17),
-        index: LogIndex(eight(25)),
-        offset_in_entry: four(33),
-        length: four(37),
-        nonce: eight(41),
+        topic: TopicId(four(5)),
+        consumer_group: ConsumerGroupId(four(9)),
+        position: Position { index: LogIndex(eight(25)), offset: four(33), length: four(37) },
+        entry: AckEntry {
+            queue: QueueId(four(13)),
+            offset: QueueOffset(eight(17)),
+            nonce: eight(41),
+            deadline: UnixMillis(eight(49)),
+        },
     })
 }
 
@@ -128,14 +127,10 @@ mod tests {
     fn delivery() -> Delivery {
         Delivery {
             group: GroupId(1),
-            topic: 2,
-            consumer_group: 3,
-            queue: 4,
-            offset: 5,
-            index: LogIndex(6),
-            offset_in_entry: 7,
-            length: 8,
-            nonce: u64::MAX,
+            topic: TopicId(2),
+            consumer_group: ConsumerGroupId(3),
+            position: Position { index: LogIndex(4), offset: 5, length: 6 },
+            entry: AckEntry { queue: QueueId(7), offset: QueueOffset(8), nonce: u64::MAX, deadline: UnixMillis(9) },
         }
     }
 
@@ -161,7 +156,7 @@ mod tests {
     fn another_clusters_handle_and_junk_do_not_open() {
         let key = HandleKey::new(b"key");
         assert_eq!(key.open(&HandleKey::new(b"other").seal(&delivery())), None);
-        for junk in ["", "junk", &"0".repeat(130), &"é".repeat(65), &"0".repeat(1_000_000)] {
+        for junk in ["", "junk", &"0".repeat(146), &"é".repeat(73), &"0".repeat(1_000_000)] {
             assert_eq!(key.open(junk), None);
         }
     }

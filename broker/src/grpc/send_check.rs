@@ -7,69 +7,15 @@ use bytes::Bytes;
 use raft_log::types::UnixMillis;
 use tercet_proto::rocketmq::v2::{Code, Encoding, Message, MessageType, SendMessageRequest, SystemProperties};
 
-use super::{names::TopicName, refusal::Refusal};
+use super::{names, refusal::Refusal};
 use crate::limits::{
     BATCH_MESSAGES_MAX, BODY_BYTES_MAX, LABEL_BYTES_MAX, MESSAGE_GROUP_BYTES_LIMIT, PROPERTIES_BYTES_MAX,
     PROPERTIES_MAX,
 };
+use crate::publish::{Draft, DraftKind, DraftMessage};
 
 /// How far ahead a delivery time may lie.
 pub const DELIVERY_AHEAD_MILLIS_MAX: u64 = 365 * 24 * 3600 * 1000;
-
-/// What a message is. Told by its fields, as in the reference; `message_type` counts for transactions only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DraftKind {
-    /// None of the others.
-    Normal,
-    /// With a message group.
-    Fifo,
-    /// With a delivery time, even one in the past.
-    Delay,
-    /// A half message.
-    Transaction,
-    /// With a priority.
-    Priority,
-    /// Of a lite topic.
-    Lite,
-}
-
-/// A checked request: at least one message, all of one topic and one kind.
-#[derive(Debug)]
-pub struct Draft {
-    /// Where to.
-    pub topic: TopicName,
-    /// What they are.
-    pub kind: DraftKind,
-    /// In the order of the request.
-    pub messages: Vec<DraftMessage>,
-}
-
-/// One checked message.
-#[derive(Debug)]
-pub struct DraftMessage {
-    /// The client's own; never empty.
-    pub id: String,
-    /// Empty: none.
-    pub tag: String,
-    /// Each without spaces.
-    pub keys: Vec<String>,
-    /// Without empty values.
-    pub properties: HashMap<String, String>,
-    /// 1 byte to 4 MiB.
-    pub body: Bytes,
-    /// Identity or gzip.
-    pub encoding: Encoding,
-    /// When the client made it; 0 if it does not say.
-    pub born: UnixMillis,
-    /// Where the client made it.
-    pub born_host: String,
-    /// FIFO order key; empty: none.
-    pub message_group: String,
-    /// W3C or the client's own form; empty: none.
-    pub trace_context: String,
-    /// Not before.
-    pub deliver_at: Option<UnixMillis>,
-}
 
 /// All rules that need no state.
 pub fn check(request: SendMessageRequest, now: UnixMillis) -> Result<Draft, Refusal> {
@@ -81,7 +27,7 @@ pub fn check(request: SendMessageRequest, now: UnixMillis) -> Result<Draft, Refu
         let why = format!("{count} messages in one request, at most {BATCH_MESSAGES_MAX} are allowed");
         return Err(Refusal::new(Code::PayloadTooLarge, why));
     }
-    let topic = TopicName::of(first.topic.as_ref())?;
+    let topic = names::topic(first.topic.as_ref())?;
     let mut kind = None;
     let mut messages = Vec::with_capacity(count);
     for message in request.messages {
@@ -109,10 +55,6 @@ fn check_message(message: Message, now: UnixMillis) -> Result<(DraftKind, DraftM
     check_body(&message.body)?;
     let kind = kind_of(&system)?;
     let deliver_at = check_delivery_time(&system, now)?;
-    let encoding = match Encoding::try_from(system.body_encoding) {
-        Ok(Encoding::Gzip) => Encoding::Gzip,
-        _ => Encoding::Identity,
-    };
     let tag = check_tag(system.tag.unwrap_or_default())?;
     let keys = check_keys(system.keys)?;
     let message_group = check_group(system.message_group.unwrap_or_default())?;
@@ -123,7 +65,7 @@ fn check_message(message: Message, now: UnixMillis) -> Result<(DraftKind, DraftM
         keys,
         properties,
         body: message.body,
-        encoding,
+        gzip: system.body_encoding == Encoding::Gzip as i32,
         born: system.born_timestamp.as_ref().map_or(UnixMillis(0), unix_millis),
         born_host: check_label("born_host", system.born_host)?,
         message_group,

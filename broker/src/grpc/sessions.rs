@@ -12,6 +12,7 @@ use std::{
 use raft_log::env::Clock;
 
 use super::settings::Subject;
+use crate::model::ClientKey;
 
 /// A session without an open stream is dropped after this much silence.
 pub const SILENCE_MAX: Duration = Duration::from_secs(110);
@@ -29,7 +30,7 @@ struct Session {
 pub struct Sessions {
     clock: Arc<dyn Clock>,
     sessions_max: usize,
-    by_client: Mutex<HashMap<String, Session>>,
+    by_client: Mutex<HashMap<ClientKey, Session>>,
 }
 
 /// The bound on sessions is reached, and none is silent.
@@ -40,7 +41,7 @@ pub struct Full(pub usize);
 /// Keeps a session while a Telemetry stream is open.
 pub struct OpenStream {
     sessions: Arc<Sessions>,
-    client_id: String,
+    client: ClientKey,
 }
 
 impl Sessions {
@@ -50,46 +51,46 @@ impl Sessions {
     }
 
     /// The client declared itself; the last declaration counts.
-    pub fn declare(&self, client_id: &str, subject: Subject) -> Result<(), Full> {
-        self.touch(client_id, |session| session.subject = Some(subject))
+    pub fn declare(&self, client: ClientKey, subject: Subject) -> Result<(), Full> {
+        self.touch(client, |session| session.subject = Some(subject))
     }
 
     /// A Telemetry stream of this client is open until the returned value is dropped.
-    pub fn open_stream(self: &Arc<Self>, client_id: &str) -> Result<OpenStream, Full> {
-        self.touch(client_id, |session| session.streams += 1)?;
-        Ok(OpenStream { sessions: Arc::clone(self), client_id: client_id.to_owned() })
+    pub fn open_stream(self: &Arc<Self>, client: ClientKey) -> Result<OpenStream, Full> {
+        self.touch(client, |session| session.streams += 1)?;
+        Ok(OpenStream { sessions: Arc::clone(self), client })
     }
 
     /// The client was heard through another node.
-    pub fn heard_elsewhere(&self, client_id: &str) -> Result<(), Full> {
-        self.touch(client_id, |_| ())
+    pub fn heard_elsewhere(&self, client: ClientKey) -> Result<(), Full> {
+        self.touch(client, |_| ())
     }
 
     /// A heartbeat. Says what the client had declared, if it had.
-    pub fn heartbeat(&self, client_id: &str) -> Option<Subject> {
+    pub fn heartbeat(&self, client: ClientKey) -> Option<Subject> {
         let now = self.clock.monotonic();
         let mut sessions = self.lock();
-        let session = sessions.get_mut(client_id)?;
+        let session = sessions.get_mut(&client)?;
         session.heard = Some(now);
         session.subject.clone()
     }
 
     /// The client says goodbye: its declaration goes. Says what it had declared, if it had.
-    pub fn terminate(&self, client_id: &str) -> Option<Subject> {
+    pub fn terminate(&self, client: ClientKey) -> Option<Subject> {
         let mut sessions = self.lock();
-        let session = sessions.get_mut(client_id)?;
+        let session = sessions.get_mut(&client)?;
         let subject = session.subject.take();
         session.heard = None;
         if session.streams == 0 {
-            sessions.remove(client_id);
+            sessions.remove(&client);
         }
         subject
     }
 
     /// Whether the client lives, as far as this node can tell.
-    pub fn lives(&self, client_id: &str) -> bool {
+    pub fn lives(&self, client: ClientKey) -> bool {
         let now = self.clock.monotonic();
-        self.lock().get(client_id).is_some_and(|session| is_live(session, now))
+        self.lock().get(&client).is_some_and(|session| is_live(session, now))
     }
 
     /// Forgets the silent ones.
@@ -103,23 +104,23 @@ impl Sessions {
         self.lock().len()
     }
 
-    fn touch(&self, client_id: &str, change: impl FnOnce(&mut Session)) -> Result<(), Full> {
+    fn touch(&self, client: ClientKey, change: impl FnOnce(&mut Session)) -> Result<(), Full> {
         let now = self.clock.monotonic();
         let mut sessions = self.lock();
-        if sessions.len() >= self.sessions_max && !sessions.contains_key(client_id) {
+        if sessions.len() >= self.sessions_max && !sessions.contains_key(&client) {
             sessions.retain(|_, session| session.streams > 0 || is_live(session, now));
             if sessions.len() >= self.sessions_max {
                 return Err(Full(self.sessions_max));
             }
         }
         let fresh = || Session { subject: None, heard: Some(now), streams: 0 };
-        let session = sessions.entry(client_id.to_owned()).or_insert_with(fresh);
+        let session = sessions.entry(client).or_insert_with(fresh);
         session.heard = Some(now);
         change(session);
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, Session>> {
         self.by_client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,11 +134,11 @@ fn is_live(session: &Session, now: Duration) -> bool {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut sessions = self.sessions.lock();
-        if let Some(session) = sessions.get_mut(&self.client_id) {
+        if let Some(session) = sessions.get_mut(&self.client) {
             assert!(session.streams > 0, "each open stream was counted");
             session.streams -= 1;
             if session.streams == 0 && session.subject.is_none() && session.heard.is_none() {
-                sessions.remove(&self.client_id);
+                sessions.remove(&self.client);
             }
         }
     }
@@ -170,11 +171,11 @@ mod tests {
     #[test]
     fn silence_ends_a_session_unless_its_stream_is_open() {
         let (clock, sessions) = sessions(10);
-        sessions.declare("silent", Subject::Producer).expect("room");
-        let stream = sessions.open_stream("streaming").expect("room");
-        sessions.declare("streaming", Subject::Producer).expect("room");
+        sessions.declare(ClientKey::of("silent"), Subject::Producer).expect("room");
+        let stream = sessions.open_stream(ClientKey::of("streaming")).expect("room");
+        sessions.declare(ClientKey::of("streaming"), Subject::Producer).expect("room");
         clock.0.store(1000 + 111, Ordering::Relaxed);
-        assert!(!sessions.lives("silent") && sessions.lives("streaming"));
+        assert!(!sessions.lives(ClientKey::of("silent")) && sessions.lives(ClientKey::of("streaming")));
         sessions.sweep();
         assert_eq!(sessions.count(), 1);
         drop(stream);
@@ -185,33 +186,33 @@ mod tests {
     #[test]
     fn a_heartbeat_needs_a_declaration_and_prolongs_it() {
         let (clock, sessions) = sessions(10);
-        assert_eq!(sessions.heartbeat("c"), None);
-        sessions.declare("c", Subject::Producer).expect("room");
+        assert_eq!(sessions.heartbeat(ClientKey::of("c")), None);
+        sessions.declare(ClientKey::of("c"), Subject::Producer).expect("room");
         clock.0.store(1100, Ordering::Relaxed);
-        assert_eq!(sessions.heartbeat("c"), Some(Subject::Producer));
+        assert_eq!(sessions.heartbeat(ClientKey::of("c")), Some(Subject::Producer));
         clock.0.store(1200, Ordering::Relaxed);
-        assert!(sessions.lives("c"));
+        assert!(sessions.lives(ClientKey::of("c")));
     }
 
     #[test]
     fn goodbye_ends_life_even_on_an_open_stream() {
         let (_, sessions) = sessions(10);
-        let stream = sessions.open_stream("c").expect("room");
-        sessions.declare("c", Subject::Producer).expect("room");
-        assert_eq!(sessions.terminate("c"), Some(Subject::Producer));
-        assert!(!sessions.lives("c"));
-        assert_eq!(sessions.heartbeat("c"), None);
+        let stream = sessions.open_stream(ClientKey::of("c")).expect("room");
+        sessions.declare(ClientKey::of("c"), Subject::Producer).expect("room");
+        assert_eq!(sessions.terminate(ClientKey::of("c")), Some(Subject::Producer));
+        assert!(!sessions.lives(ClientKey::of("c")));
+        assert_eq!(sessions.heartbeat(ClientKey::of("c")), None);
         drop(stream);
     }
 
     #[test]
     fn the_number_of_sessions_is_bounded() {
         let (clock, sessions) = sessions(2);
-        sessions.heard_elsewhere("a").expect("room");
-        sessions.heard_elsewhere("b").expect("room");
-        assert_eq!(sessions.heard_elsewhere("c"), Err(Full(2)));
-        sessions.heard_elsewhere("a").expect("a known one is no new one");
+        sessions.heard_elsewhere(ClientKey::of("a")).expect("room");
+        sessions.heard_elsewhere(ClientKey::of("b")).expect("room");
+        assert_eq!(sessions.heard_elsewhere(ClientKey::of("c")), Err(Full(2)));
+        sessions.heard_elsewhere(ClientKey::of("a")).expect("a known one is no new one");
         clock.0.store(1200, Ordering::Relaxed);
-        sessions.heard_elsewhere("c").expect("the silent ones made room");
+        sessions.heard_elsewhere(ClientKey::of("c")).expect("the silent ones made room");
     }
 }

@@ -9,11 +9,11 @@ use tercet_proto::rocketmq::v2::{
     retry_policy::Strategy, settings::PubSub, telemetry_command::Command,
 };
 
-use super::{
-    names::{GroupName, TopicName},
-    refusal::ok,
+use super::{names, refusal::ok};
+use crate::{
+    limits::{BODY_BYTES_MAX, RECEIVE_MESSAGES_MAX, SETTINGS_TOPICS_MAX},
+    model::GroupName,
 };
-use crate::limits::{BODY_BYTES_MAX, RECEIVE_MESSAGES_MAX, SETTINGS_TOPICS_MAX};
 
 /// Longest long poll, and the one that consumers are told.
 pub const POLL_MAX: std::time::Duration = std::time::Duration::from_secs(20);
@@ -41,7 +41,7 @@ pub enum Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupPolicy {
     /// Deliveries of a message, the first one counted.
-    pub attempts_max: u32,
+    pub attempts_max: u16,
     /// Whether the group keeps the order.
     pub fifo: bool,
 }
@@ -74,7 +74,7 @@ pub fn parse(settings: &Settings) -> Result<Subject, SettingsError> {
                 return too_many();
             }
             for topic in &publishing.topics {
-                TopicName::of(Some(topic)).map_err(invalid)?;
+                names::topic(Some(topic)).map_err(invalid)?;
             }
             Ok(Subject::Producer)
         }
@@ -83,9 +83,9 @@ pub fn parse(settings: &Settings) -> Result<Subject, SettingsError> {
                 return too_many();
             }
             for entry in &subscription.subscriptions {
-                TopicName::of(entry.topic.as_ref()).map_err(invalid)?;
+                names::topic(entry.topic.as_ref()).map_err(invalid)?;
             }
-            let group = GroupName::of(subscription.group.as_ref()).map_err(invalid)?;
+            let group = names::group(subscription.group.as_ref()).map_err(invalid)?;
             Ok(Subject::Consumer { group, push: settings.client_type() == ClientType::PushConsumer })
         }
         None => Err(SettingsError::Invalid(String::from("settings need publishing or subscription"))),
@@ -125,9 +125,9 @@ fn send_backoff() -> RetryPolicy {
     }
 }
 
-fn redelivery_backoff(attempts_max: u32) -> RetryPolicy {
+fn redelivery_backoff(attempts_max: u16) -> RetryPolicy {
     RetryPolicy {
-        max_attempts: i32::try_from(attempts_max).unwrap_or(i32::MAX),
+        max_attempts: i32::from(attempts_max),
         strategy: Some(Strategy::CustomizedBackoff(CustomizedBackoff { next: BACKOFF_SECONDS.map(seconds).to_vec() })),
     }
 }

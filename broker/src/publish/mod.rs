@@ -5,8 +5,16 @@
 //!          full: refused at once                    few in flight
 //! ```
 
+mod batcher;
+mod draft;
+mod encode;
+mod meta;
 mod queue_choice;
 mod stamp;
 
+pub use batcher::{Batcher, BatcherOptions, Proposer, SubmitError};
+pub use draft::{Draft, DraftKind, DraftMessage};
+pub use encode::publish_command;
+pub use meta::MessageMeta;
 pub use queue_choice::{RoundRobin, by_group};
 pub use stamp::StampClock;
