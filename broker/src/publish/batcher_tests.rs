@@ -22,10 +22,10 @@ impl Proposal {
     }
 
     fn applied(self) {
-        let mut outcomes = OutcomesBuilder::default();
+        let mut outcomes = OutcomesBuilder::new();
         (0..self.commands()).for_each(|_| outcomes.push(&Outcome::Ticked));
         let id = LogId { term: Term(1), index: LogIndex(1) };
-        let _ = self.answer.send(Ok(Proposed { id, response: outcomes.finish() }));
+        let _ = self.answer.send(Ok(Proposed { id, response: outcomes.build() }));
     }
 }
 
@@ -152,7 +152,7 @@ async fn a_response_that_does_not_fit_its_commands_is_unknown() {
     let mut rig = rig(one_in_flight());
     let task = rig.submit(tick());
     let id = LogId { term: Term(1), index: LogIndex(1) };
-    let response = OutcomesBuilder::default().finish();
+    let response = OutcomesBuilder::new().build();
     let _ = rig.next().await.answer.send(Ok(Proposed { id, response }));
     assert!(matches!(task.await.expect("no panic"), Err(SubmitError::Unknown(_))));
 }

@@ -12,6 +12,9 @@ use crate::{
     state::{EncodedCommand, NewMessage, ProducerStamp, PublishBuilder, TopicView},
 };
 
+/// What a message's header, tag and meta usually take.
+const PER_MESSAGE_BYTES: usize = 256;
+
 /// The command that publishes `draft`. Its messages go to one queue, the topic's next in turn, unless they have a
 /// message group: then each to the queue of its group.
 pub fn publish_command(
@@ -22,7 +25,8 @@ pub fn publish_command(
 ) -> EncodedCommand {
     assert!(!draft.messages.is_empty(), "a draft holds a message");
     let queues = topic.settings.queues;
-    let mut builder = PublishBuilder::new(topic.id, producer);
+    let bodies: usize = draft.messages.iter().map(|message| message.body.len() + PER_MESSAGE_BYTES).sum();
+    let mut builder = PublishBuilder::with_capacity(topic.id, producer, bodies + PER_MESSAGE_BYTES);
     let mut queue_in_turn = None;
     let mut meta = Vec::with_capacity(256);
     for message in &mut draft.messages {

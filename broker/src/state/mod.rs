@@ -27,6 +27,8 @@ pub use command::{
 };
 pub use events::Events;
 pub use machine::{OpenStateError, State};
+#[cfg(test)]
+pub(crate) use outcome::OutcomesBuilder;
 pub use outcome::{Created, Origin, Outcome, Pick, PublishRefusal, Received, Settled, StoredAt, UnknownName, outcomes};
 pub use reader::{ReadStateError, StateReader};
 pub use views::{GroupView, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView};

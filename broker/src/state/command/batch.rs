@@ -27,7 +27,13 @@ impl BatchBuilder {
     /// An empty entry.
     #[must_use]
     pub fn new() -> BatchBuilder {
-        let mut out = BytesMut::new();
+        BatchBuilder::with_capacity(0)
+    }
+
+    /// An empty entry with room for commands of `bytes` in all.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> BatchBuilder {
+        let mut out = BytesMut::with_capacity(HEADER_BYTES + bytes);
         out.put_bytes(0, HEADER_BYTES);
         BatchBuilder { out, commands: 0, messages: 0 }
     }

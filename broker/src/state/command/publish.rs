@@ -54,7 +54,13 @@ impl PublishBuilder {
     /// A command without messages.
     #[must_use]
     pub fn new(topic: TopicId, producer: Option<ProducerStamp>) -> PublishBuilder {
-        let mut out = BytesMut::with_capacity(256);
+        PublishBuilder::with_capacity(topic, producer, 256)
+    }
+
+    /// A command without messages, with room for `bytes` of them.
+    #[must_use]
+    pub fn with_capacity(topic: TopicId, producer: Option<ProducerStamp>, bytes: usize) -> PublishBuilder {
+        let mut out = BytesMut::with_capacity(bytes);
         out.put_u8(kind::PUBLISH);
         out.put_u32_le(0);
         out.put_u32_le(topic.0);
