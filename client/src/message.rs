@@ -112,6 +112,24 @@ impl Message {
         self.group.as_deref()
     }
 
+    /// The keys to look it up by.
+    #[must_use]
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// Adds a key, for sending many messages that differ in little else.
+    ///
+    /// # Errors
+    /// If the key is malformed, or tag, keys and properties get too large.
+    pub fn with_key(mut self, key: impl Into<String>) -> Result<Self, MessageError> {
+        let key = key.into();
+        check_key(&key)?;
+        self.keys.push(key);
+        check_property_bytes(self.tag.as_deref(), &self.keys, &self.properties)?;
+        Ok(self)
+    }
+
     /// Replaces the body, for sending many messages that differ in nothing else.
     ///
     /// # Errors
@@ -177,9 +195,7 @@ impl MessageBuilder {
         if let Some(tag) = self.tag.as_ref().filter(|tag| is_blank_or_control(tag) || tag.contains('|')) {
             return Err(MessageError::Tag(tag.clone()));
         }
-        if let Some(key) = self.keys.iter().find(|key| is_blank_or_control(key) || key.contains(char::is_whitespace)) {
-            return Err(MessageError::Key(key.clone()));
-        }
+        self.keys.iter().try_for_each(|key| check_key(key))?;
         if let Some(group) =
             self.group.as_ref().filter(|group| is_blank_or_control(group) || group.len() >= MESSAGE_GROUP_BYTES_LIMIT)
         {
@@ -191,13 +207,7 @@ impl MessageBuilder {
         {
             return Err(MessageError::Property(name.clone()));
         }
-        let count = self.properties.len();
-        let bytes = self.tag.as_ref().map_or(0, String::len)
-            + self.keys.iter().map(String::len).sum::<usize>()
-            + self.properties.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        if count > PROPERTIES_MAX || bytes > PROPERTY_BYTES_MAX {
-            return Err(MessageError::PropertiesTooLarge { count, bytes });
-        }
+        check_property_bytes(self.tag.as_deref(), &self.keys, &self.properties)?;
         Ok(Message {
             topic: self.topic.into(),
             body: self.body,
@@ -223,6 +233,28 @@ pub fn check_topic(topic: &str) -> Result<(), MessageError> {
 /// [`MessageError::ConsumerGroup`] with the name.
 pub fn check_group(group: &str) -> Result<(), MessageError> {
     if is_name(group, GROUP_BYTES_MAX) { Ok(()) } else { Err(MessageError::ConsumerGroup(group.to_owned())) }
+}
+
+fn check_key(key: &str) -> Result<(), MessageError> {
+    if is_blank_or_control(key) || key.contains(char::is_whitespace) {
+        return Err(MessageError::Key(key.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_property_bytes(
+    tag: Option<&str>,
+    keys: &[String],
+    properties: &BTreeMap<String, String>,
+) -> Result<(), MessageError> {
+    let count = properties.len();
+    let bytes = tag.map_or(0, str::len)
+        + keys.iter().map(String::len).sum::<usize>()
+        + properties.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    if count > PROPERTIES_MAX || bytes > PROPERTY_BYTES_MAX {
+        return Err(MessageError::PropertiesTooLarge { count, bytes });
+    }
+    Ok(())
 }
 
 fn check_body(body: &Bytes) -> Result<(), MessageError> {

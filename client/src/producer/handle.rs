@@ -111,10 +111,10 @@ enum State {
 pub enum TrySendError {
     /// The buffer has no room for it at present.
     #[error("the producer's buffer is full")]
-    Full(Message),
+    Full(Box<Message>),
     /// The producer is closed, or publishes to too many topics.
     #[error("{1}")]
-    Closed(Message, String),
+    Closed(Box<Message>, String),
 }
 
 impl Producer {
@@ -144,14 +144,15 @@ impl Producer {
         self.reserve(cost_of(&message)).await;
         match self.inner.accept(message, Waiter::Future(sender)) {
             Ok(id) => Pending(State::Waiting { id, outcome }),
-            Err((_, _, why)) => Pending(State::Ready(Some(Outcome::refused(Code::BAD_REQUEST, why)))),
+            Err(rejected) => Pending(State::Ready(Some(Outcome::refused(Code::BAD_REQUEST, rejected.why)))),
         }
     }
 
     /// Hands a message over; `callback` is called with its outcome by the task that also sends, so it must not block.
     pub async fn send_with(&self, message: Message, callback: impl FnOnce(Outcome) + Send + 'static) {
         self.reserve(cost_of(&message)).await;
-        if let Err((_, waiter, why)) = self.inner.accept(message, Waiter::Callback(Box::new(callback))) {
+        if let Err(rejected) = self.inner.accept(message, Waiter::Callback(Box::new(callback))) {
+            let Rejected { waiter, why, .. } = *rejected;
             waiter.tell(Outcome::refused(Code::BAD_REQUEST, why));
         }
     }
@@ -163,13 +164,13 @@ impl Producer {
     pub fn try_enqueue(&self, message: Message) -> Result<Pending, TrySendError> {
         match self.inner.road.buffer.try_acquire_many(permits(cost_of(&message))) {
             Ok(permit) => permit.forget(),
-            Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(message)),
+            Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(Box::new(message))),
             Err(TryAcquireError::Closed) => unreachable!("the buffer is never closed"),
         }
         let (sender, outcome) = oneshot::channel();
         match self.inner.accept(message, Waiter::Future(sender)) {
             Ok(id) => Ok(Pending(State::Waiting { id, outcome })),
-            Err((message, _, why)) => Err(TrySendError::Closed(message, why)),
+            Err(rejected) => Err(TrySendError::Closed(Box::new(rejected.message), rejected.why)),
         }
     }
 
@@ -243,17 +244,24 @@ impl Producer {
     }
 }
 
+/// A message that no lane took.
+struct Rejected {
+    message: Message,
+    waiter: Waiter,
+    why: String,
+}
+
 const CLOSED: &str = "the producer is closed";
 
 impl Inner {
     /// Puts a message, whose room is reserved, into its lane; gives the room back if it cannot.
-    fn accept(&self, message: Message, waiter: Waiter) -> Result<MessageId, (Message, Waiter, String)> {
+    fn accept(&self, message: Message, waiter: Waiter) -> Result<MessageId, Box<Rejected>> {
         let cost = cost_of(&message);
         let lane = match self.lane_of(&message) {
             Ok(lane) => lane,
             Err(why) => {
                 self.road.buffer.add_permits(cost);
-                return Err((message, waiter, why));
+                return Err(Box::new(Rejected { message, waiter, why }));
             }
         };
         let born = env::wall_clock();
@@ -272,7 +280,7 @@ impl Inner {
             None => Ok(id),
             Some((message, waiter)) => {
                 self.road.buffer.add_permits(cost);
-                Err((message, waiter, CLOSED.to_owned()))
+                Err(Box::new(Rejected { message, waiter, why: CLOSED.to_owned() }))
             }
         }
     }

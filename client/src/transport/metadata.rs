@@ -32,7 +32,7 @@ impl Identity {
 
     /// A request with this identity.
     pub(crate) fn request<T>(&self, body: T) -> tonic::Request<T> {
-        tonic::Request::from_parts(self.metadata.clone(), http::Extensions::new().into(), body)
+        tonic::Request::from_parts(self.metadata.clone(), http::Extensions::new(), body)
     }
 }
 

@@ -1,0 +1,87 @@
+//! `tercet cluster`.
+
+use serde::Serialize;
+use tercet_client::{
+    Client,
+    proto::admin::v1::{Node as ApiNode, NodeRole},
+};
+
+use super::{
+    Done,
+    args::{ClusterCommand, Output},
+    output,
+};
+
+#[derive(Serialize)]
+struct Status {
+    cluster: String,
+    group: u32,
+    leader: Option<u64>,
+    nodes: Vec<Node>,
+}
+
+#[derive(Serialize)]
+struct Node {
+    id: u64,
+    role: &'static str,
+    term: u64,
+    last: Option<u64>,
+    committed: Option<u64>,
+    applied: Option<u64>,
+    lag: u64,
+    healthy: bool,
+    address: String,
+    problem: String,
+}
+
+pub(super) async fn run(client: Client, command: ClusterCommand, format: Output) -> Done {
+    let ClusterCommand::Status = command;
+    let answer = client.admin().cluster_status().await?;
+    let status = Status {
+        cluster: answer.cluster_id,
+        group: answer.group,
+        leader: answer.leader,
+        nodes: answer.nodes.into_iter().map(node).collect(),
+    };
+    let index = |index: Option<u64>| index.map_or_else(|| "-".to_owned(), |index| index.to_string());
+    let rows = status.nodes.iter().map(|node| {
+        let is_down = node.role == "down";
+        [
+            node.id.to_string(),
+            node.role.to_owned(),
+            if is_down { "-".to_owned() } else { node.term.to_string() },
+            index(node.last),
+            index(node.committed),
+            index(node.applied),
+            if is_down { "-".to_owned() } else { node.lag.to_string() },
+            if node.healthy { "ok".to_owned() } else { format!("NOT OK: {}", node.problem) },
+            node.address.clone(),
+        ]
+    });
+    let headings = ["NODE", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "LAG", "HEALTH", "ADDRESS"];
+    output::print(format, headings, rows, &status)?;
+    Ok(true)
+}
+
+fn node(node: ApiNode) -> Node {
+    let role = match node.role() {
+        NodeRole::Leader => "leader",
+        NodeRole::Follower => "follower",
+        NodeRole::Candidate => "candidate",
+        NodeRole::Learner => "learner",
+        NodeRole::Joining => "joining",
+        NodeRole::Unspecified => "down",
+    };
+    Node {
+        id: node.node_id,
+        role,
+        term: node.term,
+        last: node.last_index,
+        committed: node.committed_index,
+        applied: node.applied_index,
+        lag: node.lag,
+        healthy: node.healthy,
+        address: node.addresses.unwrap_or_default().client,
+        problem: node.problem,
+    }
+}

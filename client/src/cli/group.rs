@@ -1,0 +1,68 @@
+//! `tercet group`.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+use tercet_client::{
+    Client, GroupSettings,
+    proto::admin::v1::{ConsumerGroup, start_position::Position},
+};
+
+use super::{
+    Done,
+    args::{GroupCommand, Output},
+    output,
+};
+
+#[derive(Serialize)]
+struct Group {
+    name: String,
+    fifo: bool,
+    max_attempts: u32,
+    from: String,
+}
+
+#[derive(Serialize)]
+struct Created {
+    name: String,
+    created: bool,
+}
+
+pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -> Done {
+    let admin = client.admin();
+    match command {
+        GroupCommand::Create { name, fifo, max_attempts, from } => {
+            let settings = GroupSettings { fifo, max_attempts: max_attempts.map(u32::from), start: from };
+            let created = admin.create_group(&name, settings).await?;
+            let sentence = if created { format!("group {name} made") } else { format!("group {name} exists already") };
+            output::say(format, &sentence, &Created { name, created })?;
+        }
+        GroupCommand::List => {
+            let groups: Vec<_> = admin.list_groups().await?.into_iter().map(group).collect();
+            let rows = groups.iter().map(|group| {
+                let order = if group.fifo { "fifo" } else { "none" };
+                [group.name.clone(), order.to_owned(), group.max_attempts.to_string(), group.from.clone()]
+            });
+            output::print(format, ["GROUP", "ORDER", "MAX ATTEMPTS", "FROM"], rows, &groups)?;
+        }
+    }
+    Ok(true)
+}
+
+fn group(group: ConsumerGroup) -> Group {
+    let from = match group.start.and_then(|start| start.position) {
+        None | Some(Position::First(_)) => "first".to_owned(),
+        Some(Position::Last(_)) => "last".to_owned(),
+        Some(Position::UnixMillis(time)) => time_text(time),
+    };
+    Group { name: group.name, fifo: group.fifo, max_attempts: group.max_attempts, from }
+}
+
+/// RFC 3339, or the number itself where the calendar ends.
+fn time_text(unix_millis: u64) -> String {
+    const YEAR_9999_MILLIS: u64 = 253_402_300_799_999;
+    if unix_millis > YEAR_9999_MILLIS {
+        return unix_millis.to_string();
+    }
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(unix_millis)).to_string()
+}

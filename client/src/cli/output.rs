@@ -1,0 +1,47 @@
+//! Tables for people, JSON for programs.
+
+use std::io::{self, Write as _};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::args::Output;
+
+/// Prints rows under their headings, or the value as JSON.
+pub(super) fn print<const N: usize>(
+    output: Output,
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    value: &impl Serialize,
+) -> io::Result<()> {
+    match output {
+        Output::Json => print_json(value),
+        Output::Table => {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING).set_header(headings);
+            for row in rows {
+                table.add_row(row);
+            }
+            print_line(&table.trim_fmt())
+        }
+    }
+}
+
+/// Prints a sentence, or the value as JSON.
+pub(super) fn say(output: Output, sentence: &str, value: &impl Serialize) -> io::Result<()> {
+    match output {
+        Output::Json => print_json(value),
+        Output::Table => print_line(sentence),
+    }
+}
+
+fn print_json(value: &impl Serialize) -> io::Result<()> {
+    print_line(&serde_json::to_string(value)?)
+}
+
+/// Like `println!`, but a closed pipe is an error and no panic.
+fn print_line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
