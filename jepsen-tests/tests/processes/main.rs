@@ -1,0 +1,8 @@
+//! Tests of real `tercetd` processes, in one program, so that they take turns. `make test` compiles the processes first.
+
+#[cfg(test)]
+mod all_killed;
+#[cfg(test)]
+mod leader_kills;
+#[cfg(test)]
+mod shared;

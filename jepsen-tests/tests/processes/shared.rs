@@ -1,0 +1,73 @@
+//! What the tests share.
+
+use std::time::Duration;
+
+use jepsen_tests::{
+    admin, checkers,
+    cluster::Cluster,
+    history::{Event, What},
+    workload::publish,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// One cluster at a time: several at once on a small machine would be slow for no fault of theirs.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Waits until no other test of this binary runs a cluster.
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
+/// A publisher that keeps the group busy without filling the disk.
+pub(crate) fn steady(cluster: &Cluster, topic: &str, name: &str) -> publish::Options {
+    publish::Options {
+        endpoints: cluster.endpoints(),
+        topic: topic.to_owned(),
+        name: name.to_owned(),
+        in_flight: 16,
+        pause: Duration::from_millis(5),
+        body_bytes: 200,
+        send_timeout: Duration::from_secs(30),
+    }
+}
+
+/// One line about what the clients saw.
+pub(crate) fn print_counts(events: &[Event]) {
+    let count = |is: fn(&What) -> bool| events.iter().filter(|event| is(&event.what)).count();
+    println!(
+        "{} published: {} acknowledged, {} refused, {} unknown; {} read",
+        count(|what| matches!(what, What::Publish { .. })),
+        count(|what| matches!(what, What::Stored { .. })),
+        count(|what| matches!(what, What::Refused { .. })),
+        count(|what| matches!(what, What::Unknown { .. })),
+        count(|what| matches!(what, What::Read { .. })),
+    );
+}
+
+/// All nodes run: their logs are equal up to the lower commit index, and so are their states at the same index.
+pub(crate) async fn assert_replicas_equal(cluster: &Cluster) {
+    let limit = Duration::from_secs(60);
+    let target = cluster.caught_up(limit).await.unwrap();
+    let mut logs = Vec::new();
+    for node in cluster.nodes() {
+        logs.push(admin::log_of(node.id(), node.client()).await.unwrap());
+    }
+    assert!(logs.iter().all(|log| log.committed >= target), "every node has what was committed before");
+    checkers::assert_none("equal logs", &checkers::replicas::check(&logs));
+
+    let digests = jepsen_tests::wait::until("the nodes' states at one index", limit, async || {
+        let mut digests = Vec::new();
+        for node in cluster.nodes() {
+            digests.push(admin::digest_of(node.id(), node.client()).await.ok()?);
+        }
+        digests.iter().all(|digest| digest.applied == digests[0].applied).then_some(digests)
+    });
+    let digests = digests.await.unwrap();
+    checkers::assert_none("equal states", &checkers::digests::check(&digests));
+    println!(
+        "{} nodes are equal up to entry {target}; digest {:016x} at {}",
+        logs.len(),
+        digests[0].digest,
+        digests[0].applied
+    );
+}
