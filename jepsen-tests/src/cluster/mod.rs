@@ -177,14 +177,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until every running node has applied what the leader has committed now; answers with that index.
+    /// Waits until these nodes have applied what the leader has committed now; answers with that index.
     ///
     /// # Errors
     /// If one does not within `limit`.
-    pub async fn caught_up(&self, limit: Duration) -> Result<u64, Failure> {
+    pub async fn caught_up(&self, ids: &[u64], limit: Duration) -> Result<u64, Failure> {
         let leader = self.leader().await?;
         let target = admin::node_status(self.node(leader).client()).await?.committed;
-        for node in self.nodes.iter().filter(|node| node.is_running()) {
+        for node in ids.iter().map(|id| self.node(*id)) {
             let what = format!("node {} has applied entry {target}", node.id());
             wait::until(&what, limit, async || {
                 let status = admin::node_status(node.client()).await.ok()?;
@@ -194,6 +194,18 @@ impl Cluster {
             .map_err(|failure| self.failure(&failure.0))?;
         }
         Ok(target)
+    }
+
+    /// The folder with the log and the state of a node.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn data_folder(&self, id: u64) -> Result<PathBuf, Failure> {
+        let own = self.folder.join(format!("node-{id}"));
+        [own.clone(), own.join("data")]
+            .into_iter()
+            .find(|folder| folder.join("identity").is_file())
+            .ok_or_else(|| Failure(format!("no data folder in {}", own.display())))
     }
 
     /// Stops everything cleanly, as a person would: SIGTERM to `tercetd dev`.

@@ -33,6 +33,10 @@ pub struct Node {
     log: PathBuf,
     /// Ours after a restart; before it, `tercetd dev` is the parent.
     child: Option<Child>,
+    /// How its last start lengthened the command line.
+    extra: Vec<String>,
+    /// Length of the log before its last start.
+    log_bytes_before: u64,
 }
 
 impl Node {
@@ -50,6 +54,8 @@ impl Node {
             command: CommandLine::of(described.pid)?,
             log: folder.join(format!("restarted-node-{id}.log")),
             child: None,
+            extra: Vec::new(),
+            log_bytes_before: 0,
         })
     }
 
@@ -98,7 +104,7 @@ impl Node {
     /// Whether its process lives.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        process::is_alive(self.pid()) && self.command.is_of(self.pid())
+        process::is_alive(self.pid()) && self.command.is_of(self.pid(), &self.extra)
     }
 
     /// Sends it a signal.
@@ -135,10 +141,20 @@ impl Node {
     /// # Errors
     /// If it still runs, or cannot be started.
     pub fn start(&mut self) -> Result<(), Failure> {
+        self.start_with(&[])
+    }
+
+    /// The same with further arguments, such as a setting that is to be wrong.
+    ///
+    /// # Errors
+    /// If it still runs, or cannot be started.
+    pub fn start_with(&mut self, extra: &[&str]) -> Result<(), Failure> {
         if self.is_running() {
             return Err(Failure(format!("node {} runs already", self.id)));
         }
-        self.child = Some(self.command.start(&self.log)?);
+        self.log_bytes_before = std::fs::metadata(&self.log).map_or(0, |log| log.len());
+        self.extra = extra.iter().map(|&word| word.to_owned()).collect();
+        self.child = Some(self.command.start(&self.extra, &self.log)?);
         Ok(())
     }
 
@@ -155,7 +171,17 @@ impl Node {
             .map_err(|failure| Failure(format!("{failure}{}", super::tail_of(&self.log))))
     }
 
-    /// Waits until a node that was started by [`Node::start`] has ended by itself: how, and what it wrote last.
+    /// What it wrote since its last start by us.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn said(&self) -> Result<String, Failure> {
+        let text = std::fs::read(&self.log).doing(|| format!("read {}", self.log.display()))?;
+        let from = usize::try_from(self.log_bytes_before).expect("a log fits into memory");
+        Ok(String::from_utf8_lossy(text.get(from..).unwrap_or_default()).into_owned())
+    }
+
+    /// Waits until a node that was started by us has ended by itself: how, and what it wrote since that start.
     ///
     /// # Errors
     /// If it goes on.
@@ -166,7 +192,7 @@ impl Node {
         let status = wait::until(&what, END_LIMIT, async || child.try_wait().ok().flatten())
             .await
             .map_err(|failure| Failure(format!("{failure}{}", super::tail_of(&self.log))))?;
-        Ok((status, super::tail_of(&self.log)))
+        Ok((status, self.said()?))
     }
 
     /// Ends it for good if it is ours; else makes sure that it hears its parent's wish to stop.

@@ -54,10 +54,12 @@ impl CommandLine {
         Ok(Self { words, environment, folder: std::fs::read_link(&link).doing(|| format!("read {link}"))? })
     }
 
-    /// Whether the process `pid` runs with these words.
+    /// Whether the process `pid` runs with these words and then `extra`.
     #[must_use]
-    pub fn is_of(&self, pid: u32) -> bool {
-        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| words_of(&line) == self.words)
+    pub fn is_of(&self, pid: u32, extra: &[String]) -> bool {
+        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+        let words = words_of(&line);
+        words.len() == self.words.len() + extra.len() && words.iter().eq(self.words.iter().chain(&os_words(extra)))
     }
 
     /// The words, the program first.
@@ -66,14 +68,15 @@ impl CommandLine {
         &self.words
     }
 
-    /// Starts it again; it writes to the end of `log`.
+    /// Starts it again, with `extra` behind its words; it writes to the end of `log`.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(&self, log: &Path) -> Result<Child, Failure> {
+    pub fn start(&self, extra: &[String], log: &Path) -> Result<Child, Failure> {
         let output = super::open_log(log)?;
         Command::new(&self.words[0])
             .args(&self.words[1..])
+            .args(extra)
             .env_clear()
             .envs(self.environment.iter().cloned())
             .current_dir(&self.folder)
@@ -87,6 +90,10 @@ impl CommandLine {
 
 fn words_of(line: &[u8]) -> Vec<OsString> {
     split(line).map(|word| OsString::from_vec(word.to_vec())).collect()
+}
+
+fn os_words(words: &[String]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
 }
 
 fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -161,16 +168,17 @@ mod tests {
         })
         .await
         .unwrap();
-        assert!(is_alive(child.id()) && line.is_of(child.id()));
+        assert!(is_alive(child.id()) && line.is_of(child.id(), &[]));
         assert!(line.environment.contains(&("TERCET_TEST".into(), "a=b".into())));
         signal(child.id(), Signal::KILL).unwrap();
         // Not buried yet, and dead all the same.
         wait_until_dead(child.id()).await.unwrap();
-        assert!(!line.is_of(child.id()));
+        assert!(!line.is_of(child.id(), &[]));
         child.wait().unwrap();
 
-        let mut again = line.start(&folder.path().join("log")).unwrap();
-        wait::until("exec", DEATH_LIMIT, async || line.is_of(again.id()).then_some(())).await.unwrap();
+        let extra = ["0".to_owned()];
+        let mut again = line.start(&extra, &folder.path().join("log")).unwrap();
+        wait::until("exec", DEATH_LIMIT, async || line.is_of(again.id(), &extra).then_some(())).await.unwrap();
         again.kill().unwrap();
         again.wait().unwrap();
     }

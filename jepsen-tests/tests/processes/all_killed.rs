@@ -6,9 +6,10 @@ use jepsen_tests::{
     admin, checkers,
     cluster::Cluster,
     history::{Recorder, What},
-    wait,
     workload::{drain, publish::Publisher},
 };
+
+use crate::shared;
 
 const TOPIC: &str = "all-killed";
 const ROUNDS: usize = 3;
@@ -17,14 +18,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_killed_at_once_lose_no_acknowledged_message() {
-    let _turn = crate::shared::turn().await;
+    let _turn = shared::turn().await;
     let mut cluster = Cluster::start().await.unwrap();
     admin::create_topic(&cluster, TOPIC, 4).await.unwrap();
     let recorder = Arc::new(Recorder::default());
-    let publisher = Publisher::start(&crate::shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
+    let publisher = Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
     for _ in 0..ROUNDS {
-        let target = recorder.stored() + ACKNOWLEDGED_BEFORE;
-        wait::until("acknowledgements", LIMIT, async || (recorder.stored() >= target).then_some(())).await.unwrap();
+        shared::more_acknowledged(&recorder, ACKNOWLEDGED_BEFORE, LIMIT).await.unwrap();
         recorder.record(What::Fault { what: "SIGKILL to all nodes".to_owned() });
         cluster.kill_all().await.unwrap();
         let ids: Vec<u64> = cluster.nodes().iter().map(|node| node.id()).collect();
@@ -33,13 +33,12 @@ async fn three_nodes_killed_at_once_lose_no_acknowledged_message() {
         }
         recorder.record(What::Fault { what: "all nodes started".to_owned() });
     }
-    let target = recorder.stored() + ACKNOWLEDGED_BEFORE;
-    wait::until("acknowledgements", LIMIT, async || (recorder.stored() >= target).then_some(())).await.unwrap();
+    shared::more_acknowledged(&recorder, ACKNOWLEDGED_BEFORE, LIMIT).await.unwrap();
     publisher.stop().await;
 
     drain::drain(&cluster, TOPIC, "reader", &recorder, LIMIT).await.unwrap();
     let events = recorder.events();
-    crate::shared::print_counts(&events);
+    shared::print_counts(&events);
     checkers::assert_none("published messages", &checkers::published(&events));
-    crate::shared::assert_replicas_equal(&cluster).await;
+    shared::assert_replicas_equal(&cluster).await;
 }

@@ -8,9 +8,10 @@ use jepsen_tests::{
     failure::Failure,
     gap,
     history::{Recorder, What},
-    wait,
     workload::{drain, publish},
 };
+
+use crate::shared;
 
 const KILLS: usize = 20;
 const TOPIC: &str = "kills";
@@ -25,11 +26,11 @@ const GAP_MAX: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_killed_leaders_lose_no_acknowledged_message() {
-    let _turn = crate::shared::turn().await;
+    let _turn = shared::turn().await;
     let mut cluster = Cluster::start().await.unwrap();
     jepsen_tests::admin::create_topic(&cluster, TOPIC, 4).await.unwrap();
     let recorder = Arc::new(Recorder::default());
-    let publisher = publish::Publisher::start(&crate::shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
+    let publisher = publish::Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
 
     let mut gaps = Vec::new();
     for number in 1..=KILLS {
@@ -41,9 +42,9 @@ async fn twenty_killed_leaders_lose_no_acknowledged_message() {
 
     drain::drain(&cluster, TOPIC, "reader", &recorder, DRAIN_LIMIT).await.unwrap();
     let events = recorder.events();
-    crate::shared::print_counts(&events);
+    shared::print_counts(&events);
     checkers::assert_none("published messages", &checkers::published(&events));
-    crate::shared::assert_replicas_equal(&cluster).await;
+    shared::assert_replicas_equal(&cluster).await;
 
     let (median, longest) = (gap::median(&gaps), *gaps.iter().max().expect("there were kills"));
     println!("publish gap over {KILLS} kills: median {median:.3?}, max {longest:.3?}");
@@ -54,18 +55,13 @@ async fn twenty_killed_leaders_lose_no_acknowledged_message() {
 /// Kills the leader while messages are acknowledged, waits until they are again, and restarts it. Answers with its id
 /// and the longest time without an acknowledgement.
 async fn kill_the_leader(cluster: &mut Cluster, recorder: &Recorder) -> Result<(u64, Duration), Failure> {
-    more_acknowledged(recorder).await?;
+    shared::more_acknowledged(recorder, ACKNOWLEDGED_BETWEEN_KILLS, RESUME_LIMIT).await?;
     let leader = cluster.leader().await?;
     let from = recorder.record(What::Fault { what: format!("SIGKILL to leader {leader}") });
     cluster.node_mut(leader).kill().await?;
-    more_acknowledged(recorder).await?;
+    shared::more_acknowledged(recorder, ACKNOWLEDGED_BETWEEN_KILLS, RESUME_LIMIT).await?;
     let until = recorder.record(What::Fault { what: format!("restart of node {leader}") });
     cluster.node_mut(leader).restart().await?;
-    cluster.caught_up(RESUME_LIMIT).await?;
+    cluster.caught_up(&[leader], RESUME_LIMIT).await?;
     Ok((leader, gap::longest(&recorder.events(), from, until)))
-}
-
-async fn more_acknowledged(recorder: &Recorder) -> Result<(), Failure> {
-    let target = recorder.stored() + ACKNOWLEDGED_BETWEEN_KILLS;
-    wait::until("more acknowledgements", RESUME_LIMIT, async || (recorder.stored() >= target).then_some(())).await
 }

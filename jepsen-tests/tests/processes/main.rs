@@ -5,4 +5,8 @@ mod all_killed;
 #[cfg(test)]
 mod leader_kills;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod shared;
+#[cfg(test)]
+mod strangers;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use jepsen_tests::{
     admin, checkers,
     cluster::Cluster,
-    history::{Event, What},
+    failure::Failure,
+    history::{Event, Recorder, What},
+    wait,
     workload::publish,
 };
 use tokio::sync::{Mutex, MutexGuard};
@@ -44,30 +46,44 @@ pub(crate) fn print_counts(events: &[Event]) {
     );
 }
 
-/// All nodes run: their logs are equal up to the lower commit index, and so are their states at the same index.
+/// Waits until `more` messages have been acknowledged than now.
+pub(crate) async fn more_acknowledged(recorder: &Recorder, more: usize, limit: Duration) -> Result<(), Failure> {
+    let target = recorder.stored() + more;
+    wait::until("more acknowledgements", limit, async || (recorder.stored() >= target).then_some(())).await
+}
+
+/// The two nodes that are not this one.
+pub(crate) fn others(cluster: &Cluster, id: u64) -> [u64; 2] {
+    let others: Vec<u64> = cluster.nodes().iter().map(|node| node.id()).filter(|other| *other != id).collect();
+    others.try_into().unwrap()
+}
+
+/// All nodes run, and are equal.
 pub(crate) async fn assert_replicas_equal(cluster: &Cluster) {
+    let ids: Vec<u64> = cluster.nodes().iter().map(|node| node.id()).collect();
+    assert_equal(cluster, &ids).await;
+}
+
+/// The logs of these nodes are equal up to the lower commit index, and so are their states at the same index.
+pub(crate) async fn assert_equal(cluster: &Cluster, ids: &[u64]) {
     let limit = Duration::from_secs(60);
-    let target = cluster.caught_up(limit).await.unwrap();
+    let target = cluster.caught_up(ids, limit).await.unwrap();
     let mut logs = Vec::new();
-    for node in cluster.nodes() {
-        logs.push(admin::log_of(node.id(), node.client()).await.unwrap());
+    for id in ids {
+        logs.push(admin::log_of(*id, cluster.node(*id).client()).await.unwrap());
     }
     assert!(logs.iter().all(|log| log.committed >= target), "every node has what was committed before");
     checkers::assert_none("equal logs", &checkers::replicas::check(&logs));
 
-    let digests = jepsen_tests::wait::until("the nodes' states at one index", limit, async || {
+    let digests = wait::until("the nodes' states at one index", limit, async || {
         let mut digests = Vec::new();
-        for node in cluster.nodes() {
-            digests.push(admin::digest_of(node.id(), node.client()).await.ok()?);
+        for id in ids {
+            digests.push(admin::digest_of(*id, cluster.node(*id).client()).await.ok()?);
         }
         digests.iter().all(|digest| digest.applied == digests[0].applied).then_some(digests)
     });
     let digests = digests.await.unwrap();
     checkers::assert_none("equal states", &checkers::digests::check(&digests));
-    println!(
-        "{} nodes are equal up to entry {target}; digest {:016x} at {}",
-        logs.len(),
-        digests[0].digest,
-        digests[0].applied
-    );
+    let [first, ..] = digests.as_slice() else { panic!("there are nodes") };
+    println!("nodes {ids:?} are equal up to entry {target}; digest {:016x} at {}", first.digest, first.applied);
 }
