@@ -12,6 +12,8 @@
 //! - [`checkers`]: one promise, one small file, each tested against histories that break it.
 //! - [`workload`]: clients that write a history while faults happen.
 //! - [`gap`]: how long nothing was acknowledged.
+//! - [`text`]: a real text, published and consumed through the command line.
+//! - [`command`]: that command line.
 //!
 //! What it is not: a simulation (that lives beside the code that it simulates), or a benchmark of other systems.
 
@@ -19,8 +21,10 @@ pub mod admin;
 pub mod binaries;
 pub mod checkers;
 pub mod cluster;
+pub mod command;
 pub mod failure;
 pub mod gap;
 pub mod history;
+pub mod text;
 pub mod wait;
 pub mod workload;
