@@ -58,7 +58,7 @@ fn check(options: &StorageOptions) -> Result<(), OpenError> {
         format!("segment_bytes_max {} does not hold one record; at least {smallest}", options.segment_bytes_max)
     } else if options.segment_bytes_max > SEGMENT_BYTES_LIMIT {
         format!("segment_bytes_max {} is above {SEGMENT_BYTES_LIMIT}", options.segment_bytes_max)
-    } else if options.segment_bytes_max % RECORD_ALIGN_BYTES != 0 {
+    } else if !options.segment_bytes_max.is_multiple_of(RECORD_ALIGN_BYTES) {
         format!("segment_bytes_max {} is not a multiple of {RECORD_ALIGN_BYTES}", options.segment_bytes_max)
     } else if options.batch_bytes_max == 0 {
         "batch_bytes_max is 0".into()

@@ -185,3 +185,17 @@ fn files_of_another_group_are_refused() {
     let other = open_copy(&disk, StorageOptions { group: GroupId(4), ..options() });
     assert!(matches!(other.err(), Some(OpenError::OtherGroup { found: GROUP, expected: GroupId(4), .. })));
 }
+
+#[test]
+fn a_mark_at_the_end_of_a_sealed_segment_is_erased_by_a_truncation_after_a_reopen() {
+    // hazards 3: a mark that outlives the entries it speaks of would make the next open see corruption
+    let mut node = Node::new();
+    node.append(vec![record(1, 0, 8 << 10), record(1, 1, 10)]);
+    node.stepper.idle();
+    node.append(vec![record(1, 2, 8 << 10)]);
+    let mut node = node.crash(Crash::LoseUnsynced).unwrap();
+    assert_eq!(node.report.segments, 2);
+    node.truncate_after(0);
+    let node = node.crash(Crash::LoseUnsynced).unwrap();
+    assert_eq!((node.last(), node.report.torn_tail.clone()), (Some(id(1, 0)), None));
+}

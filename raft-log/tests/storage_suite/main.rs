@@ -1,6 +1,8 @@
 //! The log on disk, seen from outside: over the simulated disk where a power loss, a fault or damage is needed, over the
 //! real one where memory maps, threads and time are.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 mod basics;
 mod damage;
 mod faults;

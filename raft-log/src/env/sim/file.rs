@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// See the module.
 pub(super) struct SimFile {
     state: Arc<Mutex<SimState>>,
+    /// The name that it was opened by.
     path: PathBuf,
     inode: Inode,
     life: u64,
@@ -32,9 +33,15 @@ impl SimFile {
         Ok(state)
     }
 
+    /// Lets an ordered fault strike, by the name that the file has now.
+    fn strike(&self, state: &mut SimState, kind: FaultKind) -> io::Result<()> {
+        let path = state.image.name_of(self.inode).unwrap_or(&self.path).to_path_buf();
+        state.faults.strike(kind, &path)
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk()?;
-        if let Err(error) = state.faults.strike(FaultKind::Sync, &self.path) {
+        if let Err(error) = self.strike(&mut state, FaultKind::Sync) {
             state.file(self.inode).forget_unsynced();
             return Err(error);
         }
@@ -49,7 +56,7 @@ impl SimFile {
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk()?;
-        state.faults.strike(FaultKind::Read, &self.path)?;
+        self.strike(&mut state, FaultKind::Read)?;
         let content = &state.file(self.inode).now;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
         let end = content.len().min(start + buf.len());
@@ -60,7 +67,7 @@ impl File for SimFile {
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let mut state = self.disk()?;
-        state.faults.strike(FaultKind::Write, &self.path)?;
+        self.strike(&mut state, FaultKind::Write)?;
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let growth = (offset + bytes.len()).saturating_sub(state.file(self.inode).now.len());
         state.reserve(growth as u64)?;
@@ -83,7 +90,7 @@ impl File for SimFile {
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         let mut state = self.disk()?;
-        state.faults.strike(FaultKind::Allocate, &self.path)?;
+        self.strike(&mut state, FaultKind::Allocate)?;
         let length = state.file(self.inode).now.len();
         let wanted = usize::try_from(bytes).map_err(io::Error::other)?.max(length);
         state.reserve((wanted - length) as u64)?;

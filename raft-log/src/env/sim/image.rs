@@ -152,6 +152,11 @@ impl DiskImage {
         self.files.values_mut().for_each(|file| file.crash(rng, survive_percent));
     }
 
+    /// The name that a file has now, if any.
+    pub(super) fn name_of(&self, inode: Inode) -> Option<&Path> {
+        self.names.iter().find(|(_, named)| **named == inode).map(|(path, _)| path.as_path())
+    }
+
     /// Bytes that the named files take.
     pub(super) fn used_bytes(&self) -> u64 {
         self.names.values().map(|inode| self.files[inode].now.len() as u64).sum()

@@ -17,8 +17,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(super) struct Residue {
     /// The offset after the last byte that is not zero, if there is one.
     pub(super) end_offset: Option<u64>,
-    /// The highest durable mark in an intact header, exclusive.
-    pub(super) mark_end: LogIndex,
+    /// The highest durable mark in an intact header, exclusive; `None` without any such header.
+    pub(super) mark_end: Option<LogIndex>,
 }
 
 /// Looks at `segment` from `start` to the end of the file.
@@ -53,8 +53,8 @@ fn last_nonzero(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-fn highest_mark(segment: &Segment, bytes: &[u8], start: u64) -> LogIndex {
-    let mut highest = LogIndex(0);
+fn highest_mark(segment: &Segment, bytes: &[u8], start: u64) -> Option<LogIndex> {
+    let mut highest = None;
     let align = usize::try_from(RECORD_ALIGN_BYTES).expect("a constant that fits");
     for (position, window) in bytes.windows(RECORD_HEADER_BYTES).enumerate().step_by(align) {
         let offset = start + position as u64;
@@ -64,7 +64,7 @@ fn highest_mark(segment: &Segment, bytes: &[u8], start: u64) -> LogIndex {
         }
         let header = window.try_into().expect("as long as a header");
         if let Ok(header) = RecordHeader::decode(header, segment.salt, offset) {
-            highest = highest.max(header.durable_end);
+            highest = highest.max(Some(header.durable_end));
         }
     }
     highest

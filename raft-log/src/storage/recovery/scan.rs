@@ -60,7 +60,8 @@ pub(super) struct Scan {
     pub(super) ended: ScanEnd,
 }
 
-/// Scans `segment` up to, but without, the entry `limit`. Notes terms in `terms`, the last of which is before the segment.
+/// Scans `segment` up to, but without, the entry `limit`. `last` is the entry before the segment, then the last one in
+/// it; its entries' terms are noted in `terms`.
 pub(super) fn scan(
     segment: &Segment,
     limit: LogIndex,
@@ -104,7 +105,20 @@ pub(super) fn scan(
         }
         found.end_offset += header.stride();
     }
+    pass_marks(&mut reader, &mut found)?;
     Ok(found)
+}
+
+/// Marks behind the last entry belong to the segment: a later truncation must find and erase them.
+fn pass_marks(reader: &mut SegmentReader<'_>, found: &mut Scan) -> io::Result<()> {
+    while let Ok(header) = reader.header(found.end_offset)? {
+        let is_mark = header.kind == HeaderKind::Mark && header.durable_end <= found.end;
+        if !is_mark || header.id.index.next() != found.end {
+            return Ok(());
+        }
+        found.end_offset += header.stride();
+    }
+    Ok(())
 }
 
 /// Whether an intact header and its payload are what must stand there.

@@ -99,7 +99,7 @@ fn judge(manifest: Manifest, hard_state: LoadedHardState, files: Files) -> Resul
         if following.is_none() {
             let residue = residue::look(segment, found.end_offset).map_err(reading(segment))?;
             if log.manifest.truncating.is_none() {
-                end_mark = end_mark.max(residue.mark_end);
+                end_mark = end_mark.max(residue.mark_end.unwrap_or_default());
                 log.report.torn_tail = judge_tail(segment, &found, residue, end_mark)?;
             }
             cut = residue.end_offset.map(|end| (segment.clone(), found.end_offset, end));
@@ -150,7 +150,8 @@ fn judge_tail(
     }
     let reason = match &found.ended {
         ScanEnd::Bad(bad) => bad.to_string(),
-        _ if residue.end_offset.is_some() => "later parts of a write without its first".into(),
+        // Bytes without any header are what a truncation left of payloads; they are zeroed like a torn tail.
+        _ if residue.mark_end.is_some() => "later parts of a write without its first".into(),
         _ => return Ok(None),
     };
     Ok(Some(TornTail { file: segment.path.clone(), offset: found.end_offset, index: found.end, reason }))
