@@ -14,6 +14,8 @@
 //! - [`gap`]: how long nothing was acknowledged.
 //! - [`text`]: a real text, published and consumed through the command line.
 //! - [`command`]: that command line.
+//! - [`measure`]: rates and latencies.
+//! - [`conformance`]: the official clients.
 //!
 //! What it is not: a simulation (that lives beside the code that it simulates), or a benchmark of other systems.
 
@@ -22,9 +24,11 @@ pub mod binaries;
 pub mod checkers;
 pub mod cluster;
 pub mod command;
+pub mod conformance;
 pub mod failure;
 pub mod gap;
 pub mod history;
+pub mod measure;
 pub mod text;
 pub mod wait;
 pub mod workload;

@@ -1,0 +1,13 @@
+//! Rates and latencies of a group on this machine.
+//!
+//! - [`figures`]: what one run found.
+//! - [`load`]: one run, by `tercet bench`.
+//! - [`yardstick`]: one run of a program that shows what the machine can give.
+//! - [`idle`]: what nodes use while nothing happens.
+//! - [`report`]: all of it as a table for people and as JSON.
+
+pub mod figures;
+pub mod idle;
+pub mod load;
+pub mod report;
+pub mod yardstick;
