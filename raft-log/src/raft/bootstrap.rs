@@ -7,7 +7,8 @@
 //!   4. the first entry is written here; the others get it by replication
 //! ```
 //! Interrupted anywhere, it can be repeated with the same voters: the claims make the repetition choose the same cluster
-//! id and the same first entry, so that even two bootstraps at once make one history.
+//! id and the same first entry. Of two bootstraps at once, the one that claims the lowest node first wins, because all
+//! claim in the order of node ids; the other stops before it has claimed anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,13 +47,26 @@ pub(crate) async fn bootstrap(
     env: &Env,
     voters: Vec<(NodeId, String)>,
 ) -> Result<ClusterId, BootstrapError> {
+    let claim = reserve(peers, env, voters).await?;
+    initialize(raft, &claim, peers.identity.node_id).await?;
+    tracing::info!(cluster = %claim.cluster, "the group is formed");
+    Ok(claim.cluster)
+}
+
+/// Everything before the first entry: asks all voters and claims them.
+pub(crate) async fn reserve(
+    peers: &Peers,
+    env: &Env,
+    mut voters: Vec<(NodeId, String)>,
+) -> Result<Claim, BootstrapError> {
     check_voters(&voters, peers.identity.node_id)?;
+    voters.sort();
     let asked = try_join_all(voters.into_iter().map(|(node, address)| ask(peers, node, address))).await?;
     let claim = claim_for(&asked, env)?;
-    try_join_all(asked.iter().map(|voter| claim_voter(peers, voter, &claim))).await?;
-    initialize(raft, &claim, peers.identity.node_id).await?;
-    tracing::info!(cluster = %claim.cluster, voters = asked.len(), "the group is formed");
-    Ok(claim.cluster)
+    for voter in &asked {
+        claim_voter(peers, voter, &claim).await?;
+    }
+    Ok(claim)
 }
 
 fn check_voters(voters: &[(NodeId, String)], own: NodeId) -> Result<(), BootstrapError> {

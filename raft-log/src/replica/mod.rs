@@ -9,6 +9,9 @@ mod status;
 mod status_task;
 mod thread;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{BootstrapError, Leader, OpenError, ProposeError, ReadError, TransferError};
 pub use options::{ElectionOptions, PeerListen, ReplicaOptions};
 pub use status::{Health, Member, Role, Status};

@@ -70,7 +70,14 @@ pub(crate) async fn open(
         peers: peers.clone(),
         store: LogStore::new(log.clone(), identity.clone()),
         state: StateAdapter::new(worker.clone()),
-        status: StatusTask { identity: identity.clone(), log: log.clone(), health, status: status_sender },
+        status: StatusTask {
+            identity: identity.clone(),
+            log: log.clone(),
+            peers: peers.clone(),
+            leader_silence_max: options.election.timeout_max * 2,
+            health,
+            status: status_sender,
+        },
     };
     let (raft, core) = thread::start(parts).await?;
     Ok(Inner {

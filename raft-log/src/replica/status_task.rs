@@ -9,6 +9,7 @@ use openraft::{Instant as _, ServerState};
 use tokio::sync::watch;
 
 use crate::identity::Identity;
+use crate::raft::network::peers::Peers;
 use crate::raft::type_config::{RaftCore, TypeConfig, log_id};
 use crate::replica::status::{Health, Member, Role, Status};
 use crate::storage::Log;
@@ -21,6 +22,9 @@ const UPDATE_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) struct StatusTask {
     pub(crate) identity: Arc<Identity>,
     pub(crate) log: Log,
+    pub(crate) peers: Arc<Peers>,
+    /// A leader that is silent for longer is not shown.
+    pub(crate) leader_silence_max: Duration,
     pub(crate) health: watch::Sender<Health>,
     pub(crate) status: watch::Sender<Status>,
 }
@@ -56,6 +60,7 @@ impl StatusTask {
             let stop = tokio::select! {
                 changed = metrics.changed() => changed.is_err(),
                 changed = health.changed() => changed.is_err(),
+                () = tokio::time::sleep(self.leader_silence_max) => false,
                 changed = durable.changed(), if log_lives => { log_lives &= changed.is_ok(); false }
                 failed = failure.wait_for(Option::is_some), if log_lives => match failed {
                     Ok(error) => Some(error.clone()),
@@ -102,6 +107,13 @@ impl StatusTask {
         });
     }
 
+    /// openraft names the leader of the last vote, also when it has long been silent and no majority elects another.
+    fn leader(&self, metrics: &RaftMetrics<TypeConfig>) -> Option<NodeId> {
+        let leader = metrics.current_leader?;
+        let known = leader == self.identity.node_id || self.peers.heard_leader_within(self.leader_silence_max);
+        known.then_some(leader)
+    }
+
     fn status_of(&self, metrics: &RaftMetrics<TypeConfig>, health: &Health) -> Status {
         let term = Term(metrics.current_term);
         let applied = metrics.last_applied.map(log_id);
@@ -112,7 +124,7 @@ impl StatusTask {
             cluster: self.identity.cluster(),
             role,
             term,
-            leader: metrics.current_leader,
+            leader: self.leader(metrics),
             last: self.log.bounds().last,
             committed: metrics.local_committed.map(log_id),
             applied,

@@ -95,6 +95,7 @@ impl Connection {
         let mut answers = Box::pin(self.raft.stream_append(requests)).ready_chunks(ANSWERS_MAX);
         while let Some(ready) = answers.next().await {
             let mut bytes = Vec::with_capacity(ready.len() * ANSWER_BYTES);
+            self.peers.note_leader();
             for answer in ready {
                 bytes.extend_from_slice(&encode_answer(&answer.map_err(io::Error::other)?));
             }

@@ -1,0 +1,87 @@
+//! What can only be seen from inside: a bootstrap that ends between claim and first entry.
+
+use std::path::Path;
+
+use super::*;
+use crate::membership::NodeAddresses;
+use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError};
+use crate::types::GroupId;
+
+/// Applies nothing but the position.
+#[derive(Default)]
+struct Positions(Option<AppliedPoint>);
+
+impl StateMachine for Positions {
+    fn applied(&self) -> Option<AppliedPoint> {
+        self.0.clone()
+    }
+
+    fn apply(&mut self, entries: Vec<ApplyEntry>) -> Result<Vec<Bytes>, ApplyError> {
+        self.0 = entries.last().map(|entry| AppliedPoint { id: entry.id, membership: None });
+        Ok(vec![Bytes::new(); entries.len()])
+    }
+
+    fn wants_flush(&self) -> bool {
+        false
+    }
+
+    fn flush(&mut self) -> Result<(), ApplyError> {
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), ApplyError> {
+        self.0 = None;
+        Ok(())
+    }
+}
+
+type Voters = Vec<(NodeId, String)>;
+
+async fn open(dir: &Path, id: NodeId, address: &str) -> Replica {
+    let advertised = NodeAddresses { peer: address.to_owned(), ..NodeAddresses::default() };
+    let listen = PeerListen::Address(address.parse().unwrap());
+    let mut options = ReplicaOptions::new(id, GroupId(1), dir.join(id.to_string()), listen, advertised);
+    options.segment_bytes_max = 16 << 20;
+    Replica::open(options, Env::real(), Positions::default()).await.unwrap()
+}
+
+async fn open_all(dir: &Path, voters: &Voters) -> Vec<Replica> {
+    let mut replicas = Vec::new();
+    for (id, address) in voters {
+        replicas.push(open(dir, *id, address).await);
+    }
+    replicas
+}
+
+/// Three nodes that are claimed and have no first entry.
+async fn interrupted(dir: &Path) -> (Voters, ClusterId) {
+    let voters: Voters = (1..=3)
+        .map(|id| (NodeId(id), std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()))
+        .collect();
+    let replicas = open_all(dir, &voters).await;
+    let inner = &replicas[0].inner;
+    let claim = bootstrap::reserve(&inner.peers, &inner.env, voters.clone()).await.unwrap();
+    (voters, claim.cluster)
+}
+
+// Hazards 27: an interrupted bootstrap is repeated, from any node, and makes the cluster that was claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_bootstrap_is_repeated_with_the_same_cluster_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let (voters, cluster) = interrupted(dir.path()).await;
+    let replicas = open_all(dir.path(), &voters).await;
+    assert!(replicas.iter().all(|replica| replica.status().role == Role::Unformed));
+    assert_eq!(replicas[1].bootstrap(voters).await, Ok(cluster));
+    let mut watch = replicas[1].watch();
+    watch.wait_for(|status| status.leader.is_some()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claimed_node_joins_no_other_list_of_voters() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut voters, claimed) = interrupted(dir.path()).await;
+    let replicas = open_all(dir.path(), &voters).await;
+    voters.pop();
+    let refused = replicas[0].bootstrap(voters).await;
+    assert_eq!(refused, Err(BootstrapError::Claimed { node: NodeId(1), claimed }));
+}

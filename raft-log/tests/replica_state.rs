@@ -1,0 +1,88 @@
+//! The state never runs ahead of the node's own durable log (hazards 1).
+
+mod replica_support;
+
+use raft_log::AppliedPoint;
+use raft_log::types::{LogId, LogIndex, NodeId, Term};
+use replica_support::Group;
+
+/// A group in which node 3's state is flushed after every batch and then killed.
+async fn with_flushed_state() -> (Group, NodeId) {
+    let mut group = Group::closed(3, |_| {});
+    for id in group.ids() {
+        group.node_mut(id).machine.inside().flush_always = true;
+    }
+    group.open_all().await;
+    group.bootstrap().await;
+    for i in 0..5 {
+        group.store(format!("{i}")).await;
+    }
+    let last = group.store("last").await.id.index;
+    group.await_all_applied(last).await;
+    let id = group.follower().await;
+    group.kill(id).await;
+    (group, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flushed_state_is_kept_and_only_the_rest_is_applied_again() {
+    let (mut group, id) = with_flushed_state().await;
+    let flushed = group.node(id).machine.inside().flushed.clone();
+    assert!(group.node(id).machine.inside().flushes > 0 && flushed.commands.len() >= 5);
+    group.open(id).await.unwrap();
+    let last = group.store("more").await.id.index;
+    group.await_applied(id, last).await;
+    let inside = group.node(id).machine.inside().resets;
+    assert_eq!(inside, 0);
+    let leader = group.leader().await;
+    assert_eq!(group.node(id).machine.commands(), group.node(leader).machine.commands());
+}
+
+// Hazards 1: the state says more than the log holds. It is dropped, and everything comes from the log again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_ahead_of_the_log_is_reset_and_replayed() {
+    let (mut group, id) = with_flushed_state().await;
+    {
+        let node = group.node(id);
+        let mut inside = node.machine.inside();
+        let ahead = inside.flushed.point.as_ref().unwrap().id.index.0 + 1_000;
+        let membership = inside.flushed.point.as_ref().unwrap().membership.clone();
+        inside.flushed.point = Some(AppliedPoint { id: LogId { term: Term(9), index: LogIndex(ahead) }, membership });
+        inside.flushed.commands.push("lost by the log".into());
+    }
+    group.open(id).await.unwrap();
+    assert_eq!(group.node(id).machine.inside().resets, 1);
+    let last = group.store("more").await.id.index;
+    group.await_applied(id, last).await;
+    let leader = group.leader().await;
+    assert_eq!(group.node(id).machine.commands(), group.node(leader).machine.commands());
+    group.assert_equal_entries();
+}
+
+// The same index under another term is another entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_applied_another_entry_at_that_index_is_reset() {
+    let (mut group, id) = with_flushed_state().await;
+    group.node(id).machine.inside().flushed.point.as_mut().unwrap().id.term = Term(77);
+    group.open(id).await.unwrap();
+    assert_eq!(group.node(id).machine.inside().resets, 1);
+    let last = group.store("more").await.id.index;
+    group.await_applied(id, last).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_state_machine_loses_no_heartbeat() {
+    let group = Group::three().await;
+    group.store("x").await;
+    let leader = group.leader().await;
+    let term = group.replica(leader).status().term;
+    let (release, hold) = std::sync::mpsc::channel();
+    group.node(leader).machine.inside().hold = Some(hold);
+    let replica = group.replica(leader).clone();
+    let held = tokio::spawn(async move { replica.propose("slow".into(), 1).await });
+    // Longer than lease and campaign together: a blocked core would lose its leadership.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(group.replica(leader).status().term, term);
+    drop(release);
+    assert!(held.await.unwrap().is_ok());
+}
