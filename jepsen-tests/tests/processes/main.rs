@@ -5,6 +5,8 @@ mod all_killed;
 #[cfg(test)]
 mod leader_kills;
 #[cfg(test)]
+mod nonsense;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod shared;
