@@ -1,11 +1,20 @@
-//! Consumption, leader side: long polls, receipt handles, delivered messages, auto-renewal.
+//! Consumption, leader side: long polls, receipt handles, delivered messages, and what happens by time.
 //!
 //! ```text
 //!  receive ─► park until something is available ─► Receive command ─► picks ─► bodies from the log ─► client
 //!  ack, change ─► handle opened and checked ─► command ─► outcome
+//!  timers ─► Tick when something is due, RenewDeliveries for push consumers that live
 //! ```
 //! What it is not: the record of who holds what. That is replicated state; a pick exists because `apply` made it.
 
+mod deliver;
 mod handle;
+mod parking;
+mod poll;
+mod timers;
 
+pub use deliver::{DeliverError, Delivered, Deliverer, timestamp};
 pub use handle::{Delivery, HandleKey};
+pub use parking::{Parked, Parking};
+pub use poll::{Poll, PollEnd, Wanted};
+pub use timers::{GOODBYE_FOR, LeaderClock, RENEWED_FOR, Timers, millis};

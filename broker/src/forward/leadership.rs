@@ -25,9 +25,16 @@ pub enum Place {
     },
 }
 
+/// What matters here of a status; changes rarely, unlike the status itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Standing {
+    place: Option<Place>,
+    term: Term,
+}
+
 /// The leadership as this node knows it.
 pub struct Leadership {
-    status: watch::Receiver<Status>,
+    standing: watch::Receiver<Standing>,
     waiting_bytes: AtomicUsize,
     waiting_bytes_max: usize,
 }
@@ -38,55 +45,69 @@ struct Waiting<'a> {
 }
 
 impl Leadership {
-    /// Follows this status. Requests that wait for a leader hold at most `waiting_bytes_max` together.
-    pub fn new(status: watch::Receiver<Status>, waiting_bytes_max: usize) -> Leadership {
-        Leadership { status, waiting_bytes: AtomicUsize::new(0), waiting_bytes_max }
-    }
-
-    /// The status and its changes.
-    pub fn watch(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+    /// Follows this status, on the current runtime, until its sender is gone. Requests that wait for a leader hold at
+    /// most `waiting_bytes_max` together.
+    pub fn follow(mut status: watch::Receiver<Status>, waiting_bytes_max: usize) -> Leadership {
+        let (sender, standing) = watch::channel(standing_of(&status.borrow_and_update()));
+        tokio::spawn(async move {
+            while status.changed().await.is_ok() {
+                let new = standing_of(&status.borrow_and_update());
+                sender.send_if_modified(|old| std::mem::replace(old, new.clone()) != new);
+            }
+        });
+        Leadership { standing, waiting_bytes: AtomicUsize::new(0), waiting_bytes_max }
     }
 
     /// Whether this node leads and its state is current.
     pub fn serves(&self) -> bool {
-        self.status.borrow().serving
+        self.standing.borrow().place == Some(Place::Here)
     }
 
-    /// The term in which this node leads, if it does.
-    pub fn serving_term(&self) -> Option<Term> {
-        let status = self.status.borrow();
-        status.serving.then_some(status.term)
+    /// The current term.
+    pub fn term(&self) -> Term {
+        self.standing.borrow().term
     }
 
-    /// Where the leader is now; nothing while there is none.
-    pub fn place(&self) -> Option<Place> {
-        place_of(&self.status.borrow())
+    /// Returns when this node leads and its state is current, with the term; never if the replica is gone.
+    pub async fn gained(&self) -> Term {
+        let mut standing = self.standing.clone();
+        let gained = standing.wait_for(|standing| standing.place == Some(Place::Here)).await.map(|now| now.term);
+        match gained {
+            Ok(term) => term,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Returns when this node does not lead, or not in this term.
+    pub async fn lost(&self, term: Term) {
+        let leads = |standing: &Standing| standing.place == Some(Place::Here) && standing.term == term;
+        // An error: the replica is gone, and its leadership with it.
+        let _ = self.standing.clone().wait_for(|standing| !leads(standing)).await;
     }
 
     /// Where the leader is, waiting for one until `until`. A request that was forwarded already is done here or not
     /// at all. `bytes` is what the request holds while it waits; beyond the bound it does not wait.
     pub async fn find(&self, forwarded: bool, bytes: usize, until: Instant) -> Option<Place> {
-        let acceptable = |status: &Status| match place_of(status) {
+        let acceptable = |standing: &Standing| match &standing.place {
             Some(Place::At { .. }) if forwarded => None,
-            place => place,
+            place => place.clone(),
         };
-        if let Some(place) = acceptable(&self.status.borrow()) {
+        if let Some(place) = acceptable(&self.standing.borrow()) {
             return Some(place);
         }
         let _waiting = self.reserve(bytes)?;
-        let mut status = self.status.clone();
-        let found = tokio::time::timeout_at(until, status.wait_for(|status| acceptable(status).is_some())).await;
+        let mut standing = self.standing.clone();
+        let found = tokio::time::timeout_at(until, standing.wait_for(|standing| acceptable(standing).is_some())).await;
         acceptable(&*found.ok()?.ok()?)
     }
 
-    /// Returns when the leadership may have changed, at `until` at the latest, or after a short while: for a leader
-    /// that this node still believes in and cannot reach.
+    /// Returns when the leader is no longer at this place, at `until` at the latest, or after a short while: for a
+    /// leader that this node still believes in and cannot reach.
     pub async fn settle(&self, gone: &Place, until: Instant) {
         const LOOK_AGAIN: Duration = Duration::from_millis(100);
-        let mut status = self.status.clone();
+        let mut standing = self.standing.clone();
         let wake = until.min(Instant::now() + LOOK_AGAIN);
-        let changed = status.wait_for(|status| place_of(status).as_ref() != Some(gone));
+        let changed = standing.wait_for(|standing| standing.place.as_ref() != Some(gone));
         let _ = tokio::time::timeout_at(wake, changed).await;
     }
 
@@ -101,6 +122,10 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.leadership.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+fn standing_of(status: &Status) -> Standing {
+    Standing { place: place_of(status), term: status.term }
 }
 
 fn place_of(status: &Status) -> Option<Place> {
@@ -153,9 +178,10 @@ mod tests {
     #[tokio::test]
     async fn the_leader_is_found_here_or_elsewhere() {
         let (sender, receiver) = watch::channel(status(Some(1), true));
-        let leadership = Leadership::new(receiver, 100);
+        let leadership = Leadership::follow(receiver, 100);
         assert_eq!(leadership.find(false, 1, soon()).await, Some(Place::Here));
         sender.send_replace(status(Some(2), false));
+        leadership.lost(Term(3)).await;
         assert_eq!(leadership.find(false, 1, soon()).await, Some(at_2()));
         assert_eq!(leadership.find(true, 1, soon()).await, None, "one hop only");
     }
@@ -163,13 +189,13 @@ mod tests {
     #[tokio::test]
     async fn a_leader_that_has_not_caught_up_does_not_serve_yet() {
         let (_sender, receiver) = watch::channel(status(Some(1), false));
-        assert_eq!(Leadership::new(receiver, 100).find(false, 1, soon()).await, None);
+        assert_eq!(Leadership::follow(receiver, 100).find(false, 1, soon()).await, None);
     }
 
     #[tokio::test]
     async fn a_request_waits_for_the_election() {
         let (sender, receiver) = watch::channel(status(None, false));
-        let leadership = Leadership::new(receiver, 100);
+        let leadership = Leadership::follow(receiver, 100);
         let far = Instant::now() + Duration::from_secs(60);
         let (found, ()) = tokio::join!(leadership.find(false, 1, far), async {
             tokio::task::yield_now().await;
@@ -182,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_bounded_in_bytes() {
         let (_sender, receiver) = watch::channel(status(None, false));
-        let leadership = Leadership::new(receiver, 100);
+        let leadership = Leadership::follow(receiver, 100);
         let far = Instant::now() + Duration::from_secs(3600);
         assert_eq!(leadership.find(false, 101, far).await, None, "answered at once");
         assert_eq!(leadership.waiting_bytes.load(Ordering::Relaxed), 0);

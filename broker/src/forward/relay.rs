@@ -45,6 +45,7 @@ pub enum Relayed<Q, A> {
 }
 
 /// A request on its way to the leader.
+#[derive(Clone)]
 pub struct Errand<'a, Q> {
     /// The client's headers.
     pub metadata: &'a MetadataMap,

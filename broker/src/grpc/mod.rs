@@ -1,14 +1,31 @@
 //! The client API: `apache.rocketmq.v2.MessagingService`, one file per RPC, each of them convert, call, convert.
 //!
-//! Rules that need no state are pure functions ([`send_check`], [`names`], [`filter`], [`settings`]): a request becomes
-//! a type that obeys them, or a [`Refusal`](refusal::Refusal) with a code. What the leader must do goes to it
-//! (`crate::forward`); what is done here goes through `crate::publish` and `crate::consume`.
+//! Rules that need no state are pure functions ([`send_check`], [`receive_check`], [`names`], [`filter`],
+//! [`settings`]): a request becomes a type that obeys them, or a [`Refusal`](refusal::Refusal) with a code. What the
+//! leader must do goes to it (`crate::forward`); what is done here goes through `crate::publish` and `crate::consume`.
 
+mod ack;
 pub mod addresses;
 pub mod caller;
+mod change;
 pub mod filter;
+mod groups;
 pub mod names;
+mod node;
+mod offset;
+mod presence;
+mod receive;
+pub mod receive_check;
 pub mod refusal;
+mod route;
+mod send;
 pub mod send_check;
+mod service;
 pub mod sessions;
 pub mod settings;
+mod telemetry;
+mod unary;
+
+pub use groups::AUTOMATIC_HEADER;
+pub use node::{Node, ServiceOptions};
+pub use service::Messaging;

@@ -61,8 +61,8 @@ impl Sessions {
         Ok(OpenStream { sessions: Arc::clone(self), client })
     }
 
-    /// The client was heard through another node.
-    pub fn heard_elsewhere(&self, client: ClientKey) -> Result<(), Full> {
+    /// The client was heard, perhaps through another node.
+    pub fn heard(&self, client: ClientKey) -> Result<(), Full> {
         self.touch(client, |_| ())
     }
 
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn the_number_of_sessions_is_bounded() {
         let (clock, sessions) = sessions(2);
-        sessions.heard_elsewhere(ClientKey::of("a")).expect("room");
-        sessions.heard_elsewhere(ClientKey::of("b")).expect("room");
-        assert_eq!(sessions.heard_elsewhere(ClientKey::of("c")), Err(Full(2)));
-        sessions.heard_elsewhere(ClientKey::of("a")).expect("a known one is no new one");
+        sessions.heard(ClientKey::of("a")).expect("room");
+        sessions.heard(ClientKey::of("b")).expect("room");
+        assert_eq!(sessions.heard(ClientKey::of("c")), Err(Full(2)));
+        sessions.heard(ClientKey::of("a")).expect("a known one is no new one");
         clock.0.store(1200, Ordering::Relaxed);
-        sessions.heard_elsewhere(ClientKey::of("c")).expect("the silent ones made room");
+        sessions.heard(ClientKey::of("c")).expect("the silent ones made room");
     }
 }

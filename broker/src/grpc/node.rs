@@ -1,0 +1,123 @@
+//! The parts of a node that RPCs work with, put together once.
+
+use std::{sync::Arc, time::Duration};
+
+use raft_log::{
+    Replica,
+    env::{Clock, Env},
+    types::GroupId,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::sessions::Sessions;
+use crate::{
+    consume::{Deliverer, LeaderClock, Parking, Poll, Timers},
+    forward::{Leadership, Relay},
+    limits::{ENTRIES_IN_FLIGHT_MAX, PARKED_MAX, SESSIONS_MAX, WAITING_BYTES_MAX},
+    metrics::Traffic,
+    publish::{Batcher, BatcherOptions, RoundRobin},
+    state::StateReader,
+};
+
+/// Settings of the client API.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// The broker group that this node belongs to.
+    pub group: GroupId,
+    /// Where clients reach this node, `host:port`.
+    pub advertised_client: String,
+    /// Counters.
+    pub traffic: Traffic,
+    /// Largest request that is decoded.
+    pub request_bytes_max: usize,
+    /// What waits is packed into entries of about this size.
+    pub batch_bytes_max: usize,
+    /// Message records in one answer to a receive; the first always passes.
+    pub receive_bytes_max: usize,
+    /// Bytes of all commands that wait to be stored.
+    pub publish_bytes_in_flight_max: usize,
+    /// Longest long poll.
+    pub long_poll_max: Duration,
+    /// Whether a first subscription makes a normal consumer group.
+    pub auto_create_group: bool,
+}
+
+/// A node's parts.
+pub struct Node {
+    /// Settings.
+    pub options: ServiceOptions,
+    /// The replicated log.
+    pub replica: Replica,
+    /// The replicated state.
+    pub state: StateReader,
+    /// Time for durations.
+    pub clock: Arc<dyn Clock>,
+    /// The leader's time.
+    pub leader_clock: Arc<LeaderClock>,
+    /// The way to the leader.
+    pub relay: Relay,
+    /// The way into the log.
+    pub batcher: Batcher,
+    /// Queues in turn.
+    pub turn: RoundRobin,
+    /// Who is connected.
+    pub sessions: Arc<Sessions>,
+    /// Long polls.
+    pub poll: Poll,
+    /// Messages from the log.
+    pub deliverer: Deliverer,
+    /// Ends everything.
+    pub stop: CancellationToken,
+}
+
+impl Node {
+    /// Starts the leader-side flow on the current runtime; it ends when `stop` is cancelled.
+    pub fn start(
+        options: ServiceOptions,
+        replica: Replica,
+        state: StateReader,
+        env: &Env,
+        stop: CancellationToken,
+    ) -> Arc<Node> {
+        let leadership = Arc::new(Leadership::follow(replica.watch(), WAITING_BYTES_MAX));
+        let leader_clock = Arc::new(LeaderClock::new(Arc::clone(&env.clock), Arc::clone(&leadership), state.clone()));
+        let sizes = BatcherOptions {
+            entry_bytes_target: options.batch_bytes_max,
+            entries_in_flight_max: ENTRIES_IN_FLIGHT_MAX,
+            pending_bytes_max: options.publish_bytes_in_flight_max,
+        };
+        let stamps = Arc::clone(&leader_clock);
+        let traffic = options.traffic.clone();
+        let batcher = Batcher::start(replica.clone(), move || stamps.now(), sizes, traffic.clone(), stop.clone());
+        let parking = Parking::new(PARKED_MAX);
+        let sessions = Sessions::new(Arc::clone(&env.clock), SESSIONS_MAX);
+        let living = Arc::clone(&sessions);
+        Timers {
+            replica: replica.clone(),
+            state: state.clone(),
+            batcher: batcher.clone(),
+            clock: Arc::clone(&leader_clock),
+            parking: Arc::clone(&parking),
+            rng: Arc::clone(&env.rng),
+            lives: Arc::new(move |client| living.lives(client)),
+            stop: stop.clone(),
+        }
+        .start();
+        let poll = Poll::new(state.clone(), batcher.clone(), Arc::clone(&leader_clock), parking, traffic, stop.clone());
+        let deliverer = Deliverer::new(replica.clone(), state.clone(), options.group, &options.advertised_client);
+        Arc::new(Node {
+            options,
+            replica,
+            state,
+            clock: Arc::clone(&env.clock),
+            leader_clock,
+            relay: Relay::new(leadership),
+            batcher,
+            turn: RoundRobin::new(),
+            sessions,
+            poll,
+            deliverer,
+            stop,
+        })
+    }
+}

@@ -1,0 +1,278 @@
+//! ReceiveMessage: one status, the messages, the delivery timestamp.
+//!
+//! The answer's headers go out at once; a task of its own polls and writes, and sees by its closed channel when the
+//! client went away. What was picked for a client that is gone is given back.
+
+use std::sync::Arc;
+
+use tercet_proto::rocketmq::v2::{
+    Code, Message, ReceiveMessageRequest, ReceiveMessageResponse, Status as Answer, receive_message_response::Content,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use super::{
+    caller::Caller,
+    groups,
+    node::Node,
+    receive_check::{self, ReceiveDraft},
+    refusal::{Refusal, ok},
+    send::unknown_topic,
+    unary::{FIND_LEADER_MAX, Refused, client},
+};
+use crate::{
+    consume::{Delivered, Deliverer, PollEnd, Wanted, timestamp},
+    forward::{Errand, Relayed, Resend},
+    state::{Pick, UnknownName},
+};
+
+/// The answer's items.
+pub type Items = ReceiverStream<Result<ReceiveMessageResponse, Status>>;
+type Sender = mpsc::Sender<Result<ReceiveMessageResponse, Status>>;
+
+/// Items between the task and the connection; a message each, so few.
+const ITEMS_AHEAD: usize = 4;
+/// What the leader may take beyond the poll.
+const FORWARD_SLACK: Duration = Duration::from_secs(2);
+
+/// The client went away.
+struct Gone;
+
+/// Answers the RPC.
+pub fn receive_message(node: &Arc<Node>, request: Request<ReceiveMessageRequest>) -> Response<Items> {
+    let (sender, items) = mpsc::channel(ITEMS_AHEAD);
+    let (metadata, _, message) = request.into_parts();
+    tokio::spawn(serve(Arc::clone(node), metadata, message, sender));
+    Response::new(ReceiverStream::new(items))
+}
+
+async fn serve(node: Arc<Node>, metadata: MetadataMap, request: ReceiveMessageRequest, sender: Sender) {
+    let began = node.clock.monotonic();
+    let code = match answer(&node, &metadata, request, &sender).await {
+        Ok(Some(code)) => code,
+        Ok(None) | Err(Refused::Typed(Refusal { code: Code::Unspecified, .. })) => return,
+        Err(Refused::Typed(refusal)) => {
+            let code = refusal.code;
+            // The client may be gone; then nobody reads it.
+            let _ = finish(&node, refusal.into(), &sender).await;
+            code as i32
+        }
+        Err(Refused::Grpc(status)) => {
+            let _ = sender.send(Err(status)).await;
+            0
+        }
+    };
+    let after = node.clock.monotonic().saturating_sub(began);
+    node.options.traffic.answered("ReceiveMessage", u32::try_from(code).unwrap_or(0), after);
+}
+
+/// The code of what was sent; nothing if the client went away.
+async fn answer(
+    node: &Arc<Node>,
+    metadata: &MetadataMap,
+    request: ReceiveMessageRequest,
+    sender: &Sender,
+) -> Result<Option<i32>, Refused> {
+    let caller = Caller::of(metadata)?;
+    let draft = receive_check::check(&request, &caller, node.options.long_poll_max)?;
+    let until = Instant::now() + draft.poll;
+    if !draft.auto_renew.is_none() {
+        // A full table of sessions only means that its deliveries may not be renewed.
+        let _ = node.sessions.heard(draft.auto_renew);
+    }
+    let mut request = request;
+    loop {
+        let errand = Errand {
+            metadata,
+            message: request,
+            bytes: 1024,
+            find_until: until.min(Instant::now() + FIND_LEADER_MAX),
+            answer_until: until + FORWARD_SLACK,
+            resend: Resend::Safe,
+        };
+        let call = |channel, request| async move { client(channel).receive_message(request).await };
+        let relayed = tokio::select! {
+            relayed = node.relay.run(errand.clone(), call) => relayed?,
+            () = sender.closed() => return Ok(None),
+        };
+        match relayed {
+            Relayed::Answer(stream) => match relay_items(stream.into_inner(), sender).await {
+                Relay::Done(code) => return Ok(Some(code)),
+                Relay::Gone => return Ok(None),
+                Relay::Broken => {}
+            },
+            Relayed::Here(_) => match poll_here(node, &draft, until, sender).await? {
+                Here::Done(code) => return Ok(Some(code)),
+                Here::Gone => return Ok(None),
+                Here::LeaderLost => {}
+            },
+        }
+        request = errand.message;
+        if caller.forwarded || Instant::now() >= until {
+            return Err(nothing().into());
+        }
+    }
+}
+
+fn nothing() -> Refusal {
+    Refusal::new(Code::MessageNotFound, "no message came within the poll")
+}
+
+/// How passing on the leader's stream ended.
+enum Relay {
+    Done(i32),
+    Gone,
+    /// Before anything was passed on.
+    Broken,
+}
+
+async fn relay_items(mut stream: Streaming<ReceiveMessageResponse>, sender: &Sender) -> Relay {
+    let mut code = None;
+    loop {
+        let item = tokio::select! {
+            item = stream.message() => item,
+            () = sender.closed() => return Relay::Gone,
+        };
+        match item {
+            Ok(Some(item)) => {
+                if let Some(Content::Status(status)) = &item.content {
+                    code = Some(status.code);
+                }
+                if sender.send(Ok(item)).await.is_err() {
+                    return Relay::Gone;
+                }
+            }
+            Ok(None) => return code.map_or(Relay::Broken, Relay::Done),
+            Err(status) => {
+                let Some(code) = code else { return Relay::Broken };
+                let _ = sender.send(Err(status)).await;
+                return Relay::Done(code);
+            }
+        }
+    }
+}
+
+/// How a poll on this node ended.
+enum Here {
+    Done(i32),
+    Gone,
+    LeaderLost,
+}
+
+async fn poll_here(node: &Arc<Node>, draft: &ReceiveDraft, until: Instant, sender: &Sender) -> Result<Here, Refused> {
+    let topic = node.state.topic(draft.topic.as_str()).ok_or_else(|| unknown_topic(draft.topic.as_str()))?;
+    let group = groups::subscribed(node, &draft.group).await?;
+    if node.deliverer.handles().is_none() {
+        return Err(Refusal::no_leader().into());
+    }
+    let wanted = Wanted {
+        topic: topic.id,
+        group: group.id,
+        fifo: group.settings.fifo,
+        filter: draft.filter.clone(),
+        messages_max: draft.messages_max,
+        bytes_max: u32::try_from(node.options.receive_bytes_max).unwrap_or(u32::MAX),
+        invisible_ms: draft.invisible_ms,
+        auto_renew: draft.auto_renew,
+        attempt: draft.attempt,
+        until,
+    };
+    let picks = match node.poll.run(&wanted, sender.closed()).await {
+        Ok(picks) => picks,
+        Err(PollEnd::Gone) => return Ok(Here::Gone),
+        Err(PollEnd::LeaderLost) => return Ok(Here::LeaderLost),
+        Err(end) => return Err(refusal_of(end, draft).into()),
+    };
+    let delivered = Delivered { topic: topic.id, topic_name: topic.name, group: group.id };
+    match deliver(node, &delivered, &wanted, &picks, sender).await {
+        Ok(()) => Ok(Here::Done(Code::Ok as i32)),
+        Err(Undelivered { from, error }) => {
+            node.poll.give_back(&wanted, &picks[from..]).await;
+            match error {
+                None => Ok(Here::Gone),
+                Some(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// The picks from this one on did not reach the client; without an error, because it went away.
+struct Undelivered {
+    from: usize,
+    error: Option<Refused>,
+}
+
+impl From<Gone> for Option<Refused> {
+    fn from(_: Gone) -> Option<Refused> {
+        None
+    }
+}
+
+async fn deliver(
+    node: &Node,
+    of: &Delivered,
+    wanted: &Wanted,
+    picks: &[Pick],
+    sender: &Sender,
+) -> Result<(), Undelivered> {
+    let mut done = 0;
+    while done < picks.len() {
+        let portion = &picks[done..done + Deliverer::portion(&picks[done..])];
+        let messages = match node.deliverer.read(of, portion).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                tracing::error!(%error, topic = %of.topic_name, "a message could not be delivered");
+                let error = if done == 0 {
+                    Refused::Typed(Refusal::new(Code::InternalServerError, error.to_string()))
+                } else {
+                    Refused::Grpc(Status::internal(error.to_string()))
+                };
+                return Err(Undelivered { from: done, error: Some(error) });
+            }
+        };
+        if done == 0 {
+            let gone = |error: Gone| Undelivered { from: 0, error: error.into() };
+            send(sender, Content::Status(ok())).await.map_err(gone)?;
+        }
+        for (message, pick) in messages.into_iter().zip(portion) {
+            count(node, of, wanted, &message, pick);
+            let gone = |error: Gone| Undelivered { from: done, error: error.into() };
+            send(sender, Content::Message(message)).await.map_err(gone)?;
+            done += 1;
+        }
+    }
+    let now = timestamp(node.leader_clock.now());
+    // All messages are on their way; a client that leaves now has them or asks again.
+    let _ = send(sender, Content::DeliveryTimestamp(now)).await;
+    Ok(())
+}
+
+fn count(node: &Node, of: &Delivered, wanted: &Wanted, message: &Message, pick: &Pick) {
+    if let Some(group) = node.state.group_by_id(wanted.group) {
+        let (topic, group) = (of.topic_name.as_str(), group.name);
+        node.options.traffic.delivered(topic, group.as_str(), pick.attempt > 1, 1, message.body.len() as u64);
+    }
+}
+
+async fn finish(node: &Node, status: Answer, sender: &Sender) -> Result<(), Gone> {
+    send(sender, Content::Status(status)).await?;
+    send(sender, Content::DeliveryTimestamp(timestamp(node.leader_clock.now()))).await
+}
+
+async fn send(sender: &Sender, content: Content) -> Result<(), Gone> {
+    sender.send(Ok(ReceiveMessageResponse { content: Some(content) })).await.map_err(|_| Gone)
+}
+
+fn refusal_of(end: PollEnd, draft: &ReceiveDraft) -> Refusal {
+    match end {
+        PollEnd::Empty | PollEnd::Gone | PollEnd::LeaderLost => nothing(),
+        PollEnd::Full => Refusal::new(Code::TooManyRequests, "too many receives wait on this node"),
+        PollEnd::Unknown(UnknownName::Group) => groups::unknown_group(draft.group.as_str()),
+        PollEnd::Unknown(UnknownName::Topic | UnknownName::Queue) => unknown_topic(draft.topic.as_str()),
+        PollEnd::Failed(error) => error.into(),
+    }
+}

@@ -1,0 +1,195 @@
+//! QueryRoute and QueryAssignment: from this node's own knowledge; a topic that it does not know (yet) is asked of the
+//! leader.
+//!
+//! A broker group is one broker, `broker-<group>` with id 0 (others are filtered out by clients), reachable at all its
+//! nodes, the leader first. Every broker has a queue 0.
+
+use std::sync::Arc;
+
+use raft_log::Status as ReplicaStatus;
+use tercet_proto::rocketmq::v2::{
+    Assignment, Broker, MessageQueue, MessageType, Permission, QueryAssignmentRequest, QueryAssignmentResponse,
+    QueryRouteRequest, QueryRouteResponse, Resource,
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    addresses::endpoints,
+    names,
+    node::Node,
+    refusal::ok,
+    send::unknown_topic,
+    unary::{self, Call, Refused},
+};
+use crate::{
+    forward::{Errand, Relayed, Resend},
+    model::TopicType,
+    state::TopicView,
+};
+
+/// Answers QueryRoute.
+pub async fn query_route(
+    node: &Arc<Node>,
+    request: Request<QueryRouteRequest>,
+) -> Result<Response<QueryRouteResponse>, Status> {
+    unary::here(node, "QueryRoute", request, route).await
+}
+
+/// Answers QueryAssignment.
+pub async fn query_assignment(
+    node: &Arc<Node>,
+    request: Request<QueryAssignmentRequest>,
+) -> Result<Response<QueryAssignmentResponse>, Status> {
+    unary::here(node, "QueryAssignment", request, assignment).await
+}
+
+async fn route(
+    node: Arc<Node>,
+    call: Call,
+    request: QueryRouteRequest,
+) -> Result<Response<QueryRouteResponse>, Refused> {
+    let name = names::topic(request.topic.as_ref())?;
+    let Some(topic) = node.state.topic(name.as_str()) else {
+        let errand = errand(&call, request);
+        let forward = |channel, request| async move { unary::client(channel).query_route(request).await };
+        return match node.relay.run(errand, forward).await? {
+            Relayed::Answer(answer) => Ok(answer),
+            Relayed::Here(_) => match node.state.topic(name.as_str()) {
+                Some(topic) => Ok(routed(&node, &call, &topic)),
+                None => Err(unknown_topic(name.as_str()).into()),
+            },
+        };
+    };
+    Ok(routed(&node, &call, &topic))
+}
+
+fn routed(node: &Node, call: &Call, topic: &TopicView) -> Response<QueryRouteResponse> {
+    let broker = broker(node, call.caller.node_client);
+    let queue = |id| queue(topic, id, &call.caller.namespace, &broker, vec![accepted(topic.settings.kind) as i32]);
+    let message_queues = (0..topic.settings.queues).map(|id| queue(id as i32)).collect();
+    Response::new(QueryRouteResponse { status: Some(ok()), message_queues })
+}
+
+async fn assignment(
+    node: Arc<Node>,
+    call: Call,
+    request: QueryAssignmentRequest,
+) -> Result<Response<QueryAssignmentResponse>, Refused> {
+    let (topic, group) = (names::topic(request.topic.as_ref())?, names::group(request.group.as_ref())?);
+    let (Some(topic_view), group_view) = (node.state.topic(topic.as_str()), node.state.group(group.as_str())) else {
+        let forward = |channel, request| async move { unary::client(channel).query_assignment(request).await };
+        return match node.relay.run(errand(&call, request), forward).await? {
+            Relayed::Answer(answer) => Ok(answer),
+            Relayed::Here(_) => match node.state.topic(topic.as_str()) {
+                Some(view) => {
+                    let fifo = node.state.group(group.as_str()).is_some_and(|group| group.settings.fifo);
+                    Ok(assigned(&node, &call, &view, fifo))
+                }
+                None => Err(unknown_topic(topic.as_str()).into()),
+            },
+        };
+    };
+    let fifo = group_view.is_some_and(|group| group.settings.fifo);
+    Ok(assigned(&node, &call, &topic_view, fifo))
+}
+
+fn assigned(node: &Node, call: &Call, topic: &TopicView, fifo: bool) -> Response<QueryAssignmentResponse> {
+    let broker = broker(node, call.caller.node_client);
+    let ids = if fifo { (0..topic.settings.queues as i32).collect() } else { vec![-1] };
+    let queue = |id| queue(topic, id, &call.caller.namespace, &broker, Vec::new());
+    let assignments = ids.into_iter().map(|id| Assignment { message_queue: Some(queue(id)) }).collect();
+    Response::new(QueryAssignmentResponse { status: Some(ok()), assignments })
+}
+
+fn queue(topic: &TopicView, id: i32, namespace: &str, broker: &Broker, accept_message_types: Vec<i32>) -> MessageQueue {
+    MessageQueue {
+        topic: Some(Resource { resource_namespace: namespace.to_owned(), name: topic.name.as_str().to_owned() }),
+        id,
+        permission: Permission::ReadWrite as i32,
+        broker: Some(broker.clone()),
+        accept_message_types,
+    }
+}
+
+fn errand<Q>(call: &Call, message: Q) -> Errand<'_, Q> {
+    Errand {
+        metadata: &call.metadata,
+        message,
+        bytes: 256,
+        find_until: call.find_until(),
+        answer_until: call.answer_until(),
+        resend: Resend::Safe,
+    }
+}
+
+fn broker(node: &Node, single: bool) -> Broker {
+    let addresses = client_addresses(&node.replica.status(), &node.options.advertised_client);
+    Broker {
+        name: format!("broker-{}", node.options.group),
+        id: 0,
+        endpoints: Some(endpoints(addresses.iter().map(String::as_str), single)),
+    }
+}
+
+/// The leader's address first, then the others by node id; this node's own alone before the group is formed.
+fn client_addresses(status: &ReplicaStatus, own: &str) -> Vec<String> {
+    let leader = status.leader.and_then(|leader| status.member(leader));
+    let others = status.members.iter().filter(|member| Some(member.id) != status.leader);
+    let addresses = leader.into_iter().chain(others).map(|member| member.addresses.client.clone());
+    let mut addresses: Vec<String> = addresses.filter(|address| !address.is_empty()).collect();
+    if addresses.is_empty() {
+        addresses.push(own.to_owned());
+    }
+    addresses
+}
+
+/// What a topic takes, as the protocol names it.
+fn accepted(kind: TopicType) -> MessageType {
+    match kind {
+        TopicType::Normal => MessageType::Normal,
+        TopicType::Fifo => MessageType::Fifo,
+        TopicType::Delay => MessageType::Delay,
+        TopicType::Transaction => MessageType::Transaction,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_log::{
+        Health, Member, NodeAddresses, Role,
+        types::{NodeId, Term},
+    };
+
+    use super::*;
+
+    fn status(leader: Option<u64>, members: &[u64]) -> ReplicaStatus {
+        let member = |id: &u64| Member {
+            id: NodeId(*id),
+            addresses: NodeAddresses { peer: String::new(), client: format!("h:{id}"), http: String::new() },
+            voter: true,
+            matched: None,
+            last_heard: None,
+        };
+        ReplicaStatus {
+            node_id: NodeId(1),
+            cluster: None,
+            role: Role::Follower,
+            term: Term(1),
+            leader: leader.map(NodeId),
+            last: None,
+            committed: None,
+            applied: None,
+            durable: None,
+            members: members.iter().map(member).collect(),
+            serving: false,
+            health: Health::Healthy,
+        }
+    }
+
+    #[test]
+    fn the_leaders_address_comes_first() {
+        assert_eq!(client_addresses(&status(Some(2), &[1, 2, 3]), "own:1"), ["h:2", "h:1", "h:3"]);
+        assert_eq!(client_addresses(&status(None, &[1, 2, 3]), "own:1"), ["h:1", "h:2", "h:3"]);
+        assert_eq!(client_addresses(&status(None, &[]), "own:1"), ["own:1"]);
+    }
+}

@@ -1,0 +1,223 @@
+//! SendMessage: checked, encoded once into a command, stored, answered with one entry per message.
+
+use std::sync::Arc;
+
+use tercet_proto::rocketmq::v2::{Code, SendMessageRequest, SendMessageResponse, SendResultEntry};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
+
+use super::{
+    caller::{self, QUEUES_HEADER},
+    node::Node,
+    refusal::{Refusal, ok},
+    send_check,
+    unary::{self, Call, Refused},
+};
+use crate::{
+    forward::Resend,
+    model::{ProducerId, TopicType},
+    publish::{Draft, DraftKind, publish_command},
+    state::{Outcome, ProducerStamp, PublishRefusal, StoredAt, TopicView},
+};
+
+/// Answers the RPC.
+pub async fn send_message(
+    node: &Arc<Node>,
+    request: Request<SendMessageRequest>,
+) -> Result<Response<SendMessageResponse>, Status> {
+    let call = |mut client: unary::Client, request| async move { client.send_message(request).await };
+    unary::at_leader(node, "SendMessage", request, Resend::Never, store, call).await
+}
+
+async fn store(
+    node: Arc<Node>,
+    call: Call,
+    request: SendMessageRequest,
+) -> Result<Response<SendMessageResponse>, Refused> {
+    let producer = caller::ProducerStamp::of(&call.metadata)?.map(|producer| ProducerStamp {
+        id: ProducerId(producer.id),
+        epoch: producer.epoch,
+        base_sequence: producer.base_sequence,
+    });
+    let now = node.leader_clock.now();
+    let draft = send_check::check(request, now)?;
+    let topic = node.state.topic(draft.topic.as_str()).ok_or_else(|| unknown_topic(draft.topic.as_str()))?;
+    fits(&draft, &topic, now.0)?;
+    let ids: Vec<String> = draft.messages.iter().map(|message| message.id.clone()).collect();
+    let bytes: usize = draft.messages.iter().map(|message| message.body.len()).sum();
+    let command = publish_command(draft, &topic, producer, &node.turn);
+    match node.batcher.submit(command).await? {
+        Outcome::Stored(places) => {
+            assert_eq!(places.len(), ids.len(), "each message has its place");
+            let kind = type_name(topic.settings.kind);
+            node.options.traffic.published(topic.name.as_str(), kind, ids.len() as u64, bytes as u64);
+            Ok(stored(ids, &places))
+        }
+        Outcome::PublishRefused(refusal) => Err(refused(refusal, topic.name.as_str()).into()),
+        other => panic!("a publish was answered by {other:?}"),
+    }
+}
+
+/// 40402 for a topic that does not exist.
+pub fn unknown_topic(name: &str) -> Refusal {
+    Refusal::new(Code::TopicNotFound, format!("topic {name:?} does not exist"))
+}
+
+/// Whether the topic takes these messages.
+fn fits(draft: &Draft, topic: &TopicView, now: u64) -> Result<(), Refusal> {
+    let taken = match (topic.settings.kind, draft.kind) {
+        (TopicType::Normal, DraftKind::Normal) | (TopicType::Fifo, DraftKind::Fifo) => true,
+        (TopicType::Delay, DraftKind::Delay) => {
+            if draft.messages.iter().any(|message| message.deliver_at.is_some_and(|at| at.0 > now)) {
+                let why = "delayed delivery is not implemented yet: only a delivery time that has come is accepted";
+                return Err(Refusal::new(Code::NotImplemented, why));
+            }
+            true
+        }
+        (TopicType::Transaction, DraftKind::Transaction) => {
+            let why = "transactional messages are not implemented yet";
+            return Err(Refusal::new(Code::NotImplemented, why));
+        }
+        _ => false,
+    };
+    if taken {
+        return Ok(());
+    }
+    let why = format!(
+        "the message's fields make it {:?}, but topic {} takes {:?} only",
+        draft.kind, topic.name, topic.settings.kind
+    );
+    Err(Refusal::new(Code::MessagePropertyConflictWithType, why))
+}
+
+fn stored(ids: Vec<String>, places: &[StoredAt]) -> Response<SendMessageResponse> {
+    let queues = run_lengths(places);
+    let entry = |(id, place): (String, &StoredAt)| SendResultEntry {
+        status: Some(ok()),
+        transaction_id: id.clone(),
+        message_id: id,
+        offset: i64::try_from(place.offset.0).unwrap_or(i64::MAX),
+        recall_handle: String::new(),
+    };
+    let entries = ids.into_iter().zip(places).map(entry).collect();
+    let mut answer = Response::new(SendMessageResponse { status: Some(ok()), entries });
+    let queues = MetadataValue::try_from(queues).expect("digits, commas and stars");
+    answer.metadata_mut().insert(QUEUES_HEADER, queues);
+    answer
+}
+
+/// `3*100,1*20`: the queues in message order; a single queue stands alone.
+fn run_lengths(places: &[StoredAt]) -> String {
+    let runs: Vec<(u32, usize)> =
+        places.chunk_by(|a, b| a.queue == b.queue).map(|run| (run[0].queue.0, run.len())).collect();
+    match runs.as_slice() {
+        [(queue, _)] => queue.to_string(),
+        runs => runs.iter().map(|(queue, count)| format!("{queue}*{count}")).collect::<Vec<_>>().join(","),
+    }
+}
+
+fn refused(refusal: PublishRefusal, topic: &str) -> Refusal {
+    let why = format!("topic {topic}: {refusal}");
+    let code = match refusal {
+        PublishRefusal::UnknownTopic => Code::TopicNotFound,
+        PublishRefusal::UnknownQueue(_) => Code::InternalServerError,
+        PublishRefusal::TooManyTags => Code::IllegalMessageTag,
+        PublishRefusal::TooManyProducers => Code::TooManyRequests,
+        PublishRefusal::SequenceGap { .. } => Code::PreconditionFailed,
+        PublishRefusal::OldEpoch { .. } | PublishRefusal::BelowWindow { .. } | PublishRefusal::UnknownProducer => {
+            Code::BadRequest
+        }
+    };
+    if refusal.surely_not_stored() { Refusal::new(code, why) } else { Refusal::unknown(code, why) }
+}
+
+/// A topic type as metrics name it.
+pub fn type_name(kind: TopicType) -> &'static str {
+    match kind {
+        TopicType::Normal => "NORMAL",
+        TopicType::Fifo => "FIFO",
+        TopicType::Delay => "DELAY",
+        TopicType::Transaction => "TRANSACTION",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use raft_log::types::UnixMillis;
+
+    use super::*;
+    use crate::{
+        model::{QueueId, QueueOffset, TopicId, TopicName, TopicSettings},
+        publish::DraftMessage,
+    };
+
+    const NOW: u64 = 1000;
+
+    fn topic(kind: TopicType) -> TopicView {
+        let name = TopicName::parse("t").expect("legal");
+        TopicView { id: TopicId(1), name, settings: TopicSettings { queues: 4, kind } }
+    }
+
+    fn draft(kind: DraftKind, deliver_at: Option<u64>) -> Draft {
+        let message = DraftMessage {
+            id: String::from("id"),
+            tag: String::new(),
+            keys: Vec::new(),
+            properties: Default::default(),
+            body: Bytes::from_static(b"b"),
+            gzip: false,
+            born: UnixMillis(0),
+            born_host: String::new(),
+            message_group: String::new(),
+            trace_context: String::new(),
+            deliver_at: deliver_at.map(UnixMillis),
+        };
+        Draft { topic: TopicName::parse("t").expect("legal"), kind, messages: vec![message] }
+    }
+
+    #[test]
+    fn a_topic_takes_its_own_type_only() {
+        let conflict = Some(Code::MessagePropertyConflictWithType);
+        let cases = [
+            (TopicType::Normal, DraftKind::Normal, None, None),
+            (TopicType::Normal, DraftKind::Fifo, None, conflict),
+            (TopicType::Normal, DraftKind::Delay, Some(NOW - 1), conflict),
+            (TopicType::Normal, DraftKind::Priority, None, conflict),
+            (TopicType::Normal, DraftKind::Lite, None, conflict),
+            (TopicType::Normal, DraftKind::Transaction, None, conflict),
+            (TopicType::Fifo, DraftKind::Fifo, None, None),
+            (TopicType::Fifo, DraftKind::Normal, None, conflict),
+            (TopicType::Delay, DraftKind::Delay, Some(NOW), None),
+            (TopicType::Delay, DraftKind::Delay, Some(NOW + 1), Some(Code::NotImplemented)),
+            (TopicType::Delay, DraftKind::Normal, None, conflict),
+            (TopicType::Transaction, DraftKind::Transaction, None, Some(Code::NotImplemented)),
+            (TopicType::Transaction, DraftKind::Normal, None, conflict),
+        ];
+        for (kind, sent, at, code) in cases {
+            let refused = fits(&draft(sent, at), &topic(kind), NOW).err().map(|refusal| refusal.code);
+            assert_eq!(refused, code, "{sent:?} to {kind:?}");
+        }
+    }
+
+    #[test]
+    fn each_message_gets_an_entry_and_the_queues_are_told() {
+        let place = |queue, offset| StoredAt { queue: QueueId(queue), offset: QueueOffset(offset), repeated: false };
+        let ids = || vec![String::from("a"), String::from("b"), String::from("c")];
+        let answer = stored(ids(), &[place(3, 7), place(3, 8), place(1, 0)]);
+        assert_eq!(answer.metadata().get(QUEUES_HEADER).expect("set"), "3*2,1*1");
+        let entries = &answer.get_ref().entries;
+        assert_eq!(entries.len(), 3);
+        assert_eq!((entries[1].message_id.as_str(), entries[1].transaction_id.as_str()), ("b", "b"));
+        assert_eq!(entries[1].offset, 8);
+        let alone = stored(ids(), &[place(3, 7), place(3, 8), place(3, 9)]);
+        assert_eq!(alone.metadata().get(QUEUES_HEADER).expect("set"), "3");
+    }
+
+    /// hazards 16: below the window is neither stored nor not stored.
+    #[test]
+    fn refusals_say_whether_it_may_be_stored() {
+        assert!(refused(PublishRefusal::BelowWindow { first_kept: 5 }, "t").unknown);
+        assert!(!refused(PublishRefusal::SequenceGap { expected: 5 }, "t").unknown);
+        assert_eq!(refused(PublishRefusal::UnknownTopic, "t").code, Code::TopicNotFound);
+    }
+}

@@ -1,0 +1,99 @@
+//! Telemetry: the stream on which clients declare themselves. Headers go out at once; every settings command is
+//! answered; nothing else is. Sends and receives never depend on it.
+
+use std::sync::Arc;
+
+use tercet_proto::rocketmq::v2::{Settings, TelemetryCommand, telemetry_command::Command};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    caller::Caller,
+    groups,
+    node::Node,
+    settings::{self, GroupPolicy, SettingsError, Subject},
+    unary::Call,
+};
+use crate::model::{ClientKey, GroupSettings};
+
+/// The answers.
+pub type Commands = ReceiverStream<Result<TelemetryCommand, Status>>;
+
+/// Answers that the client has not read; then its commands are not read either.
+const COMMANDS_AHEAD: usize = 16;
+
+/// Answers the RPC.
+pub fn telemetry(node: &Arc<Node>, request: Request<Streaming<TelemetryCommand>>) -> Response<Commands> {
+    let (sender, commands) = mpsc::channel(COMMANDS_AHEAD);
+    let (metadata, _, stream) = request.into_parts();
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        let stop = node.stop.clone();
+        let end = match Caller::of(&metadata) {
+            // A command with only a status, as in the reference.
+            Err(refusal) => Err(Ok(TelemetryCommand { status: Some(refusal.into()), command: None })),
+            Ok(caller) => {
+                let call = Call { caller, metadata };
+                tokio::select! {
+                    end = converse(&node, &call, stream, &sender) => end.map_err(Err),
+                    () = sender.closed() => Ok(()),
+                    () = stop.cancelled() => Ok(()),
+                }
+            }
+        };
+        if let Err(last) = end {
+            let _ = sender.send(last).await;
+        }
+    });
+    Response::new(ReceiverStream::new(commands))
+}
+
+async fn converse(
+    node: &Arc<Node>,
+    call: &Call,
+    mut stream: Streaming<TelemetryCommand>,
+    sender: &mpsc::Sender<Result<TelemetryCommand, Status>>,
+) -> Result<(), Status> {
+    let client = ClientKey::of(&call.caller.client_id);
+    let full = |full: super::sessions::Full| Status::resource_exhausted(full.to_string());
+    let _open = node.sessions.open_stream(client).map_err(full)?;
+    // A connection that breaks ends the stream like a client that half-closes.
+    while let Ok(Some(command)) = stream.message().await {
+        let Some(Command::Settings(settings)) = command.command else { continue };
+        let answer = declare(node, call, client, settings).await?;
+        if sender.send(Ok(answer)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn declare(
+    node: &Arc<Node>,
+    call: &Call,
+    client: ClientKey,
+    settings: Settings,
+) -> Result<TelemetryCommand, Status> {
+    let subject = settings::parse(&settings).map_err(|error| match error {
+        SettingsError::Invalid(why) => Status::invalid_argument(why),
+        SettingsError::Unserved(why) => Status::internal(why),
+    })?;
+    let policy = match &subject {
+        Subject::Producer => default_policy(),
+        Subject::Consumer { group, .. } => match groups::policy(node, call, group).await {
+            Some(policy) => policy,
+            // Without a leader nobody can say; the client asks again when it reconnects.
+            None if node.options.auto_create_group => default_policy(),
+            None => return Err(Status::invalid_argument(format!("consumer group {group} does not exist"))),
+        },
+    };
+    let declared = node.sessions.declare(client, subject);
+    declared.map_err(|full| Status::resource_exhausted(full.to_string()))?;
+    Ok(settings::answer(settings, policy))
+}
+
+fn default_policy() -> GroupPolicy {
+    let GroupSettings { fifo, max_attempts, .. } = GroupSettings::default();
+    GroupPolicy { attempts_max: max_attempts, fifo }
+}

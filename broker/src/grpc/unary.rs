@@ -1,0 +1,250 @@
+//! What the unary RPCs share: the caller, the way to the leader, deadlines, refusals as answers, the latency metric.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use prost::Message;
+use tercet_proto::rocketmq::v2::{
+    AckMessageResponse, ChangeInvisibleDurationResponse, Code, HeartbeatResponse, NotifyClientTerminationResponse,
+    QueryAssignmentResponse, QueryOffsetResponse, QueryRouteResponse, SendMessageResponse,
+    messaging_service_client::MessagingServiceClient,
+};
+use tokio::time::Instant;
+use tonic::{
+    Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+    transport::Channel,
+};
+
+use super::{
+    caller::{Caller, OUTCOME_HEADER},
+    node::Node,
+    refusal::Refusal,
+};
+use crate::{
+    forward::{Errand, RelayError, Relayed, Resend},
+    limits::ANSWER_BYTES_MAX,
+    publish::SubmitError,
+};
+
+/// The client by which a node talks to another.
+pub type Client = MessagingServiceClient<Channel>;
+
+/// How long a request waits for a leader at most: longer than an election, shorter than clients' patience.
+pub const FIND_LEADER_MAX: Duration = Duration::from_secs(3);
+/// How long a request may take if the client sets no deadline.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// An answer that can be a refusal.
+pub trait Answer: Default {
+    /// Sets the status.
+    fn refused(refusal: &Refusal) -> Self;
+    /// The status code.
+    fn code(&self) -> i32;
+}
+
+macro_rules! answers {
+    ($($name:ident),* $(,)?) => {$(
+        impl Answer for $name {
+            fn refused(refusal: &Refusal) -> Self {
+                $name { status: Some(refusal.into()), ..Default::default() }
+            }
+            fn code(&self) -> i32 {
+                self.status.as_ref().map_or(0, |status| status.code)
+            }
+        }
+    )*};
+}
+
+answers!(
+    AckMessageResponse,
+    ChangeInvisibleDurationResponse,
+    HeartbeatResponse,
+    NotifyClientTerminationResponse,
+    QueryAssignmentResponse,
+    QueryOffsetResponse,
+    QueryRouteResponse,
+    SendMessageResponse,
+);
+
+/// A call that is under way.
+pub struct Call {
+    /// Who calls.
+    pub caller: Caller,
+    /// All headers.
+    pub metadata: MetadataMap,
+}
+
+impl Call {
+    /// How long to look for a leader.
+    pub fn find_until(&self) -> Instant {
+        let patience = self.caller.timeout.map_or(FIND_LEADER_MAX, |timeout| FIND_LEADER_MAX.min(timeout * 3 / 4));
+        Instant::now() + patience
+    }
+
+    /// When the client stops waiting.
+    pub fn answer_until(&self) -> Instant {
+        Instant::now() + self.caller.timeout.unwrap_or(ANSWER_WITHIN).min(Duration::from_secs(60))
+    }
+}
+
+/// Answers a request on this node.
+pub async fn here<Q, A, F, Fut>(
+    node: &Arc<Node>,
+    rpc: &'static str,
+    request: Request<Q>,
+    act: F,
+) -> Result<Response<A>, Status>
+where
+    A: Answer,
+    F: FnOnce(Arc<Node>, Call, Q) -> Fut,
+    Fut: Future<Output = Result<Response<A>, Refused>>,
+{
+    let began = node.clock.monotonic();
+    let (metadata, _, message) = request.into_parts();
+    let result = match Caller::of(&metadata) {
+        Ok(caller) => act(Arc::clone(node), Call { caller, metadata }, message).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    let answer = match result {
+        Ok(answer) => Ok(answer),
+        Err(Refused::Typed(refusal)) => Ok(refused(&refusal)),
+        Err(Refused::Grpc(status)) => Err(status),
+    };
+    let code = answer.as_ref().map_or(0, |answer| answer.get_ref().code());
+    let after = node.clock.monotonic().saturating_sub(began);
+    node.options.traffic.answered(rpc, u32::try_from(code).unwrap_or(0), after);
+    answer
+}
+
+/// Answers a request at the leader: by `act` if that is this node, else by `call` there.
+pub async fn at_leader<Q, A, F, Fut, C, CFut>(
+    node: &Arc<Node>,
+    rpc: &'static str,
+    request: Request<Q>,
+    resend: Resend,
+    act: F,
+    call: C,
+) -> Result<Response<A>, Status>
+where
+    Q: Message + Clone,
+    A: Answer,
+    F: FnOnce(Arc<Node>, Call, Q) -> Fut,
+    Fut: Future<Output = Result<Response<A>, Refused>>,
+    C: Fn(Client, Request<Q>) -> CFut,
+    CFut: Future<Output = Result<Response<A>, Status>>,
+{
+    here(node, rpc, request, async |node, context, message| {
+        if node.relay.leadership().serves() {
+            return act(node, context, message).await;
+        }
+        let bytes = message.encoded_len();
+        let errand = Errand {
+            metadata: &context.metadata,
+            message,
+            bytes,
+            find_until: context.find_until(),
+            answer_until: context.answer_until(),
+            resend,
+        };
+        match node.relay.run(errand, |channel, request| call(client(channel), request)).await {
+            Ok(Relayed::Here(message)) => act(Arc::clone(&node), context, message).await,
+            Ok(Relayed::Answer(answer)) => Ok(answer),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+/// The client by which a node talks to another.
+pub fn client(channel: Channel) -> Client {
+    MessagingServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// A refusal as an answer, marked if it may have been done nevertheless.
+fn refused<A: Answer>(refusal: &Refusal) -> Response<A> {
+    let mut answer = Response::new(A::refused(refusal));
+    if refusal.unknown {
+        answer.metadata_mut().insert(OUTCOME_HEADER, MetadataValue::from_static("unknown"));
+    }
+    answer
+}
+
+/// Why a call is not done: by a code of the protocol, or on the level of gRPC.
+#[derive(Debug)]
+pub enum Refused {
+    /// A status in the answer.
+    Typed(Refusal),
+    /// No answer but this.
+    Grpc(Status),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        Refused::Typed(refusal)
+    }
+}
+
+impl From<SubmitError> for Refused {
+    fn from(error: SubmitError) -> Refused {
+        Refused::Typed(error.into())
+    }
+}
+
+impl From<RelayError> for Refused {
+    fn from(error: RelayError) -> Refused {
+        match error {
+            RelayError::NoLeader => Refusal::no_leader().into(),
+            RelayError::Answered(status) => Refused::Grpc(status),
+            RelayError::Broken(status) => {
+                let why = format!("the leader did not answer, so the outcome is unknown: {}", status.message());
+                Refusal::unknown(Code::ProxyTimeout, why).into()
+            }
+        }
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Refusal {
+        match error {
+            SubmitError::NotLeader => Refusal::no_leader(),
+            SubmitError::Overloaded => {
+                Refusal::new(Code::TooManyRequests, "too many bytes wait to be stored; nothing was stored, try later")
+            }
+            SubmitError::TooLarge { .. } => Refusal::new(Code::PayloadTooLarge, error.to_string()),
+            SubmitError::Unknown(_) => Refusal::unknown(Code::MasterPersistenceTimeout, error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal_of(refused: Refused) -> Refusal {
+        match refused {
+            Refused::Typed(refusal) => refusal,
+            Refused::Grpc(status) => panic!("a gRPC status: {status}"),
+        }
+    }
+
+    /// hazards 15: every way to fail says whether it may be stored.
+    #[test]
+    fn outcomes_are_told_apart_by_code_and_mark() {
+        let unknown = || SubmitError::Unknown(String::from("x"));
+        let cases: Vec<(Refused, Code, bool)> = vec![
+            (SubmitError::NotLeader.into(), Code::HaNotAvailable, false),
+            (SubmitError::Overloaded.into(), Code::TooManyRequests, false),
+            (SubmitError::TooLarge { bytes: 1 }.into(), Code::PayloadTooLarge, false),
+            (unknown().into(), Code::MasterPersistenceTimeout, true),
+            (RelayError::NoLeader.into(), Code::HaNotAvailable, false),
+            (RelayError::Broken(Status::unavailable("x")).into(), Code::ProxyTimeout, true),
+        ];
+        for (refused_by, code, unknown) in cases {
+            let refusal = refusal_of(refused_by);
+            assert_eq!((refusal.code, refusal.unknown), (code, unknown));
+            let answer: Response<SendMessageResponse> = refused(&refusal);
+            assert_eq!(answer.get_ref().code(), code as i32);
+            assert_eq!(answer.metadata().contains_key(OUTCOME_HEADER), unknown);
+        }
+    }
+}
