@@ -1,7 +1,9 @@
 //! The server side of Tercet: one replica of a broker group, the nameserver, and a development cluster.
 
+pub mod cli;
 pub mod config;
 pub mod consume;
+pub mod dev;
 pub mod forward;
 pub mod grpc;
 pub mod http;
@@ -10,6 +12,7 @@ pub mod listen;
 pub mod metrics;
 pub mod model;
 pub mod nameserver;
+pub mod node;
 pub mod process;
 pub mod publish;
 pub mod state;

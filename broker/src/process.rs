@@ -69,3 +69,25 @@ pub async fn stop_signal() -> io::Result<&'static str> {
         _ = interrupt.recv() => Ok("SIGINT"),
     }
 }
+
+/// Names the process that `tercetd dev` started this one from.
+pub(crate) const DEV_PARENT: &str = "TERCET_DEV_PARENT";
+
+/// A child of `tercetd dev` dies with it, even if it is killed. One that was started again by hand lives on its own,
+/// although it may have the same environment.
+///
+/// # Errors
+/// The system cannot do that.
+pub fn die_with_dev() -> io::Result<()> {
+    let Some(parent) = std::env::var(DEV_PARENT).ok().and_then(|text| text.parse::<i32>().ok()) else { return Ok(()) };
+    let is_parent = || rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent);
+    if !is_parent() {
+        return Ok(());
+    }
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    if !is_parent() {
+        // It died between the two lines.
+        return Err(io::Error::other("tercetd dev is gone"));
+    }
+    Ok(())
+}

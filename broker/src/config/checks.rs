@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 use super::{error::Problem, typed::Config};
 
-const MIB: usize = 1 << 20;
-
 /// Notes each contradiction.
 pub(crate) fn check(config: &Config, problems: &mut Vec<Problem>) {
     let mut require = |holds: bool, text: String| {
@@ -25,22 +23,11 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Problem>) {
         "election.timeout_max must be greater than election.timeout_min, else nodes stand for election at once"
             .to_owned(),
     );
-    let limits = &config.limits;
     require(
-        limits.request_bytes_max >= limits.body_bytes_max + MIB,
-        "limits.request_bytes_max must be at least 1MiB above limits.body_bytes_max, else the largest legal message \
-         cannot arrive"
-            .to_owned(),
-    );
-    require(
-        limits.client_bytes_in_flight_max >= limits.request_bytes_max,
-        "limits.client_bytes_in_flight_max must be at least limits.request_bytes_max, else the largest legal request \
+        config.limits.publish_bytes_in_flight_max >= config.limits.request_bytes_max,
+        "limits.publish_bytes_in_flight_max must be at least limits.request_bytes_max, else the largest legal request \
          is always refused"
             .to_owned(),
-    );
-    require(
-        limits.publish_bytes_in_flight_max >= limits.client_bytes_in_flight_max,
-        "limits.publish_bytes_in_flight_max must be at least limits.client_bytes_in_flight_max".to_owned(),
     );
     let listens = [config.listen.client, config.listen.peer, config.listen.http];
     require(

@@ -25,7 +25,7 @@ mod typed;
 pub use address::HostPort;
 pub use error::{ConfigError, Origin, Problem};
 pub use layers::{Layers, load};
-pub use sample::{render_effective, render_sample};
+pub use sample::{render_effective, render_given, render_sample};
 pub use setting::{Kind, Setting, Value};
 pub use typed::{
     Advertise, Config, Consume, Discovery, Durability, Election, Limits, Listen, LogFormat, Logging, NameServer, Node,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    error::ConfigError,
+    error::{ConfigError, Origin},
     layers::{self, Layers},
     table::{SECTIONS, SETTINGS},
     typed::Config,
@@ -51,6 +51,24 @@ pub fn render_effective(layers: &Layers) -> Result<String, ConfigError> {
             writeln!(text, "{}[{section}]", if text.is_empty() { "" } else { "\n" }).expect("a String takes all text");
         }
         writeln!(text, "{} = {} # {origin}", setting.key, setting.kind.toml(value)).expect("a String takes all text");
+    }
+    Ok(text)
+}
+
+/// The settings that the layers give, as a file that has the same effect.
+///
+/// # Errors
+/// Everything that is wrong with the layers.
+pub fn render_given(layers: &Layers) -> Result<String, ConfigError> {
+    let resolved = layers::resolve(layers)?;
+    let mut text = String::new();
+    let mut section = "";
+    for (setting, value, _) in resolved.rows().filter(|(_, _, origin)| *origin != Origin::Default) {
+        if setting.section != section {
+            section = setting.section;
+            writeln!(text, "\n[{section}]").expect("a String takes all text");
+        }
+        writeln!(text, "{} = {}", setting.key, setting.kind.toml(value)).expect("a String takes all text");
     }
     Ok(text)
 }

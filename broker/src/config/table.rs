@@ -87,13 +87,13 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "storage",
         "cache_bytes_max",
-        Kind::Bytes { default: 32 * MIB, min: 16 * MIB, max: 64 * GIB },
+        Kind::Bytes { default: 64 * MIB, min: 16 * MIB, max: 64 * GIB },
         "Newest entries that are kept in memory for followers and consumers.",
     ),
     setting(
         "election",
         "heartbeat_interval",
-        Kind::Millis { default: 100, min: 10, max: 10 * SECOND },
+        Kind::Millis { default: 150, min: 10, max: 10 * SECOND },
         "How often the leader says that it lives.",
     ),
     setting(
@@ -110,26 +110,14 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "limits",
-        "body_bytes_max",
-        Kind::Bytes { default: 4 * MIB, min: 1, max: 4 * MIB },
-        "Body of one message. Official clients cannot receive more than 4 MiB.",
-    ),
-    setting(
-        "limits",
-        "properties_bytes_max",
-        Kind::Bytes { default: 16 * KIB, min: KIB, max: 64 * KIB },
-        "Tag, keys and properties of one message together.",
-    ),
-    setting(
-        "limits",
         "request_bytes_max",
-        Kind::Bytes { default: 8 * MIB, min: 64 * KIB, max: 64 * MIB },
-        "One gRPC request. At least 1 MiB above body_bytes_max.",
+        Kind::Bytes { default: 8 * MIB, min: 5 * MIB, max: 8 * MIB },
+        "One gRPC request. A message's body has at most 4 MiB, which the official clients know.",
     ),
     setting(
         "limits",
         "batch_bytes_max",
-        Kind::Bytes { default: MIB, min: 4 * KIB, max: 8 * MIB },
+        Kind::Bytes { default: MIB, min: 4 * KIB, max: 4 * MIB },
         "What waits to be stored is packed into log entries of about this size. A single larger message gets\nan entry of its own.",
     ),
     setting(
@@ -141,14 +129,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "limits",
         "publish_bytes_in_flight_max",
-        Kind::Bytes { default: 64 * MIB, min: MIB, max: 16 * GIB },
+        Kind::Bytes { default: 64 * MIB, min: 8 * MIB, max: 2 * GIB },
         "Messages of all clients that wait to be stored. Beyond it: TOO_MANY_REQUESTS.",
-    ),
-    setting(
-        "limits",
-        "client_bytes_in_flight_max",
-        Kind::Bytes { default: 32 * MIB, min: MIB, max: 16 * GIB },
-        "The same for one client.",
     ),
     setting(
         "limits",
@@ -177,8 +159,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "logging",
         "level",
-        Kind::Text { default: "info" },
-        "error, warn, info, debug or trace; or rules such as `info,raft_log=debug`.",
+        Kind::Text { default: "info,openraft=error" },
+        "error, warn, info, debug or trace; or rules such as `info,raft_log=debug`. The library openraft\nwarns of each heartbeat that fails, so it is kept quiet.",
     ),
     setting(
         "logging",

@@ -139,13 +139,10 @@ pub struct Election {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table documents each setting")]
 pub struct Limits {
-    pub body_bytes_max: usize,
-    pub properties_bytes_max: usize,
     pub request_bytes_max: usize,
     pub batch_bytes_max: usize,
     pub receive_bytes_max: usize,
     pub publish_bytes_in_flight_max: usize,
-    pub client_bytes_in_flight_max: usize,
     pub proposal_deadline: Duration,
     pub connections_max: usize,
 }
@@ -362,13 +359,10 @@ fn storage(taker: &Taker<'_>) -> Storage {
 
 fn limits(taker: &Taker<'_>) -> Limits {
     Limits {
-        body_bytes_max: taker.count("limits", "body_bytes_max"),
-        properties_bytes_max: taker.count("limits", "properties_bytes_max"),
         request_bytes_max: taker.count("limits", "request_bytes_max"),
         batch_bytes_max: taker.count("limits", "batch_bytes_max"),
         receive_bytes_max: taker.count("limits", "receive_bytes_max"),
         publish_bytes_in_flight_max: taker.count("limits", "publish_bytes_in_flight_max"),
-        client_bytes_in_flight_max: taker.count("limits", "client_bytes_in_flight_max"),
         proposal_deadline: taker.span("limits", "proposal_deadline"),
         connections_max: taker.count("limits", "connections_max"),
     }

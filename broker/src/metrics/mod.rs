@@ -9,5 +9,5 @@ mod replica;
 mod traffic;
 
 pub use exposition::{Exposition, NodeLabels};
-pub use replica::ReplicaCollector;
+pub use replica::{ReadStats, ReplicaCollector};
 pub use traffic::Traffic;

@@ -1,26 +1,37 @@
 //! The replica's own state, read at each scrape.
 
+use std::fmt;
+
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::gauge::ConstGauge,
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
-use raft_log::{Role, Status, types::LogId};
+use raft_log::{Role, Status, storage::StorageStats, types::LogId};
 use tokio::sync::watch;
 
 const ROLES: [Role; 6] = [Role::Unformed, Role::Learner, Role::Follower, Role::Candidate, Role::Leader, Role::Stopped];
 
-/// Term, role and positions of a replica.
-#[derive(Debug)]
+/// Reads the counters of the log's I/O.
+pub type ReadStats = Box<dyn Fn() -> StorageStats + Send + Sync>;
+
+/// Term, role, positions and disk work of a replica.
 pub struct ReplicaCollector {
     status: watch::Receiver<Status>,
+    stats: ReadStats,
 }
 
 impl ReplicaCollector {
-    /// Reads from this status whenever it is asked.
+    /// Reads from these whenever it is asked.
     #[must_use]
-    pub fn new(status: watch::Receiver<Status>) -> ReplicaCollector {
-        ReplicaCollector { status }
+    pub fn new(status: watch::Receiver<Status>, stats: ReadStats) -> ReplicaCollector {
+        ReplicaCollector { status, stats }
+    }
+}
+
+impl fmt::Debug for ReplicaCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplicaCollector")
     }
 }
 
@@ -29,7 +40,7 @@ fn index(id: Option<LogId>) -> u64 {
 }
 
 impl Collector for ReplicaCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let status = self.status.borrow().clone();
         let (last, committed, applied) = (index(status.last), index(status.committed), index(status.applied));
         let durable = status.durable.map_or(0, |index| index.0);
@@ -52,11 +63,37 @@ impl Collector for ReplicaCollector {
             let value = i64::from(status.role == role);
             ConstGauge::new(value).encode(roles.encode_family(&[("role", role.name())])?)?;
         }
-        Ok(())
+        storage(&mut encoder, &(self.stats)())
     }
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+fn storage(encoder: &mut DescriptorEncoder<'_>, stats: &StorageStats) -> Result<(), fmt::Error> {
+    counter(encoder, "tercet_log_writes", "Batches of entries written to the log", stats.batches)?;
+    counter(encoder, "tercet_log_entries", "Entries written to the log", stats.records)?;
+    counter(encoder, "tercet_log_bytes", "Bytes written to the log", stats.bytes_written)?;
+    counter(encoder, "tercet_log_cold_reads", "Entries read from files, not from memory", stats.reads_from_files)?;
+    gauge(encoder, "rocketmq_storage_flush_behind_bytes", "Bytes of entries not yet written", stats.unwritten_bytes)?;
+    let mut buckets: Vec<(f64, u64)> = stats
+        .sync_micros_log2
+        .iter()
+        .enumerate()
+        .map(|(power, count)| (2_f64.powi(power as i32) / 1e6, *count))
+        .collect();
+    // The last bucket takes whatever is longer than the others.
+    if let Some(last) = buckets.last_mut() {
+        last.0 = f64::INFINITY;
+    }
+    let help = "Seconds that a sync of the log took";
+    let mut histogram = encoder.encode_descriptor("tercet_fsync_seconds", help, None, MetricType::Histogram)?;
+    histogram.encode_histogram::<NoLabelSet>(stats.sync_nanos as f64 / 1e9, stats.syncs, &buckets, None)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), fmt::Error> {
+    let counter = ConstCounter::new(value);
+    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), fmt::Error> {
     let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
@@ -89,9 +126,14 @@ mod tests {
             health: Health::Healthy,
         };
         let (sender, receiver) = watch::channel(status.clone());
+        let stats = || {
+            let mut sync_micros_log2 = [0; StorageStats::BUCKETS];
+            (sync_micros_log2[9], sync_micros_log2[10]) = (3, 4);
+            StorageStats { syncs: 7, sync_nanos: 5_000_000, sync_micros_log2, ..StorageStats::default() }
+        };
         let labels = NodeLabels { cluster: "broker-1".into(), node_type: "broker", node_id: "1".into() };
         let exposition = Exposition::new(&labels, |registry| {
-            registry.register_collector(Box::new(ReplicaCollector::new(receiver)));
+            registry.register_collector(Box::new(ReplicaCollector::new(receiver, Box::new(stats))));
         });
         let line = |name: &str, value: u64| format!("{name} {value}");
         let text = exposition.render().replace("{cluster=\"broker-1\",node_type=\"broker\",node_id=\"1\"}", "");
@@ -105,6 +147,11 @@ mod tests {
             assert!(text.contains(&format!("{wanted}\n")), "{wanted} is missing in\n{text}");
         }
         assert!(text.contains("role=\"leader\"} 1\n") && text.contains("role=\"follower\"} 0\n"), "{text}");
+        let text = text.replace("cluster=\"broker-1\",node_type=\"broker\",node_id=\"1\"", "");
+        assert!(text.contains("tercet_fsync_seconds_bucket{,le=\"0.000512\"} 3\n"), "{text}");
+        assert!(text.contains("tercet_fsync_seconds_bucket{,le=\"0.001024\"} 7\n"), "cumulative: {text}");
+        assert!(text.contains("tercet_fsync_seconds_sum 0.005\n"), "{text}");
+        assert!(text.contains("tercet_fsync_seconds_bucket{,le=\"+Inf\"} 7\n"), "{text}");
         sender.send_replace(Status { role: Role::Follower, ..status });
         assert!(exposition.render().contains("role=\"follower\"} 1\n"));
     }

@@ -16,7 +16,7 @@ mod wire;
 
 pub use process::run;
 pub use registrar::{Announcement, Registrar};
-pub use routes::{BrokerKey, GroupRoute, KnownBroker, RegisterError, Registration, Role, Routes, Topic, TopicType};
+pub use routes::{BrokerKey, GroupRoute, KnownBroker, RegisterError, Registration, Role, Routes, Topic};
 pub use service::NameService;
 
 #[cfg(test)]

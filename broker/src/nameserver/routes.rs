@@ -7,6 +7,8 @@ use raft_log::{
     types::{ClusterId, GroupId, NodeId, Term},
 };
 
+use crate::model::TopicType;
+
 /// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BrokerKey {
@@ -27,19 +29,6 @@ pub enum Role {
     Follower,
     /// Has no vote.
     Learner,
-}
-
-/// What a topic's messages are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TopicType {
-    /// Plain.
-    Normal,
-    /// Ordered within a message group.
-    Fifo,
-    /// Delivered at a time.
-    Delay,
-    /// Half messages.
-    Transaction,
 }
 
 /// A topic's queues on one broker group: 0 to `queues` - 1.

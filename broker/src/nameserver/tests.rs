@@ -16,7 +16,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, transport::Server};
 
 use super::*;
-use crate::{config::Discovery, listen};
+use crate::{config::Discovery, listen, model::TopicType};
 
 struct Running {
     address: SocketAddr,

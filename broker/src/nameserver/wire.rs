@@ -6,7 +6,8 @@ use raft_log::{
 };
 use tercet_proto::nameserver::v1 as pb;
 
-use super::routes::{BrokerKey, GroupRoute, Registration, Role, Topic, TopicType};
+use super::routes::{BrokerKey, GroupRoute, Registration, Role, Topic};
+use crate::model::TopicType;
 
 /// Longest topic name.
 const TOPIC_NAME_BYTES_MAX: usize = 127;

@@ -16,6 +16,7 @@ pub use error::{BootstrapError, Leader, OpenError, ProposeError, ReadError, Tran
 pub use options::{ElectionOptions, PeerListen, ReplicaOptions};
 pub use status::{Health, Member, Role, Status};
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use crate::env::Env;
+use crate::identity::Identity;
 use crate::raft::bootstrap;
 use crate::raft::network::peers::Peers;
 use crate::raft::state_worker::{AppliedIndex, StateWorker};
@@ -30,7 +32,7 @@ use crate::raft::type_config::RaftCore;
 use crate::replica::thread::CoreThread;
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, Record, StorageStats};
-use crate::types::{ClusterId, LogId, LogIndex, NodeId};
+use crate::types::{ClusterId, GroupId, LogId, LogIndex, NodeId};
 
 /// A stored proposal: where it stands and what the state machine answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +79,15 @@ impl Replica {
     pub async fn open(options: ReplicaOptions, env: Env, state: impl StateMachine) -> Result<Replica, OpenError> {
         let inner = open::open(options, env, Box::new(state)).await?;
         Ok(Replica { inner: Arc::new(inner) })
+    }
+
+    /// Whether a data folder, if it is there, belongs to this node and group and has a known format. Changes nothing;
+    /// for callers that open files of their own in it before the replica.
+    ///
+    /// # Errors
+    /// [`OpenError::Identity`].
+    pub fn check_folder(env: &Env, dir: &Path, node_id: NodeId, group: GroupId) -> Result<(), OpenError> {
+        Ok(Identity::check(env, dir, node_id, group)?)
     }
 
     /// Forms a group of these voters (id and peer address), this node among them; once for a group's life (hazards 27).

@@ -1,0 +1,184 @@
+//! `tercetd dev`: a nameserver and a broker group on one machine, each node a process of its own with its own folder.
+//!
+//! ```text
+//! DIR/
+//!   cluster.json                 what runs where; there while the group is ready
+//!   bootstrapped                 the group exists; never bootstrapped again
+//!   dev.lock                     held while `tercetd dev` runs on DIR
+//!   nameserver/tercet.toml, tercetd.log
+//!   node-<id>/tercet.toml, tercetd.log, data/
+//! ```
+//!
+//! It starts the processes, waits until they serve, says so, and waits to be stopped. It restarts nothing: a child that
+//! dies is logged, and may be started again by hand with `tercetd broker --config DIR/node-<id>/tercet.toml`. When it
+//! stops, its children stop; when it is killed, the system kills them.
+
+mod children;
+mod describe;
+mod plan;
+mod probe;
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::{runtime::Builder, time::Instant};
+
+use self::{children::Children, plan::Plan};
+use crate::{
+    cli::{DevArgs, bootstrap_group},
+    config::{ConfigError, Voter},
+    process::stop_signal,
+};
+
+/// From the start of the processes until all of them serve; a long log takes a while to re-apply.
+const READY_MAX: Duration = Duration::from_secs(120);
+/// Between two looks at the nodes.
+const PROBE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Why the development cluster ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// A `--set` is wrong.
+    #[error("the configuration is wrong:\n{0}")]
+    Config(#[from] ConfigError),
+    /// A file or folder could not be made.
+    #[error("cannot write {}: {source}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else runs it.
+    #[error("another `tercetd dev` runs in {}", .0.display())]
+    Running(PathBuf),
+    /// A child could not be started.
+    #[error("cannot start {name}: {source}")]
+    Spawn {
+        /// Which.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A child ended before the group was ready.
+    #[error("{name} ended with {status} before the group was ready; its log {} ends with:\n{tail}", .log.display())]
+    ChildEnded {
+        /// Which.
+        name: String,
+        /// How.
+        status: String,
+        /// Where it wrote why.
+        log: PathBuf,
+        /// Its last lines.
+        tail: String,
+    },
+    /// The nodes do not take the bootstrap.
+    #[error("the group could not be made: {0}")]
+    Bootstrap(String),
+    /// The group does not come up.
+    #[error("not ready after {} s: {missing}", READY_MAX.as_secs())]
+    NotReady {
+        /// Who is not, and why.
+        missing: String,
+    },
+    /// The system refused something basic.
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`DevError`]; the children are stopped then.
+pub fn run(args: &DevArgs) -> Result<(), DevError> {
+    // One thread, the main one: the system kills the children when the thread that started them ends.
+    Builder::new_current_thread().enable_all().build()?.block_on(supervise(args))
+}
+
+async fn supervise(args: &DevArgs) -> Result<(), DevError> {
+    let plan = Plan::new(args)?;
+    let _lock = lock(plan.dir())?;
+    plan.write()?;
+    remove_if_there(&plan.description_path())?;
+    let mut children = Children::start(&plan)?;
+    let outcome = run_children(&plan, &mut children).await;
+    remove_if_there(&plan.description_path())?;
+    children.stop().await;
+    outcome
+}
+
+/// Until a signal comes, or something fails.
+async fn run_children(plan: &Plan, children: &mut Children) -> Result<(), DevError> {
+    let mut stop = std::pin::pin!(stop_signal());
+    tokio::select! {
+        ready = become_ready(plan, children) => ready?,
+        signal = &mut stop => return signal.map(drop).map_err(DevError::from),
+    }
+    let description = plan.description_path();
+    describe::write(&description, plan, children).map_err(|source| DevError::File { path: description, source })?;
+    println!(
+        "ready: connect to {} (stop with Ctrl-C; processes in {})",
+        plan.endpoint(),
+        plan.description_path().display()
+    );
+    loop {
+        tokio::select! {
+            signal = &mut stop => return signal.map(drop).map_err(DevError::from),
+            ended = children.next_end() => eprintln!(
+                "tercetd dev: {} (pid {}) ended with {}; start it again with: {}",
+                ended.name, ended.pid, ended.status, ended.command
+            ),
+        }
+    }
+}
+
+async fn become_ready(plan: &Plan, children: &mut Children) -> Result<(), DevError> {
+    let started = Instant::now();
+    let mut bootstrapped = plan.bootstrapped_path().exists();
+    let mut missing = String::new();
+    while started.elapsed() < READY_MAX {
+        if let Some(ended) = children.poll_end() {
+            return Err(ended.into_error());
+        }
+        if !bootstrapped && probe::all_alive(plan).await {
+            bootstrap(plan).await?;
+            bootstrapped = true;
+        }
+        match probe::all_ready(plan).await {
+            Ok(()) => return Ok(()),
+            Err(why) => missing = why,
+        }
+        tokio::time::sleep(PROBE_INTERVAL).await;
+    }
+    Err(DevError::NotReady { missing })
+}
+
+/// Makes the group. A call that an earlier run was interrupted in is taken up again by repeating it.
+async fn bootstrap(plan: &Plan) -> Result<(), DevError> {
+    let voters: Vec<Voter> = plan.voters();
+    bootstrap_group(&plan.first_client(), &voters).await.map_err(DevError::Bootstrap)?;
+    let path = plan.bootstrapped_path();
+    File::create(&path).and_then(|file| file.sync_all()).map_err(|source| DevError::File { path, source })
+}
+
+fn lock(dir: &Path) -> Result<File, DevError> {
+    fs::create_dir_all(dir).map_err(|source| DevError::File { path: dir.to_owned(), source })?;
+    let path = dir.join("dev.lock");
+    let file = File::create(&path).map_err(|source| DevError::File { path, source })?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| DevError::Running(dir.to_owned()))?;
+    Ok(file)
+}
+
+fn remove_if_there(path: &Path) -> Result<(), DevError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DevError::File { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}

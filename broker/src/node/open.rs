@@ -1,0 +1,85 @@
+//! Opens what lies on disk, and turns settings into the options of each part.
+
+use std::net::TcpListener;
+
+use raft_log::{ElectionOptions, NodeAddresses, PeerListen, Replica, ReplicaOptions, env::Env};
+
+use crate::{
+    config::{Config, Durability},
+    limits::ENTRY_BYTES_MAX,
+    metrics::Traffic,
+    node::pending::ServiceOptions,
+    process::ProcessError,
+    state::{State, StateReader},
+};
+
+/// The folder of the state inside the data folder.
+const STATE_FOLDER: &str = "state";
+
+/// What was opened.
+pub(super) struct Opened {
+    pub(super) replica: Replica,
+    pub(super) state: StateReader,
+}
+
+pub(super) async fn open(config: &Config, env: Env, peer_port: TcpListener) -> Result<Opened, ProcessError> {
+    let folder = config.node.data_dir.clone();
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ProcessError::Open {
+        folder: folder.display().to_string(),
+        source,
+    };
+    // Whose folder it is comes first: the store below would write to it even if it were another node's.
+    Replica::check_folder(&env, &folder, config.node.id, config.node.group).map_err(|error| failed(error.into()))?;
+    env.disk.create_dir_all(&folder).map_err(|error| failed(error.into()))?;
+    let state_folder = folder.join(STATE_FOLDER);
+    let opened = tokio::task::spawn_blocking(move || State::open(&state_folder)).await;
+    let state = opened.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
+    let reader = state.reader();
+    let replica = Replica::open(replica_options(config, peer_port), env, state);
+    let replica = replica.await.map_err(|error| failed(error.into()))?;
+    Ok(Opened { replica, state: reader })
+}
+
+fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
+    let advertised = NodeAddresses {
+        peer: config.advertise.peer.to_string(),
+        client: config.advertise.client.to_string(),
+        http: config.advertise.http.to_string(),
+    };
+    let node = &config.node;
+    let options =
+        ReplicaOptions::new(node.id, node.group, node.data_dir.clone(), PeerListen::Bound(peer_port), advertised);
+    ReplicaOptions {
+        durability: match config.storage.durability {
+            Durability::Sync => raft_log::Durability::Sync,
+            Durability::Async => raft_log::Durability::Async,
+        },
+        election: ElectionOptions {
+            heartbeat_interval: config.election.heartbeat_interval,
+            timeout_min: config.election.timeout_min,
+            timeout_max: config.election.timeout_max,
+        },
+        segment_bytes_max: config.storage.segment_bytes_max,
+        cache_bytes_max: usize::try_from(config.storage.cache_bytes_max).expect("bounded by the table"),
+        entry_bytes_max: ENTRY_BYTES_MAX,
+        // Above what clients may have in flight, so that their refusal comes from the batcher, with its code.
+        propose_bytes_in_flight_max: config.limits.publish_bytes_in_flight_max + 2 * ENTRY_BYTES_MAX,
+        propose_deadline: config.limits.proposal_deadline,
+        ..options
+    }
+}
+
+/// The options of the RPCs.
+pub(super) fn service_options(config: &Config, traffic: Traffic) -> ServiceOptions {
+    ServiceOptions {
+        group: config.node.group,
+        advertised_client: config.advertise.client.to_string(),
+        traffic,
+        batch_bytes_max: config.limits.batch_bytes_max,
+        receive_bytes_max: config.limits.receive_bytes_max,
+        request_bytes_max: config.limits.request_bytes_max,
+        publish_bytes_in_flight_max: config.limits.publish_bytes_in_flight_max,
+        long_poll_max: config.consume.long_poll_max,
+        auto_create_group: config.consume.auto_create_group,
+    }
+}
