@@ -1,47 +1,77 @@
 //! The state machine as raft-log drives it.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use raft_log::{AppliedPoint, ApplyEntry, ApplyError, StateMachine};
+use raft_log::types::LogId;
+use raft_log::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
+use rocksdb::WriteBatch;
 
-use super::reader::StateReader;
+use super::apply::{Applying, Core};
+use super::changes::Changes;
+use super::digest::Digest;
+use super::fault::Fault;
+use super::keys;
+use super::load::{AppliedRecord, load};
+use super::reader::{Shared, StateReader};
+use super::store::{Store, StoreError};
+use crate::model::TopicId;
+
+const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
+const FORMAT_VERSION: u32 = 1;
+/// A flush is due after so many bytes of log, so that a restart re-applies little (hazards 22).
+const FLUSH_LOG_BYTES: u64 = 256 << 20;
+/// A flush is due when so much waits in memory.
+const FLUSH_MEMTABLE_BYTES: u64 = 64 << 20;
 
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStateError {
     /// The store does not open, or does not read.
-    #[error("the state in {folder} does not open: {reason}")]
+    #[error("the state in {folder} does not open: {reason}", folder = folder.display())]
     Store {
         /// Its folder.
-        folder: String,
+        folder: PathBuf,
         /// What RocksDB says.
         reason: String,
     },
     /// Another version wrote it.
-    #[error("the state in {folder} has format {found}, this version reads {known}")]
+    #[error("the state in {folder} has format {found}, this version reads {known}", folder = folder.display())]
     Version {
         /// Its folder.
-        folder: String,
+        folder: PathBuf,
         /// The format found.
         found: u32,
         /// The format known.
         known: u32,
     },
     /// A record in it is damaged.
-    #[error("the state in {folder} is damaged: {reason}")]
+    #[error("the state in {folder} is damaged: {reason}", folder = folder.display())]
     Damaged {
         /// Its folder.
-        folder: String,
+        folder: PathBuf,
         /// Which record, and how.
         reason: String,
     },
 }
 
-/// The state machine of a broker group.
+/// The state machine of a broker group. Invariant: what `applied` says is what the working set and the store hold.
 #[derive(Debug)]
 pub struct State {
-    reader: StateReader,
+    shared: Arc<Shared>,
+    applied: Option<AppliedPoint>,
+    log_bytes_since_flush: u64,
+    /// After a failed call the working set may be ahead of the store: nothing is applied any more.
+    failed: Option<ApplyError>,
+}
+
+/// What a call of `apply` came to.
+struct Applied {
+    responses: Vec<Bytes>,
+    point: Option<AppliedPoint>,
+    available: BTreeSet<TopicId>,
 }
 
 impl State {
@@ -50,36 +80,163 @@ impl State {
     /// # Errors
     /// See [`OpenStateError`]. Nothing is changed then.
     pub fn open(folder: &Path) -> Result<State, OpenStateError> {
-        let _ = folder;
-        Ok(State { reader: StateReader::default() })
+        let unreadable = |error: StoreError| OpenStateError::Store { folder: folder.into(), reason: error.to_string() };
+        let store = Store::open(folder).map_err(unreadable)?;
+        check_format(&store, folder)?;
+        let (core, applied) = load(&store).map_err(|fault| match fault {
+            Fault::Store(error) => unreadable(error),
+            damage => OpenStateError::Damaged { folder: folder.into(), reason: damage.to_string() },
+        })?;
+        let applied = applied.map(|record| record.point);
+        let shared = Arc::new(Shared::new(core, store));
+        Ok(State { shared, applied, log_bytes_since_flush: 0, failed: None })
     }
 
     /// The view for everybody else; cheap to clone.
     #[must_use]
     pub fn reader(&self) -> StateReader {
-        self.reader.clone()
+        StateReader::new(Arc::clone(&self.shared))
     }
+
+    /// Applies the entries to the working set and writes what they changed, in one batch (hazards 18).
+    fn apply_all(&self, entries: &[ApplyEntry]) -> Result<Applied, Fault> {
+        let mut core = self.shared.core_mut();
+        let mut changes = Changes::new(Digest(core.history.latest().map_or(0, |latest| latest.digest)));
+        let mut available = BTreeSet::new();
+        let mut applied = self.applied.clone();
+        let mut responses = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let before = applied.as_ref().map(|point| point.id);
+            assert!(before.is_none_or(|id| id.index.next() == entry.id.index), "entries come without gaps");
+            let store = &self.shared.store;
+            let applying =
+                Applying { store, changes: &mut changes, available: &mut available, id: entry.id, command: 0 };
+            responses.push(apply_one(&mut core, entry, applying)?);
+            let membership = match &entry.kind {
+                ApplyKind::Membership(members) => Some((entry.id, members.encode())),
+                _ => applied.and_then(|point| point.membership),
+            };
+            applied = Some(AppliedPoint { id: entry.id, membership });
+            let digest = *changes.digest();
+            core.history.push(entry.id, digest);
+        }
+        if let Some(point) = &applied {
+            self.shared.store.write(finish(changes, point.clone(), &core))?;
+        }
+        core.recent.trim();
+        Ok(Applied { responses, point: applied, available })
+    }
+}
+
+fn apply_one(core: &mut Core, entry: &ApplyEntry, mut applying: Applying<'_>) -> Result<Bytes, Fault> {
+    absorb_id(applying.changes.digest(), entry.id);
+    match &entry.kind {
+        ApplyKind::Blank => Ok(Bytes::new()),
+        ApplyKind::Membership(members) => {
+            applying.changes.digest().absorb(&members.encode());
+            Ok(Bytes::new())
+        }
+        ApplyKind::Command(payload) => core.apply_entry(payload, &mut applying),
+    }
+}
+
+fn absorb_id(digest: &mut Digest, id: LogId) {
+    digest.absorb_number(id.term.0);
+    digest.absorb_number(id.index.0);
+}
+
+fn finish(mut changes: Changes, point: AppliedPoint, core: &Core) -> WriteBatch {
+    let record = AppliedRecord { point, clock: core.clock, digest: *changes.digest() };
+    changes.finish(keys::APPLIED, &record.encode())
 }
 
 impl StateMachine for State {
     fn applied(&self) -> Option<AppliedPoint> {
-        None
+        self.applied.clone()
     }
 
     fn apply(&mut self, entries: Vec<ApplyEntry>) -> Result<Vec<Bytes>, ApplyError> {
-        let _ = entries;
-        Err(ApplyError::new("the state machine is not built yet"))
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        match self.apply_all(&entries) {
+            Ok(Applied { responses, point, mut available }) => {
+                self.applied = point;
+                self.log_bytes_since_flush += entries.iter().map(payload_bytes).sum::<u64>();
+                self.shared.events.signal(&mut available);
+                Ok(responses)
+            }
+            Err(fault) => {
+                let first = entries.first().map(|entry| entry.id).unwrap_or_default();
+                let error = ApplyError::new(format!("in the entries from {first} on: {fault}"));
+                self.failed = Some(error.clone());
+                Err(error)
+            }
+        }
     }
 
     fn wants_flush(&self) -> bool {
-        false
+        self.log_bytes_since_flush >= FLUSH_LOG_BYTES || self.shared.store.memtable_bytes() >= FLUSH_MEMTABLE_BYTES
     }
 
     fn flush(&mut self) -> Result<(), ApplyError> {
+        self.shared.store.flush().map_err(Fault::from)?;
+        self.log_bytes_since_flush = 0;
+        self.shared.core_mut().counters.flushes += 1;
         Ok(())
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
+        let mut core = self.shared.core_mut();
+        self.shared.store.clear().map_err(Fault::from)?;
+        write_format(&self.shared.store).map_err(Fault::from)?;
+        *core = Core::default();
+        self.applied = None;
+        self.log_bytes_since_flush = 0;
         Ok(())
+    }
+}
+
+fn payload_bytes(entry: &ApplyEntry) -> u64 {
+    match &entry.kind {
+        ApplyKind::Command(payload) => payload.len() as u64,
+        ApplyKind::Blank | ApplyKind::Membership(_) => 0,
+    }
+}
+
+fn format_record(version: u32) -> [u8; 12] {
+    let mut record = [0; 12];
+    record[..8].copy_from_slice(FORMAT_MAGIC);
+    record[8..].copy_from_slice(&version.to_le_bytes());
+    record
+}
+
+/// Writes the format record at once; nothing else waits in the memtable then.
+fn write_format(store: &Store) -> Result<(), StoreError> {
+    let mut batch = WriteBatch::default();
+    batch.put(keys::FORMAT, format_record(FORMAT_VERSION));
+    store.write(batch)?;
+    store.flush()
+}
+
+fn check_format(store: &Store, folder: &Path) -> Result<(), OpenStateError> {
+    let unreadable = |error: StoreError| OpenStateError::Store { folder: folder.into(), reason: error.to_string() };
+    let damaged = |reason: &str| OpenStateError::Damaged { folder: folder.into(), reason: reason.into() };
+    match store.get(keys::FORMAT).map_err(unreadable)? {
+        None if store.get(keys::APPLIED).map_err(unreadable)?.is_some() => Err(damaged("it has no format record")),
+        None => write_format(store).map_err(unreadable),
+        Some(record) => {
+            let Some((magic, version)) = record.split_first_chunk::<8>() else {
+                return Err(damaged("its format record is short"));
+            };
+            let version: Option<[u8; 4]> = version.try_into().ok();
+            match version.map(u32::from_le_bytes) {
+                Some(FORMAT_VERSION) if magic == FORMAT_MAGIC => Ok(()),
+                Some(found) if magic == FORMAT_MAGIC => {
+                    Err(OpenStateError::Version { folder: folder.into(), found, known: FORMAT_VERSION })
+                }
+                _ => Err(damaged("its format record is no such record")),
+            }
+        }
     }
 }

@@ -12,13 +12,33 @@
 //! What it is not: a place for message bodies, which stay in the log at their [`Position`](crate::model::Position), nor
 //! for what only the leader needs, such as who waits for messages.
 
+mod apply;
+mod changes;
 mod codec;
 mod command;
+mod consumption;
+mod digest;
 mod events;
+mod fault;
+mod groups;
+mod index;
+mod keys;
+mod load;
 mod machine;
 mod outcome;
+mod producers;
 mod reader;
+mod store;
+#[cfg(test)]
+mod tests;
+mod topics;
 mod views;
+
+#[cfg(test)]
+mod apply_limits {
+    pub(crate) use super::apply::{DEAD_LETTERS_MAX, SCAN_MAX};
+    pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, WINDOW};
+}
 
 pub use codec::DecodeError;
 pub use command::{

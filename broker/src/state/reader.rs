@@ -1,11 +1,17 @@
 //! What the rest of the broker sees of the state.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use raft_log::types::{LogIndex, UnixMillis};
 
+use super::apply::{Core, first_at};
 use super::command::Bootstrap;
 use super::events::Events;
+use super::fault::Fault;
+use super::groups::Group;
+use super::index::BlockReader;
+use super::store::Store;
+use super::topics::Topic;
 use super::views::{GroupView, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView};
 use crate::model::{ClientKey, ConsumerGroupId, QueueId, QueueOffset, TopicId};
 
@@ -17,86 +23,118 @@ pub struct ReadStateError {
     pub reason: String,
 }
 
+/// What the state machine and its readers share. The working set changes under the write lock only, for as long as one
+/// call of `apply` takes; store and events have locks of their own.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    core: RwLock<Core>,
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+}
+
+impl Shared {
+    pub(crate) fn new(core: Core, store: Store) -> Shared {
+        Shared { core: RwLock::new(core), store, events: Events::default() }
+    }
+
+    fn core(&self) -> RwLockReadGuard<'_, Core> {
+        self.core.read().expect("apply does not panic, or the process is about to end")
+    }
+
+    pub(crate) fn core_mut(&self) -> RwLockWriteGuard<'_, Core> {
+        self.core.write().expect("apply does not panic, or the process is about to end")
+    }
+}
+
+/// Deadlines that [`StateReader::ready`] and [`StateReader::renewals_due`] look at.
+const DEADLINES_SCAN_MAX: usize = 4096;
+
 /// A view of the state at its applied index. Clones share it; each call sees one applied index.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StateReader {
-    events: Arc<Events>,
+    shared: Arc<Shared>,
 }
 
 impl StateReader {
+    pub(crate) fn new(shared: Arc<Shared>) -> StateReader {
+        StateReader { shared }
+    }
+
     /// The applied entry and the rolling digest there; nothing while the state is empty.
     #[must_use]
     pub fn digest(&self) -> Option<StateDigest> {
-        None
+        self.shared.core().history.latest()
     }
 
     /// The digest at an applied index, if it is one of the last few thousand since the process started.
     #[must_use]
     pub fn digest_at(&self, index: LogIndex) -> Option<StateDigest> {
-        let _ = index;
-        None
+        self.shared.core().history.at(index)
     }
 
     /// The state's clock: the greatest stamp applied. A new leader stamps at least this (hazards 19).
     #[must_use]
     pub fn clock(&self) -> UnixMillis {
-        UnixMillis(0)
+        self.shared.core().clock
     }
 
     /// Identity and handle key, once bootstrapped.
     #[must_use]
     pub fn cluster(&self) -> Option<Bootstrap> {
-        None
+        self.shared.core().cluster.clone()
     }
 
     /// A topic by name.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<TopicView> {
-        let _ = name;
-        None
+        self.shared.core().topics.named(name).map(topic_view)
     }
 
     /// A topic by number.
     #[must_use]
     pub fn topic_by_id(&self, id: TopicId) -> Option<TopicView> {
-        let _ = id;
-        None
+        self.shared.core().topics.get(id).map(topic_view)
     }
 
     /// All topics, by name.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicView> {
-        Vec::new()
+        self.shared.core().topics.by_name().map(topic_view).collect()
     }
 
     /// A consumer group by name.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<GroupView> {
-        let _ = name;
-        None
+        self.shared.core().groups.named(name).map(group_view)
     }
 
     /// A consumer group by number.
     #[must_use]
     pub fn group_by_id(&self, id: ConsumerGroupId) -> Option<GroupView> {
-        let _ = id;
-        None
+        self.shared.core().groups.get(id).map(group_view)
     }
 
     /// All consumer groups, by name.
     #[must_use]
     pub fn groups(&self) -> Vec<GroupView> {
-        Vec::new()
+        self.shared.core().groups.by_name().map(group_view).collect()
     }
 
     /// The ranges of a topic's queues, by queue; nothing for an unknown topic.
     #[must_use]
     pub fn queue_bounds(&self, topic: TopicId) -> Option<Vec<QueueBounds>> {
-        let _ = topic;
-        None
+        let core = self.shared.core();
+        let queues = (0..).map(QueueId).zip(&core.topics.get(topic)?.queues);
+        let bounds = queues.map(|(queue, range)| QueueBounds {
+            queue,
+            first: QueueOffset(range.first),
+            next: QueueOffset(range.next),
+        });
+        Some(bounds.collect())
     }
 
-    /// The offset of the first message stored at or after `time`; the queue's end if there is none.
+    /// The offset of the first message stored at or after `time`; the queue's end if there is none; nothing for an
+    /// unknown topic or queue.
     ///
     /// # Errors
     /// The store does not read.
@@ -106,8 +144,10 @@ impl StateReader {
         queue: QueueId,
         time: UnixMillis,
     ) -> Result<Option<QueueOffset>, ReadStateError> {
-        let _ = (topic, queue, time);
-        Ok(None)
+        let core = self.shared.core();
+        let Some(range) = core.topics.get(topic).and_then(|topic| topic.queue(queue)) else { return Ok(None) };
+        let offset = first_at(&core.recent, &self.shared.store, (topic, queue), *range, time)?;
+        Ok(Some(QueueOffset(offset)))
     }
 
     /// Where the messages from `from` on lie, at most `count` of them; empty at the queue's end or for an unknown one.
@@ -121,54 +161,96 @@ impl StateReader {
         from: QueueOffset,
         count: usize,
     ) -> Result<Vec<Located>, ReadStateError> {
-        let _ = (topic, queue, from, count);
-        Ok(Vec::new())
+        let core = self.shared.core();
+        let Some(range) = core.topics.get(topic).and_then(|topic| topic.queue(queue)) else { return Ok(Vec::new()) };
+        let mut blocks = BlockReader::new(&core.recent, &self.shared.store);
+        let mut located = Vec::new();
+        for offset in (from.0.max(range.first)..range.next).take(count) {
+            let block = blocks.block((topic, queue), offset)?;
+            let message = block.message(offset).expect("the block of this message");
+            let position = block.position(message);
+            located.push(Located { offset: QueueOffset(offset), position, group: message.group });
+        }
+        Ok(located)
     }
 
     /// What the group could receive of the topic at `now`.
     #[must_use]
     pub fn ready(&self, group: ConsumerGroupId, topic: TopicId, now: UnixMillis) -> Ready {
-        let _ = (group, topic, now);
-        Ready::default()
+        let core = self.shared.core();
+        let Some(subscription) = core.subscriptions.get(&(topic, group)) else {
+            return Ready { unsubscribed: true, ..Ready::default() };
+        };
+        let of = core.topics.get(topic).expect("subscriptions are of topics");
+        let fresh = subscription.fresh_queues().map(|queue| {
+            let end = of.queue(queue).map_or(0, |range| range.next);
+            end - subscription.taken(queue).unwrap_or(end)
+        });
+        let passed = core.timers.passed(now, topic, group, DEADLINES_SCAN_MAX) as u64;
+        Ready { unsubscribed: false, fresh: fresh.sum(), redeliveries: subscription.redeliveries() + passed }
     }
 
     /// How far the group has come in each queue of the topic; nothing if it never received from it.
     #[must_use]
     pub fn progress(&self, group: ConsumerGroupId, topic: TopicId) -> Option<Vec<QueueProgress>> {
-        let _ = (group, topic);
-        None
+        let core = self.shared.core();
+        let subscription = core.subscriptions.get(&(topic, group))?;
+        let queues = (0..).map(QueueId).zip(&core.topics.get(topic)?.queues);
+        let progress = queues.map(|(queue, range)| QueueProgress {
+            queue,
+            offset: QueueOffset(subscription.consumer_offset(queue).unwrap_or(0)),
+            taken: QueueOffset(subscription.taken(queue).unwrap_or(0)),
+            end: QueueOffset(range.next),
+            pending: subscription.pending_count(queue) as u64,
+        });
+        Some(progress.collect())
     }
 
     /// The topics that the group has received from.
     #[must_use]
     pub fn subscriptions(&self, group: ConsumerGroupId) -> Vec<TopicId> {
-        let _ = group;
-        Vec::new()
+        let core = self.shared.core();
+        core.subscriptions.keys().filter(|(_, of)| *of == group).map(|(topic, _)| *topic).collect()
     }
 
     /// When a deadline passes next: propose a tick then. In the past if work is left over.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
-        None
+        let core = self.shared.core();
+        core.timers.next_due(core.clock)
     }
 
     /// Clients that hold a renewed delivery whose deadline is before `before`, at most `count` of them: propose a
     /// `RenewDeliveries` for those that live.
     #[must_use]
     pub fn renewals_due(&self, before: UnixMillis, count: usize) -> Vec<ClientKey> {
-        let _ = (before, count);
-        Vec::new()
+        let due = self.shared.core().timers.renewals_due(before, DEADLINES_SCAN_MAX);
+        due.into_iter().take(count).collect()
     }
 
     /// Where to wait for messages that become available.
     #[must_use]
     pub fn events(&self) -> &Events {
-        &self.events
+        &self.shared.events
     }
 
     /// Counters for metrics.
     #[must_use]
     pub fn counters(&self) -> StateCounters {
-        StateCounters::default()
+        self.shared.core().counters
+    }
+}
+
+fn topic_view(topic: &Topic) -> TopicView {
+    TopicView { id: topic.id, name: topic.name.clone(), settings: topic.settings }
+}
+
+fn group_view(group: &Group) -> GroupView {
+    GroupView { id: group.id, name: group.name.clone(), settings: group.settings, automatic: group.automatic }
+}
+
+impl From<Fault> for ReadStateError {
+    fn from(fault: Fault) -> ReadStateError {
+        ReadStateError { reason: fault.to_string() }
     }
 }

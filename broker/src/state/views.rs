@@ -56,6 +56,9 @@ pub struct Located {
 /// What a group could receive of a topic now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
+    /// The group has never received from the topic: a receive decides where it begins, so it must not wait for
+    /// messages (hazards 21).
+    pub unsubscribed: bool,
     /// Messages never picked or skipped, of any tag. A FIFO group may find some of them held back by their group.
     pub fresh: u64,
     /// Messages whose deadline has passed.
@@ -66,7 +69,7 @@ impl Ready {
     /// Whether a receive is worth its command.
     #[must_use]
     pub fn any(&self) -> bool {
-        self.fresh + self.redeliveries > 0
+        self.unsubscribed || self.fresh + self.redeliveries > 0
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{EncodedCommand, FRAME_BYTES, kind};
 use crate::model::{MessageGroupKey, Position, ProducerId, QueueId, TopicId};
 use crate::state::codec::{DecodeError, Reader};
+use crate::state::producers::WINDOW;
 
 const PRODUCER: u8 = 1;
 const COUNT_AT: usize = FRAME_BYTES + 8;
@@ -96,6 +97,7 @@ impl PublishBuilder {
     #[must_use]
     pub fn finish(mut self) -> EncodedCommand {
         assert!(self.messages > 0, "a publish carries messages");
+        assert!(u64::from(self.messages) <= WINDOW, "a publish fits the window of kept results");
         self.out[COUNT_AT..COUNT_AT + 4].copy_from_slice(&self.messages.to_le_bytes());
         EncodedCommand::seal(self.out, self.messages)
     }
@@ -138,7 +140,8 @@ impl<'a> PublishView<'a> {
             Some(ProducerStamp { id: ProducerId(reader.u128()?), epoch: reader.u64()?, base_sequence: reader.u64()? })
         };
         let left = reader.left();
-        if count == 0 || (count as usize) > left / MESSAGE_HEADER_BYTES {
+        let too_many = producer.is_some() && u64::from(count) > WINDOW;
+        if count == 0 || (count as usize) > left / MESSAGE_HEADER_BYTES || too_many {
             return Err(reader.invalid());
         }
         let messages = reader.bytes(left)?;

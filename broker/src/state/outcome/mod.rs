@@ -115,7 +115,7 @@ pub enum PublishRefusal {
     /// first was stored cannot be told.
     #[error("the producer is not known (any longer): begin a new epoch; whether an earlier send is stored is unknown")]
     UnknownProducer,
-    /// More producers are active than are kept; may be tried again.
+    /// More producers are active than are kept; may be tried again. One that was forgotten may meet it with a repeat.
     #[error("too many active producers")]
     TooManyProducers,
 }
@@ -124,10 +124,16 @@ impl PublishRefusal {
     /// Whether the messages are surely not stored, by this or an earlier command.
     #[must_use]
     pub fn surely_not_stored(&self) -> bool {
-        !matches!(
-            self,
-            PublishRefusal::BelowWindow { .. } | PublishRefusal::UnknownProducer | PublishRefusal::OldEpoch { .. }
-        )
+        match self {
+            PublishRefusal::UnknownTopic
+            | PublishRefusal::UnknownQueue(_)
+            | PublishRefusal::TooManyTags
+            | PublishRefusal::SequenceGap { .. } => true,
+            PublishRefusal::BelowWindow { .. }
+            | PublishRefusal::UnknownProducer
+            | PublishRefusal::OldEpoch { .. }
+            | PublishRefusal::TooManyProducers => false,
+        }
     }
 }
 

@@ -1,0 +1,51 @@
+//! Bootstrap, topics, groups.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{Applying, Core};
+use crate::model::TopicId;
+use crate::state::command::{Bootstrap, CreateGroup, CreateTopic};
+use crate::state::groups::GROUPS_MAX;
+use crate::state::keys;
+use crate::state::outcome::{Created, Outcome};
+use crate::state::topics::{QUEUES_MAX, TOPICS_MAX};
+
+impl Core {
+    pub(super) fn bootstrap(&mut self, bootstrap: &Bootstrap, applying: &mut Applying<'_>) -> Outcome {
+        if let Some(first) = &self.cluster {
+            return Outcome::Bootstrapped { cluster: first.cluster, first: false };
+        }
+        let mut record = BytesMut::with_capacity(48);
+        record.put_u128_le(bootstrap.cluster.0);
+        record.put_slice(&bootstrap.handle_key);
+        applying.changes.put(keys::CLUSTER, &record);
+        self.cluster = Some(bootstrap.clone());
+        Outcome::Bootstrapped { cluster: bootstrap.cluster, first: true }
+    }
+
+    pub(super) fn create_topic(&mut self, create: &CreateTopic, applying: &mut Applying<'_>) -> Outcome {
+        Outcome::Topic(match self.topics.named(create.name.as_str()) {
+            Some(topic) if topic.settings == create.settings => Created::Same(topic.id),
+            Some(topic) => Created::Other(topic.id, topic.settings),
+            None if !(1..=QUEUES_MAX).contains(&create.settings.queues) => Created::Refused,
+            None if self.topics.len() >= TOPICS_MAX => Created::Refused,
+            None => {
+                let id: TopicId = self.topics.create(create.name.clone(), create.settings, applying.changes);
+                applying.available.insert(id);
+                Created::New(id)
+            }
+        })
+    }
+
+    pub(super) fn create_group(&mut self, create: &CreateGroup, applying: &mut Applying<'_>) -> Outcome {
+        Outcome::Group(match self.groups.named(create.name.as_str()) {
+            Some(group) if group.settings == create.settings || create.automatic => Created::Same(group.id),
+            Some(group) => Created::Other(group.id, group.settings),
+            None if create.settings.max_attempts == 0 || self.groups.len() >= GROUPS_MAX => Created::Refused,
+            None => {
+                let (name, settings) = (create.name.clone(), create.settings);
+                Created::New(self.groups.create(name, settings, create.automatic, applying.changes))
+            }
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! The core: the working set, and what each command does to it.
+//!
+//! One file per kind of command. Each decides first, then changes memory and notes the same change for the store; a
+//! refusal changes nothing. Time passes first: what is due at the new clock happens before the command.
+
+mod create;
+mod expire;
+mod publish;
+mod receive;
+mod settle;
+mod subscribe;
+
+#[cfg(test)]
+pub(crate) use expire::DEAD_LETTERS_MAX;
+#[cfg(test)]
+pub(crate) use receive::SCAN_MAX;
+pub(crate) use subscribe::first_at;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use raft_log::types::{LogId, UnixMillis};
+
+use super::changes::Changes;
+use super::command::{Bootstrap, Command, EntryView};
+use super::consumption::{Subscription, Timers};
+use super::digest::DigestHistory;
+use super::fault::Fault;
+use super::groups::Groups;
+use super::index::{OpenBlocks, RecentBlocks};
+use super::outcome::{Outcome, OutcomesBuilder};
+use super::producers::Producers;
+use super::store::Store;
+use super::topics::Topics;
+use super::views::StateCounters;
+use crate::model::{ConsumerGroupId, TopicId};
+
+/// The working set.
+#[derive(Debug, Default)]
+pub(crate) struct Core {
+    pub(crate) cluster: Option<Bootstrap>,
+    /// The greatest stamp applied.
+    pub(crate) clock: UnixMillis,
+    pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
+    pub(crate) producers: Producers,
+    pub(crate) subscriptions: BTreeMap<(TopicId, ConsumerGroupId), Subscription>,
+    pub(crate) timers: Timers,
+    pub(crate) recent: RecentBlocks,
+    pub(crate) open_blocks: OpenBlocks,
+    pub(crate) history: DigestHistory,
+    pub(crate) counters: StateCounters,
+}
+
+/// What a command works with beside the core.
+pub(crate) struct Applying<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) changes: &'a mut Changes,
+    /// Topics in which something became available.
+    pub(crate) available: &'a mut BTreeSet<TopicId>,
+    /// The entry.
+    pub(crate) id: LogId,
+    /// The command's place in the entry, from 0.
+    pub(crate) command: u32,
+}
+
+impl Core {
+    /// Applies one entry; answers its response.
+    pub(crate) fn apply_entry(&mut self, payload: &[u8], applying: &mut Applying<'_>) -> Result<Bytes, Fault> {
+        let mut entry = EntryView::decode(payload)?;
+        self.clock = self.clock.max(entry.stamp);
+        self.counters.clock = self.clock;
+        let mut outcomes = OutcomesBuilder::new();
+        for command in 0..entry.commands {
+            applying.command = command;
+            let frame = entry.next_frame()?;
+            outcomes.push(&self.apply_command(&Command::decode(&frame)?, applying)?);
+        }
+        entry.finish()?;
+        self.close_blocks(applying);
+        self.expire(applying)?;
+        let response = outcomes.build();
+        applying.changes.digest().absorb(&response);
+        Ok(response)
+    }
+
+    fn apply_command(&mut self, command: &Command<'_>, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
+        if let Command::Publish(publish) = command {
+            return self.publish(publish, applying);
+        }
+        // What follows may read the index.
+        self.close_blocks(applying);
+        self.expire(applying)?;
+        match command {
+            Command::Bootstrap(bootstrap) => Ok(self.bootstrap(bootstrap, applying)),
+            Command::CreateTopic(create) => Ok(self.create_topic(create, applying)),
+            Command::CreateGroup(create) => Ok(self.create_group(create, applying)),
+            Command::Receive(receive) => self.receive(receive, applying),
+            Command::Ack(ack) => Ok(self.ack(ack, applying)),
+            Command::ChangeInvisible(change) => Ok(self.change_invisible(change, applying)),
+            Command::RenewDeliveries(renew) => Ok(self.renew_deliveries(renew, applying)),
+            Command::Tick => Ok(Outcome::Ticked),
+            Command::Publish(_) => unreachable!("taken above"),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Publish: offsets for messages, all of a command or none.
+//!
+//! The hot path of `apply`: it walks over fixed headers, touches no body, allocates per command and not per message,
+//! and leaves the index to be written once per (entry, queue).
+
+use std::collections::BTreeSet;
+
+use super::{Applying, Core};
+use crate::model::{QueueOffset, TopicId, TopicType};
+use crate::state::codec::DecodeError;
+use crate::state::command::{MessageHeader, PublishView};
+use crate::state::fault::Fault;
+use crate::state::index::IndexedMessage;
+use crate::state::keys;
+use crate::state::outcome::{Outcome, PublishRefusal, StoredAt};
+use crate::state::producers::{LastUse, Place, Plan};
+use crate::state::topics::Topic;
+
+impl Core {
+    pub(super) fn publish(&mut self, publish: &PublishView<'_>, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
+        let headers = publish.headers().collect::<Result<Vec<_>, DecodeError>>()?;
+        Ok(match self.try_publish(publish, &headers, applying) {
+            Ok(stored) => Outcome::Stored(stored),
+            Err(refusal) => Outcome::PublishRefused(refusal),
+        })
+    }
+
+    fn try_publish(
+        &mut self,
+        publish: &PublishView<'_>,
+        headers: &[MessageHeader<'_>],
+        applying: &mut Applying<'_>,
+    ) -> Result<Vec<StoredAt>, PublishRefusal> {
+        let topic = self.topics.get(publish.topic).ok_or(PublishRefusal::UnknownTopic)?;
+        let plan = self.plan(publish, topic)?;
+        check_queues(topic, headers, plan.as_ref())?;
+        check_tags(topic, headers)?;
+        self.make_room_for_results(publish, plan.as_ref(), applying)?;
+        let mut stored = Vec::with_capacity(headers.len());
+        for (at, header) in headers.iter().enumerate() {
+            let known = plan.as_ref().and_then(|plan| plan.known[at]);
+            stored.push(match known {
+                Some(Place { queue, offset }) => StoredAt { queue, offset, repeated: true },
+                None => self.store(publish.topic, header, applying),
+            });
+        }
+        self.keep_results(publish, &stored, applying);
+        let repeats = stored.iter().filter(|at| at.repeated).count() as u64;
+        self.counters.repeats += repeats;
+        self.counters.messages_in += stored.len() as u64 - repeats;
+        Ok(stored)
+    }
+
+    /// What the sequences say; nothing for a publish without.
+    fn plan(&self, publish: &PublishView<'_>, topic: &Topic) -> Result<Option<Plan>, PublishRefusal> {
+        let Some(stamp) = publish.producer else { return Ok(None) };
+        let window = self.producers.window((stamp.id, publish.topic));
+        let plan = Plan::of(window, stamp, publish.count, topic.settings.kind == TopicType::Fifo)?;
+        Ok(Some(plan))
+    }
+
+    /// Forgets idle producers if this one's results would be too many.
+    fn make_room_for_results(
+        &mut self,
+        publish: &PublishView<'_>,
+        plan: Option<&Plan>,
+        applying: &mut Applying<'_>,
+    ) -> Result<(), PublishRefusal> {
+        let (Some(stamp), Some(plan)) = (publish.producer, plan) else { return Ok(()) };
+        let room = !plan.any_new() || self.producers.make_room((stamp.id, publish.topic), self.clock, applying.changes);
+        if room { Ok(()) } else { Err(PublishRefusal::TooManyProducers) }
+    }
+
+    /// Gives a message the next offset of its queue.
+    fn store(&mut self, topic: TopicId, header: &MessageHeader<'_>, applying: &mut Applying<'_>) -> StoredAt {
+        let clock = self.clock;
+        let topic = self.topics.get_mut(topic).expect("looked up by the caller");
+        let tag = topic.intern(header.tag, applying.changes).expect("room for tags was checked");
+        let queue = &mut topic.queues[header.queue.0 as usize];
+        let offset = queue.next;
+        queue.next += 1;
+        let message = IndexedMessage { group: header.group, offset: header.offset, length: header.length, tag };
+        self.open_blocks.push((topic.id, header.queue), offset, (applying.id.index, clock), message);
+        StoredAt { queue: header.queue, offset: QueueOffset(offset), repeated: false }
+    }
+
+    /// Keeps what the new messages of an idempotent producer got.
+    fn keep_results(&mut self, publish: &PublishView<'_>, stored: &[StoredAt], applying: &mut Applying<'_>) {
+        let Some(stamp) = publish.producer else { return };
+        let mut rows: Vec<(u64, Vec<Place>)> = Vec::new();
+        for (at, message) in stored.iter().enumerate().filter(|(_, message)| !message.repeated) {
+            let sequence = stamp.base_sequence + at as u64;
+            let place = Place { queue: message.queue, offset: message.offset };
+            match rows.last_mut() {
+                Some((base, places)) if *base + places.len() as u64 == sequence => places.push(place),
+                _ => rows.push((sequence, vec![place])),
+            }
+        }
+        if !rows.is_empty() {
+            let used = LastUse { at: self.clock, index: applying.id.index, command: applying.command };
+            self.producers.record((stamp.id, publish.topic), stamp.epoch, used, rows, applying.changes);
+        }
+    }
+
+    /// Writes the index of what was published since the last call, and tells the groups.
+    pub(super) fn close_blocks(&mut self, applying: &mut Applying<'_>) {
+        let mut record = Vec::new();
+        for ((topic, queue), block) in self.open_blocks.take() {
+            block.encode(&mut record);
+            applying.changes.put(keys::index(topic, queue, block.base), &record);
+            let end = block.end();
+            self.recent.push(topic, queue, block);
+            self.note_end(topic, queue, end);
+            applying.available.insert(topic);
+        }
+    }
+}
+
+fn check_queues(topic: &Topic, headers: &[MessageHeader<'_>], plan: Option<&Plan>) -> Result<(), PublishRefusal> {
+    let is_new = |at: usize| plan.is_none_or(|plan| plan.known[at].is_none());
+    match headers.iter().enumerate().find(|(at, header)| is_new(*at) && topic.queue(header.queue).is_none()) {
+        Some((_, header)) => Err(PublishRefusal::UnknownQueue(header.queue)),
+        None => Ok(()),
+    }
+}
+
+fn check_tags(topic: &Topic, headers: &[MessageHeader<'_>]) -> Result<(), PublishRefusal> {
+    let mut known: &[u8] = &[];
+    let mut new = BTreeSet::new();
+    for header in headers {
+        if header.tag == known {
+            continue;
+        }
+        if topic.tags.find(header.tag).is_some() {
+            known = header.tag;
+        } else {
+            new.insert(header.tag);
+        }
+    }
+    let bytes = new.iter().map(|tag| tag.len()).sum();
+    if new.is_empty() || topic.tags.have_room(new.len(), bytes) { Ok(()) } else { Err(PublishRefusal::TooManyTags) }
+}

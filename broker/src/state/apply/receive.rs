@@ -1,0 +1,280 @@
+//! Receive: picks messages for a group and hides them from its other consumers.
+//!
+//! First what is due again, then what is fresh; from all queues, beginning at another one each time. A message that the
+//! filter does not want is consumed for the group. One receive looks at [`SCAN_MAX`] messages at most and says so if
+//! that was not enough.
+
+use std::collections::BTreeSet;
+
+use raft_log::types::UnixMillis;
+
+use super::{Applying, Core};
+use crate::model::{MessageGroupKey, Position, QueueId, QueueOffset, TagFilter, TagId};
+use crate::state::changes::Changes;
+use crate::state::command::Receive;
+use crate::state::consumption::{PENDING_MAX, Pending, Phase, Subscription, Timers};
+use crate::state::fault::Fault;
+use crate::state::index::{BlockReader, IndexedMessage};
+use crate::state::keys;
+use crate::state::outcome::{Origin, Outcome, Pick, Received, UnknownName};
+use crate::state::topics::{Queue, Topic};
+
+/// Messages that one receive looks at, filtered ones included.
+pub(crate) const SCAN_MAX: usize = 4096;
+
+impl Core {
+    pub(super) fn receive(&mut self, receive: &Receive, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
+        let Some(topic) = self.topics.get(receive.topic) else { return Ok(Outcome::Unknown(UnknownName::Topic)) };
+        if receive.queue.is_some_and(|queue| topic.queue(queue).is_none()) {
+            return Ok(Outcome::Unknown(UnknownName::Queue));
+        }
+        if self.groups.get(receive.group).is_none() {
+            return Ok(Outcome::Unknown(UnknownName::Group));
+        }
+        self.subscribe(receive.group, receive.topic, applying)?;
+        let topic = self.topics.get(receive.topic).expect("looked up above");
+        let key = (receive.topic, receive.group);
+        let mut picking = Picking {
+            receive,
+            wanted: wanted(&receive.filter, topic),
+            clock: self.clock,
+            nonce: applying.id.index.0,
+            subscription: self.subscriptions.get_mut(&key).expect("made above"),
+            timers: &mut self.timers,
+            changes: applying.changes,
+            blocks: BlockReader::new(&self.recent, applying.store),
+            received: Received::default(),
+            bytes: 0,
+            scanned: 0,
+            closed: false,
+            taken_lanes: BTreeSet::new(),
+            record: Vec::new(),
+        };
+        if !picking.repeat_attempt()? {
+            picking.redeliver()?;
+            picking.take_fresh(&topic.queues)?;
+        }
+        let received = picking.received;
+        self.counters.messages_out += received.picks.len() as u64;
+        Ok(Outcome::Received(received))
+    }
+}
+
+/// The tags that a filter lets through, or nothing for all. A tag that nobody used yet has no id and no messages.
+fn wanted(filter: &TagFilter, topic: &Topic) -> Option<BTreeSet<TagId>> {
+    match filter {
+        TagFilter::All => None,
+        TagFilter::Tags(tags) => Some(tags.iter().filter_map(|tag| topic.tags.find(tag.as_bytes())).collect()),
+    }
+}
+
+/// A receive under way.
+struct Picking<'a> {
+    receive: &'a Receive,
+    wanted: Option<BTreeSet<TagId>>,
+    clock: UnixMillis,
+    nonce: u64,
+    subscription: &'a mut Subscription,
+    timers: &'a mut Timers,
+    changes: &'a mut Changes,
+    blocks: BlockReader<'a>,
+    received: Received,
+    bytes: u64,
+    scanned: usize,
+    /// A message did not fit.
+    closed: bool,
+    /// Lanes of which this receive has taken everything that was pending: it may take more of them.
+    taken_lanes: BTreeSet<(QueueId, MessageGroupKey)>,
+    record: Vec<u8>,
+}
+
+/// What became of a message that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Picked,
+    NotWanted,
+    /// It does not fit any more: the receive is full.
+    Full,
+}
+
+impl Picking<'_> {
+    fn full(&mut self) -> bool {
+        if self.scanned >= SCAN_MAX {
+            self.received.more = true;
+        }
+        self.closed || self.received.more || self.received.picks.len() >= usize::from(self.receive.messages_max)
+    }
+
+    fn asks_for(&self, queue: QueueId) -> bool {
+        self.receive.queue.is_none_or(|only| only == queue)
+    }
+
+    /// A FIFO group's repeated attempt gets what it holds: same messages, same attempt numbers, a new deadline; its
+    /// old handles go on working. False if it holds nothing.
+    fn repeat_attempt(&mut self) -> Result<bool, Fault> {
+        if !self.subscription.settings.fifo || self.receive.attempt.is_none() {
+            return Ok(false);
+        }
+        let held = self.subscription.held_by_attempt(self.receive.attempt);
+        for (queue, offset) in &held {
+            let mut pending = *self.subscription.pending(*queue, *offset).expect("attempts hold pending messages");
+            pending.deadline = self.deadline();
+            let block = self.blocks.block((self.receive.topic, *queue), *offset)?;
+            let message = *block.message(*offset).expect("the block of this message");
+            self.hand_out(*queue, *offset, pending);
+            let position = block.position(&message);
+            self.received.picks.push(pick(*queue, *offset, &pending, position, block.origin));
+        }
+        Ok(!held.is_empty())
+    }
+
+    /// Picks what is due again: lanes of a FIFO group in their order, and single messages.
+    fn redeliver(&mut self) -> Result<(), Fault> {
+        for lane in self.subscription.open_lanes(SCAN_MAX) {
+            if !self.asks_for(lane.0) {
+                continue;
+            }
+            if self.full() {
+                return Ok(());
+            }
+            self.redeliver_lane(lane)?;
+        }
+        for (queue, offset) in self.subscription.due(SCAN_MAX) {
+            if self.full() {
+                return Ok(());
+            }
+            if self.asks_for(queue) && self.redeliver_one(queue, offset)? == Look::Full {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn redeliver_lane(&mut self, lane: (QueueId, MessageGroupKey)) -> Result<(), Fault> {
+        let limit = SCAN_MAX + 1 - self.scanned.min(SCAN_MAX);
+        for offset in self.subscription.lane(lane, limit) {
+            if self.full() || self.redeliver_one(lane.0, offset)? == Look::Full {
+                return Ok(());
+            }
+        }
+        self.taken_lanes.insert(lane);
+        Ok(())
+    }
+
+    fn redeliver_one(&mut self, queue: QueueId, offset: u64) -> Result<Look, Fault> {
+        let pending = *self.subscription.pending(queue, offset).expect("only pending messages come again");
+        let look = self.look(queue, offset, Some(pending))?;
+        if look == Look::NotWanted {
+            self.subscription.set(self.timers, queue, offset, None);
+            self.changes.delete(self.key(queue, offset));
+        }
+        Ok(look)
+    }
+
+    /// Picks fresh messages, queue by queue, beginning at another queue with each entry.
+    fn take_fresh(&mut self, queues: &[Queue]) -> Result<(), Fault> {
+        let start = u32::try_from(self.nonce % queues.len() as u64).expect("below the number of queues");
+        for queue in self.subscription.fresh_from(QueueId(start)) {
+            if self.full() {
+                return Ok(());
+            }
+            if self.asks_for(queue) && self.take_fresh_of(queue, queues[queue.0 as usize])? == Look::Full {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn take_fresh_of(&mut self, queue: QueueId, range: Queue) -> Result<Look, Fault> {
+        let before = self.subscription.taken(queue).expect("a queue of the topic");
+        let mut taken = before.max(range.first);
+        let mut last = Look::NotWanted;
+        while taken < range.next && !self.full() && self.subscription.pending_count(queue) < PENDING_MAX {
+            last = self.look(queue, taken, None)?;
+            if last == Look::Full {
+                break;
+            }
+            taken += 1;
+        }
+        if taken > before {
+            self.subscription.set_taken(queue, taken, range.next);
+            self.changes.put(keys::taken(self.receive.group, self.receive.topic, queue), &taken.to_le_bytes());
+        }
+        Ok(last)
+    }
+
+    /// Looks at one message: picks it, holds it back for its message group, or finds it unwanted.
+    fn look(&mut self, queue: QueueId, offset: u64, pending: Option<Pending>) -> Result<Look, Fault> {
+        self.scanned += 1;
+        let block = self.blocks.block((self.receive.topic, queue), offset)?;
+        let message = *block.message(offset).expect("the block of this message");
+        if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(&message.tag)) {
+            return Ok(Look::NotWanted);
+        }
+        if pending.is_none() && self.held_back(queue, &message) {
+            let waiting = Pending::waiting(message.group);
+            self.hand_out(queue, offset, waiting);
+            return Ok(Look::Picked);
+        }
+        if !self.received.picks.is_empty() && self.bytes + u64::from(message.length) > u64::from(self.receive.bytes_max)
+        {
+            self.closed = true;
+            return Ok(Look::Full);
+        }
+        self.bytes += u64::from(message.length);
+        let pending = self.delivered(pending.unwrap_or(Pending::waiting(message.group)));
+        self.hand_out(queue, offset, pending);
+        let position = block.position(&message);
+        self.received.picks.push(pick(queue, offset, &pending, position, block.origin));
+        Ok(Look::Picked)
+    }
+
+    /// Whether a fresh message of a FIFO group has to wait for its message group. If not, its lane is this receive's.
+    fn held_back(&mut self, queue: QueueId, message: &IndexedMessage) -> bool {
+        if !self.subscription.settings.fifo || message.group.is_none() {
+            return false;
+        }
+        let lane = (queue, message.group);
+        if self.subscription.has_lane(lane) && !self.taken_lanes.contains(&lane) {
+            return true;
+        }
+        self.taken_lanes.insert(lane);
+        false
+    }
+
+    /// The message as it stands once more delivered.
+    fn delivered(&self, before: Pending) -> Pending {
+        let raise = u16::from(!before.suspended);
+        Pending {
+            phase: Phase::Hidden,
+            attempt: before.attempt.saturating_add(raise).max(1),
+            suspended: false,
+            deadline: self.deadline(),
+            nonce: self.nonce,
+            delivered_at: self.clock,
+            group: before.group,
+            renew: self.receive.auto_renew,
+            attempt_key: self.receive.attempt,
+        }
+    }
+
+    fn deadline(&self) -> UnixMillis {
+        // At least a moment: a delivery ends after the entry that made it, so that no entry delivers a message twice.
+        UnixMillis(self.clock.0.saturating_add(self.receive.invisible_ms.max(1)))
+    }
+
+    fn key(&self, queue: QueueId, offset: u64) -> keys::Key {
+        keys::pending(self.receive.group, self.receive.topic, queue, offset)
+    }
+
+    fn hand_out(&mut self, queue: QueueId, offset: u64, pending: Pending) {
+        pending.encode(&mut self.record);
+        self.changes.put(self.key(queue, offset), &self.record);
+        self.subscription.set(self.timers, queue, offset, Some(pending));
+    }
+}
+
+fn pick(queue: QueueId, offset: u64, pending: &Pending, position: Position, origin: Option<Origin>) -> Pick {
+    let Pending { attempt, nonce, deadline, .. } = *pending;
+    Pick { queue, offset: QueueOffset(offset), attempt, position, nonce, deadline, origin }
+}

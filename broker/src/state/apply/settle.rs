@@ -1,0 +1,118 @@
+//! Ack, change and renew: what becomes of deliveries.
+
+use raft_log::types::UnixMillis;
+
+use super::{Applying, Core};
+use crate::model::{ClientKey, ConsumerGroupId, TopicId};
+use crate::state::RENEWAL_AGE_MAX;
+use crate::state::command::{Ack, AckEntry, ChangeInvisible, RenewDeliveries};
+use crate::state::consumption::{DeliveryKey, PENDING_MAX, Pending, Phase, Subscription};
+use crate::state::keys;
+use crate::state::outcome::{Outcome, Settled};
+
+/// Deliveries of one client that one command renews; what is left stays due for the next.
+const RENEWALS_PER_CLIENT_MAX: usize = 65_536;
+
+impl Core {
+    pub(super) fn ack(&mut self, ack: &Ack, applying: &mut Applying<'_>) -> Outcome {
+        let settle = |entry: &AckEntry| self.ack_one(ack.group, ack.topic, entry, applying);
+        Outcome::Acked(ack.entries.iter().map(settle).collect())
+    }
+
+    fn ack_one(
+        &mut self,
+        group: ConsumerGroupId,
+        topic: TopicId,
+        entry: &AckEntry,
+        applying: &mut Applying<'_>,
+    ) -> Settled {
+        let clock = self.clock;
+        let Some(subscription) = self.subscriptions.get_mut(&(topic, group)) else { return Settled::Unknown };
+        if let Err(why) = live_delivery(subscription, entry, clock) {
+            return why;
+        }
+        let was_full = subscription.pending_count(entry.queue) >= PENDING_MAX;
+        let before = subscription.redeliveries();
+        subscription.set(&mut self.timers, entry.queue, entry.offset.0, None);
+        applying.changes.delete(keys::pending(group, topic, entry.queue, entry.offset.0));
+        if was_full || subscription.redeliveries() > before {
+            // Room for fresh messages, or a message group that waited for this one.
+            applying.available.insert(topic);
+        }
+        Settled::Done
+    }
+
+    pub(super) fn change_invisible(&mut self, change: &ChangeInvisible, applying: &mut Applying<'_>) -> Outcome {
+        let clock = self.clock;
+        let Some(subscription) = self.subscriptions.get_mut(&(change.topic, change.group)) else {
+            return Outcome::Changed(Err(Settled::Unknown));
+        };
+        let mut pending = match live_delivery(subscription, &change.entry, clock) {
+            Ok(pending) => pending,
+            Err(why) => return Outcome::Changed(Err(why)),
+        };
+        pending.deadline = UnixMillis(clock.0.saturating_add(change.invisible_ms));
+        pending.suspended = change.suspend;
+        // Whoever sets a deadline takes the message over from renewal.
+        pending.renew = ClientKey::NONE;
+        let key = subscription.key(change.entry.queue, change.entry.offset.0);
+        self.keep_hidden(key, pending, applying);
+        Outcome::Changed(Ok(pending.deadline))
+    }
+
+    pub(super) fn renew_deliveries(&mut self, renew: &RenewDeliveries, applying: &mut Applying<'_>) -> Outcome {
+        let deadline = UnixMillis(self.clock.0.saturating_add(renew.invisible_ms));
+        let mut renewed = 0;
+        for client in &renew.clients {
+            for key in self.timers.held_by(*client, RENEWALS_PER_CLIENT_MAX) {
+                let subscription =
+                    self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");
+                let mut pending = *subscription.pending(key.queue, key.offset).expect("timers are of pending messages");
+                if !renewable(&pending, deadline, self.clock, renew.shorten) {
+                    continue;
+                }
+                pending.deadline = deadline;
+                self.keep_hidden(key, pending, applying);
+                renewed += 1;
+            }
+        }
+        Outcome::Renewed(renewed)
+    }
+
+    /// Sets a hidden message's deadline; one that is over by now is taken up at once by `expire`.
+    fn keep_hidden(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
+        assert_eq!(pending.phase, Phase::Hidden, "only a hidden message has a deadline to change");
+        let mut record = Vec::new();
+        pending.encode(&mut record);
+        applying.changes.put(keys::pending(key.group, key.topic, key.queue, key.offset), &record);
+        let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("the caller read from it");
+        subscription.set(&mut self.timers, key.queue, key.offset, Some(pending));
+    }
+}
+
+/// The delivery that an entry speaks of, if it still is one.
+fn live_delivery(subscription: &Subscription, entry: &AckEntry, clock: UnixMillis) -> Result<Pending, Settled> {
+    match subscription.taken(entry.queue) {
+        Some(taken) if entry.offset.0 < taken => {}
+        _ => return Err(Settled::Unknown),
+    }
+    match subscription.pending(entry.queue, entry.offset.0) {
+        Some(pending) if pending.phase == Phase::Hidden && pending.nonce == entry.nonce && pending.deadline > clock => {
+            Ok(*pending)
+        }
+        Some(_) => Err(Settled::Expired),
+        // Done with. Within this delivery's own time that was an acknowledgement; later, it may have been another
+        // delivery or the dead letters.
+        None if entry.deadline > clock => Err(Settled::Already),
+        None => Err(Settled::Expired),
+    }
+}
+
+fn renewable(pending: &Pending, deadline: UnixMillis, clock: UnixMillis, shorten: bool) -> bool {
+    let age_ms = u128::from(clock.0.saturating_sub(pending.delivered_at.0));
+    if shorten {
+        deadline < pending.deadline
+    } else {
+        deadline > pending.deadline && age_ms < RENEWAL_AGE_MAX.as_millis()
+    }
+}

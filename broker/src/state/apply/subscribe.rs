@@ -1,0 +1,82 @@
+//! A group's first receive from a topic decides where it begins (hazards 21).
+
+use super::{Applying, Core};
+use crate::model::{ConsumerGroupId, QueueId, StartPoint, TopicId};
+use crate::state::consumption::Subscription;
+use crate::state::fault::Fault;
+use crate::state::index::{RecentBlocks, read_block};
+use crate::state::keys;
+use crate::state::store::Store;
+use crate::state::topics::{Queue, Topic};
+use raft_log::types::UnixMillis;
+
+impl Core {
+    /// Makes the subscription if this is the first receive. Topic and group exist.
+    pub(super) fn subscribe(
+        &mut self,
+        group: ConsumerGroupId,
+        topic: TopicId,
+        applying: &mut Applying<'_>,
+    ) -> Result<(), Fault> {
+        if self.subscriptions.contains_key(&(topic, group)) {
+            return Ok(());
+        }
+        let settings = self.groups.get(group).expect("the caller looked it up").settings;
+        let of = self.topics.get(topic).expect("the caller looked it up");
+        let starts = starts(of, settings.start, &self.recent, applying.store)?;
+        let mut subscription = Subscription::new(topic, group, settings, of.queues.len());
+        applying.changes.put(keys::subscription(group, topic), &[]);
+        for (queue, (start, range)) in (0..).map(QueueId).zip(starts.iter().zip(&of.queues)) {
+            subscription.set_taken(queue, *start, range.next);
+            if *start > 0 {
+                applying.changes.put(keys::taken(group, topic, queue), &start.to_le_bytes());
+            }
+        }
+        self.subscriptions.insert((topic, group), subscription);
+        self.topics.get_mut(topic).expect("looked up above").subscribe(group);
+        Ok(())
+    }
+
+    /// Tells the groups of a topic that a queue ends at `end` now.
+    pub(super) fn note_end(&mut self, topic: TopicId, queue: QueueId, end: u64) {
+        let Some(of) = self.topics.get(topic) else { return };
+        for group in &of.subscribers {
+            let subscription = self.subscriptions.get_mut(&(topic, *group)).expect("subscribers have subscriptions");
+            subscription.note_end(queue, end);
+        }
+    }
+}
+
+fn starts(topic: &Topic, start: StartPoint, recent: &RecentBlocks, store: &Store) -> Result<Vec<u64>, Fault> {
+    let queues = (0..).map(QueueId).zip(&topic.queues);
+    queues
+        .map(|(id, queue)| match start {
+            StartPoint::First => Ok(queue.first),
+            StartPoint::Last => Ok(queue.next),
+            StartPoint::Time(time) => first_at(recent, store, (topic.id, id), *queue, time),
+        })
+        .collect()
+}
+
+/// The first offset of a queue that became visible at or after `time`; its end if there is none. A binary search:
+/// stamps never fall along a queue.
+pub(crate) fn first_at(
+    recent: &RecentBlocks,
+    store: &Store,
+    queue: (TopicId, QueueId),
+    range: Queue,
+    time: UnixMillis,
+) -> Result<u64, Fault> {
+    let (mut low, mut high) = (range.first, range.next);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let block = read_block(recent, store, queue, middle)?
+            .ok_or_else(|| Fault::damaged(keys::index(queue.0, queue.1, middle).as_ref(), "no index of a message"))?;
+        if block.stamp < time {
+            low = block.end();
+        } else {
+            high = block.base.max(range.first);
+        }
+    }
+    Ok(low)
+}

@@ -1,0 +1,46 @@
+//! What a call of `apply` writes: one batch for the store, chained into the digest as it is made (hazards 18).
+
+use rocksdb::WriteBatch;
+
+use super::digest::Digest;
+
+/// The writes of a call so far.
+pub(crate) struct Changes {
+    batch: WriteBatch,
+    digest: Digest,
+}
+
+impl std::fmt::Debug for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changes").field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+impl Changes {
+    pub(crate) fn new(digest: Digest) -> Changes {
+        Changes { batch: WriteBatch::default(), digest }
+    }
+
+    pub(crate) fn put(&mut self, key: impl AsRef<[u8]>, value: &[u8]) {
+        self.digest.absorb(key.as_ref());
+        self.digest.absorb(value);
+        self.batch.put(key, value);
+    }
+
+    pub(crate) fn delete(&mut self, key: impl AsRef<[u8]>) {
+        self.digest.absorb(key.as_ref());
+        self.digest.absorb_number(u64::MAX);
+        self.batch.delete(key);
+    }
+
+    pub(crate) fn digest(&mut self) -> &mut Digest {
+        &mut self.digest
+    }
+
+    /// Ends the call with a record that is no part of the digest: it says where the call ended, which differs between
+    /// nodes that group entries differently.
+    pub(crate) fn finish(mut self, key: &[u8], value: &[u8]) -> WriteBatch {
+        self.batch.put(key, value);
+        self.batch
+    }
+}

@@ -1,0 +1,29 @@
+//! Who has taken what: the working set of consumption.
+//!
+//! ```text
+//! queue of a topic, seen by one group
+//!   done ──────────┃ pending  done  pending  done ┃ fresh ────────►
+//!                  ▲                              ▲               ▲
+//!          consumer offset                      taken           end of the queue
+//! ```
+//! Everything below `taken` is done with unless it stands in `pending`; so the consumer offset is the lowest pending
+//! message, and what was acknowledged beyond it needs no record at all: memory and store hold what is in flight, never
+//! what was consumed.
+//!
+//! ```text
+//! a pending message
+//!   fresh ─► Waiting ─► Hidden ─┬─► done                     acknowledged
+//!      └──────────────►    ▲    ├─► Due ──► Hidden ...       its time passed, or it was given back
+//!                          └────┘    changed, renewed
+//!                               └─► Exhausted ─► done        no attempts are left: dead-lettered
+//! ```
+//! Waiting is for FIFO groups: passed over because a message of its message group is under way.
+
+mod lanes;
+mod pending;
+mod subscription;
+mod timers;
+
+pub(crate) use pending::{DeliveryKey, Pending, Phase};
+pub(crate) use subscription::{PENDING_MAX, Subscription};
+pub(crate) use timers::Timers;

@@ -1,0 +1,174 @@
+//! One group in one topic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raft_log::types::UnixMillis;
+
+use super::lanes::{LaneKey, Lanes};
+use super::pending::{DeliveryKey, Pending, Phase};
+use super::timers::Timers;
+use crate::model::{AttemptKey, ConsumerGroupId, GroupSettings, QueueId, TopicId};
+
+/// Messages of one queue that a group has taken and not finished. At the bound, nothing fresh is taken from the queue
+/// until some are acknowledged.
+pub(crate) const PENDING_MAX: usize = 65_536;
+
+/// A group in a topic. Invariant: the lists below hold what the phases of the pending messages say, and change only
+/// together with them, in [`Self::set`].
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) topic: TopicId,
+    pub(crate) group: ConsumerGroupId,
+    pub(crate) settings: GroupSettings,
+    queues: Vec<QueueTaken>,
+    /// Queues with fresh messages.
+    fresh: BTreeSet<QueueId>,
+    /// Due messages outside lanes, the longest due first.
+    due: BTreeSet<(UnixMillis, QueueId, u64)>,
+    lanes: Lanes,
+    /// What each attempt of a FIFO group holds.
+    attempts: BTreeSet<(AttemptKey, QueueId, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct QueueTaken {
+    taken: u64,
+    pending: BTreeMap<u64, Pending>,
+}
+
+impl Subscription {
+    pub(crate) fn new(topic: TopicId, group: ConsumerGroupId, settings: GroupSettings, queues: usize) -> Subscription {
+        let queues = std::iter::repeat_with(QueueTaken::default).take(queues).collect();
+        let (fresh, due, attempts) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Subscription { topic, group, settings, queues, fresh, due, lanes: Lanes::default(), attempts }
+    }
+
+    pub(crate) fn key(&self, queue: QueueId, offset: u64) -> DeliveryKey {
+        DeliveryKey { topic: self.topic, group: self.group, queue, offset }
+    }
+
+    fn queue(&self, queue: QueueId) -> Option<&QueueTaken> {
+        self.queues.get(queue.0 as usize)
+    }
+
+    /// Behind the last message taken; nothing for an unknown queue.
+    pub(crate) fn taken(&self, queue: QueueId) -> Option<u64> {
+        self.queue(queue).map(|queue| queue.taken)
+    }
+
+    /// Moves on in a queue that ends at `end`.
+    pub(crate) fn set_taken(&mut self, queue: QueueId, taken: u64, end: u64) {
+        let at = &mut self.queues[queue.0 as usize];
+        assert!(at.taken <= taken && taken <= end, "a group moves forward within its queue");
+        at.taken = taken;
+        self.note_end(queue, end);
+    }
+
+    /// Learns that the queue ends at `end` now.
+    pub(crate) fn note_end(&mut self, queue: QueueId, end: u64) {
+        if self.queues[queue.0 as usize].taken < end {
+            self.fresh.insert(queue);
+        } else {
+            self.fresh.remove(&queue);
+        }
+    }
+
+    /// Queues with fresh messages, from `start` on and around.
+    pub(crate) fn fresh_from(&self, start: QueueId) -> Vec<QueueId> {
+        self.fresh.range(start..).chain(self.fresh.range(..start)).copied().collect()
+    }
+
+    pub(crate) fn pending(&self, queue: QueueId, offset: u64) -> Option<&Pending> {
+        self.queue(queue)?.pending.get(&offset)
+    }
+
+    pub(crate) fn pending_count(&self, queue: QueueId) -> usize {
+        self.queue(queue).map_or(0, |queue| queue.pending.len())
+    }
+
+    /// The first message that is not done with.
+    pub(crate) fn consumer_offset(&self, queue: QueueId) -> Option<u64> {
+        let queue = self.queue(queue)?;
+        Some(queue.pending.first_key_value().map_or(queue.taken, |(offset, _)| *offset))
+    }
+
+    /// Makes a message pending in this way, or done with.
+    pub(crate) fn set(&mut self, timers: &mut Timers, queue: QueueId, offset: u64, now: Option<Pending>) {
+        let at = &mut self.queues[queue.0 as usize].pending;
+        let before = match now {
+            Some(pending) => at.insert(offset, pending),
+            None => at.remove(&offset),
+        };
+        let key = self.key(queue, offset);
+        if let Some(pending) = before {
+            timers.unlist(key, &pending);
+            self.unlist(queue, offset, &pending);
+        }
+        if let Some(pending) = now {
+            timers.list(key, &pending);
+            self.list(queue, offset, &pending);
+        }
+    }
+
+    fn in_lane(&self, pending: &Pending) -> bool {
+        self.settings.fifo && !pending.group.is_none()
+    }
+
+    fn list(&mut self, queue: QueueId, offset: u64, pending: &Pending) {
+        if self.in_lane(pending) {
+            self.lanes.list(queue, offset, pending);
+        } else if pending.phase == Phase::Due {
+            self.due.insert((pending.deadline, queue, offset));
+        }
+        if self.settings.fifo && pending.phase == Phase::Hidden && !pending.attempt_key.is_none() {
+            self.attempts.insert((pending.attempt_key, queue, offset));
+        }
+    }
+
+    fn unlist(&mut self, queue: QueueId, offset: u64, pending: &Pending) {
+        if self.in_lane(pending) {
+            self.lanes.unlist(queue, offset, pending);
+        } else if pending.phase == Phase::Due {
+            self.due.remove(&(pending.deadline, queue, offset));
+        }
+        if self.settings.fifo && pending.phase == Phase::Hidden && !pending.attempt_key.is_none() {
+            self.attempts.remove(&(pending.attempt_key, queue, offset));
+        }
+    }
+
+    /// The first due messages outside lanes.
+    pub(crate) fn due(&self, count: usize) -> Vec<(QueueId, u64)> {
+        self.due.iter().take(count).map(|(_, queue, offset)| (*queue, *offset)).collect()
+    }
+
+    /// The first lanes with something to deliver.
+    pub(crate) fn open_lanes(&self, count: usize) -> Vec<LaneKey> {
+        self.lanes.open().take(count).collect()
+    }
+
+    /// The first pending offsets of a lane.
+    pub(crate) fn lane(&self, lane: LaneKey, count: usize) -> Vec<u64> {
+        self.lanes.offsets(lane, count)
+    }
+
+    /// Whether a message group of a queue has anything pending.
+    pub(crate) fn has_lane(&self, lane: LaneKey) -> bool {
+        self.lanes.contains(lane)
+    }
+
+    /// What an attempt still holds, in the order of the queues.
+    pub(crate) fn held_by_attempt(&self, attempt: AttemptKey) -> Vec<(QueueId, u64)> {
+        let held = self.attempts.range((attempt, QueueId(0), 0)..).take_while(|(holder, ..)| *holder == attempt);
+        held.map(|(_, queue, offset)| (*queue, *offset)).collect()
+    }
+
+    /// How many deliveries are due again: messages, or lanes with at least one.
+    pub(crate) fn redeliveries(&self) -> u64 {
+        (self.due.len() + self.lanes.open_count()) as u64
+    }
+
+    /// Queues with fresh messages that have room for more pending ones.
+    pub(crate) fn fresh_queues(&self) -> impl Iterator<Item = QueueId> + '_ {
+        self.fresh.iter().copied().filter(|queue| self.pending_count(*queue) < PENDING_MAX)
+    }
+}

@@ -1,0 +1,100 @@
+//! The newest blocks of the index in memory: what consumers at the tail read, and what the current call of `apply` has
+//! not written to the store yet.
+//!
+//! A cache only: what it holds never changes what is found, so a node that was restarted, whose cache is empty, finds
+//! the same.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::block::IndexBlock;
+use crate::model::{QueueId, TopicId};
+use crate::state::fault::Fault;
+use crate::state::keys::{self, KeyReader};
+use crate::state::store::Store;
+
+/// Messages in the blocks of the cache; 24 bytes each.
+const MESSAGES_MAX: usize = 131_072;
+
+type BlockKey = (TopicId, QueueId, u64);
+
+/// The cache.
+#[derive(Debug, Default)]
+pub(crate) struct RecentBlocks {
+    blocks: BTreeMap<BlockKey, Arc<IndexBlock>>,
+    order: VecDeque<BlockKey>,
+    messages: usize,
+}
+
+impl RecentBlocks {
+    pub(crate) fn push(&mut self, topic: TopicId, queue: QueueId, block: IndexBlock) {
+        let key = (topic, queue, block.base);
+        self.messages += block.messages.len();
+        self.order.push_back(key);
+        let before = self.blocks.insert(key, Arc::new(block));
+        assert!(before.is_none(), "an index block is made once");
+    }
+
+    /// Drops the oldest blocks beyond the bound. Only when everything in the cache is in the store.
+    pub(crate) fn trim(&mut self) {
+        while self.messages > MESSAGES_MAX {
+            let oldest = self.order.pop_front().expect("messages are in blocks");
+            let block = self.blocks.remove(&oldest).expect("a block stands in both");
+            self.messages -= block.messages.len();
+        }
+    }
+
+    fn find(&self, topic: TopicId, queue: QueueId, offset: u64) -> Option<Arc<IndexBlock>> {
+        let (key, block) = self.blocks.range(..=(topic, queue, offset)).next_back()?;
+        ((key.0, key.1) == (topic, queue) && offset < block.end()).then(|| Arc::clone(block))
+    }
+}
+
+/// The block that holds an offset, from the cache or the store; nothing if no block does.
+pub(crate) fn read_block(
+    recent: &RecentBlocks,
+    store: &Store,
+    queue: (TopicId, QueueId),
+    offset: u64,
+) -> Result<Option<Arc<IndexBlock>>, Fault> {
+    if let Some(block) = recent.find(queue.0, queue.1, offset) {
+        return Ok(Some(block));
+    }
+    let prefix = keys::queue_index(queue.0, queue.1);
+    let key = keys::index(queue.0, queue.1, offset);
+    let Some((key, value)) = store.at_or_before(prefix.as_ref(), key.as_ref())? else { return Ok(None) };
+    let mut numbers = KeyReader::new(&key);
+    let (Some(_), Some(_), Some(base)) = (numbers.u32(), numbers.u32(), numbers.u64()) else {
+        return Err(Fault::damaged(&key, "the key of an index block"));
+    };
+    let block = IndexBlock::decode(base, &value).map_err(|error| Fault::damaged(&key, error))?;
+    Ok((offset < block.end()).then(|| Arc::new(block)))
+}
+
+/// Reads offsets one after the other, keeping the last block of the queue at hand.
+#[derive(Debug)]
+pub(crate) struct BlockReader<'a> {
+    recent: &'a RecentBlocks,
+    store: &'a Store,
+    last: Option<((TopicId, QueueId), Arc<IndexBlock>)>,
+}
+
+impl<'a> BlockReader<'a> {
+    pub(crate) fn new(recent: &'a RecentBlocks, store: &'a Store) -> BlockReader<'a> {
+        BlockReader { recent, store, last: None }
+    }
+
+    /// The block of a message that is known to be there.
+    pub(crate) fn block(&mut self, queue: (TopicId, QueueId), offset: u64) -> Result<Arc<IndexBlock>, Fault> {
+        if let Some((of, block)) = &self.last
+            && *of == queue
+            && block.message(offset).is_some()
+        {
+            return Ok(Arc::clone(block));
+        }
+        let block = read_block(self.recent, self.store, queue, offset)?
+            .ok_or_else(|| Fault::damaged(keys::index(queue.0, queue.1, offset).as_ref(), "no index of a message"))?;
+        self.last = Some((queue, Arc::clone(&block)));
+        Ok(block)
+    }
+}

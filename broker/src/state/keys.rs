@@ -1,0 +1,144 @@
+//! The keys of the store: a kind, then numbers in big-endian, so that records sort by what they are asked for.
+//!
+//! ```text
+//! F                                     format of the store
+//! A                                     applied entry, membership, clock, digest
+//! B                                     cluster identity and handle key
+//! T topic                               a topic
+//! t topic tag                           the text of an interned tag
+//! I topic queue base-offset             consume index: one block of messages
+//! G group                               a consumer group
+//! S group topic                         a subscription: the group has begun this topic
+//! P group topic queue                   how far the group has taken from the queue
+//! D group topic queue offset            a message taken but not done with
+//! N producer topic base-sequence        results of an idempotent producer
+//! ```
+
+use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
+
+pub(crate) const FORMAT: &[u8] = b"F";
+pub(crate) const APPLIED: &[u8] = b"A";
+pub(crate) const CLUSTER: &[u8] = b"B";
+pub(crate) const TOPICS: &[u8] = b"T";
+pub(crate) const TAGS: &[u8] = b"t";
+pub(crate) const GROUPS: &[u8] = b"G";
+pub(crate) const SUBSCRIPTIONS: &[u8] = b"S";
+pub(crate) const TAKEN: &[u8] = b"P";
+pub(crate) const PENDING: &[u8] = b"D";
+pub(crate) const PRODUCERS: &[u8] = b"N";
+
+/// A key on the stack: no kind is longer than 1 + 16 + 4 + 8 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    bytes: [u8; 29],
+    length: usize,
+}
+
+impl Key {
+    fn new(kind: u8) -> Key {
+        let mut bytes = [0; 29];
+        bytes[0] = kind;
+        Key { bytes, length: 1 }
+    }
+
+    fn put(mut self, part: &[u8]) -> Key {
+        self.bytes[self.length..self.length + part.len()].copy_from_slice(part);
+        self.length += part.len();
+        self
+    }
+
+    fn u32(self, number: u32) -> Key {
+        self.put(&number.to_be_bytes())
+    }
+
+    fn u64(self, number: u64) -> Key {
+        self.put(&number.to_be_bytes())
+    }
+}
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+pub(crate) fn topic(topic: TopicId) -> Key {
+    Key::new(b'T').u32(topic.0)
+}
+
+pub(crate) fn tag(topic: TopicId, tag: TagId) -> Key {
+    Key::new(b't').u32(topic.0).u32(tag.0)
+}
+
+/// The prefix of a queue's index.
+pub(crate) fn queue_index(topic: TopicId, queue: QueueId) -> Key {
+    Key::new(b'I').u32(topic.0).u32(queue.0)
+}
+
+pub(crate) fn index(topic: TopicId, queue: QueueId, base: u64) -> Key {
+    queue_index(topic, queue).u64(base)
+}
+
+pub(crate) fn group(group: ConsumerGroupId) -> Key {
+    Key::new(b'G').u32(group.0)
+}
+
+pub(crate) fn subscription(group: ConsumerGroupId, topic: TopicId) -> Key {
+    Key::new(b'S').u32(group.0).u32(topic.0)
+}
+
+pub(crate) fn taken(group: ConsumerGroupId, topic: TopicId, queue: QueueId) -> Key {
+    Key::new(b'P').u32(group.0).u32(topic.0).u32(queue.0)
+}
+
+pub(crate) fn pending(group: ConsumerGroupId, topic: TopicId, queue: QueueId, offset: u64) -> Key {
+    Key::new(b'D').u32(group.0).u32(topic.0).u32(queue.0).u64(offset)
+}
+
+pub(crate) fn producer(producer: ProducerId, topic: TopicId, base_sequence: u64) -> Key {
+    Key::new(b'N').put(&producer.0.to_be_bytes()).u32(topic.0).u64(base_sequence)
+}
+
+/// Reads a key's numbers behind its kind; what they are, the caller knows by the kind.
+#[derive(Debug)]
+pub(crate) struct KeyReader<'a>(&'a [u8]);
+
+impl<'a> KeyReader<'a> {
+    pub(crate) fn new(key: &'a [u8]) -> KeyReader<'a> {
+        KeyReader(&key[1..])
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, left) = self.0.split_first_chunk::<N>()?;
+        self.0 = left;
+        Some(*head)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn u128(&mut self) -> Option<u128> {
+        self.take().map(u128::from_be_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_a_queue_sort_by_offset_and_read_back() {
+        let key = |base| index(TopicId(1), QueueId(2), base);
+        assert!(key(255).as_ref() < key(256).as_ref());
+        assert!(key(256).as_ref().starts_with(queue_index(TopicId(1), QueueId(2)).as_ref()));
+        let longest = producer(ProducerId(u128::MAX), TopicId(7), 9);
+        let mut reader = KeyReader::new(longest.as_ref());
+        assert_eq!((reader.u128(), reader.u32(), reader.u64()), (Some(u128::MAX), Some(7), Some(9)));
+        assert_eq!(reader.u32(), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Opening: the working set from the records of the store.
+//!
+//! Everything in memory follows from the records, the same as it was when they were written: a state that was reopened
+//! and one that ran on answer alike.
+
+use std::ops::ControlFlow;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use raft_log::AppliedPoint;
+use raft_log::types::{ClusterId, LogId, LogIndex, Term, UnixMillis};
+
+use super::apply::Core;
+use super::codec::{DecodeError, Reader};
+use super::command::Bootstrap;
+use super::consumption::{Pending, Subscription};
+use super::digest::Digest;
+use super::fault::Fault;
+use super::index::IndexBlock;
+use super::keys::{self, Key, KeyReader};
+use super::producers::decode_row;
+use super::store::Store;
+use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
+
+/// The record beside the applied entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AppliedRecord {
+    pub(crate) point: AppliedPoint,
+    pub(crate) clock: UnixMillis,
+    pub(crate) digest: Digest,
+}
+
+impl AppliedRecord {
+    pub(crate) fn encode(&self) -> BytesMut {
+        let mut out = BytesMut::with_capacity(64);
+        put_log_id(&mut out, self.point.id);
+        out.put_u64_le(self.clock.0);
+        out.put_u64_le(self.digest.0);
+        out.put_u8(u8::from(self.point.membership.is_some()));
+        if let Some((id, members)) = &self.point.membership {
+            put_log_id(&mut out, *id);
+            out.put_slice(members);
+        }
+        out
+    }
+
+    fn decode(record: &[u8]) -> Result<AppliedRecord, DecodeError> {
+        let mut reader = Reader::new("applied point", record);
+        let id = read_log_id(&mut reader)?;
+        let (clock, digest) = (UnixMillis(reader.u64()?), Digest(reader.u64()?));
+        let membership = if reader.flag()? {
+            let at = read_log_id(&mut reader)?;
+            let left = reader.left();
+            Some((at, Bytes::copy_from_slice(reader.bytes(left)?)))
+        } else {
+            None
+        };
+        reader.finish()?;
+        Ok(AppliedRecord { point: AppliedPoint { id, membership }, clock, digest })
+    }
+}
+
+fn put_log_id(out: &mut BytesMut, id: LogId) {
+    out.put_u64_le(id.term.0);
+    out.put_u64_le(id.index.0);
+}
+
+fn read_log_id(reader: &mut Reader<'_>) -> Result<LogId, DecodeError> {
+    Ok(LogId { term: Term(reader.u64()?), index: LogIndex(reader.u64()?) })
+}
+
+/// The working set and the applied point; both empty for an empty store.
+pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault> {
+    let mut core = Core::default();
+    let Some(record) = store.get(keys::APPLIED)? else { return Ok((core, None)) };
+    let applied = AppliedRecord::decode(&record).map_err(|error| Fault::damaged(keys::APPLIED, error))?;
+    core.clock = applied.clock;
+    core.counters.clock = applied.clock;
+    core.history.push(applied.point.id, applied.digest);
+    if let Some(record) = store.get(keys::CLUSTER)? {
+        core.cluster = Some(read_cluster(&record).map_err(|error| Fault::damaged(keys::CLUSTER, error))?);
+    }
+    load_topics(&mut core, store)?;
+    load_groups(&mut core, store)?;
+    load_subscriptions(&mut core, store)?;
+    load_producers(&mut core, store)?;
+    Ok((core, Some(applied)))
+}
+
+fn read_cluster(record: &[u8]) -> Result<Bootstrap, DecodeError> {
+    let mut reader = Reader::new("cluster", record);
+    let cluster = ClusterId(reader.u128()?);
+    let handle_key = reader.bytes(32)?.try_into().expect("asked for 32 bytes");
+    reader.finish()?;
+    Ok(Bootstrap { cluster, handle_key })
+}
+
+/// Visits all records of a kind; a key that is too short, or a record that does not fit, is damage.
+fn each(
+    store: &Store,
+    kind: &[u8],
+    mut take: impl FnMut(KeyReader<'_>, &[u8]) -> Result<Option<()>, DecodeError>,
+) -> Result<(), Fault> {
+    store.scan(kind, |key, value| match take(KeyReader::new(key), value) {
+        Ok(Some(())) => Ok(ControlFlow::Continue(())),
+        Ok(None) => Err(Fault::damaged(key, "it does not fit the others")),
+        Err(error) => Err(Fault::damaged(key, error)),
+    })
+}
+
+fn load_topics(core: &mut Core, store: &Store) -> Result<(), Fault> {
+    let topics = &mut core.topics;
+    each(store, keys::TOPICS, |mut key, record| {
+        let Some(id) = key.u32() else { return Ok(None) };
+        topics.load(TopicId(id), record).map(Some)
+    })?;
+    each(store, keys::TAGS, |mut key, text| {
+        let (Some(topic), Some(tag)) = (key.u32(), key.u32()) else { return Ok(None) };
+        let Some(topic) = topics.get_mut(TopicId(topic)) else { return Ok(None) };
+        Ok(topic.tags.add(text).filter(|id| *id == TagId(tag)).map(|_| ()))
+    })?;
+    for topic in topics.all_mut() {
+        for (queue, range) in (0..).map(QueueId).zip(&mut topic.queues) {
+            let last = keys::index(topic.id, queue, u64::MAX);
+            range.next = block_end(store, &keys::queue_index(topic.id, queue), &last)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a queue ends: behind its last block.
+fn block_end(store: &Store, prefix: &Key, last: &Key) -> Result<u64, Fault> {
+    let Some((key, value)) = store.at_or_before(prefix.as_ref(), last.as_ref())? else { return Ok(0) };
+    let mut numbers = KeyReader::new(&key);
+    let (_, _, base) = (numbers.u32(), numbers.u32(), numbers.u64());
+    let base = base.ok_or_else(|| Fault::damaged(&key, "the key of an index block"))?;
+    let block = IndexBlock::decode(base, &value).map_err(|error| Fault::damaged(&key, error))?;
+    Ok(block.end())
+}
+
+fn load_groups(core: &mut Core, store: &Store) -> Result<(), Fault> {
+    let groups = &mut core.groups;
+    each(store, keys::GROUPS, |mut key, record| {
+        let Some(id) = key.u32() else { return Ok(None) };
+        groups.load(ConsumerGroupId(id), record).map(Some)
+    })
+}
+
+fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
+    let Core { topics, groups, subscriptions, timers, clock, .. } = core;
+    each(store, keys::SUBSCRIPTIONS, |mut key, _| {
+        let (Some(group), Some(topic)) = (key.u32().map(ConsumerGroupId), key.u32().map(TopicId)) else {
+            return Ok(None);
+        };
+        let (Some(of), Some(settings)) = (topics.get_mut(topic), groups.get(group).map(|group| group.settings)) else {
+            return Ok(None);
+        };
+        let mut subscription = Subscription::new(topic, group, settings, of.queues.len());
+        for (queue, range) in (0..).map(QueueId).zip(&of.queues) {
+            subscription.note_end(queue, range.next);
+        }
+        of.subscribe(group);
+        subscriptions.insert((topic, group), subscription);
+        Ok(Some(()))
+    })?;
+    each(store, keys::TAKEN, |mut key, record| {
+        let (Some(group), Some(topic), Some(queue)) = (key.u32(), key.u32(), key.u32().map(QueueId)) else {
+            return Ok(None);
+        };
+        let (topic, group) = (TopicId(topic), ConsumerGroupId(group));
+        let taken = Reader::new("taken", record).u64()?;
+        let end = topics.get(topic).and_then(|topic| topic.queue(queue)).map(|range| range.next);
+        let (Some(end), Some(subscription)) = (end, subscriptions.get_mut(&(topic, group))) else { return Ok(None) };
+        if taken > end {
+            return Ok(None);
+        }
+        subscription.set_taken(queue, taken, end);
+        Ok(Some(()))
+    })?;
+    each(store, keys::PENDING, |mut key, record| {
+        let (Some(group), Some(topic), Some(queue)) = (key.u32(), key.u32(), key.u32().map(QueueId)) else {
+            return Ok(None);
+        };
+        let Some(offset) = key.u64() else { return Ok(None) };
+        let key = (TopicId(topic), ConsumerGroupId(group));
+        let Some(subscription) = subscriptions.get_mut(&key) else { return Ok(None) };
+        if subscription.taken(queue).is_none_or(|taken| offset >= taken) {
+            return Ok(None);
+        }
+        let pending = Pending::decode(record, *clock, subscription.settings.max_attempts)?;
+        subscription.set(timers, queue, offset, Some(pending));
+        Ok(Some(()))
+    })
+}
+
+fn load_producers(core: &mut Core, store: &Store) -> Result<(), Fault> {
+    let producers = &mut core.producers;
+    each(store, keys::PRODUCERS, |mut key, record| {
+        let (Some(id), Some(topic), Some(base)) = (key.u128(), key.u32(), key.u64()) else { return Ok(None) };
+        Ok(producers.load((ProducerId(id), TopicId(topic)), base, decode_row(record)?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_applied_point_goes_both_ways() {
+        let id = |index| LogId { term: Term(3), index: LogIndex(index) };
+        for membership in [None, Some((id(1), Bytes::from_static(b"members")))] {
+            let point = AppliedPoint { id: id(9), membership };
+            let record = AppliedRecord { point, clock: UnixMillis(5), digest: Digest(6) };
+            assert_eq!(AppliedRecord::decode(&record.encode()), Ok(record));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use raft_log::StateMachine;
+use raft_log::types::{ClusterId, UnixMillis};
+
+use super::harness::Rig;
+use crate::model::{GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
+use crate::state::{BatchBuilder, Bootstrap, CreateGroup, CreateTopic, Created, Outcome, tick};
+
+/// hazards 27: a second bootstrap changes nothing.
+#[test]
+fn only_the_first_bootstrap_counts() {
+    let mut rig = Rig::new();
+    let first = Bootstrap { cluster: ClusterId(1), handle_key: [1; 32] };
+    let second = Bootstrap { cluster: ClusterId(2), handle_key: [2; 32] };
+    assert_eq!(rig.one(&first.encode()), Outcome::Bootstrapped { cluster: ClusterId(1), first: true });
+    assert_eq!(rig.one(&second.encode()), Outcome::Bootstrapped { cluster: ClusterId(1), first: false });
+    assert_eq!(rig.reader().cluster(), Some(first.clone()));
+    rig.state().flush().unwrap();
+    rig.crash_and_replay();
+    assert_eq!(rig.reader().cluster(), Some(first));
+}
+
+#[test]
+fn creating_is_idempotent_and_refuses_other_settings() {
+    let mut rig = Rig::new();
+    let topic = |queues, kind| CreateTopic {
+        name: TopicName::parse("orders").unwrap(),
+        settings: TopicSettings { queues, kind },
+    };
+    let normal = TopicSettings { queues: 4, kind: TopicType::Normal };
+    assert!(matches!(rig.one(&topic(4, TopicType::Normal).encode()), Outcome::Topic(Created::New(_))));
+    assert!(matches!(rig.one(&topic(4, TopicType::Normal).encode()), Outcome::Topic(Created::Same(_))));
+    let other = rig.one(&topic(8, TopicType::Normal).encode());
+    assert!(matches!(other, Outcome::Topic(Created::Other(_, found)) if found == normal));
+    let none = CreateTopic {
+        name: TopicName::parse("none").unwrap(),
+        settings: TopicSettings { queues: 0, kind: TopicType::Normal },
+    };
+    assert_eq!(rig.one(&none.encode()), Outcome::Topic(Created::Refused));
+    let group = |max_attempts, automatic| CreateGroup {
+        name: GroupName::parse("g").unwrap(),
+        settings: GroupSettings { fifo: false, max_attempts, start: StartPoint::First },
+        automatic,
+    };
+    assert!(matches!(rig.one(&group(3, false).encode()), Outcome::Group(Created::New(_))));
+    assert!(matches!(rig.one(&group(3, false).encode()), Outcome::Group(Created::Same(_))));
+    assert!(matches!(rig.one(&group(4, false).encode()), Outcome::Group(Created::Other(..))));
+    // hazards 21: a first subscription is content with the group that is there.
+    assert!(matches!(rig.one(&group(4, true).encode()), Outcome::Group(Created::Same(_))));
+}
+
+#[test]
+fn topics_groups_and_tags_survive_a_restart() {
+    let mut rig = Rig::new();
+    let topic = rig.topic("orders", 2, TopicType::Fifo);
+    let settings = GroupSettings { fifo: true, max_attempts: 5, start: StartPoint::Time(UnixMillis(7)) };
+    rig.group("g", settings);
+    rig.publish(topic, &[(1, "red", ""), (1, "blue", "")]);
+    rig.state().flush().unwrap();
+    rig.crash_and_replay();
+    let reader = rig.reader();
+    let view = reader.topic("orders").unwrap();
+    assert_eq!((view.id, view.settings), (topic, TopicSettings { queues: 2, kind: TopicType::Fifo }));
+    assert_eq!(reader.group("g").unwrap().settings, settings);
+    assert_eq!(reader.queue_bounds(topic).unwrap().iter().map(|q| q.next.0).collect::<Vec<_>>(), [0, 2]);
+}
+
+/// hazards 17 and 30: a command of another version stops the node with an error that names it; nothing is skipped.
+#[test]
+fn an_unknown_command_stops_the_state() {
+    for (at, what) in [(0, "version"), (16, "kind")] {
+        let mut rig = Rig::new();
+        rig.topic("t", 1, TopicType::Normal);
+        let mut batch = BatchBuilder::new();
+        batch.push(&tick());
+        let mut payload = batch.build(UnixMillis(1)).to_vec();
+        payload[at] = 99;
+        let mut entry = rig.entry(&[]);
+        entry.kind = raft_log::ApplyKind::Command(payload.into());
+        let error = rig.state().apply(vec![entry]).unwrap_err();
+        assert!(error.reason.contains(what) && error.reason.contains("99"), "{error}");
+        let mut next = rig.entry(&[tick()]);
+        next.id.index = next.id.index.next();
+        assert!(rig.state().apply(vec![next]).is_err(), "a stopped state stays stopped");
+    }
+}

@@ -1,0 +1,89 @@
+use super::harness::{INVISIBLE_MS, Rig, attempts, offsets, receive, tags};
+use crate::model::{ConsumerGroupId, GroupSettings, TopicId, TopicSettings, TopicType};
+use crate::state::apply_limits::DEAD_LETTERS_MAX;
+use crate::state::{Origin, Settled};
+
+fn rig(attempts: u16) -> (Rig, TopicId, ConsumerGroupId) {
+    let mut rig = Rig::new();
+    let topic = rig.topic("t", 1, TopicType::Normal);
+    let group = rig.group("g", GroupSettings { max_attempts: attempts, ..GroupSettings::default() });
+    (rig, topic, group)
+}
+
+#[test]
+fn after_the_last_attempt_a_message_is_a_dead_letter_at_the_same_position() {
+    let (mut rig, topic, group) = rig(2);
+    rig.publish(topic, &[(0, "", ""), (0, "red", "")]);
+    let first = rig.receive(group, topic, 2);
+    rig.ack(group, topic, &first[..1]);
+    rig.now += INVISIBLE_MS;
+    let last = rig.receive(group, topic, 2);
+    assert_eq!(attempts(&last), [2]);
+    assert!(rig.reader().topic("%DLQ%g").is_none());
+    rig.pass(INVISIBLE_MS);
+    let dead = rig.reader().topic("%DLQ%g").unwrap();
+    assert_eq!(dead.settings, TopicSettings { queues: 1, kind: TopicType::Normal });
+    assert!(rig.receive(group, topic, 9).is_empty());
+    assert_eq!(rig.reader().progress(group, topic).unwrap()[0].offset.0, 2);
+    assert_eq!(rig.ack(group, topic, &last), [Settled::Expired], "too late, and said so");
+    let reviewer = rig.group("reviewer", GroupSettings::default());
+    let mut request = receive(reviewer, dead.id, 9);
+    request.filter = tags(&["red"]);
+    let letters = rig.received(&request).picks;
+    assert_eq!((offsets(&letters), attempts(&letters)), (vec![0], vec![1]));
+    assert_eq!(letters[0].position, last[0].position);
+    let origin = Origin { topic, queue: last[0].queue, offset: last[0].offset };
+    assert_eq!(letters[0].origin, Some(origin));
+    assert_eq!(rig.message(&letters[0]).body, "0/red/");
+    assert_eq!(rig.reader().counters().dead_lettered, 1);
+}
+
+#[test]
+fn giving_back_the_last_attempt_dead_letters_at_once() {
+    let (mut rig, topic, group) = rig(1);
+    rig.publish(topic, &[(0, "", "")]);
+    let picks = rig.receive(group, topic, 1);
+    rig.change(group, topic, &picks[0], 0).unwrap();
+    assert!(rig.reader().topic("%DLQ%g").is_some());
+    assert!(rig.receive(group, topic, 1).is_empty());
+}
+
+#[test]
+fn one_command_dead_letters_a_bounded_number_and_the_rest_follows() {
+    let (mut rig, topic, group) = rig(1);
+    let many = DEAD_LETTERS_MAX * 2 + 500;
+    for _ in 0..5 {
+        rig.publish(topic, &vec![(0, "", ""); many / 5]);
+    }
+    while !rig.receive(group, topic, 1000).is_empty() {}
+    rig.pass(INVISIBLE_MS);
+    let letters = |rig: &Rig| {
+        let dead = rig.reader().topic("%DLQ%g").unwrap().id;
+        rig.reader().queue_bounds(dead).unwrap()[0].next.0
+    };
+    // Once before the command and once after the entry.
+    assert_eq!(letters(&rig), 2 * DEAD_LETTERS_MAX as u64);
+    assert_eq!(rig.reader().next_due().unwrap().0, rig.now, "more is due");
+    let before = rig.digest();
+    rig.crash_and_replay();
+    assert_eq!((rig.digest(), letters(&rig)), (before, 2 * DEAD_LETTERS_MAX as u64));
+    rig.pass(0);
+    assert_eq!(letters(&rig), many as u64);
+    assert_eq!(rig.reader().next_due(), None);
+}
+
+#[test]
+fn dead_letters_may_themselves_fail() {
+    let (mut rig, topic, group) = rig(1);
+    rig.publish(topic, &[(0, "", "")]);
+    rig.receive(group, topic, 1);
+    rig.pass(INVISIBLE_MS);
+    let dead = rig.reader().topic("%DLQ%g").unwrap().id;
+    let reviewer = rig.group("r", GroupSettings { max_attempts: 1, ..GroupSettings::default() });
+    rig.receive(reviewer, dead, 1);
+    rig.pass(INVISIBLE_MS);
+    let second = rig.reader().topic("%DLQ%r").unwrap().id;
+    let last = rig.group("last", GroupSettings::default());
+    let picks = rig.receive(last, second, 1);
+    assert_eq!(picks[0].origin.unwrap().topic, topic, "the origin is where it was published");
+}

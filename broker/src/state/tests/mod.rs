@@ -1,0 +1,13 @@
+//! The state machine as a whole: commands in, outcomes out.
+
+mod create;
+mod dead_letters;
+mod durability;
+mod fifo;
+mod harness;
+mod idempotence;
+
+mod publish;
+mod receive;
+mod settle;
+mod start;

@@ -1,0 +1,153 @@
+use std::time::Duration;
+
+use raft_log::types::UnixMillis;
+
+use super::harness::{INVISIBLE_MS, Rig, attempts, handle, offsets, receive};
+use crate::model::{ClientKey, ConsumerGroupId, GroupSettings, TopicId, TopicType};
+use crate::state::{ChangeInvisible, Outcome, RENEWAL_AGE_MAX, RenewDeliveries, Settled};
+
+fn rig(messages: usize) -> (Rig, TopicId, ConsumerGroupId) {
+    let mut rig = Rig::new();
+    let topic = rig.topic("t", 1, TopicType::Normal);
+    let group = rig.group("g", GroupSettings::default());
+    rig.publish(topic, &vec![(0, "", ""); messages]);
+    (rig, topic, group)
+}
+
+#[test]
+fn the_consumer_offset_is_the_first_that_is_not_done() {
+    let (mut rig, topic, group) = rig(5);
+    let picks = rig.receive(group, topic, 4);
+    assert_eq!(rig.ack(group, topic, &picks[2..4]), [Settled::Done, Settled::Done]);
+    let progress = |rig: &Rig| rig.reader().progress(group, topic).unwrap()[0];
+    assert_eq!((progress(&rig).offset.0, progress(&rig).pending, progress(&rig).lag()), (0, 2, 3));
+    rig.ack(group, topic, &picks[..1]);
+    assert_eq!(progress(&rig).offset.0, 1);
+    rig.ack(group, topic, &picks[1..2]);
+    assert_eq!((progress(&rig).offset.0, progress(&rig).pending, progress(&rig).lag()), (4, 0, 1));
+    rig.pass(INVISIBLE_MS);
+    assert_eq!(offsets(&rig.receive(group, topic, 9)), [4], "what is acknowledged never returns");
+}
+
+#[test]
+fn an_ack_may_be_repeated() {
+    let (mut rig, topic, group) = rig(1);
+    let picks = rig.receive(group, topic, 1);
+    assert_eq!(rig.ack(group, topic, &picks), [Settled::Done]);
+    assert_eq!(rig.ack(group, topic, &picks), [Settled::Already]);
+}
+
+#[test]
+fn an_expired_handle_is_refused_whether_redelivered_or_not() {
+    let (mut rig, topic, group) = rig(1);
+    let first = rig.receive(group, topic, 1);
+    rig.now += INVISIBLE_MS;
+    assert_eq!(rig.ack(group, topic, &first), [Settled::Expired]);
+    assert_eq!(rig.change(group, topic, &first[0], 1), Err(Settled::Expired));
+    let second = rig.receive(group, topic, 1);
+    assert_eq!(rig.ack(group, topic, &first), [Settled::Expired]);
+    assert_eq!(rig.ack(group, topic, &second), [Settled::Done]);
+    assert_eq!(rig.ack(group, topic, &first), [Settled::Expired]);
+}
+
+#[test]
+fn handles_of_other_groups_topics_and_places_are_refused() {
+    let (mut rig, topic, group) = rig(1);
+    let other = rig.group("other", GroupSettings::default());
+    let picks = rig.receive(group, topic, 1);
+    assert_eq!(rig.ack(other, topic, &picks), [Settled::Unknown]);
+    assert_eq!(rig.ack(group, TopicId(9), &picks), [Settled::Unknown]);
+    let mut wrong = picks[0];
+    wrong.offset = wrong.offset.next();
+    assert_eq!(rig.ack(group, topic, &[wrong]), [Settled::Unknown]);
+    wrong = picks[0];
+    wrong.nonce += 1;
+    assert_eq!(rig.ack(group, topic, &[wrong]), [Settled::Expired]);
+    assert_eq!(rig.ack(group, topic, &picks), [Settled::Done]);
+}
+
+#[test]
+fn a_change_moves_the_one_timer_and_the_old_handle_still_acks() {
+    let (mut rig, topic, group) = rig(1);
+    let picks = rig.receive(group, topic, 1);
+    let deadline = rig.change(group, topic, &picks[0], 60_000).unwrap();
+    assert_eq!(deadline, UnixMillis(rig.now + 60_000));
+    rig.pass(INVISIBLE_MS);
+    assert!(rig.receive(group, topic, 1).is_empty(), "the first timer is gone");
+    assert_eq!(rig.ack(group, topic, &picks), [Settled::Done], "the old handle works");
+    rig.pass(60_000);
+    assert!(rig.receive(group, topic, 1).is_empty());
+}
+
+#[test]
+fn a_change_after_the_ack_is_refused_and_nothing_returns() {
+    let (mut rig, topic, group) = rig(1);
+    let picks = rig.receive(group, topic, 1);
+    rig.ack(group, topic, &picks);
+    assert_eq!(rig.change(group, topic, &picks[0], 0), Err(Settled::Already));
+    rig.pass(2 * INVISIBLE_MS);
+    assert!(rig.receive(group, topic, 1).is_empty());
+}
+
+#[test]
+fn a_message_that_is_given_back_comes_at_once_with_the_next_attempt() {
+    let (mut rig, topic, group) = rig(1);
+    let first = rig.receive(group, topic, 1);
+    rig.change(group, topic, &first[0], 0).unwrap();
+    let second = rig.receive(group, topic, 1);
+    assert_eq!(attempts(&second), [2]);
+    let suspend = ChangeInvisible { group, topic, entry: handle(&second[0]), invisible_ms: 0, suspend: true };
+    rig.changed(&suspend).unwrap();
+    let third = rig.receive(group, topic, 1);
+    assert_eq!(attempts(&third), [2], "a suspended delivery does not count");
+    rig.change(group, topic, &third[0], 0).unwrap();
+    assert_eq!(attempts(&rig.receive(group, topic, 1)), [3]);
+}
+
+#[tokio::test]
+async fn a_message_that_is_given_back_wakes_a_waiting_poll() {
+    let (mut rig, topic, group) = rig(1);
+    let picks = rig.receive(group, topic, 1);
+    let reader = rig.reader();
+    reader.events().changed().await;
+    rig.change(group, topic, &picks[0], 0).unwrap();
+    assert_eq!(reader.events().changed().await, [topic].into());
+    assert_eq!(reader.ready(group, topic, UnixMillis(rig.now)).redeliveries, 1);
+}
+
+#[test]
+fn a_clients_deliveries_are_renewed_until_they_are_too_old() {
+    let (mut rig, topic, group) = rig(2);
+    let client = ClientKey::of("client");
+    let mut request = receive(group, topic, 1);
+    request.auto_renew = client;
+    let renewed = rig.received(&request).picks;
+    rig.receive(group, topic, 1);
+    let renew = RenewDeliveries { clients: vec![client], invisible_ms: INVISIBLE_MS, shorten: false }.encode();
+    let begin = rig.now;
+    rig.now += INVISIBLE_MS / 2;
+    assert_eq!(rig.reader().renewals_due(UnixMillis(rig.now + INVISIBLE_MS), 9), [client]);
+    assert_eq!(rig.one(&renew), Outcome::Renewed(1));
+    rig.now += INVISIBLE_MS / 2;
+    assert_eq!(offsets(&rig.receive(group, topic, 9)), [1], "only the other one comes again");
+    while Duration::from_millis(rig.now - begin) < RENEWAL_AGE_MAX {
+        assert_eq!(rig.one(&renew), Outcome::Renewed(1));
+        rig.now += INVISIBLE_MS / 2;
+    }
+    assert_eq!(rig.one(&renew), Outcome::Renewed(0), "too old to be renewed");
+    assert_eq!(rig.ack(group, topic, &renewed), [Settled::Done], "the original handle acks all the while");
+    assert!(rig.reader().renewals_due(UnixMillis(u64::MAX), 9).is_empty());
+}
+
+#[test]
+fn a_client_that_leaves_gives_its_deliveries_up_early() {
+    let (mut rig, topic, group) = rig(1);
+    let client = ClientKey::of("client");
+    let mut request = receive(group, topic, 1);
+    (request.auto_renew, request.invisible_ms) = (client, 60_000);
+    rig.received(&request);
+    let leave = RenewDeliveries { clients: vec![client], invisible_ms: 5_000, shorten: true };
+    assert_eq!(rig.one(&leave.encode()), Outcome::Renewed(1));
+    rig.pass(5_000);
+    assert_eq!(rig.receive(group, topic, 1).len(), 1);
+}

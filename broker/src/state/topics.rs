@@ -1,0 +1,165 @@
+//! Topics, their queues and their tags: the working set and its records.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+
+use super::changes::Changes;
+use super::codec::{DecodeError, Reader, put_text};
+use super::keys;
+use crate::model::{ConsumerGroupId, QueueId, TagId, TopicId, TopicName, TopicSettings, TopicType};
+
+/// Topics of a broker group.
+pub(crate) const TOPICS_MAX: usize = 100_000;
+/// Queues of one topic in one broker group.
+pub(crate) const QUEUES_MAX: u32 = 4096;
+/// Different tags of one topic.
+pub(crate) const TAGS_MAX: usize = 65_536;
+/// Bytes of the different tags of one topic, together.
+const TAG_BYTES_MAX: usize = 4 << 20;
+
+/// All topics, by number and by name.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    all: Vec<Topic>,
+    by_name: BTreeMap<TopicName, TopicId>,
+}
+
+/// A topic. Invariant: `queues` has as many as the settings say, and offsets never go back.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: TopicId,
+    pub(crate) name: TopicName,
+    pub(crate) settings: TopicSettings,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) tags: Tags,
+    /// Groups that have received from it, in order.
+    pub(crate) subscribers: Vec<ConsumerGroupId>,
+}
+
+/// The range of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Queue {
+    pub(crate) first: u64,
+    pub(crate) next: u64,
+}
+
+/// The tags of a topic, numbered from 1 as they appear.
+#[derive(Debug, Default)]
+pub(crate) struct Tags {
+    ids: BTreeMap<Box<[u8]>, TagId>,
+    texts: Vec<Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Topics {
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn get(&self, id: TopicId) -> Option<&Topic> {
+        self.all.get(id.0 as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+        self.all.get_mut(id.0 as usize)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Topic> {
+        self.by_name.get(name).and_then(|id| self.get(*id))
+    }
+
+    pub(crate) fn by_name(&self) -> impl Iterator<Item = &Topic> {
+        self.by_name.values().filter_map(|id| self.get(*id))
+    }
+
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
+        self.all.iter_mut()
+    }
+
+    /// Makes a topic that is not there, and its record.
+    pub(crate) fn create(&mut self, name: TopicName, settings: TopicSettings, changes: &mut Changes) -> TopicId {
+        let id = TopicId(u32::try_from(self.all.len()).expect("topics are limited"));
+        let mut record = BytesMut::with_capacity(64);
+        put_text(&mut record, name.as_str());
+        record.extend_from_slice(&settings.queues.to_le_bytes());
+        record.extend_from_slice(&[settings.kind.code()]);
+        changes.put(keys::topic(id), &record);
+        self.restore(id, name, settings).expect("the next number, and the name was looked up");
+        id
+    }
+
+    fn restore(&mut self, id: TopicId, name: TopicName, settings: TopicSettings) -> Option<()> {
+        if id.0 as usize != self.all.len() || self.by_name.insert(name.clone(), id).is_some() {
+            return None;
+        }
+        let queues = vec![Queue::default(); settings.queues as usize];
+        self.all.push(Topic { id, name, settings, queues, tags: Tags::default(), subscribers: Vec::new() });
+        Some(())
+    }
+
+    /// Takes a topic's record in, in the order of the numbers.
+    pub(crate) fn load(&mut self, id: TopicId, record: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new("topic", record);
+        let name = TopicName::parse(reader.text()?).map_err(|_| reader.invalid())?;
+        let queues = reader.u32()?;
+        let kind = TopicType::from_code(reader.u8()?).ok_or(reader.invalid())?;
+        if queues == 0 || queues > QUEUES_MAX {
+            return Err(reader.invalid());
+        }
+        self.restore(id, name, TopicSettings { queues, kind }).ok_or(reader.invalid())?;
+        reader.finish()
+    }
+}
+
+impl Topic {
+    pub(crate) fn queue(&self, queue: QueueId) -> Option<&Queue> {
+        self.queues.get(queue.0 as usize)
+    }
+
+    /// The id of a tag, made if it is new; nothing if there are too many.
+    pub(crate) fn intern(&mut self, text: &[u8], changes: &mut Changes) -> Option<TagId> {
+        if let Some(id) = self.tags.find(text) {
+            return Some(id);
+        }
+        let id = self.tags.add(text)?;
+        changes.put(keys::tag(self.id, id), text);
+        Some(id)
+    }
+
+    pub(crate) fn subscribe(&mut self, group: ConsumerGroupId) {
+        let at = self.subscribers.binary_search(&group).expect_err("a group subscribes once");
+        self.subscribers.insert(at, group);
+    }
+}
+
+impl Tags {
+    /// The id of a text that was interned; that of no text is [`TagId::NONE`].
+    pub(crate) fn find(&self, text: &[u8]) -> Option<TagId> {
+        if text.is_empty() { Some(TagId::NONE) } else { self.ids.get(text).copied() }
+    }
+
+    pub(crate) fn text(&self, id: TagId) -> Option<&[u8]> {
+        match id.0.checked_sub(1) {
+            None => Some(&[]),
+            Some(at) => self.texts.get(at as usize).map(AsRef::as_ref),
+        }
+    }
+
+    /// Whether so many more tags, of so many bytes together, have room.
+    pub(crate) fn have_room(&self, count: usize, bytes: usize) -> bool {
+        self.texts.len() + count <= TAGS_MAX && self.bytes + bytes <= TAG_BYTES_MAX
+    }
+
+    /// Numbers a new text; nothing if there are too many.
+    pub(crate) fn add(&mut self, text: &[u8]) -> Option<TagId> {
+        if !self.have_room(1, text.len()) {
+            return None;
+        }
+        self.texts.push(Box::from(text));
+        self.bytes += text.len();
+        let id = TagId(u32::try_from(self.texts.len()).expect("tags are limited"));
+        self.ids.insert(Box::from(text), id);
+        Some(id)
+    }
+}
