@@ -239,15 +239,19 @@ impl Client {
         }
     }
 
-    /// Asks for the route of `topic` in the background, unless that is under way or was done just now.
+    /// Asks for the route of `topic` in the background, unless that is under way. Waits first if it was asked for just
+    /// now: the answer may have changed since.
     pub(crate) fn relearn_soon(&self, topic: &str) {
-        let lately = self.asked().get(topic).is_some_and(|at| at.elapsed() < RELEARN_INTERVAL);
-        if lately || self.shared.relearning.swap(true, Ordering::AcqRel) {
+        if self.shared.relearning.swap(true, Ordering::AcqRel) {
             return;
         }
+        let not_before = self.asked().get(topic).map(|asked| *asked + RELEARN_INTERVAL);
         let client = self.clone();
         let topic = topic.to_owned();
         tokio::spawn(async move {
+            if let Some(not_before) = not_before {
+                tokio::time::sleep_until(not_before).await;
+            }
             client.relearn(&topic).await;
             client.shared.relearning.store(false, Ordering::Release);
         });

@@ -1,0 +1,344 @@
+//! What a producer does when nodes fail it.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod fake;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use fake::{Group, Publish, Step};
+use tercet_client::{Client, ClientOptions, Code, Endpoint, Message, Outcome, Producer, ProducerOptions, TrySendError};
+use tonic::Code as GrpcCode;
+
+const HA_NOT_AVAILABLE: i32 = 50_002;
+
+fn client(endpoints: &str) -> Client {
+    let endpoints = Endpoint::parse_list(endpoints).unwrap();
+    let options = ClientOptions { attempt_timeout: Duration::from_millis(300), ..ClientOptions::new(endpoints) };
+    Client::new(options).unwrap()
+}
+
+fn producer(endpoints: &str, options: ProducerOptions) -> Producer {
+    client(endpoints).producer(options).unwrap()
+}
+
+fn message(body: impl Into<String>) -> Message {
+    Message::builder("t").body(body.into()).build().unwrap()
+}
+
+fn same_request(publishes: &[Publish]) -> bool {
+    publishes.windows(2).all(|pair| {
+        let [a, b] = pair else { unreachable!("windows of two") };
+        (&a.producer, a.epoch, a.sequence, &a.messages) == (&b.producer, b.epoch, b.sequence, &b.messages)
+    })
+}
+
+#[tokio::test]
+async fn a_message_is_stored_and_its_place_told() {
+    let group = Group::start(1, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let stored = producer.send(message("hello")).await.stored().unwrap();
+    assert_eq!((stored.queue, stored.offset), (Some(3), 0));
+    let shared = group.lock();
+    assert_eq!(shared.kept[0].id, stored.message_id.to_string());
+    assert_eq!(shared.kept[0].body, b"hello");
+}
+
+/// Hazard 16: a retry is the same request, down to the ids and the sequence.
+#[tokio::test]
+async fn every_retry_carries_the_same_ids_sequence_and_messages() {
+    let script = [
+        Step::Code(HA_NOT_AVAILABLE),
+        Step::Grpc(GrpcCode::Unavailable),
+        Step::StoreThenGrpc(GrpcCode::Internal),
+        Step::Code(50_400),
+        Step::Code(42_900),
+    ];
+    let group = Group::start(3, script).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let stored = producer.send(message("hello")).await.stored().unwrap();
+    let publishes = group.publishes();
+    assert_eq!(publishes.len(), 6);
+    assert!(same_request(&publishes), "{publishes:#?}");
+    assert_eq!(stored.offset, 0);
+    assert_eq!(group.lock().kept.len(), 1, "stored once, by the third attempt");
+    let nodes: BTreeSet<_> = publishes.iter().map(|publish| publish.node).collect();
+    assert_eq!(nodes.len(), 3, "other nodes are asked");
+}
+
+/// Hazards 15 and 16: the answer is lost, the retry finds the first result.
+#[tokio::test]
+async fn a_message_whose_answer_was_lost_is_found_stored_and_not_stored_twice() {
+    let group = Group::start(2, [Step::StoreThenHang]).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let stored = producer.send(message("hello")).await.stored().unwrap();
+    assert_eq!(stored.offset, 0);
+    assert_eq!(group.lock().kept.len(), 1);
+    let publishes = group.publishes();
+    assert!(publishes.len() == 2 && same_request(&publishes));
+    assert_ne!(publishes[0].node, publishes[1].node, "the silent node is not asked again");
+}
+
+/// Hazard 15: silence to the end is "unknown", whoever stored it.
+#[tokio::test]
+async fn silence_until_the_deadline_is_unknown() {
+    let options = ProducerOptions { send_timeout: Duration::from_millis(700), ..Default::default() };
+    let group = Group::start(2, [Step::StoreThenHang].into_iter().chain([Step::Hang; 100])).await;
+    let outcome = producer(&group.addresses(), options).send(message("hello")).await;
+    let Outcome::Unknown(unknown) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(unknown.message_id.to_string(), group.lock().kept[0].id);
+}
+
+/// Hazard 15: a later refusal does not undo an earlier doubt.
+#[tokio::test]
+async fn a_refusal_after_a_doubt_is_unknown() {
+    for doubt in [Step::StoreThenGrpc(GrpcCode::Unavailable), Step::CodeInDoubt(HA_NOT_AVAILABLE), Step::Code(50_401)] {
+        let group = Group::start(1, [doubt, Step::Code(40_402)]).await;
+        let outcome = producer(&group.addresses(), ProducerOptions::default()).send(message("hello")).await;
+        assert!(matches!(&outcome, Outcome::Unknown(unknown) if unknown.why.contains("40402")), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_its_code_and_not_retried() {
+    let group = Group::start(2, [Step::Code(40_402)]).await;
+    let outcome = producer(&group.addresses(), ProducerOptions::default()).send(message("hello")).await;
+    let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.code, Code::TOPIC_NOT_FOUND);
+    assert_eq!(group.publishes().len(), 1);
+}
+
+/// Hazard 16: below the window of results the broker cannot know, and neither can the client.
+#[tokio::test]
+async fn a_repeat_that_the_broker_no_longer_remembers_is_unknown_at_once() {
+    let group = Group::start(2, [Step::CodeInDoubt(40_000)]).await;
+    let outcome = producer(&group.addresses(), ProducerOptions::default()).send(message("hello")).await;
+    assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+    assert_eq!(group.publishes().len(), 1);
+}
+
+#[tokio::test]
+async fn no_leader_until_the_deadline_is_refused_because_nothing_was_stored() {
+    let options = ProducerOptions { send_timeout: Duration::from_millis(400), ..Default::default() };
+    let group = Group::start(3, [Step::Code(HA_NOT_AVAILABLE); 200]).await;
+    let outcome = producer(&group.addresses(), options).send(message("hello")).await;
+    let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refused.code, Code::HA_NOT_AVAILABLE);
+    assert!(group.lock().kept.is_empty());
+    assert!(group.publishes().len() < 30, "back-off bounds the attempts");
+}
+
+#[tokio::test]
+async fn concurrent_sends_share_requests_and_every_one_gets_its_own_place() {
+    let group = Group::start(1, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let sends = (0..2000).map(|n| producer.send(message(format!("m{n}"))));
+    let outcomes = futures::future::join_all(sends).await;
+    let shared = group.lock();
+    let mut offsets = BTreeSet::new();
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        let stored = outcome.stored().unwrap();
+        let kept = &shared.kept[usize::try_from(stored.offset).unwrap()];
+        assert_eq!((&kept.id, kept.body.as_slice()), (&stored.message_id.to_string(), format!("m{n}").as_bytes()));
+        assert!(offsets.insert(stored.offset));
+    }
+    assert!(shared.publishes.len() < 100, "{} requests", shared.publishes.len());
+    assert!(shared.publishes.iter().all(|publish| publish.messages.len() <= 512));
+    assert!(shared.busiest <= 4, "requests in flight are bounded");
+}
+
+/// Hazard 16: what joins the lane during a retry does not change the batch that is retried.
+#[tokio::test]
+async fn a_batch_keeps_its_messages_while_others_arrive() {
+    let group = Group::start(1, [Step::AtGate, Step::Code(HA_NOT_AVAILABLE), Step::Code(HA_NOT_AVAILABLE)]).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let first = producer.enqueue(message("first")).await;
+    group.until("the first request is held", |shared| shared.publishes.len() == 1).await;
+    let mut second = Vec::new();
+    for n in 0..10 {
+        second.push(producer.enqueue(message(format!("second {n}"))).await);
+    }
+    group.gate.add_permits(1);
+    group.until("the second batch is refused once", |shared| shared.publishes.len() == 2).await;
+    let third = producer.enqueue(message("third")).await;
+    first.await.stored().unwrap();
+    for pending in second {
+        pending.await.stored().unwrap();
+    }
+    third.await.stored().unwrap();
+    let publishes = group.publishes();
+    let retried: Vec<_> = publishes.iter().filter(|publish| publish.sequence == 1).cloned().collect();
+    assert_eq!(retried.len(), 3);
+    assert!(same_request(&retried) && retried[0].messages.len() == 10);
+    assert_eq!(group.lock().kept.len(), 12);
+}
+
+#[tokio::test]
+async fn the_buffer_is_bounded_in_bytes_and_makes_room_when_messages_end() {
+    let group = Group::start(1, [Step::AtGate; 100]).await;
+    let options = ProducerOptions { buffer_bytes_max: 8 << 20, ..Default::default() };
+    let producer = producer(&group.addresses(), options);
+    let body = "x".repeat(1 << 20);
+    let mut pending = Vec::new();
+    let refused = loop {
+        match producer.try_enqueue(message(body.clone())) {
+            Ok(one) => pending.push(one),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(&refused, TrySendError::Full(message) if message.body().len() == 1 << 20));
+    assert_eq!(pending.len(), 7, "seven messages of a little more than 1 MiB fit into 8 MiB");
+    let waiting = tokio::spawn({
+        let producer = producer.clone();
+        async move { producer.send(message("waits")).await }
+    });
+    group.gate.add_permits(100);
+    for one in pending {
+        one.await.stored().unwrap();
+    }
+    waiting.await.unwrap().stored().unwrap();
+    producer.flush().await;
+    assert!(producer.try_enqueue(message(body)).is_ok());
+}
+
+/// Hazard 16 and the order of message groups: one request in flight per lane, retried before the next one goes.
+#[tokio::test]
+async fn fifo_messages_keep_their_order_through_retries() {
+    let flaky = [
+        Step::Serve,
+        Step::Code(HA_NOT_AVAILABLE),
+        Step::StoreThenGrpc(GrpcCode::Unavailable),
+        Step::Serve,
+        Step::Grpc(GrpcCode::Internal),
+        Step::Code(50_401),
+    ];
+    let group = Group::start(3, flaky.into_iter().cycle().take(300)).await;
+    let producer = producer(&group.addresses(), ProducerOptions { batch_messages_max: 4, ..Default::default() });
+    let mut pending = Vec::new();
+    for n in 0..300 {
+        let message = Message::builder("t").message_group(format!("g{}", n % 20)).body(format!("{n:03}"));
+        pending.push(producer.enqueue(message.build().unwrap()).await);
+    }
+    for one in pending {
+        one.await.stored().unwrap();
+    }
+    let shared = group.lock();
+    assert_eq!(shared.kept.len(), 300, "nothing twice");
+    let mut last: BTreeMap<&str, &[u8]> = BTreeMap::new();
+    for kept in &shared.kept {
+        let before = last.insert(kept.group.as_deref().unwrap(), &kept.body);
+        assert!(before.is_none_or(|before| before < kept.body.as_slice()), "out of order: {kept:?}");
+    }
+    assert_eq!(shared.busiest, 1, "one request in flight per lane");
+    let lanes: BTreeSet<_> = shared.publishes.iter().map(|publish| &publish.producer).collect();
+    assert!(lanes.len() > 1, "groups are spread over lanes");
+    for lane in lanes {
+        let mut next = 0;
+        for publish in shared.publishes.iter().filter(|publish| publish.producer == *lane) {
+            assert!(publish.sequence == next || publish.sequence < next, "a gap before {}", publish.sequence);
+            next = next.max(publish.sequence + publish.messages.len() as u64);
+        }
+    }
+}
+
+/// Hazard 16: after a doubt the lane begins an epoch, which fences what may still be on its way.
+#[tokio::test]
+async fn a_fifo_lane_in_doubt_goes_on_under_a_new_epoch() {
+    let group = Group::start(1, [Step::Serve, Step::CodeInDoubt(40_000)]).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let send =
+        |body: &str| producer.send(Message::builder("t").message_group("g").body(body.to_owned()).build().unwrap());
+    send("a").await.stored().unwrap();
+    assert!(matches!(send("b").await, Outcome::Unknown(_)));
+    send("c").await.stored().unwrap();
+    let numbers: Vec<_> = group.publishes().iter().map(|publish| (publish.epoch, publish.sequence)).collect();
+    assert_eq!(numbers, [(1, 0), (1, 1), (2, 0)]);
+}
+
+#[tokio::test]
+async fn a_batch_is_one_request_and_a_callback_and_one_way_work() {
+    let group = Group::start(1, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let outcomes = producer.send_batch((0..5).map(|n| message(format!("{n}"))).collect()).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_stored()).count(), 5);
+    assert_eq!(group.publishes().len(), 1);
+    let (sender, told) = tokio::sync::oneshot::channel();
+    producer.send_with(message("callback"), move |outcome| sender.send(outcome).unwrap()).await;
+    assert_eq!(told.await.unwrap().stored().unwrap().offset, 5);
+    producer.send_one_way(message("one way")).await;
+    producer.close().await;
+    assert_eq!(group.lock().kept.len(), 7, "closing waits for what was handed over");
+    let outcome = producer.send(message("late")).await;
+    assert!(matches!(&outcome, Outcome::Refused(refused) if refused.message.contains("closed")), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_one_request_is_refused_as_a_whole() {
+    let group = Group::start(1, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions { batch_messages_max: 2, ..Default::default() });
+    let other = Message::builder("u").body("x").build().unwrap();
+    for batch in [vec![message("a"), other], (0..3).map(|n| message(format!("{n}"))).collect()] {
+        let count = batch.len();
+        let outcomes = producer.send_batch(batch).await;
+        assert_eq!(outcomes.len(), count);
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(_))));
+    }
+    assert!(group.publishes().is_empty());
+}
+
+#[tokio::test]
+async fn requests_go_to_the_leader_of_the_route() {
+    let group = Group::start(3, []).await;
+    group.lock().route.rotate_left(2);
+    let producer = producer(&group.address(0), ProducerOptions::default());
+    producer.send(message("hello")).await.stored().unwrap();
+    assert_eq!(group.publishes()[0].node, 2);
+}
+
+#[tokio::test]
+async fn when_nobody_knows_a_route_the_last_one_is_used() {
+    let mut group = Group::start(3, []).await;
+    group.lock().route.rotate_left(1);
+    // Only the node that is about to die was given.
+    let producer = producer(&group.address(0), ProducerOptions::default());
+    producer.send(message("a")).await.stored().unwrap();
+    assert_eq!(group.publishes()[0].node, 1);
+    group.kill(0);
+    group.lock().route.clear();
+    group.kill(1);
+    producer.send(message("b")).await.stored().unwrap();
+    assert_eq!(group.publishes().last().unwrap().node, 2);
+}
+
+#[tokio::test]
+async fn the_new_leader_is_learned_from_any_node_as_soon_as_the_old_one_fails() {
+    let mut group = Group::start(3, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    producer.send(message("a")).await.stored().unwrap();
+    group.lock().route.rotate_left(2);
+    group.kill(0);
+    let asked = group.lock().route_asked;
+    producer.send(message("b")).await.stored().unwrap();
+    group.until("the route is asked for again", |shared| shared.route_asked > asked).await;
+    for _ in 0..100 {
+        producer.send(message("c")).await.stored().unwrap();
+        if group.publishes().last().unwrap().node == 2 {
+            return;
+        }
+    }
+    panic!("the new leader is never asked");
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_costs_a_moment_and_not_the_message() {
+    let mut group = Group::start(2, []).await;
+    group.kill(0);
+    group.lock().route.clear();
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let begun = std::time::Instant::now();
+    producer.send(message("hello")).await.stored().unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+}
