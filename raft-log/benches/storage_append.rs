@@ -1,4 +1,4 @@
-//! How fast one log appends on this machine's disk: `cargo bench -p raft-log --bench storage_append -- [DIR]`.
+//! How fast one log appends on this machine's disk: `cargo bench -p raft-log --bench storage_append -- [DIR [SEGMENT_MIB]]`.
 //!
 //! A closed loop: so many single-record appends are in flight at any time. Not the replicated path, only its disk.
 
@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 const RUN: Duration = Duration::from_secs(3);
 
 fn main() {
-    let dir = std::env::args().skip(1).find(|arg| !arg.starts_with("--"));
+    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
+    let dir = args.next();
+    let segment_mib: u64 = args.next().map_or(1_024, |mib| mib.parse().expect("a number of MiB"));
     let dir = dir.map_or_else(|| std::env::current_dir().expect("a current folder"), Into::into);
     println!(
         "{:<6} {:>8} {:>10} {:>10} {:>8} {:>9} {:>9} {:>9}",
@@ -23,7 +25,8 @@ fn main() {
     for durability in [Durability::Sync, Durability::Async] {
         for (bytes, in_flight) in [(1 << 10, 1), (1 << 10, 256), (1 << 10, 1_024), (64 << 10, 8), (1 << 20, 8)] {
             let dir = tempfile::tempdir_in(&dir).expect("a folder to write into");
-            run(&StorageOptions { durability, ..StorageOptions::new(dir.path(), GroupId(0)) }, bytes, in_flight);
+            let options = StorageOptions::new(dir.path(), GroupId(0));
+            run(&StorageOptions { durability, segment_bytes_max: segment_mib << 20, ..options }, bytes, in_flight);
         }
     }
 }
@@ -72,7 +75,7 @@ fn run(options: &StorageOptions, bytes: usize, in_flight: u64) {
     let stats = log.stats();
     let latencies = latencies.lock().expect("no panic").clone();
     println!(
-        "{:<6} {:>8} {:>10} {:>10.0} {:>8.0} {:>9} {:>9} {:>9.1}",
+        "{:<6} {:>8} {:>10} {:>10.0} {:>8.0} {:>9} {:>9} {:>9} {:>9.1}",
         format!("{:?}", options.durability).to_lowercase(),
         bytes,
         in_flight,
@@ -80,6 +83,7 @@ fn run(options: &StorageOptions, bytes: usize, in_flight: u64) {
         done as f64 * bytes as f64 / seconds / 1e6,
         latencies.value_at_quantile(0.5),
         latencies.value_at_quantile(0.99),
+        latencies.max(),
         stats.records as f64 / stats.syncs.max(1) as f64,
     );
     log.shutdown();

@@ -10,4 +10,5 @@ mod hard_state;
 mod model;
 mod power_loss;
 mod real_disk;
+mod sealed_files;
 mod support;

@@ -20,8 +20,8 @@ struct Told {
 
 /// Runs the script until it ends or the power goes off.
 fn run(node: &mut Node, told: &mut Told) {
-    let mut term = 1;
     for round in 0..6_u64 {
+        let term = round + 1;
         if !vote(node, told, term) {
             return;
         }
@@ -39,7 +39,6 @@ fn run(node: &mut Node, told: &mut Told) {
         if round == 3 && !purge(node, told) {
             return;
         }
-        term += 1;
     }
 }
 

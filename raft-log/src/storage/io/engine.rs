@@ -9,6 +9,7 @@ use super::batch::Batch;
 use super::preparer::Preparer;
 use super::queue::{AppendJob, Job};
 use super::syncer::Syncer;
+use super::unsynced::Unsynced;
 use crate::storage::format::record_header::stride_of;
 use crate::storage::format::{HeaderFault, RECORD_HEADER_BYTES, RecordHeader};
 use crate::storage::hard_state::HardStateFile;
@@ -58,6 +59,7 @@ pub(crate) struct Engine {
     hard_state: HardStateFile,
     syncer: Syncer,
     batch: Batch,
+    unsynced: Unsynced,
     group: Vec<AppendJob>,
 }
 
@@ -75,6 +77,7 @@ impl Engine {
             hard_state: start.hard_state,
             syncer,
             batch: Batch::default(),
+            unsynced: Unsynced::default(),
             group: Vec::new(),
         };
         engine.count_room();
@@ -152,6 +155,9 @@ impl Engine {
         let mut mark = self.durable_end()?;
         for record in group.iter().flat_map(|job| &job.records) {
             let stride = stride_of(record.payload.len());
+            if self.batch.bytes() + stride > Unsynced::WRITE_BYTES_MAX {
+                self.flush(mark, true)?;
+            }
             if !self.has_room(stride) {
                 self.flush(mark, true)?;
                 self.roll(record.id.index)?;
@@ -187,6 +193,8 @@ impl Engine {
             self.marked_end = self.marked_end.max(mark);
         }
         let end_offset = active.offset;
+        self.unsynced.wrote(self.next, self.batch.bytes(), self.durable_end()?);
+        let sync = sync || self.unsynced.is_full();
         if sync {
             self.sync_file(&segment)?;
         }
@@ -269,11 +277,12 @@ impl Engine {
         Ok(())
     }
 
-    fn sync_file(&self, segment: &Segment) -> Result<(), StorageError> {
+    fn sync_file(&mut self, segment: &Segment) -> Result<(), StorageError> {
         let clock = &self.shared.env.clock;
         let begin = clock.monotonic();
         segment.file.sync_data().map_err(failed("syncing", &segment.path))?;
         self.shared.counters.synced(clock.monotonic().saturating_sub(begin));
+        self.unsynced.synced();
         Ok(())
     }
 

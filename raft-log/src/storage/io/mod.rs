@@ -14,6 +14,7 @@ mod roll;
 mod syncer;
 mod thread;
 mod truncate;
+mod unsynced;
 
 pub(crate) use engine::{Active, Engine, EngineStart};
 pub(crate) use preparer::Preparer;
@@ -21,3 +22,4 @@ pub(crate) use queue::{AppendJob, Job, Queue};
 pub(crate) use syncer::Syncer;
 pub(crate) use thread::spawn;
 pub(crate) use truncate::erase;
+pub(crate) use unsynced::UNSYNCED_BYTES_MAX;

@@ -1,16 +1,23 @@
 //! What lies behind the last good record of the newest segment.
 //!
-//! A torn write may have left later sectors without earlier ones (hazards 3), so the whole rest of the file is looked
-//! at: for durable marks in intact headers, which prove that what is missing before them was durable, and for anything
-//! that must be zeroed before the log goes on.
+//! A torn write may have left later sectors without earlier ones (hazards 3), so the rest of the file is looked at: for
+//! durable marks in intact headers, which prove that what is missing before them was durable, and for anything that must
+//! be zeroed before the log goes on.
+//!
+//! A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a whole. Behind it the file is probed, a
+//! block in each chunk, because reading a gigabyte of zeroes at each start would keep a node away for seconds; if a
+//! probe finds anything (a large hole in the middle of durable records), all of the file is read after all.
 
 use crate::storage::format::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
+use crate::storage::io::UNSYNCED_BYTES_MAX;
 use crate::storage::segment::Segment;
 use crate::types::LogIndex;
 use std::io;
 
 /// How much is read at once; a multiple of the alignment.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How much of each chunk a probe reads.
+const PROBE_BYTES: usize = 4_096;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +34,11 @@ pub(super) fn look(segment: &Segment, start: u64) -> io::Result<Residue> {
     let mut residue = Residue::default();
     let mut chunk = vec![0; CHUNK_BYTES + RECORD_HEADER_BYTES];
     let mut at = start;
+    let window_end = start + UNSYNCED_BYTES_MAX;
     while at < segment.file_bytes {
+        if at >= window_end && !probe_finds_something(segment, at)? {
+            break;
+        }
         let left = usize::try_from(segment.file_bytes - at).unwrap_or(usize::MAX);
         let read = &mut chunk[..left.min(CHUNK_BYTES + RECORD_HEADER_BYTES)];
         segment.file.read_exact_at(read, at)?;
@@ -39,6 +50,20 @@ pub(super) fn look(segment: &Segment, start: u64) -> io::Result<Residue> {
         at += CHUNK_BYTES as u64;
     }
     Ok(residue)
+}
+
+/// Whether any probe from `start` on meets a byte that is not zero.
+fn probe_finds_something(segment: &Segment, start: u64) -> io::Result<bool> {
+    let mut block = [0; PROBE_BYTES];
+    let mut at = start;
+    while at < segment.file_bytes {
+        let read = segment.file.read_at(&mut block, at)?;
+        if last_nonzero(&block[..read]).is_some() {
+            return Ok(true);
+        }
+        at += CHUNK_BYTES as u64;
+    }
+    Ok(false)
 }
 
 /// The position of the last byte that is not zero. Whole zero blocks, the usual case, are skipped fast.

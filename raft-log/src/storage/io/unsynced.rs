@@ -1,0 +1,63 @@
+//! How much is written and not yet synced, so that it can be bounded.
+//!
+//! Recovery looks for the remains of a torn write behind the last good record. It need not look further than what can
+//! have been under way at once: [`UNSYNCED_BYTES_MAX`].
+
+use crate::types::LogIndex;
+use std::collections::VecDeque;
+
+/// Most bytes that are written without a sync, in both modes of durability.
+pub(crate) const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
+
+/// Writes that no sync has covered yet.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced {
+    /// (the index after the write, its bytes), ascending.
+    writes: VecDeque<(LogIndex, u64)>,
+    bytes: u64,
+}
+
+impl Unsynced {
+    /// Bytes of one write after which it is synced at once, so that the bound holds whatever comes with it.
+    pub(super) const WRITE_BYTES_MAX: u64 = UNSYNCED_BYTES_MAX / 4;
+
+    /// Notes a write, and drops those that are durable by now.
+    pub(super) fn wrote(&mut self, end: LogIndex, bytes: u64, durable_end: LogIndex) {
+        self.writes.push_back((end, bytes));
+        self.bytes += bytes;
+        while let Some((_, bytes)) = self.writes.pop_front_if(|(end, _)| *end <= durable_end) {
+            self.bytes -= bytes;
+        }
+    }
+
+    /// Whether the next write must wait for a sync.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes > UNSYNCED_BYTES_MAX / 2
+    }
+
+    /// Everything was synced.
+    pub(super) fn synced(&mut self) {
+        self.writes.clear();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_full_until_syncs_catch_up() {
+        let mut unsynced = Unsynced::default();
+        for end in 1..=3 {
+            unsynced.wrote(LogIndex(end), Unsynced::WRITE_BYTES_MAX, LogIndex(0));
+        }
+        assert!(unsynced.is_full());
+        unsynced.wrote(LogIndex(4), 1, LogIndex(2));
+        assert!(!unsynced.is_full());
+        unsynced.wrote(LogIndex(5), UNSYNCED_BYTES_MAX, LogIndex(2));
+        assert!(unsynced.is_full());
+        unsynced.synced();
+        assert!(!unsynced.is_full());
+    }
+}

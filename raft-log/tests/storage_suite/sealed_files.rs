@@ -1,0 +1,79 @@
+//! Small files that are replaced as a whole.
+
+use raft_log::env::Disk as _;
+use raft_log::env::sim::{Crash, SimEnv};
+use raft_log::storage::OpenError;
+use raft_log::storage::sealed_file::{SealedFormat, read, write};
+use std::path::Path;
+
+const FORMAT: SealedFormat = SealedFormat { magic: *b"TESTFILE", version: 2 };
+const FILE: &str = "/d/identity";
+
+fn machine() -> SimEnv {
+    let sim = SimEnv::new(1);
+    sim.disk.create_dir_all(Path::new("/d")).unwrap();
+    sim
+}
+
+fn body(sim: &SimEnv) -> Option<Vec<u8>> {
+    read(&sim.env(), Path::new(FILE), FORMAT).unwrap().map(|(version, body)| {
+        assert_eq!(version, 2);
+        body
+    })
+}
+
+#[test]
+fn a_power_loss_at_any_step_leaves_the_old_or_the_new_content() {
+    // hazards 5
+    for old in [None, Some(b"old".to_vec())] {
+        for step in 0..6 {
+            for seed in 0..20 {
+                let sim = machine();
+                if let Some(old) = &old {
+                    write(&sim.env(), Path::new(FILE), FORMAT, old).unwrap();
+                }
+                sim.disk.power_off_after(step);
+                let written = write(&sim.env(), Path::new(FILE), FORMAT, b"new").is_ok();
+                assert_eq!(written, step >= 5, "create, write, sync, rename, sync of the folder");
+                sim.disk.crash(Crash::Torn { seed });
+                let found = body(&sim);
+                let right = found.as_deref() == Some(b"new") || (!written && found == old);
+                assert!(right, "step {step} seed {seed}: {found:?}");
+                write(&sim.env(), Path::new(FILE), FORMAT, b"again").unwrap();
+                assert_eq!(body(&sim).as_deref(), Some(&b"again"[..]), "a leftover does not stand in the way");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_noticed() {
+    let sim = machine();
+    write(&sim.env(), Path::new(FILE), FORMAT, b"some content").unwrap();
+    let length = sim.disk.content(Path::new(FILE)).len();
+    let is_damaged = |disk| {
+        let env = SimEnv { disk: std::sync::Arc::new(disk), ..sim.clone() }.env();
+        matches!(read(&env, Path::new(FILE), FORMAT), Err(OpenError::Damaged { .. }))
+    };
+    for byte in 0..length {
+        for bit in 0..8 {
+            let damaged = sim.disk.fork();
+            damaged.flip_bit(Path::new(FILE), byte, bit);
+            assert!(is_damaged(damaged), "byte {byte} bit {bit}");
+        }
+        let cut = sim.disk.fork();
+        cut.truncate(Path::new(FILE), byte);
+        assert!(is_damaged(cut), "cut to {byte}");
+    }
+}
+
+#[test]
+fn a_newer_version_is_told() {
+    // hazards 30
+    let sim = machine();
+    let newer = SealedFormat { version: 3, ..FORMAT };
+    write(&sim.env(), Path::new(FILE), newer, b"from the future").unwrap();
+    let error = read(&sim.env(), Path::new(FILE), FORMAT).unwrap_err();
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
+    assert!(body(&machine()).is_none());
+}
