@@ -145,6 +145,15 @@ impl File for RealFile {
         }
     }
 
+    fn next_data(&self, from: u64) -> io::Result<u64> {
+        // The handle's own position moves, which nobody uses: every call names its offset.
+        match rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Data(from)) {
+            Ok(offset) => Ok(offset),
+            Err(rustix::io::Errno::NXIO) => self.byte_len(),
+            Err(_) => Ok(from),
+        }
+    }
+
     fn map(&self, bytes: u64) -> io::Result<Option<Bytes>> {
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
         // SAFETY: the mapping is read-only and the file is ours alone (LOCK). It never shrinks: segments are

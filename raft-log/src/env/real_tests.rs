@@ -43,6 +43,17 @@ fn allocated_space_reads_as_zeroes_and_can_be_mapped() {
 }
 
 #[test]
+fn data_is_found_behind_reserved_space() {
+    let dir = folder();
+    let file = RealDisk.open(&dir.path().join("f"), OpenMode::CreateNew).unwrap();
+    file.allocate(1 << 20).unwrap();
+    file.write_all_at(b"x", 700_000).unwrap();
+    let found = file.next_data(10).unwrap();
+    assert!((10..=700_000).contains(&found), "never behind the data: {found}");
+    assert!((700_001..=1 << 20).contains(&file.next_data(700_001).unwrap()));
+}
+
+#[test]
 fn a_second_lock_on_the_same_file_is_refused_until_the_first_is_dropped() {
     let dir = folder();
     let path = dir.path().join("LOCK");

@@ -231,17 +231,3 @@ fn the_next_segment_is_allocated_before_it_is_needed() {
     let log = open(options_in(dir.path()));
     assert_eq!(all(&log), (0..12).map(|index| record(1, index, 100 << 10)).collect::<Vec<_>>());
 }
-
-#[test]
-#[ignore = "takes a gigabyte of disk; run it by name to see how long an open takes"]
-fn opening_a_log_with_a_large_and_nearly_empty_segment_is_quick() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = open(StorageOptions::new(dir.path(), GROUP));
-    vote(&log, 1);
-    append_and_wait(&log, records(1, 0..1_000, 1_000));
-    drop(log);
-    let begin = Instant::now();
-    let _log = open(StorageOptions::new(dir.path(), GROUP));
-    println!("opened in {:?}", begin.elapsed());
-    assert!(begin.elapsed() < Duration::from_secs(5));
-}

@@ -101,6 +101,14 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn next_data(&self, from: u64) -> io::Result<u64> {
+        let mut state = self.disk()?;
+        let content = &state.file(self.inode).now;
+        let start = usize::try_from(from).unwrap_or(usize::MAX).min(content.len());
+        let found = content[start..].iter().position(|byte| *byte != 0);
+        Ok(found.map_or(content.len(), |at| start + at) as u64)
+    }
+
     /// Not offered: readers take their other path.
     fn map(&self, _bytes: u64) -> io::Result<Option<Bytes>> {
         Ok(None)

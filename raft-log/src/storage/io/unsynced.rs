@@ -7,7 +7,7 @@ use crate::types::LogIndex;
 use std::collections::VecDeque;
 
 /// Most bytes that are written without a sync, in both modes of durability.
-pub(crate) const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 
 /// Writes that no sync has covered yet.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Unsynced {
 
 impl Unsynced {
     /// Bytes of one write after which it is synced at once, so that the bound holds whatever comes with it.
-    pub(super) const WRITE_BYTES_MAX: u64 = UNSYNCED_BYTES_MAX / 4;
+    pub(super) const WRITE_BYTES_MAX: u64 = UNSYNCED_BYTES_MAX / 2;
 
     /// Notes a write, and drops those that are durable by now.
     pub(super) fn wrote(&mut self, end: LogIndex, bytes: u64, durable_end: LogIndex) {
@@ -49,13 +49,13 @@ mod tests {
     #[test]
     fn it_is_full_until_syncs_catch_up() {
         let mut unsynced = Unsynced::default();
-        for end in 1..=3 {
-            unsynced.wrote(LogIndex(end), Unsynced::WRITE_BYTES_MAX, LogIndex(0));
-        }
+        unsynced.wrote(LogIndex(1), Unsynced::WRITE_BYTES_MAX, LogIndex(0));
+        assert!(!unsynced.is_full(), "one write is never too much");
+        unsynced.wrote(LogIndex(2), 1, LogIndex(0));
         assert!(unsynced.is_full());
-        unsynced.wrote(LogIndex(4), 1, LogIndex(2));
+        unsynced.wrote(LogIndex(3), 1, LogIndex(1));
         assert!(!unsynced.is_full());
-        unsynced.wrote(LogIndex(5), UNSYNCED_BYTES_MAX, LogIndex(2));
+        unsynced.wrote(LogIndex(4), UNSYNCED_BYTES_MAX, LogIndex(1));
         assert!(unsynced.is_full());
         unsynced.synced();
         assert!(!unsynced.is_full());

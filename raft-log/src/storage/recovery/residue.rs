@@ -4,8 +4,8 @@
 //! durable marks in intact headers, which prove that what is missing before them was durable, and for anything that must
 //! be zeroed before the log goes on.
 //!
-//! A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a whole. Behind it the file is probed, a
-//! block in each chunk, because reading a gigabyte of zeroes at each start would keep a node away for seconds; if a
+//! Space that was never written is skipped. A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a
+//! whole. Behind it the file is probed here and there, because reading a gigabyte of zeroes at each start would keep a node away for seconds; if a
 //! probe finds anything (a large hole in the middle of durable records), all of the file is read after all.
 
 use crate::storage::format::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
@@ -16,8 +16,10 @@ use std::io;
 
 /// How much is read at once; a multiple of the alignment.
 const CHUNK_BYTES: usize = 1 << 20;
-/// How much of each chunk a probe reads.
+/// How much a probe reads.
 const PROBE_BYTES: usize = 4_096;
+/// One probe in this many bytes.
+const PROBE_SPACING_BYTES: u64 = 32 << 20;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub(super) fn look(segment: &Segment, start: u64) -> io::Result<Residue> {
     assert_eq!(start % RECORD_ALIGN_BYTES, 0, "records are aligned");
     let mut residue = Residue::default();
     let mut chunk = vec![0; CHUNK_BYTES + RECORD_HEADER_BYTES];
-    let mut at = start;
+    let mut at = next_data(segment, start)?;
     let window_end = start + UNSYNCED_BYTES_MAX;
     while at < segment.file_bytes {
         if at >= window_end && !probe_finds_something(segment, at)? {
@@ -47,9 +49,18 @@ pub(super) fn look(segment: &Segment, start: u64) -> io::Result<Residue> {
             residue.end_offset = Some(at + last as u64 + 1);
             residue.mark_end = residue.mark_end.max(highest_mark(segment, read, at));
         }
-        at += CHUNK_BYTES as u64;
+        at = next_data(segment, at + CHUNK_BYTES as u64)?;
     }
     Ok(residue)
+}
+
+/// Where to look on from `at`: space that was never written is skipped.
+fn next_data(segment: &Segment, at: u64) -> io::Result<u64> {
+    if at >= segment.file_bytes {
+        return Ok(at);
+    }
+    let data = segment.file.next_data(at)?;
+    Ok(at.max(data - data % RECORD_ALIGN_BYTES))
 }
 
 /// Whether any probe from `start` on meets a byte that is not zero.
@@ -61,7 +72,7 @@ fn probe_finds_something(segment: &Segment, start: u64) -> io::Result<bool> {
         if last_nonzero(&block[..read]).is_some() {
             return Ok(true);
         }
-        at += CHUNK_BYTES as u64;
+        at = next_data(segment, at + PROBE_SPACING_BYTES)?;
     }
     Ok(false)
 }
