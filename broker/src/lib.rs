@@ -1,5 +1,7 @@
 //! The server side of Tercet: one replica of a broker group, the nameserver, and a development cluster.
 
+pub mod admin;
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod consume;

@@ -63,7 +63,7 @@ impl Caller {
             client_id: client_id.to_owned(),
             node_client: text(metadata, "x-mq-language").is_some_and(is_node),
             forwarded: metadata.contains_key(HOP_HEADER),
-            timeout: text(metadata, "grpc-timeout").and_then(grpc_timeout),
+            timeout: timeout(metadata),
             namespace: text(metadata, "x-mq-namespace").unwrap_or_default().to_owned(),
         })
     }
@@ -83,6 +83,11 @@ impl ProducerStamp {
         let number = |header| text(metadata, header).and_then(|n| n.parse::<u64>().ok()).ok_or_else(|| bad(header));
         Ok(Some(ProducerStamp { id, epoch: number(EPOCH_HEADER)?, base_sequence: number(SEQUENCE_HEADER)? }))
     }
+}
+
+/// What the client waits at most, if it says so.
+pub fn timeout(metadata: &MetadataMap) -> Option<Duration> {
+    text(metadata, "grpc-timeout").and_then(grpc_timeout)
 }
 
 fn text<'a>(metadata: &'a MetadataMap, header: &str) -> Option<&'a str> {

@@ -1,0 +1,48 @@
+//! What one node serves on its client port: the RocketMQ API and the administration, over one set of parts.
+
+use std::sync::Arc;
+
+use raft_log::{Replica, env::Env};
+use tercet_proto::{
+    admin::v1::admin_server::AdminServer, rocketmq::v2::messaging_service_server::MessagingServiceServer,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    admin::Administration,
+    grpc::{Messaging, Node, ServiceOptions},
+    limits::ANSWER_BYTES_MAX,
+    state::StateReader,
+};
+
+/// The services of one node.
+pub struct Api {
+    node: Arc<Node>,
+    stop: CancellationToken,
+}
+
+impl Api {
+    /// Starts the leader-side flow on the current runtime.
+    pub fn start(options: ServiceOptions, replica: Replica, state: StateReader, env: &Env) -> Api {
+        let stop = CancellationToken::new();
+        let node = Node::start(options, replica, state, env, stop.clone());
+        Api { node, stop }
+    }
+
+    /// The services, for the client port.
+    pub fn routes(&self) -> Routes {
+        let messaging = MessagingServiceServer::new(Messaging::new(Arc::clone(&self.node)))
+            .max_decoding_message_size(self.node.options.request_bytes_max)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
+        let admin = AdminServer::new(Administration::new(Arc::clone(&self.node)))
+            .max_decoding_message_size(self.node.options.request_bytes_max);
+        Routes::new(messaging).add_service(admin)
+    }
+
+    /// Ends long polls and telemetry streams, and refuses what is not in the log yet. Hand the leadership over first:
+    /// then what is refused here is done at the next leader.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
