@@ -42,7 +42,7 @@ impl Api {
 
     /// Ends long polls and telemetry streams, and refuses what is not in the log yet. Hand the leadership over first:
     /// then what is refused here is done at the next leader.
-    pub fn stop(&self) {
+    pub fn shutdown(&self) {
         self.stop.cancel();
     }
 }

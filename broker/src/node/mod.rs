@@ -1,7 +1,7 @@
 //! `tercetd broker`: puts one node together, runs it, and takes it apart in order.
 //!
 //! ```text
-//!   settings, Env ─► ports ─► State ─► Replica ─► Service ─► client port (gRPC)
+//!   settings, Env ─► ports ─► State ─► Replica ─► Api ─► client port (gRPC)
 //!                                        │           └─────► counters ─┐
 //!                                        └─► status ─► readiness, metrics ─► HTTP port
 //!                                                └───► heartbeats to nameservers
@@ -13,7 +13,6 @@
 mod announce;
 mod client_port;
 mod open;
-mod pending;
 mod readiness;
 mod stop;
 
@@ -25,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::{client_port::ClientPort, open::Opened, readiness::Readiness};
 use crate::{
+    api::Api,
     config::Config,
     http,
     listen::{self, AcceptOptions},
     metrics::{Exposition, NodeLabels, ReplicaCollector, Traffic},
     nameserver::Registrar,
-    node::pending::Service,
     process::{ProcessError, stop_signal},
 };
 
@@ -48,7 +47,7 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
     let env = Env::real();
     let traffic = Traffic::default();
     let Opened { replica, state } = open::open(&config, env.clone(), peer_port).await?;
-    let service = Service::start(open::service_options(&config, traffic.clone()), replica.clone(), state.clone(), env);
+    let service = Api::start(open::service_options(&config, traffic.clone()), replica.clone(), state.clone(), &env);
 
     let readiness = Arc::new(Readiness::new(replica.watch(), state.clone()));
     let stop_http = CancellationToken::new();
@@ -82,7 +81,7 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
 /// What runs, for as long as it runs.
 struct Node {
     replica: Replica,
-    service: Arc<Service>,
+    service: Api,
     readiness: Arc<Readiness>,
     http: JoinHandle<std::io::Result<()>>,
     stop_http: CancellationToken,

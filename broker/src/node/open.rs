@@ -6,9 +6,9 @@ use raft_log::{ElectionOptions, NodeAddresses, PeerListen, Replica, ReplicaOptio
 
 use crate::{
     config::{Config, Durability},
+    grpc::ServiceOptions,
     limits::ENTRY_BYTES_MAX,
     metrics::Traffic,
-    node::pending::ServiceOptions,
     process::ProcessError,
     state::{State, StateReader},
 };

@@ -26,9 +26,11 @@ impl Inner {
         let mut watch = self.status.clone();
         let own = status.node_id;
         let moved = watch.wait_for(|status| status.leader.is_some_and(|leader| leader != own));
-        match tokio::time::timeout(limit, moved).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(TransferError::Stopped("its status ended".to_owned())),
+        // The guard on the status must not live across the await below.
+        let moved = tokio::time::timeout(limit, moved).await.map(|status| status.is_ok());
+        match moved {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(TransferError::Stopped("its status ended".to_owned())),
             Err(_) => {
                 // openraft refuses writes from the moment of the attempt; a new term makes this node writable again.
                 self.raft.trigger().elect(false).await.map_err(stopped)?;
