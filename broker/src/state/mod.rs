@@ -34,12 +34,6 @@ mod tests;
 mod topics;
 mod views;
 
-#[cfg(test)]
-mod apply_limits {
-    pub(crate) use super::apply::{DEAD_LETTERS_MAX, SCAN_MAX};
-    pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, WINDOW};
-}
-
 pub use codec::DecodeError;
 pub use command::{
     Ack, AckEntry, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, NewMessage,
@@ -57,3 +51,10 @@ use std::time::Duration;
 
 /// For how long after its delivery a message is kept hidden by renewal.
 pub const RENEWAL_AGE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
+
+/// Bounds that tests reach.
+#[cfg(test)]
+mod apply_limits {
+    pub(crate) use super::apply::{DEAD_LETTERS_MAX, SCAN_MAX};
+    pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, WINDOW};
+}

@@ -234,6 +234,16 @@ impl StateReader {
         &self.shared.events
     }
 
+    /// Whether the group is done with a message: what cannot be seen from outside, for the model test.
+    #[cfg(test)]
+    pub(crate) fn is_done(&self, group: ConsumerGroupId, topic: TopicId, queue: QueueId, offset: u64) -> bool {
+        let core = self.shared.core();
+        core.subscriptions.get(&(topic, group)).is_some_and(|subscription| {
+            subscription.taken(queue).is_some_and(|taken| offset < taken)
+                && subscription.pending(queue, offset).is_none()
+        })
+    }
+
     /// Counters for metrics.
     #[must_use]
     pub fn counters(&self) -> StateCounters {

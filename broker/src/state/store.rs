@@ -35,6 +35,9 @@ impl StoreError {
     }
 }
 
+/// A record: its key and its value.
+pub(crate) type KeyValue = (Box<[u8]>, Box<[u8]>);
+
 pub(crate) struct Store {
     db: DB,
 }
@@ -74,7 +77,7 @@ impl Store {
     }
 
     /// The last record at or before `key` whose key begins with `prefix`.
-    pub(crate) fn at_or_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<(Box<[u8]>, Box<[u8]>)>, StoreError> {
+    pub(crate) fn at_or_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<KeyValue>, StoreError> {
         let mut found = self.db.iterator(IteratorMode::From(key, Direction::Reverse));
         match found.next() {
             None => Ok(None),

@@ -90,7 +90,7 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             2
         }
         Outcome::Group(created) => {
-            put_created(out, created, |id| id.0, |out, settings| put_group_settings(out, settings));
+            put_created(out, created, |id| id.0, put_group_settings);
             3
         }
         Outcome::Stored(places) => {

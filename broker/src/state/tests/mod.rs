@@ -6,7 +6,7 @@ mod durability;
 mod fifo;
 mod harness;
 mod idempotence;
-
+mod model;
 mod publish;
 mod receive;
 mod settle;

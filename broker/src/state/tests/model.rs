@@ -1,0 +1,384 @@
+//! Random commands against a simple model of what a group may and must get.
+//!
+//! The model does not predict which messages a receive picks; it says which ones it may pick, which ones it must not
+//! leave out, and what every handle is worth. Entries hold one to three commands, the node crashes at any point, and in
+//! the end a second state that applied the same entries in other groups must be equal (hazards 17, 18).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use raft_log::StateMachine;
+
+use super::harness::{Rig, handle, publish, receive, tags};
+use crate::model::{ConsumerGroupId, GroupSettings, QueueId, TopicId, TopicType};
+use crate::state::{
+    Ack, AckEntry, ChangeInvisible, EncodedCommand, Outcome, Pick, Received, Settled, State, StateReader, StoredAt,
+};
+
+const QUEUES: u32 = 2;
+const ATTEMPTS_MAX: u16 = 3;
+const TAGS: [&str; 3] = ["", "red", "blue"];
+const KEYS: [&str; 4] = ["", "a", "b", "c"];
+
+#[derive(Clone, Debug)]
+enum Op {
+    Publish(Vec<(u32, usize, usize)>),
+    Receive { group: usize, max: u16, tag: Option<usize>, invisible_ms: u64 },
+    Ack { group: usize, handle: prop::sample::Index },
+    Change { group: usize, handle: prop::sample::Index, invisible_ms: u64, suspend: bool },
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Entry { pass_ms: u64, ops: Vec<Op> },
+    Flush,
+    Crash,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let message = (0..QUEUES, 0..TAGS.len(), 0..KEYS.len());
+    let delay = prop_oneof![Just(0), 1..50u64, 100..1000u64];
+    prop_oneof![
+        3 => prop::collection::vec(message, 1..6).prop_map(Op::Publish),
+        5 => (0..2usize, 1..6u16, prop::option::weighted(0.2, 0..TAGS.len()), 1..200u64)
+            .prop_map(|(group, max, tag, invisible_ms)| Op::Receive { group, max, tag, invisible_ms }),
+        4 => (0..2usize, any::<prop::sample::Index>()).prop_map(|(group, handle)| Op::Ack { group, handle }),
+        2 => (0..2usize, any::<prop::sample::Index>(), delay, any::<bool>()).prop_map(
+            |(group, handle, invisible_ms, suspend)| Op::Change { group, handle, invisible_ms, suspend }
+        ),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => (prop_oneof![2 => Just(0), 3 => 1..60u64], prop::collection::vec(op(), 0..4))
+            .prop_map(|(pass_ms, ops)| Step::Entry { pass_ms, ops }),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// A message as one group sees it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    done: bool,
+    dead: bool,
+    attempt: u16,
+    suspended: bool,
+    deadline: u64,
+    nonce: u64,
+}
+
+type At = (u32, u64);
+
+#[derive(Debug)]
+struct GroupModel {
+    id: ConsumerGroupId,
+    fifo: bool,
+    messages: BTreeMap<At, Seen>,
+    handles: Vec<AckEntry>,
+}
+
+struct Model {
+    topic: TopicId,
+    clock: u64,
+    /// Tag and key of each message.
+    published: BTreeMap<At, (usize, usize)>,
+    groups: [GroupModel; 2],
+}
+
+impl GroupModel {
+    fn hidden(&self, at: At, clock: u64) -> bool {
+        let seen = self.messages[&at];
+        !seen.done && seen.attempt > 0 && seen.deadline > clock
+    }
+
+    /// What has no attempts left goes to the dead letters as soon as it is due.
+    fn bury(&mut self, clock: u64) {
+        for seen in self.messages.values_mut().filter(|seen| !seen.done) {
+            if seen.attempt >= ATTEMPTS_MAX && seen.deadline <= clock && !seen.suspended {
+                (seen.done, seen.dead) = (true, true);
+            }
+        }
+    }
+
+    fn lane(&self, published: &BTreeMap<At, (usize, usize)>, at: At) -> Vec<At> {
+        let key = published[&at].1;
+        if !self.fifo || key == 0 {
+            return vec![at];
+        }
+        let same = published.iter().filter(|(other, (_, of))| other.0 == at.0 && *of == key).map(|(other, _)| *other);
+        same.filter(|other| !self.messages[other].done).collect()
+    }
+
+    /// What a handle is worth.
+    fn worth(&self, entry: &AckEntry, clock: u64) -> Settled {
+        let at = (entry.queue.0, entry.offset.0);
+        let seen = self.messages[&at];
+        if seen.done {
+            return if entry.deadline.0 > clock { Settled::Already } else { Settled::Expired };
+        }
+        if self.hidden(at, clock) && seen.nonce == entry.nonce { Settled::Done } else { Settled::Expired }
+    }
+}
+
+impl Model {
+    fn new(rig: &mut Rig) -> Model {
+        let topic = rig.topic("t", QUEUES, TopicType::Fifo);
+        let mut group = |name, fifo| {
+            let settings = GroupSettings { fifo, max_attempts: ATTEMPTS_MAX, ..GroupSettings::default() };
+            GroupModel { id: rig.group(name, settings), fifo, messages: BTreeMap::new(), handles: Vec::new() }
+        };
+        let groups = [group("normal", false), group("fifo", true)];
+        Model { topic, clock: 0, published: BTreeMap::new(), groups }
+    }
+
+    /// The delivery that an op names.
+    fn named(&self, op: &Op) -> Option<AckEntry> {
+        match op {
+            Op::Ack { group, handle } | Op::Change { group, handle, .. } => self.entry_for(*group, *handle),
+            Op::Publish(_) | Op::Receive { .. } => None,
+        }
+    }
+
+    fn entry_for(&self, group: usize, index: prop::sample::Index) -> Option<AckEntry> {
+        let handles = &self.groups[group].handles;
+        if handles.is_empty() { None } else { Some(*index.get(handles)) }
+    }
+
+    /// The command of an op, if there is one yet.
+    fn command(&self, op: &Op) -> Option<EncodedCommand> {
+        let topic = self.topic;
+        Some(match op {
+            Op::Publish(messages) => {
+                let messages: Vec<_> =
+                    messages.iter().map(|(queue, tag, key)| (*queue, TAGS[*tag], KEYS[*key])).collect();
+                publish(topic, None, &messages)
+            }
+            Op::Receive { group, max, tag, invisible_ms } => {
+                let mut request = receive(self.groups[*group].id, topic, *max);
+                request.invisible_ms = *invisible_ms;
+                if let Some(tag) = tag {
+                    request.filter = tags(&[TAGS[*tag]]);
+                }
+                request.encode()
+            }
+            Op::Ack { group, handle } => {
+                let entries = vec![self.entry_for(*group, *handle)?];
+                Ack { group: self.groups[*group].id, topic, entries }.encode()
+            }
+            Op::Change { group, handle, invisible_ms, suspend } => {
+                let entry = self.entry_for(*group, *handle)?;
+                let (group, invisible_ms, suspend) = (self.groups[*group].id, *invisible_ms, *suspend);
+                ChangeInvisible { group, topic, entry, invisible_ms, suspend }.encode()
+            }
+        })
+    }
+
+    /// Checks an outcome and follows it. `entry` is what the command named.
+    fn follow(&mut self, op: &Op, entry: Option<AckEntry>, outcome: &Outcome, reader: &StateReader) {
+        let clock = self.clock;
+        self.groups.iter_mut().for_each(|group| group.bury(clock));
+        match (op, outcome) {
+            (Op::Publish(messages), Outcome::Stored(stored)) => self.published(messages, stored),
+            (Op::Receive { group, max, tag, .. }, Outcome::Received(received)) => {
+                self.consume_unwanted(*group, *tag, reader);
+                self.received(*group, *max, *tag, received);
+            }
+            (Op::Ack { group, .. }, Outcome::Acked(settled)) => {
+                let entry = entry.unwrap();
+                let group = &mut self.groups[*group];
+                assert_eq!(settled, &[group.worth(&entry, clock)], "{entry:?}");
+                if settled[0] == Settled::Done {
+                    group.messages.get_mut(&(entry.queue.0, entry.offset.0)).unwrap().done = true;
+                }
+            }
+            (Op::Change { group, invisible_ms, suspend, .. }, Outcome::Changed(changed)) => {
+                let entry = entry.unwrap();
+                let group = &mut self.groups[*group];
+                let worth = group.worth(&entry, clock);
+                assert_eq!(changed.err().unwrap_or(Settled::Done), worth, "{entry:?}");
+                if worth == Settled::Done {
+                    let seen = group.messages.get_mut(&(entry.queue.0, entry.offset.0)).unwrap();
+                    (seen.deadline, seen.suspended) = (clock + invisible_ms, *suspend);
+                    assert_eq!(changed.unwrap().0, seen.deadline);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+        self.groups.iter_mut().for_each(|group| group.bury(clock));
+    }
+
+    fn published(&mut self, messages: &[(u32, usize, usize)], stored: &[StoredAt]) {
+        for ((queue, tag, key), stored) in messages.iter().zip(stored) {
+            let next = self.published.range((*queue, 0)..(*queue + 1, 0)).count() as u64;
+            assert_eq!((stored.queue.0, stored.offset.0), (*queue, next), "offsets are dense");
+            self.published.insert((*queue, next), (*tag, *key));
+            self.groups.iter_mut().for_each(|group| {
+                group.messages.insert((*queue, next), Seen::default());
+            });
+        }
+    }
+
+    fn received(&mut self, group: usize, max: u16, tag: Option<usize>, received: &Received) {
+        assert!(received.picks.len() <= usize::from(max) && !received.more);
+        let clock = self.clock;
+        let before: BTreeSet<At> =
+            self.published.keys().copied().filter(|at| self.groups[group].hidden(*at, clock)).collect();
+        for pick in &received.picks {
+            self.picked(group, tag, &before, pick);
+        }
+        if received.picks.len() < usize::from(max) {
+            self.assert_nothing_left(group, tag);
+        }
+    }
+
+    /// A filtered receive is done with what it looked at and did not want. How far it looked is its own choice, so the
+    /// model asks, but only about messages that it may have consumed.
+    fn consume_unwanted(&mut self, group: usize, tag: Option<usize>, reader: &StateReader) {
+        let Some(tag) = tag else { return };
+        let (clock, topic) = (self.clock, self.topic);
+        let group = &mut self.groups[group];
+        for (at, _) in self.published.iter().filter(|(_, (of, _))| *of != tag) {
+            if !group.hidden(*at, clock) && reader.is_done(group.id, topic, QueueId(at.0), at.1) {
+                group.messages.get_mut(at).unwrap().done = true;
+            }
+        }
+    }
+
+    fn picked(&mut self, group: usize, tag: Option<usize>, hidden_before: &BTreeSet<At>, pick: &Pick) {
+        let at = (pick.queue.0, pick.offset.0);
+        let (of, _) = self.published[&at];
+        assert!(tag.is_none_or(|tag| tag == of), "{at:?} has an unwanted tag");
+        let lane = self.groups[group].lane(&self.published, at);
+        assert!(!lane.iter().any(|other| hidden_before.contains(other)), "{at:?}: its message group is under way");
+        let clock = self.clock;
+        let group = &mut self.groups[group];
+        let earlier = lane.iter().take_while(|other| **other < at);
+        for other in earlier {
+            assert!(group.hidden(*other, clock), "{at:?} came before {other:?} of its message group");
+        }
+        let seen = group.messages.get_mut(&at).unwrap();
+        assert!(!seen.done, "{at:?} was done with");
+        assert_eq!(pick.attempt, if seen.suspended { seen.attempt } else { seen.attempt + 1 }, "attempt of {at:?}");
+        (seen.attempt, seen.suspended) = (pick.attempt, false);
+        (seen.deadline, seen.nonce) = (pick.deadline.0, pick.nonce);
+        assert!(seen.deadline > clock);
+        group.handles.push(handle(pick));
+    }
+
+    fn assert_nothing_left(&self, group: usize, tag: Option<usize>) {
+        let group = &self.groups[group];
+        for (at, seen) in group.messages.iter().filter(|(_, seen)| !seen.done) {
+            let lane = group.lane(&self.published, *at);
+            let blocked = lane.iter().any(|other| group.hidden(*other, self.clock));
+            let wanted = tag.is_none_or(|tag| self.published[at].0 == tag);
+            assert!(blocked || !wanted, "{at:?} was left out: {seen:?}");
+        }
+    }
+}
+
+/// Runs the steps; the model follows each outcome.
+fn run(steps: &[Step]) -> (Rig, Model) {
+    let mut rig = Rig::new();
+    let mut model = Model::new(&mut rig);
+    model.clock = rig.now;
+    for step in steps {
+        match step {
+            Step::Flush => rig.state().flush().unwrap(),
+            Step::Crash => {
+                let digest = rig.digest();
+                rig.crash_and_replay();
+                assert_eq!(rig.digest(), digest, "replay after a crash ends in the same state");
+            }
+            Step::Entry { pass_ms, ops } => {
+                rig.now += pass_ms;
+                run_entry(&mut rig, &mut model, ops);
+            }
+        }
+    }
+    (rig, model)
+}
+
+fn run_entry(rig: &mut Rig, model: &mut Model, ops: &[Op]) {
+    // The model looks at the state after each receive, so commands follow one another in one entry only up to there.
+    let mut left = ops;
+    while !left.is_empty() {
+        let until = left.iter().position(|op| matches!(op, Op::Receive { .. })).map_or(left.len(), |at| at + 1);
+        let (now, later) = left.split_at(until);
+        let known: Vec<_> = now.iter().filter_map(|op| Some((op, model.command(op)?, model.named(op)))).collect();
+        let commands: Vec<_> = known.iter().map(|(_, command, _)| command.clone()).collect();
+        let outcomes = rig.apply(&commands);
+        model.clock = rig.now;
+        let reader = rig.reader();
+        for ((op, _, named), outcome) in known.iter().zip(&outcomes) {
+            model.follow(op, *named, outcome, &reader);
+        }
+        left = later;
+    }
+}
+
+/// Everything that is left is received and acknowledged: nothing was lost, and the dead letters are those that the
+/// model buried.
+fn drain(rig: &mut Rig, model: &mut Model) {
+    for group in 0..model.groups.len() {
+        for _ in 0..10_000 {
+            rig.pass(1000);
+            model.clock = rig.now;
+            let now = model.clock;
+            model.groups.iter_mut().for_each(|group| group.bury(now));
+            let (id, topic) = (model.groups[group].id, model.topic);
+            let received = rig.received(&receive(id, topic, 5));
+            model.received(group, 5, None, &received);
+            if received.picks.is_empty() {
+                break;
+            }
+            for pick in received.picks {
+                assert_eq!(rig.ack(id, topic, &[pick]), [Settled::Done]);
+                model.groups[group].messages.get_mut(&(pick.queue.0, pick.offset.0)).unwrap().done = true;
+            }
+        }
+        let group = &model.groups[group];
+        assert!(group.messages.values().all(|seen| seen.done), "everything was delivered");
+        for queue in rig.reader().progress(group.id, model.topic).unwrap() {
+            assert_eq!((queue.lag(), queue.offset), (0, queue.end));
+        }
+        let dead = group.messages.values().filter(|seen| seen.dead).count() as u64;
+        let name = rig.reader().group_by_id(group.id).unwrap().name;
+        let letters = rig
+            .reader()
+            .topic(&format!("%DLQ%{name}"))
+            .map_or(0, |topic| rig.reader().queue_bounds(topic.id).unwrap()[0].next.0);
+        assert_eq!(letters, dead, "dead letters of {name}");
+    }
+}
+
+/// hazards 17: another node, which gets the entries in other groups and restarts in between, is equal.
+fn assert_other_node_is_equal(rig: &Rig, restart_at: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = State::open(folder.path()).unwrap();
+    let (first, second) = rig.log.split_at(restart_at.min(rig.log.len()));
+    for entries in first.chunks(3) {
+        state.apply(entries.to_vec()).unwrap();
+    }
+    state.flush().unwrap();
+    drop(state);
+    let mut state = State::open(folder.path()).unwrap();
+    for entries in second.chunks(5) {
+        state.apply(entries.to_vec()).unwrap();
+    }
+    assert_eq!(state.reader().digest(), rig.reader().digest());
+    assert_eq!(state.reader().next_due(), rig.reader().next_due());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    /// hazards 17, 18: see the head of this file.
+    #[test]
+    fn random_commands_follow_the_model(steps in prop::collection::vec(step(), 1..60), restart_at in 0..80usize) {
+        let (mut rig, mut model) = run(&steps);
+        drain(&mut rig, &mut model);
+        assert_other_node_is_equal(&rig, restart_at);
+    }
+}
