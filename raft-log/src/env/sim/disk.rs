@@ -20,7 +20,7 @@ pub enum Crash {
         /// Decides what survives.
         seed: u64,
     },
-    /// Nothing: only the process died.
+    /// Nothing yet: only the process died. What it did not sync stays in the page cache, for the next power loss.
     KeepAll,
 }
 
@@ -61,12 +61,11 @@ impl SimDisk {
     /// The power goes off and on again: open handles and locks are dead, and what `crash` says is lost.
     pub fn crash(&self, crash: Crash) {
         let mut state = self.lock();
-        let (seed, survive_percent) = match crash {
-            Crash::LoseUnsynced => (0, 0),
-            Crash::Torn { seed } => (seed, 50),
-            Crash::KeepAll => (0, 100),
-        };
-        state.image.crash(&SeededRng::new(seed), survive_percent);
+        match crash {
+            Crash::LoseUnsynced => state.image.crash(&SeededRng::new(0), 0),
+            Crash::Torn { seed } => state.image.crash(&SeededRng::new(seed), 50),
+            Crash::KeepAll => {}
+        }
         state.life += 1;
         state.power_off_at = None;
         state.locks.clear();
