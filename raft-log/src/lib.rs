@@ -1,4 +1,53 @@
-//! A replicated, segmented commit log on Raft.
+//! A replicated, segmented commit log on Raft: useful by itself, without a broker around it.
+//!
+//! One [`Replica`] per node; three of them, on three machines, are a group with one log. An entry is a payload of bytes
+//! that the library never looks into. It is acknowledged once a majority holds it on disk and the leader's
+//! [`StateMachine`] has applied it.
+//!
+//! ```text
+//!                        ┌──────────────── a replica ────────────────┐
+//!   propose(payload) ──► │ leader: append ──► own log, and followers  │ ──► Proposed { id, response }
+//!                        │                    (in parallel)          │     or NotLeader, Overloaded, TooLarge:
+//!   peers' frames ─────► │ follower: append ──► own log ──► answer    │     not stored; or Unknown
+//!                        │ committed by a majority ──► StateMachine   │
+//!   read(from, until) ─► │ applied entries only                       │ ──► records
+//!                        │                                            │
+//!   bootstrap, transfer  │ elections, heartbeats, pre-votes           │ ──► watch(): role, term, positions, health
+//!                        └────────────────────────────────────────────┘
+//! ```
+//!
+//! # Modules, lowest first
+//! - [`types`]: positions, terms, identities.
+//! - [`env`]: the only door to files, clocks and randomness, with a simulated twin.
+//! - [`storage`]: segments, hard state, recovery. Knows nothing of Raft's protocol.
+//! - `raft`: openraft on the log, the state machine's thread and the network.
+//! - `replica`: the public face.
+//!
+//! # Threads of a replica
+//! One runs openraft and all peer connections, one does the log's I/O, one owns the state machine. Calls on a
+//! [`Replica`] come from any runtime of the caller's.
+//!
+//! # What may be relied on
+//! - What was answered as stored survives the loss of a minority of the disks, and with
+//!   [`Durability::Sync`] a loss of power on all nodes.
+//! - Only [`ProposeError::Unknown`] may be stored; every other error is certain not to be.
+//! - A data folder belongs to one node for ever. A wiped one is refused by its peers under the old id, because it has
+//!   forgotten what it voted for; let it join under a fresh id.
+//! - A failed write or sync stops the node; see [`Replica::failed`].
+//!
+//! # Elections
+//! A leader that falls silent is replaced after the lease, [`ElectionOptions::timeout_max`], plus a random time of at
+//! least [`ElectionOptions::timeout_min`]. Measured with `--example bench -- failover`: three replicas in one process on
+//! two cores, 20 killed leaders a row, time from the kill to the next stored entry.
+//!
+//! | heartbeat, min, max (ms) | other load | median | max | elections without cause |
+//! |---|---|---|---|---|
+//! | 150, 500, 900 | load average 11 | 1.69 s | 1.88 s | 0 |
+//! | 100, 400, 700 (the default) | 8 busy threads, load average 23 | 1.64 s | 2.26 s | 0 |
+//! | 100, 300, 500 | load average 11 | 0.93 s | 1.32 s | 0 |
+//! | 100, 300, 500 | load average 23 | 1.24 s | 1.39 s | 0 |
+//!
+//! See `examples/three_replicas.rs` for a whole group in one process.
 
 pub mod env;
 mod identity;

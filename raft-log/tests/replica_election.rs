@@ -24,7 +24,7 @@ async fn gated() -> (Group, Vec<Gate>) {
 }
 
 fn gate_of(gates: &[Gate], id: NodeId) -> &Gate {
-    &gates[usize::try_from(id.0).unwrap() - 1]
+    &gates[usize::try_from(id.0).expect("three nodes") - 1]
 }
 
 // Without pre-vote, or with one that is not implemented, the node that heard nothing would raise its term and depose

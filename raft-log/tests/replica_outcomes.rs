@@ -5,6 +5,8 @@ mod replica_support;
 use std::time::Duration;
 
 use bytes::Bytes;
+use raft_log::env::sim::{Fault, FaultKind, SimEnv};
+use raft_log::types::NodeId;
 use raft_log::{Health, ProposeError, ReplicaOptions, Role};
 use replica_support::Group;
 
@@ -48,7 +50,7 @@ fn short_deadline(options: &mut ReplicaOptions) {
 }
 
 /// A leader without followers: its proposals get no answer from the group.
-async fn cut_off_leader() -> (Group, raft_log::types::NodeId) {
+async fn cut_off_leader() -> (Group, NodeId) {
     let mut group = Group::three_with(short_deadline).await;
     group.store("x").await;
     let leader = group.leader().await;
@@ -111,4 +113,30 @@ async fn a_failing_state_machine_stops_the_node_with_its_reason() {
     for id in others {
         group.await_status(id, "a new leader", |status| status.leader.is_some_and(|new| new != leader)).await;
     }
+}
+
+// A sync that failed once says nothing about what it was to make durable: the node stops, and the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_stops_the_node_with_its_reason() {
+    let mut group = Group::closed(3, |_| {});
+    let machines: Vec<SimEnv> = (1..=3).map(SimEnv::new).collect();
+    for (node, machine) in group.nodes.iter_mut().zip(&machines) {
+        node.env = machine.env();
+    }
+    group.open_all().await;
+    group.bootstrap().await;
+    group.store("before").await;
+    let leader = group.leader().await;
+    let disk = &machines[usize::try_from(leader.0).unwrap() - 1].disk;
+    disk.order(Fault::once(FaultKind::Sync, ".seg"));
+    let stored = group.store("after").await;
+    let failed = |status: &raft_log::Status| matches!(&status.health, Health::Failed { .. });
+    let status = group.await_status(leader, "stopping", failed).await;
+    assert_eq!((status.role, disk.fault_hits()), (Role::Stopped, 1));
+    assert!(group.replica(leader).failed().unwrap().contains(".seg"), "{:?}", group.replica(leader).failed());
+    // It comes back from what its disk holds, and agrees.
+    group.kill(leader).await;
+    group.open(leader).await.unwrap();
+    group.await_applied(leader, stored.id.index).await;
+    group.assert_equal_entries();
 }

@@ -209,3 +209,109 @@ fn answer(responders: Vec<Option<ApplyResponder<TypeConfig>>>, responses: Vec<By
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state_machine::ApplyKind;
+    use crate::types::Term;
+    use std::sync::atomic::AtomicUsize;
+
+    /// Wants a flush after each batch and counts them.
+    struct Eager {
+        applied: Option<AppliedPoint>,
+        flushes: Arc<AtomicUsize>,
+    }
+
+    impl StateMachine for Eager {
+        fn applied(&self) -> Option<AppliedPoint> {
+            self.applied.clone()
+        }
+
+        fn apply(&mut self, entries: Vec<ApplyEntry>) -> Result<Vec<Bytes>, ApplyError> {
+            self.applied = entries.last().map(|entry| AppliedPoint { id: entry.id, membership: None });
+            Ok(vec![Bytes::new(); entries.len()])
+        }
+
+        fn wants_flush(&self) -> bool {
+            true
+        }
+
+        fn flush(&mut self) -> Result<(), ApplyError> {
+            self.flushes.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+
+        fn reset(&mut self) -> Result<(), ApplyError> {
+            Ok(())
+        }
+    }
+
+    struct Bench {
+        worker: StateWorker,
+        joiner: JoinHandle<()>,
+        durable: watch::Sender<Option<LogIndex>>,
+        failure: watch::Sender<Option<Arc<StorageError>>>,
+        flushes: Arc<AtomicUsize>,
+    }
+
+    fn bench(durable: Option<LogIndex>) -> Bench {
+        let (durable, durable_receiver) = watch::channel(durable);
+        let (failure, failure_receiver) = watch::channel(None);
+        let flushes = Arc::new(AtomicUsize::new(0));
+        let machine = Box::new(Eager { applied: None, flushes: flushes.clone() });
+        let log = LogProgress { durable: durable_receiver, failure: failure_receiver };
+        let (worker, joiner) = StateWorker::start(NodeId(1), machine, log).unwrap();
+        Bench { worker, joiner, durable, failure, flushes }
+    }
+
+    async fn apply(worker: &StateWorker, index: u64) -> Result<(), ApplyError> {
+        let id = LogId { term: Term(1), index: LogIndex(index) };
+        worker.apply(vec![ApplyEntry { id, kind: ApplyKind::Blank }], vec![None]).await
+    }
+
+    // Hazards 1: openraft applies what a majority holds; the state is persisted only when this node's disk holds it too.
+    #[tokio::test]
+    async fn the_state_is_flushed_only_when_the_log_is_durable_through_it() {
+        let bench = bench(Some(LogIndex(0)));
+        apply(&bench.worker, 0).await.unwrap();
+        assert_eq!(bench.flushes.load(Ordering::SeqCst), 1);
+
+        let worker = bench.worker.clone();
+        let applying = tokio::spawn(async move { apply(&worker, 1).await });
+        // The entry is applied and visible at once; only its flush waits for the disk.
+        while bench.worker.applied().get() != Some(LogIndex(1)) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.flushes.load(Ordering::SeqCst), 1);
+        assert!(!applying.is_finished());
+        bench.durable.send(Some(LogIndex(1))).unwrap();
+        applying.await.unwrap().unwrap();
+        assert_eq!(bench.flushes.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_log_ends_the_wait_without_a_flush() {
+        let bench = bench(None);
+        let worker = bench.worker.clone();
+        let applying = tokio::spawn(async move { apply(&worker, 0).await });
+        bench.failure.send(Some(Arc::new(StorageError::Stopped))).unwrap();
+        assert!(applying.await.unwrap().is_err());
+        bench.joiner.join().unwrap();
+        assert_eq!(bench.flushes.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn the_last_flush_is_left_out_when_the_log_is_behind() {
+        let bench = bench(Some(LogIndex(0)));
+        apply(&bench.worker, 0).await.unwrap();
+        let worker = bench.worker.clone();
+        let applying = tokio::spawn(async move { apply(&worker, 1).await });
+        bench.durable.send(Some(LogIndex(1))).unwrap();
+        applying.await.unwrap().unwrap();
+        bench.durable.send(Some(LogIndex(0))).unwrap();
+        bench.worker.finish();
+        bench.joiner.join().unwrap();
+        assert_eq!(bench.flushes.load(Ordering::SeqCst), 2);
+    }
+}

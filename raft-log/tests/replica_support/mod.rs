@@ -1,5 +1,12 @@
 //! A group of real replicas in one process: real sockets on loopback, real files in a folder that vanishes.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::allow_attributes, reason = "each test file uses its share")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "test support: each test file uses its share"
+)]
 
 pub mod gate;
 pub mod machine;
@@ -25,6 +32,8 @@ pub struct Node {
     /// What the node advertises; the listening address unless a test puts something between.
     pub advertised: String,
     pub machine: Machine,
+    /// Its disk, clock and randomness; the real ones unless a test gives others before opening.
+    pub env: Env,
     pub replica: Option<Replica>,
 }
 
@@ -50,7 +59,7 @@ impl Group {
             let listen = listener().local_addr().unwrap();
             let dir = folder.path().join(format!("node-{id}"));
             let (id, advertised, machine) = (NodeId(id), listen.to_string(), Machine::default());
-            Node { id, dir, listen, advertised, machine, replica: None }
+            Node { id, dir, listen, advertised, machine, env: Env::real(), replica: None }
         });
         Group { nodes: nodes.collect(), tweak: Box::new(tweak), folder }
     }
@@ -116,7 +125,7 @@ impl Group {
     pub async fn open(&mut self, id: NodeId) -> Result<(), OpenError> {
         let options = self.options(id);
         let machine = self.node(id).machine.reopened();
-        let replica = Replica::open(options, Env::real(), machine.clone()).await?;
+        let replica = Replica::open(options, self.node(id).env.clone(), machine.clone()).await?;
         let node = self.node_mut(id);
         node.machine = machine;
         node.replica = Some(replica);

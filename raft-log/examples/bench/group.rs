@@ -1,0 +1,116 @@
+//! Three replicas on loopback with a state machine that does nothing.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_log::env::Env;
+use raft_log::types::{GroupId, NodeId};
+use raft_log::{
+    AppliedPoint, ApplyEntry, ApplyError, Durability, ElectionOptions, NodeAddresses, PeerListen, Replica,
+    ReplicaOptions, StateMachine,
+};
+
+use crate::Arguments;
+
+#[derive(Default)]
+struct Nothing(Option<AppliedPoint>);
+
+impl StateMachine for Nothing {
+    fn applied(&self) -> Option<AppliedPoint> {
+        self.0.clone()
+    }
+
+    fn apply(&mut self, entries: Vec<ApplyEntry>) -> Result<Vec<Bytes>, ApplyError> {
+        if let Some(last) = entries.last() {
+            self.0 = Some(AppliedPoint { id: last.id, membership: None });
+        }
+        Ok(vec![Bytes::new(); entries.len()])
+    }
+
+    fn wants_flush(&self) -> bool {
+        false
+    }
+
+    fn flush(&mut self) -> Result<(), ApplyError> {
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), ApplyError> {
+        self.0 = None;
+        Ok(())
+    }
+}
+
+pub(crate) struct Group {
+    dir: PathBuf,
+    _folder: Option<tempfile::TempDir>,
+    listen: Vec<String>,
+    durability: Durability,
+    election: ElectionOptions,
+    pub(crate) replicas: Vec<Option<Replica>>,
+}
+
+impl Group {
+    pub(crate) async fn open(arguments: &Arguments) -> Group {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base: PathBuf = arguments.get("dir", folder.path().to_owned());
+        let durability = match arguments.get("durability", "sync".to_owned()).as_str() {
+            "sync" => Durability::Sync,
+            "async" => Durability::Async,
+            other => panic!("--durability {other}: sync or async"),
+        };
+        let default = ElectionOptions::default();
+        let millis = |name: &str, default: Duration| {
+            Duration::from_millis(arguments.get(name, u64::try_from(default.as_millis()).expect("short")))
+        };
+        let election = ElectionOptions {
+            heartbeat_interval: millis("heartbeat-ms", default.heartbeat_interval),
+            timeout_min: millis("timeout-min-ms", default.timeout_min),
+            timeout_max: millis("timeout-max-ms", default.timeout_max),
+        };
+        let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let listen: Vec<String> = (0..3).map(|_| port().to_string()).collect();
+        let mut group =
+            Group { dir: base, _folder: Some(folder), listen, durability, election, replicas: vec![None, None, None] };
+        for place in 0..3 {
+            group.restart(place).await;
+        }
+        let voters = (1..=3).map(NodeId).zip(group.listen.clone()).collect();
+        group.replica(0).bootstrap(voters).await.expect("three empty nodes form a group");
+        group
+    }
+
+    pub(crate) fn replica(&self, place: usize) -> &Replica {
+        self.replicas[place].as_ref().expect("it is open")
+    }
+
+    pub(crate) async fn restart(&mut self, place: usize) {
+        let id = NodeId(place as u64 + 1);
+        let peer = self.listen[place].clone();
+        let listen = PeerListen::Address(peer.parse().expect("it was printed by an address"));
+        let advertised = NodeAddresses { peer, ..NodeAddresses::default() };
+        let dir = self.dir.join(format!("node-{id}"));
+        let mut options = ReplicaOptions::new(id, GroupId(1), dir, listen, advertised);
+        options.durability = self.durability;
+        options.election = self.election;
+        let opened = Replica::open(options, Env::real(), Nothing::default()).await;
+        self.replicas[place] = Some(opened.expect("the replica opens"));
+    }
+
+    /// Ends a replica as a crash would.
+    pub(crate) async fn kill(&mut self, place: usize) {
+        let replica = self.replicas[place].take();
+        tokio::task::spawn_blocking(move || drop(replica)).await.expect("dropping does not panic");
+    }
+
+    pub(crate) async fn leader(&self) -> usize {
+        let watches = self.replicas.iter().flatten().map(|replica| {
+            let mut watch = replica.watch();
+            Box::pin(async move { watch.wait_for(|status| status.serving).await.map(|status| status.node_id) })
+        });
+        let id = futures::future::select_all(watches).await.0.expect("the status lives");
+        usize::try_from(id.0).expect("three nodes") - 1
+    }
+}

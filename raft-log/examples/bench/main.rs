@@ -1,0 +1,44 @@
+//! Measures three replicas in one process: throughput, and the gap that a killed leader leaves.
+//!
+//! ```text
+//! cargo run -p raft-log --example bench -- write --conc 1024 --size 1024 --secs 5 --durability sync
+//! cargo run -p raft-log --example bench -- failover --rounds 20 --busy 4
+//! ```
+
+mod failover;
+mod group;
+mod write;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// `--name value` pairs.
+pub(crate) struct Arguments(BTreeMap<String, String>);
+
+impl Arguments {
+    pub(crate) fn get<T: FromStr>(&self, name: &str, default: T) -> T {
+        match self.0.get(name) {
+            None => default,
+            Some(text) => text.parse().unwrap_or_else(|_| panic!("--{name} {text} is not understood")),
+        }
+    }
+}
+
+fn main() {
+    let mut words = std::env::args().skip(1);
+    let mode = words.next().unwrap_or_else(|| "write".to_owned());
+    let words: Vec<String> = words.collect();
+    let pairs = words.chunks(2).map(|pair| match pair {
+        [name, value] => (name.trim_start_matches("--").to_owned(), value.clone()),
+        other => panic!("{other:?} has no value"),
+    });
+    let arguments = Arguments(pairs.collect());
+    let clients = arguments.get("client-threads", 1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(clients).enable_all().build();
+    let runtime = runtime.expect("a runtime starts");
+    match mode.as_str() {
+        "write" => runtime.block_on(write::run(&arguments)),
+        "failover" => runtime.block_on(failover::run(&arguments)),
+        other => panic!("{other}: write or failover"),
+    }
+}
