@@ -20,8 +20,8 @@ const STREAMS_MAX: u32 = 8192;
 /// Largest HTTP/2 frame; larger than the usual 16 KiB, because bodies are.
 const FRAME_BYTES_MAX: u32 = 64 << 10;
 /// A client that is silent for this long is asked whether it lives, and dropped if it does not answer.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The server on the client port.
 pub(super) struct ClientPort {

@@ -1,7 +1,7 @@
 //! `tercetd broker`: puts one node together, runs it, and takes it apart in order.
 //!
 //! ```text
-//!   settings, Env ─► ports ─► State ─► Replica ─► Api ─► client port (gRPC)
+//!   settings, Env ─► ports ─► State ─► Replica ─► Api ─────► client port (gRPC)
 //!                                        │           └─────► counters ─┐
 //!                                        └─► status ─► readiness, metrics ─► HTTP port
 //!                                                └───► heartbeats to nameservers
@@ -47,7 +47,7 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
     let env = Env::real();
     let traffic = Traffic::default();
     let Opened { replica, state } = open::open(&config, env.clone(), peer_port).await?;
-    let service = Api::start(open::service_options(&config, traffic.clone()), replica.clone(), state.clone(), &env);
+    let api = Api::start(open::service_options(&config, traffic.clone()), replica.clone(), state.clone(), &env);
 
     let readiness = Arc::new(Readiness::new(replica.watch(), state.clone()));
     let stop_http = CancellationToken::new();
@@ -59,7 +59,7 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
     ));
     let accept =
         AcceptOptions { tls, connections_max: config.limits.connections_max, open: traffic.connections().clone() };
-    let clients = ClientPort::start(listen::accept(client_port, accept), service.routes());
+    let clients = ClientPort::start(listen::accept(client_port, accept), api.routes());
     let (announcement, changed) = announce::announcement(&config, replica.watch(), state);
     let registrar = Registrar::start(&config.discovery, announcement, changed);
     tracing::info!(
@@ -72,7 +72,7 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
         "the node is up"
     );
 
-    let mut node = Node { replica, service, readiness, http, stop_http, clients, registrar };
+    let mut node = Node { replica, api, readiness, http, stop_http, clients, registrar };
     node.until_stopped().await?;
     stop::stop(node, config.shutdown.deadline).await;
     Ok(())
@@ -81,7 +81,7 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
 /// What runs, for as long as it runs.
 struct Node {
     replica: Replica,
-    service: Api,
+    api: Api,
     readiness: Arc<Readiness>,
     http: JoinHandle<std::io::Result<()>>,
     stop_http: CancellationToken,

@@ -34,7 +34,7 @@ async fn in_order(node: Node) {
         Ok(()) => tracing::info!("leadership is handed over"),
         Err(error) => tracing::debug!(%error, "no leadership to hand over"),
     }
-    node.service.shutdown();
+    node.api.shutdown();
     node.clients.stop(REQUESTS_GRACE).await;
     node.registrar.leave().await;
     node.replica.shutdown().await;
