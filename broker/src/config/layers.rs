@@ -35,7 +35,7 @@ impl Resolved {
     }
 
     fn set(&mut self, setting: &'static Setting, value: Value, origin: Origin) {
-        let row = self.0.iter_mut().find(|(known, ..)| std::ptr::eq(*known, setting));
+        let row = self.0.iter_mut().find(|(known, ..)| known.is(setting));
         let row = row.expect("the row was made from the same table");
         (row.1, row.2) = (value, origin);
     }

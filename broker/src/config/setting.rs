@@ -24,6 +24,12 @@ impl Setting {
         format!("{}.{}", self.section, self.key)
     }
 
+    /// Whether both are the same row.
+    #[must_use]
+    pub fn is(&self, other: &Setting) -> bool {
+        (self.section, self.key) == (other.section, other.key)
+    }
+
     /// The environment variable that overrides it.
     #[must_use]
     pub fn variable(&self) -> String {

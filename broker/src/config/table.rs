@@ -12,7 +12,7 @@ const fn setting(section: &'static str, key: &'static str, kind: Kind, doc: &'st
 }
 
 /// What each section is about.
-pub const SECTIONS: &[(&str, &str)] = &[
+pub static SECTIONS: &[(&str, &str)] = &[
     ("node", "Who this node is."),
     (
         "listen",
@@ -32,7 +32,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
 ];
 
 /// Every setting.
-pub const SETTINGS: &[Setting] = &[
+pub static SETTINGS: &[Setting] = &[
     setting(
         "node",
         "id",
