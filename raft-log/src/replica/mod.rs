@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     peers: Arc<Peers>,
     env: Env,
     status: watch::Receiver<Status>,
+    /// Keeps the channel open when the core has stopped: watchers then see why, until the last clone is dropped.
+    _status_sender: watch::Sender<Status>,
     applied: AppliedIndex,
     bytes_in_flight: Arc<Semaphore>,
     options: ReplicaOptions,

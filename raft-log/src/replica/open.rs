@@ -76,7 +76,7 @@ pub(crate) async fn open(
             peers: peers.clone(),
             leader_silence_max: options.election.timeout_max * 2,
             health,
-            status: status_sender,
+            status: status_sender.clone(),
         },
     };
     let (raft, core) = thread::start(parts).await?;
@@ -86,6 +86,7 @@ pub(crate) async fn open(
         peers,
         env,
         status,
+        _status_sender: status_sender,
         applied: worker.applied().clone(),
         bytes_in_flight: Arc::new(Semaphore::new(options.propose_bytes_in_flight_max)),
         options,

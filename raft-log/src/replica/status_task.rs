@@ -124,7 +124,7 @@ impl StatusTask {
             cluster: self.identity.cluster(),
             role,
             term,
-            leader: self.leader(metrics),
+            leader: self.leader(metrics).filter(|_| role != Role::Stopped),
             last: self.log.bounds().last,
             committed: metrics.local_committed.map(log_id),
             applied,
