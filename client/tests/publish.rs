@@ -238,7 +238,7 @@ async fn fifo_messages_keep_their_order_through_retries() {
     for lane in lanes {
         let mut next = 0;
         for publish in shared.publishes.iter().filter(|publish| publish.producer == *lane) {
-            assert!(publish.sequence == next || publish.sequence < next, "a gap before {}", publish.sequence);
+            assert!(publish.sequence <= next, "a gap before {}", publish.sequence);
             next = next.max(publish.sequence + publish.messages.len() as u64);
         }
     }

@@ -3,7 +3,6 @@
 //! All nodes of a [`Group`] share one store, as replicas do. A node answers each publish and each receive with the
 //! next step of the script; when that is exhausted, it serves. The store knows producers and sequences as the broker
 //! does: a repeat gets the first result. What it is not: a model of the broker's own rules.
-#![expect(clippy::allow_attributes, reason = "each test file uses a part of this module")]
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #![allow(dead_code, reason = "each test file uses a part of this module")]
 
