@@ -43,7 +43,7 @@ pub enum Error {
         message: String,
     },
     /// No endpoint gave an answer in time.
-    #[error("{call}: no answer within {waited:?} from {tried}; last: {last}")]
+    #[error("{call}: no answer within {:.1} s from {tried}; last: {last}", waited.as_secs_f64())]
     Unavailable {
         /// The call that failed.
         call: &'static str,

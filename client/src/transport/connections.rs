@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, error::Error as StdError, sync::Arc, time::Duration};
 
 use std::sync::Mutex;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint as TonicEndpoint},
@@ -69,7 +69,14 @@ pub(crate) struct Connections {
 }
 
 /// The place of one connection; the lock lets one caller connect while the others wait for it.
-type Slot = AsyncMutex<Option<Channel>>;
+type Slot = AsyncMutex<Place>;
+
+#[derive(Debug, Default)]
+struct Place {
+    channel: Option<Channel>,
+    /// When the last try to connect failed, and why: it counts for all who were waiting then.
+    failure: Option<(Instant, String)>,
+}
 
 impl Connections {
     pub(crate) fn new(connect_timeout: Duration) -> Self {
@@ -78,29 +85,37 @@ impl Connections {
 
     /// The connection to `endpoint`, made if there is none.
     pub(crate) async fn get(&self, endpoint: &Endpoint) -> Result<Channel, AttemptError> {
+        let asked = Instant::now();
         let slot = Arc::clone(self.lock().entry(endpoint.clone()).or_default());
-        let mut slot = slot.lock().await;
-        if let Some(channel) = slot.as_ref() {
+        let mut place = slot.lock().await;
+        if let Some(channel) = &place.channel {
             return Ok(channel.clone());
         }
+        if let Some((_, why)) = place.failure.as_ref().filter(|(at, _)| *at >= asked) {
+            return Err(AttemptError::NotSent(why.clone()));
+        }
+        match self.connect(endpoint).await {
+            Ok(channel) => Ok(place.channel.insert(channel).clone()),
+            Err(why) => {
+                let why = format!("cannot connect to {endpoint}: {why}");
+                place.failure = Some((Instant::now(), why.clone()));
+                Err(AttemptError::NotSent(why))
+            }
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, String> {
         let target = TonicEndpoint::from_shared(format!("http://{endpoint}"))
-            .map_err(|error| AttemptError::NotSent(format!("{endpoint} is no address: {error}")))?
+            .map_err(|error| error.to_string())?
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        let connected = tokio::time::timeout(self.connect_timeout, target.connect()).await;
-        match connected {
-            Ok(Ok(channel)) => Ok(slot.insert(channel).clone()),
-            Ok(Err(error)) => {
-                Err(AttemptError::NotSent(format!("cannot connect to {endpoint}: {}", innermost(&error))))
-            }
-            Err(_) => Err(AttemptError::NotSent(format!(
-                "cannot connect to {endpoint}: no answer within {:?}",
-                self.connect_timeout
-            ))),
+        match tokio::time::timeout(self.connect_timeout, target.connect()).await {
+            Ok(connected) => connected.map_err(|error| innermost(&error)),
+            Err(_) => Err(format!("no answer within {:?}", self.connect_timeout)),
         }
     }
 
@@ -121,4 +136,22 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
         error = cause;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 192.0.2.1 is reserved for documentation: it answers to nobody.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_a_connection_shares_its_failure() {
+        let connections = Connections::new(Duration::from_secs(1));
+        let endpoint: Endpoint = "192.0.2.1:1".parse().unwrap();
+        let begun = Instant::now();
+        let all = (0..10).map(|_| connections.get(&endpoint));
+        for result in futures::future::join_all(all).await {
+            assert!(matches!(result, Err(AttemptError::NotSent(why)) if why.contains("192.0.2.1:1")));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    }
 }
