@@ -1,0 +1,17 @@
+//! The RPCs against a real group: three replicas in one process, on loopback ports and real files, driven by the
+//! generated client. What a single conversion answers is tested beside it; here is what needs state, a log and a leader.
+
+#[path = "service_rpc/admin.rs"]
+mod admin;
+#[path = "service_rpc/consume.rs"]
+mod consume;
+#[path = "service_rpc/edges.rs"]
+mod edges;
+#[path = "service_rpc/failover.rs"]
+mod failover;
+#[path = "service_rpc/fifo.rs"]
+mod fifo;
+#[path = "service_rpc/publish.rs"]
+mod publish;
+#[path = "service_rpc/rig.rs"]
+mod rig;

@@ -1,0 +1,341 @@
+//! A group of three nodes in this process, and a client that speaks like the official ones.
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{
+        LazyLock, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use raft_log::{
+    NodeAddresses, PeerListen, Replica, ReplicaOptions,
+    env::Env,
+    types::{GroupId, NodeId},
+};
+use tercet_broker::{api::Api, grpc::ServiceOptions, limits, metrics::Traffic, state::State};
+use tercet_proto::{
+    admin::v1::{CreateGroupRequest, CreateTopicRequest, TopicType, admin_client::AdminClient},
+    rocketmq::v2::{
+        AckMessageEntry, AckMessageRequest, AckMessageResponse, ChangeInvisibleDurationRequest,
+        ChangeInvisibleDurationResponse, Message, MessageQueue, ReceiveMessageRequest, Resource, SendMessageRequest,
+        SendMessageResponse, SystemProperties, messaging_service_client::MessagingServiceClient,
+        receive_message_response::Content,
+    },
+};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, Server},
+};
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+static SHARED: OnceLock<Group> = OnceLock::new();
+static NAMES: AtomicU64 = AtomicU64::new(0);
+
+/// Runs a test on the runtime that the shared group lives on.
+pub fn run(test: impl Future<Output = ()>) {
+    RUNTIME.block_on(async {
+        tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test ends in time");
+    });
+}
+
+/// The group that most tests share; each uses its own topics and groups.
+pub fn shared() -> &'static Group {
+    static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = STARTING.lock();
+    if SHARED.get().is_none() {
+        let group = std::thread::spawn(|| RUNTIME.block_on(Group::start("shared"))).join().expect("a group");
+        let _ = SHARED.set(group);
+    }
+    SHARED.get().expect("set above")
+}
+
+/// A name that no other test uses.
+pub fn fresh(prefix: &str) -> String {
+    format!("{prefix}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
+}
+
+/// One node.
+pub struct Node {
+    pub id: NodeId,
+    pub replica: Replica,
+    pub api: Api,
+    pub client: String,
+    stop: CancellationToken,
+}
+
+/// Three of them.
+pub struct Group {
+    pub nodes: Vec<Node>,
+}
+
+impl Group {
+    /// Starts, bootstraps, and waits until every node knows a leader and the state is seeded.
+    pub async fn start(name: &str) -> Group {
+        let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("service-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let mut nodes = Vec::new();
+        let mut voters = Vec::new();
+        for id in 1..=3 {
+            let (node, peer) = Node::start(&root, NodeId(id)).await;
+            voters.push((node.id, peer));
+            nodes.push(node);
+        }
+        nodes[0].replica.bootstrap(voters).await.expect("all are empty");
+        let group = Group { nodes };
+        group.leader().await;
+        let topic = fresh("ready");
+        for node in &group.nodes {
+            node.caller().topic(&topic, 1, TopicType::Normal).await;
+        }
+        group
+    }
+
+    /// The node that serves as leader.
+    pub async fn leader(&self) -> &Node {
+        let serving = self.nodes.iter().map(|node| {
+            Box::pin(async move {
+                let mut status = node.replica.watch();
+                let serves = status.wait_for(|status| status.serving).await.is_ok();
+                if !serves {
+                    std::future::pending::<()>().await;
+                }
+                node
+            })
+        });
+        futures::future::select_all(serving).await.0
+    }
+
+    /// A node that follows.
+    pub async fn follower(&self) -> &Node {
+        let leader = self.leader().await.id;
+        self.nodes.iter().find(|node| node.id != leader).expect("there are three")
+    }
+}
+
+impl Node {
+    async fn start(root: &Path, id: NodeId) -> (Node, String) {
+        let dir = root.join(id.to_string());
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let peer_listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let peer = peer_listener.local_addr().expect("bound").to_string();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = listener.local_addr().expect("bound").to_string();
+        let state = State::open(&dir.join("state")).expect("a new state");
+        let reader = state.reader();
+        let advertised = NodeAddresses { peer: peer.clone(), client: client.clone(), http: String::new() };
+        let options = ReplicaOptions {
+            segment_bytes_max: 64 << 20,
+            ..ReplicaOptions::new(id, GroupId(1), dir, PeerListen::Bound(peer_listener), advertised)
+        };
+        let env = Env::real();
+        let replica = Replica::open(options, env.clone(), state).await.expect("a new replica");
+        let api = Api::start(service_options(&client), replica.clone(), reader, &env);
+        let stop = CancellationToken::new();
+        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+        let server = Server::builder()
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20)
+            .add_routes(api.routes())
+            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(server));
+        (Node { id, replica, api, client, stop }, peer)
+    }
+
+    /// Stops it in order: leadership goes to another.
+    pub async fn stop(&self) {
+        self.replica.shutdown().await;
+        self.api.shutdown();
+        self.stop.cancel();
+    }
+
+    /// A client of this node.
+    pub fn caller(&self) -> Caller {
+        let address = format!("http://{}", self.client);
+        let channel = Channel::from_shared(address).expect("an address").connect_lazy();
+        Caller { channel, client_id: fresh("client"), headers: Vec::new() }
+    }
+}
+
+fn service_options(client: &str) -> ServiceOptions {
+    ServiceOptions {
+        group: GroupId(1),
+        advertised_client: client.to_owned(),
+        traffic: Traffic::default(),
+        request_bytes_max: limits::REQUEST_BYTES_MAX,
+        batch_bytes_max: limits::ENTRY_BYTES_TARGET,
+        receive_bytes_max: 4 << 20,
+        publish_bytes_in_flight_max: limits::PENDING_BYTES_MAX,
+        long_poll_max: Duration::from_secs(20),
+        auto_create_group: true,
+    }
+}
+
+/// A client of one node.
+#[derive(Clone)]
+pub struct Caller {
+    pub channel: Channel,
+    pub client_id: String,
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// What a receive brought.
+#[derive(Debug)]
+pub struct Received {
+    pub code: i32,
+    pub messages: Vec<Message>,
+}
+
+impl Caller {
+    pub fn messaging(&self) -> MessagingServiceClient<Channel> {
+        MessagingServiceClient::new(self.channel.clone()).max_decoding_message_size(16 << 20)
+    }
+
+    pub fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel.clone())
+    }
+
+    pub fn with(&self, header: &'static str, value: impl ToString) -> Caller {
+        let mut caller = self.clone();
+        caller.headers.push((header, value.to_string()));
+        caller
+    }
+
+    pub fn request<Q>(&self, message: Q) -> Request<Q> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("x-mq-client-id", self.client_id.parse().expect("a header value"));
+        for (header, value) in &self.headers {
+            request.metadata_mut().insert(*header, value.parse().expect("a header value"));
+        }
+        request
+    }
+
+    pub async fn topic(&self, name: &str, queues: u32, kind: TopicType) {
+        let request = CreateTopicRequest { name: name.to_owned(), queues, r#type: kind as i32 };
+        self.admin().create_topic(request).await.expect("a topic");
+    }
+
+    pub async fn group(&self, request: CreateGroupRequest) {
+        self.admin().create_group(request).await.expect("a group");
+    }
+
+    pub async fn send(&self, messages: Vec<Message>) -> Response<SendMessageResponse> {
+        self.try_send(messages).await.expect("an answer")
+    }
+
+    pub async fn try_send(&self, messages: Vec<Message>) -> Result<Response<SendMessageResponse>, Status> {
+        self.messaging().send_message(self.request(SendMessageRequest { messages })).await
+    }
+
+    /// Receives with a poll of 5 s, the shortest.
+    pub async fn receive(&self, topic: &str, group: &str, batch: i32) -> Received {
+        self.receive_by(receive_request(topic, group, batch)).await
+    }
+
+    pub async fn receive_by(&self, request: ReceiveMessageRequest) -> Received {
+        let stream = self.messaging().receive_message(self.request(request)).await.expect("an answer");
+        let mut stream = stream.into_inner();
+        let (mut codes, mut messages, mut ended) = (Vec::new(), Vec::new(), false);
+        while let Some(item) = stream.message().await.expect("a whole stream") {
+            assert!(!ended, "the delivery timestamp comes last");
+            match item.content.expect("content") {
+                Content::Status(status) => codes.push(status.code),
+                Content::Message(message) => messages.push(message),
+                Content::DeliveryTimestamp(_) => ended = true,
+            }
+        }
+        assert_eq!(codes.len(), 1, "exactly one status");
+        assert!(ended, "a delivery timestamp");
+        Received { code: codes[0], messages }
+    }
+
+    pub async fn ack(&self, topic: &str, group: &str, handles: &[String]) -> AckMessageResponse {
+        let entry = |handle: &String| AckMessageEntry {
+            message_id: String::from("not checked"),
+            receipt_handle: handle.clone(),
+            lite_topic: None,
+        };
+        let request = AckMessageRequest {
+            group: Some(resource(group)),
+            topic: Some(resource(topic)),
+            entries: handles.iter().map(entry).collect(),
+        };
+        self.messaging().ack_message(self.request(request)).await.expect("an answer").into_inner()
+    }
+
+    pub async fn change(
+        &self,
+        topic: &str,
+        group: &str,
+        handle: &str,
+        millis: i64,
+    ) -> ChangeInvisibleDurationResponse {
+        let request = ChangeInvisibleDurationRequest {
+            group: Some(resource(group)),
+            topic: Some(resource(topic)),
+            receipt_handle: handle.to_owned(),
+            invisible_duration: Some(duration(millis)),
+            ..Default::default()
+        };
+        self.messaging().change_invisible_duration(self.request(request)).await.expect("an answer").into_inner()
+    }
+}
+
+pub fn receive_request(topic: &str, group: &str, batch: i32) -> ReceiveMessageRequest {
+    ReceiveMessageRequest {
+        group: Some(resource(group)),
+        message_queue: Some(MessageQueue { topic: Some(resource(topic)), ..Default::default() }),
+        batch_size: batch,
+        invisible_duration: Some(duration(10_000)),
+        long_polling_timeout: Some(duration(5_000)),
+        ..Default::default()
+    }
+}
+
+pub fn duration(millis: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds: millis / 1000, nanos: (millis % 1000 * 1_000_000) as i32 }
+}
+
+pub fn resource(name: &str) -> Resource {
+    Resource { resource_namespace: String::new(), name: name.to_owned() }
+}
+
+pub fn message(topic: &str, id: &str, body: impl Into<Bytes>) -> Message {
+    Message {
+        topic: Some(resource(topic)),
+        user_properties: Default::default(),
+        system_properties: Some(SystemProperties { message_id: id.to_owned(), ..Default::default() }),
+        body: body.into(),
+    }
+}
+
+pub fn grouped(topic: &str, id: &str, message_group: &str) -> Message {
+    let mut message = message(topic, id, id.as_bytes().to_vec());
+    system(&mut message).message_group = Some(message_group.to_owned());
+    message
+}
+
+pub fn system(message: &mut Message) -> &mut SystemProperties {
+    message.system_properties.as_mut().expect("set")
+}
+
+pub fn id(message: &Message) -> &str {
+    &message.system_properties.as_ref().expect("set").message_id
+}
+
+pub fn handle(message: &Message) -> String {
+    message.system_properties.as_ref().and_then(|system| system.receipt_handle.clone()).expect("a handle")
+}
+
+pub fn attempt(message: &Message) -> i32 {
+    message.system_properties.as_ref().and_then(|system| system.delivery_attempt).expect("an attempt")
+}
+
+pub fn code(status: &Option<tercet_proto::rocketmq::v2::Status>) -> i32 {
+    status.as_ref().expect("a status").code
+}
