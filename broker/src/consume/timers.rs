@@ -75,8 +75,8 @@ pub struct Timers {
     pub parking: Arc<Parking>,
     /// Randomness, for the handle key.
     pub rng: Arc<dyn Rng>,
-    /// Whether a client lives, as far as this node can tell.
-    pub lives: Arc<dyn Fn(ClientKey) -> bool + Send + Sync>,
+    /// Whether a client lives; nothing if this node never heard of it.
+    pub lives: Arc<dyn Fn(ClientKey) -> Option<bool> + Send + Sync>,
     /// Ends them.
     pub stop: CancellationToken,
 }
@@ -151,9 +151,8 @@ impl Timers {
             let now = self.clock.now();
             let before = UnixMillis(now.0 + millis(RENEW_AHEAD));
             let mut clients = self.state.renewals_due(before, RENEWALS_MAX);
-            if now.0 - began.0 > millis(GRACE) {
-                clients.retain(|client| (self.lives)(*client));
-            }
+            let unheard_lives = now.0 - began.0 < millis(GRACE);
+            clients.retain(|client| (self.lives)(*client).unwrap_or(unheard_lives));
             if !clients.is_empty() {
                 let renew = RenewDeliveries { clients, invisible_ms: millis(RENEWED_FOR), shorten: false };
                 if let Err(error) = self.batcher.submit(renew.encode()).await {

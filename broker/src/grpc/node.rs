@@ -19,6 +19,9 @@ use crate::{
     state::StateReader,
 };
 
+/// How often silent clients are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
 /// Settings of the client API.
 #[derive(Clone, Debug)]
 pub struct ServiceOptions {
@@ -91,7 +94,13 @@ impl Node {
         let batcher = Batcher::start(replica.clone(), move || stamps.now(), sizes, traffic.clone(), stop.clone());
         let parking = Parking::new(PARKED_MAX);
         let sessions = Sessions::new(Arc::clone(&env.clock), SESSIONS_MAX);
-        let living = Arc::clone(&sessions);
+        let (living, swept) = (Arc::clone(&sessions), Arc::clone(&sessions));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            loop {
+                tokio::time::sleep(SWEEP_EVERY).await;
+                swept.sweep();
+            }
+        }));
         Timers {
             replica: replica.clone(),
             state: state.clone(),

@@ -19,7 +19,7 @@ use super::{
     caller::Caller,
     groups,
     node::Node,
-    receive_check::{self, ReceiveDraft},
+    receive_check::{self, BEFORE_DEADLINE, ReceiveDraft},
     refusal::{Refusal, ok},
     send::unknown_topic,
     unary::{FIND_LEADER_MAX, Refused, client},
@@ -36,8 +36,8 @@ type Sender = mpsc::Sender<Result<ReceiveMessageResponse, Status>>;
 
 /// Items between the task and the connection; a message each, so few.
 const ITEMS_AHEAD: usize = 4;
-/// What the leader may take beyond the poll.
-const FORWARD_SLACK: Duration = Duration::from_secs(2);
+/// How long after the end of the poll a forwarded one is taken for lost.
+const LOST_AFTER: Duration = Duration::from_millis(500);
 
 /// The client went away.
 struct Gone;
@@ -91,7 +91,8 @@ async fn answer(
             message: request,
             bytes: 1024,
             find_until: until.min(Instant::now() + FIND_LEADER_MAX),
-            answer_until: until + FORWARD_SLACK,
+            // The leader ends its poll so long before this deadline that both polls end together.
+            answer_until: until + BEFORE_DEADLINE,
             resend: Resend::Safe,
         };
         let call = |channel, request| async move { client(channel).receive_message(request).await };
@@ -100,7 +101,7 @@ async fn answer(
             () = sender.closed() => return Ok(None),
         };
         match relayed {
-            Relayed::Answer(stream) => match relay_items(stream.into_inner(), sender).await {
+            Relayed::Answer(stream) => match relay_items(stream.into_inner(), until + LOST_AFTER, sender).await {
                 Relay::Done(code) => return Ok(Some(code)),
                 Relay::Gone => return Ok(None),
                 Relay::Broken => {}
@@ -130,12 +131,13 @@ enum Relay {
     Broken,
 }
 
-async fn relay_items(mut stream: Streaming<ReceiveMessageResponse>, sender: &Sender) -> Relay {
+async fn relay_items(mut stream: Streaming<ReceiveMessageResponse>, until: Instant, sender: &Sender) -> Relay {
     let mut code = None;
     loop {
         let item = tokio::select! {
             item = stream.message() => item,
             () = sender.closed() => return Relay::Gone,
+            () = tokio::time::sleep_until(until), if code.is_none() => return Relay::Broken,
         };
         match item {
             Ok(Some(item)) => {

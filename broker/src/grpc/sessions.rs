@@ -21,9 +21,17 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(110);
 struct Session {
     /// Absent when only forwarded requests were heard.
     subject: Option<Subject>,
-    /// Absent after a goodbye.
-    heard: Option<Duration>,
+    presence: Presence,
     streams: u32,
+}
+
+/// Monotonic times.
+#[derive(Clone, Copy, Debug)]
+enum Presence {
+    /// Was heard last at this time.
+    Heard(Duration),
+    /// Said goodbye at this time; remembered, because silence alone does not tell it from one not heard yet.
+    Left(Duration),
 }
 
 /// The sessions of one node; bounded.
@@ -71,32 +79,34 @@ impl Sessions {
         let now = self.clock.monotonic();
         let mut sessions = self.lock();
         let session = sessions.get_mut(&client)?;
-        session.heard = Some(now);
-        session.subject.clone()
+        let subject = session.subject.clone()?;
+        session.presence = Presence::Heard(now);
+        Some(subject)
     }
 
-    /// The client says goodbye: its declaration goes. Says what it had declared, if it had.
+    /// The client says goodbye, perhaps through another node: its declaration goes. Says what it had declared, if it
+    /// had.
     pub fn terminate(&self, client: ClientKey) -> Option<Subject> {
-        let mut sessions = self.lock();
-        let session = sessions.get_mut(&client)?;
-        let subject = session.subject.take();
-        session.heard = None;
-        if session.streams == 0 {
-            sessions.remove(&client);
-        }
+        let left = Presence::Left(self.clock.monotonic());
+        let mut subject = None;
+        // With a full table, the client is taken for one that was not heard yet, and falls silent.
+        let _ = self.touch(client, |session| {
+            subject = session.subject.take();
+            session.presence = left;
+        });
         subject
     }
 
-    /// Whether the client lives, as far as this node can tell.
-    pub fn lives(&self, client: ClientKey) -> bool {
+    /// Whether the client lives, as far as this node can tell; nothing if it was never heard or is long forgotten.
+    pub fn lives(&self, client: ClientKey) -> Option<bool> {
         let now = self.clock.monotonic();
-        self.lock().get(&client).is_some_and(|session| is_live(session, now))
+        self.lock().get(&client).map(|session| is_live(session, now))
     }
 
     /// Forgets the silent ones.
     pub fn sweep(&self) {
         let now = self.clock.monotonic();
-        self.lock().retain(|_, session| session.streams > 0 || is_live(session, now));
+        self.lock().retain(|_, session| is_kept(session, now));
     }
 
     /// How many there are.
@@ -108,14 +118,14 @@ impl Sessions {
         let now = self.clock.monotonic();
         let mut sessions = self.lock();
         if sessions.len() >= self.sessions_max && !sessions.contains_key(&client) {
-            sessions.retain(|_, session| session.streams > 0 || is_live(session, now));
+            sessions.retain(|_, session| is_kept(session, now));
             if sessions.len() >= self.sessions_max {
                 return Err(Full(self.sessions_max));
             }
         }
-        let fresh = || Session { subject: None, heard: Some(now), streams: 0 };
+        let fresh = || Session { subject: None, presence: Presence::Heard(now), streams: 0 };
         let session = sessions.entry(client).or_insert_with(fresh);
-        session.heard = Some(now);
+        session.presence = Presence::Heard(now);
         change(session);
         Ok(())
     }
@@ -125,22 +135,25 @@ impl Sessions {
     }
 }
 
-/// An open stream keeps a session, but one that said goodbye does not live.
+/// On an open stream silence does not matter; a goodbye always does.
 fn is_live(session: &Session, now: Duration) -> bool {
-    let declared_on_stream = session.streams > 0 && session.subject.is_some();
-    declared_on_stream || session.heard.is_some_and(|heard| now.saturating_sub(heard) < SILENCE_MAX)
+    match session.presence {
+        Presence::Left(_) => false,
+        Presence::Heard(heard) => session.streams > 0 || now.saturating_sub(heard) < SILENCE_MAX,
+    }
+}
+
+fn is_kept(session: &Session, now: Duration) -> bool {
+    let (Presence::Heard(at) | Presence::Left(at)) = session.presence;
+    session.streams > 0 || now.saturating_sub(at) < SILENCE_MAX
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut sessions = self.sessions.lock();
-        if let Some(session) = sessions.get_mut(&self.client) {
-            assert!(session.streams > 0, "each open stream was counted");
-            session.streams -= 1;
-            if session.streams == 0 && session.subject.is_none() && session.heard.is_none() {
-                sessions.remove(&self.client);
-            }
-        }
+        let session = sessions.get_mut(&self.client).expect("a session with an open stream is kept");
+        assert!(session.streams > 0, "each open stream was counted");
+        session.streams -= 1;
     }
 }
 
@@ -175,12 +188,14 @@ mod tests {
         let stream = sessions.open_stream(ClientKey::of("streaming")).expect("room");
         sessions.declare(ClientKey::of("streaming"), Subject::Producer).expect("room");
         clock.0.store(1000 + 111, Ordering::Relaxed);
-        assert!(!sessions.lives(ClientKey::of("silent")) && sessions.lives(ClientKey::of("streaming")));
+        assert_eq!(sessions.lives(ClientKey::of("silent")), Some(false));
+        assert_eq!(sessions.lives(ClientKey::of("streaming")), Some(true));
         sessions.sweep();
         assert_eq!(sessions.count(), 1);
         drop(stream);
         sessions.sweep();
         assert_eq!(sessions.count(), 0);
+        assert_eq!(sessions.lives(ClientKey::of("streaming")), None);
     }
 
     #[test]
@@ -191,7 +206,7 @@ mod tests {
         clock.0.store(1100, Ordering::Relaxed);
         assert_eq!(sessions.heartbeat(ClientKey::of("c")), Some(Subject::Producer));
         clock.0.store(1200, Ordering::Relaxed);
-        assert!(sessions.lives(ClientKey::of("c")));
+        assert_eq!(sessions.lives(ClientKey::of("c")), Some(true));
     }
 
     #[test]
@@ -200,9 +215,12 @@ mod tests {
         let stream = sessions.open_stream(ClientKey::of("c")).expect("room");
         sessions.declare(ClientKey::of("c"), Subject::Producer).expect("room");
         assert_eq!(sessions.terminate(ClientKey::of("c")), Some(Subject::Producer));
-        assert!(!sessions.lives(ClientKey::of("c")));
+        assert_eq!(sessions.lives(ClientKey::of("c")), Some(false));
         assert_eq!(sessions.heartbeat(ClientKey::of("c")), None);
+        assert_eq!(sessions.lives(ClientKey::of("c")), Some(false), "a heartbeat does not undo it");
         drop(stream);
+        assert_eq!(sessions.terminate(ClientKey::of("elsewhere")), None);
+        assert_eq!(sessions.lives(ClientKey::of("elsewhere")), Some(false), "remembered without a declaration");
     }
 
     #[test]
