@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Answers the RPC.
-pub async fn ack_message(
+pub(super) async fn ack_message(
     node: &Arc<Node>,
     request: Request<AckMessageRequest>,
 ) -> Result<Response<AckMessageResponse>, Status> {
@@ -34,7 +34,7 @@ pub async fn ack_message(
 
 /// The topic and consumer group that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub(super) struct Subject {
     /// The topic.
     pub topic: TopicId,
     /// The group.
@@ -42,7 +42,7 @@ pub struct Subject {
 }
 
 /// Looks the names up; on the leader.
-pub fn subject(
+pub(super) fn subject(
     node: &Node,
     topic: Option<&tercet_proto::rocketmq::v2::Resource>,
     group: Option<&tercet_proto::rocketmq::v2::Resource>,
@@ -55,7 +55,7 @@ pub fn subject(
 
 /// The delivery that a handle proves, if this cluster made it for this topic and group; else 40013, on which clients
 /// stop retrying.
-pub fn open_handle(node: &Node, handle: &str, subject: Subject) -> Result<AckEntry, Refusal> {
+pub(super) fn open_handle(node: &Node, handle: &str, subject: Subject) -> Result<AckEntry, Refusal> {
     let delivery =
         if handle.len() > HANDLE_CHARS_MAX { None } else { node.deliverer.handles().and_then(|key| key.open(handle)) };
     checked(delivery, node.deliverer.group(), subject)
@@ -73,7 +73,7 @@ fn checked(delivery: Option<Delivery>, group: raft_log::types::GroupId, subject:
 }
 
 /// 40013 for a delivery that is over.
-pub fn over() -> Refusal {
+pub(super) fn over() -> Refusal {
     Refusal::new(Code::InvalidReceiptHandle, "the delivery is over: its time has passed or another took its place")
 }
 

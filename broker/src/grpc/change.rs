@@ -24,7 +24,7 @@ use crate::{
 const NODE_MILLIS_MIN: u64 = 2_000;
 
 /// Answers the RPC.
-pub async fn change_invisible_duration(
+pub(super) async fn change_invisible_duration(
     node: &Arc<Node>,
     request: Request<ChangeInvisibleDurationRequest>,
 ) -> Result<Response<ChangeInvisibleDurationResponse>, Status> {

@@ -23,12 +23,12 @@ use crate::{
 pub const AUTOMATIC_HEADER: &str = "x-tercet-automatic";
 
 /// 40403 for a group that does not exist.
-pub fn unknown_group(name: &str) -> Refusal {
+pub(super) fn unknown_group(name: &str) -> Refusal {
     Refusal::new(Code::ConsumerGroupNotFound, format!("consumer group {name:?} does not exist"))
 }
 
 /// The group, made if it may be; on the leader.
-pub async fn subscribed(node: &Node, name: &GroupName) -> Result<GroupView, Refused> {
+pub(super) async fn subscribed(node: &Node, name: &GroupName) -> Result<GroupView, Refused> {
     if let Some(group) = node.state.group(name.as_str()) {
         return Ok(group);
     }
@@ -47,7 +47,7 @@ pub async fn subscribed(node: &Node, name: &GroupName) -> Result<GroupView, Refu
 }
 
 /// What a consumer of this group is told; on any node. Nothing if the group does not exist and is not made.
-pub async fn policy(node: &Node, call: &Call, name: &GroupName) -> Option<GroupPolicy> {
+pub(super) async fn policy(node: &Node, call: &Call, name: &GroupName) -> Option<GroupPolicy> {
     let of = |settings: &GroupSettings| GroupPolicy { attempts_max: settings.max_attempts, fifo: settings.fifo };
     if let Some(group) = node.state.group(name.as_str()) {
         return Some(of(&group.settings));

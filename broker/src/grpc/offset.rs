@@ -17,7 +17,7 @@ use super::{
 use crate::forward::Resend;
 
 /// Answers the RPC.
-pub async fn query_offset(
+pub(super) async fn query_offset(
     node: &Arc<Node>,
     request: Request<QueryOffsetRequest>,
 ) -> Result<Response<QueryOffsetResponse>, Status> {

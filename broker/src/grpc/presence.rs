@@ -26,7 +26,7 @@ use crate::{
 const TELL_WITHIN: Duration = Duration::from_secs(1);
 
 /// Answers Heartbeat.
-pub async fn heartbeat(
+pub(super) async fn heartbeat(
     node: &Arc<Node>,
     request: Request<HeartbeatRequest>,
 ) -> Result<Response<HeartbeatResponse>, Status> {
@@ -34,7 +34,7 @@ pub async fn heartbeat(
 }
 
 /// Answers NotifyClientTermination.
-pub async fn notify_client_termination(
+pub(super) async fn notify_client_termination(
     node: &Arc<Node>,
     request: Request<NotifyClientTerminationRequest>,
 ) -> Result<Response<NotifyClientTerminationResponse>, Status> {

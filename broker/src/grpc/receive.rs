@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The answer's items.
-pub type Items = ReceiverStream<Result<ReceiveMessageResponse, Status>>;
+pub(super) type Items = ReceiverStream<Result<ReceiveMessageResponse, Status>>;
 type Sender = mpsc::Sender<Result<ReceiveMessageResponse, Status>>;
 
 /// Items between the task and the connection; a message each, so few.
@@ -43,7 +43,7 @@ const LOST_AFTER: Duration = Duration::from_millis(500);
 struct Gone;
 
 /// Answers the RPC.
-pub fn receive_message(node: &Arc<Node>, request: Request<ReceiveMessageRequest>) -> Response<Items> {
+pub(super) fn receive_message(node: &Arc<Node>, request: Request<ReceiveMessageRequest>) -> Response<Items> {
     let (sender, items) = mpsc::channel(ITEMS_AHEAD);
     let (metadata, _, message) = request.into_parts();
     tokio::spawn(serve(Arc::clone(node), metadata, message, sender));

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Answers QueryRoute.
-pub async fn query_route(
+pub(super) async fn query_route(
     node: &Arc<Node>,
     request: Request<QueryRouteRequest>,
 ) -> Result<Response<QueryRouteResponse>, Status> {
@@ -36,7 +36,7 @@ pub async fn query_route(
 }
 
 /// Answers QueryAssignment.
-pub async fn query_assignment(
+pub(super) async fn query_assignment(
     node: &Arc<Node>,
     request: Request<QueryAssignmentRequest>,
 ) -> Result<Response<QueryAssignmentResponse>, Status> {

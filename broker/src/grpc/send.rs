@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Answers the RPC.
-pub async fn send_message(
+pub(super) async fn send_message(
     node: &Arc<Node>,
     request: Request<SendMessageRequest>,
 ) -> Result<Response<SendMessageResponse>, Status> {
@@ -58,7 +58,7 @@ async fn store(
 }
 
 /// 40402 for a topic that does not exist.
-pub fn unknown_topic(name: &str) -> Refusal {
+pub(super) fn unknown_topic(name: &str) -> Refusal {
     Refusal::new(Code::TopicNotFound, format!("topic {name:?} does not exist"))
 }
 
@@ -131,7 +131,7 @@ fn refused(refusal: PublishRefusal, topic: &str) -> Refusal {
 }
 
 /// A topic type as metrics name it.
-pub fn type_name(kind: TopicType) -> &'static str {
+pub(super) fn type_name(kind: TopicType) -> &'static str {
     match kind {
         TopicType::Normal => "NORMAL",
         TopicType::Fifo => "FIFO",

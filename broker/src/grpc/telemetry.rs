@@ -18,13 +18,13 @@ use super::{
 use crate::model::{ClientKey, GroupSettings};
 
 /// The answers.
-pub type Commands = ReceiverStream<Result<TelemetryCommand, Status>>;
+pub(super) type Commands = ReceiverStream<Result<TelemetryCommand, Status>>;
 
 /// Answers that the client has not read; then its commands are not read either.
 const COMMANDS_AHEAD: usize = 16;
 
 /// Answers the RPC.
-pub fn telemetry(node: &Arc<Node>, request: Request<Streaming<TelemetryCommand>>) -> Response<Commands> {
+pub(super) fn telemetry(node: &Arc<Node>, request: Request<Streaming<TelemetryCommand>>) -> Response<Commands> {
     let (sender, commands) = mpsc::channel(COMMANDS_AHEAD);
     let (metadata, _, stream) = request.into_parts();
     let node = Arc::clone(node);

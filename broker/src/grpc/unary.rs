@@ -27,15 +27,15 @@ use crate::{
 };
 
 /// The client by which a node talks to another.
-pub type Client = MessagingServiceClient<Channel>;
+pub(super) type Client = MessagingServiceClient<Channel>;
 
 /// How long a request waits for a leader at most: longer than an election, shorter than clients' patience.
-pub const FIND_LEADER_MAX: Duration = Duration::from_secs(3);
+pub(super) const FIND_LEADER_MAX: Duration = Duration::from_secs(3);
 /// How long a request may take if the client sets no deadline.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// An answer that can be a refusal.
-pub trait Answer: Default {
+pub(super) trait Answer: Default {
     /// Sets the status.
     fn refused(refusal: &Refusal) -> Self;
     /// The status code.
@@ -46,7 +46,9 @@ macro_rules! answers {
     ($($name:ident),* $(,)?) => {$(
         impl Answer for $name {
             fn refused(refusal: &Refusal) -> Self {
-                $name { status: Some(refusal.into()), ..Default::default() }
+                let mut answer = $name::default();
+                answer.status.replace(refusal.into());
+                answer
             }
             fn code(&self) -> i32 {
                 self.status.as_ref().map_or(0, |status| status.code)
@@ -67,7 +69,7 @@ answers!(
 );
 
 /// A call that is under way.
-pub struct Call {
+pub(super) struct Call {
     /// Who calls.
     pub caller: Caller,
     /// All headers.
@@ -76,19 +78,19 @@ pub struct Call {
 
 impl Call {
     /// How long to look for a leader.
-    pub fn find_until(&self) -> Instant {
+    pub(super) fn find_until(&self) -> Instant {
         let patience = self.caller.timeout.map_or(FIND_LEADER_MAX, |timeout| FIND_LEADER_MAX.min(timeout * 3 / 4));
         Instant::now() + patience
     }
 
     /// When the client stops waiting.
-    pub fn answer_until(&self) -> Instant {
+    pub(super) fn answer_until(&self) -> Instant {
         Instant::now() + self.caller.timeout.unwrap_or(ANSWER_WITHIN).min(Duration::from_secs(60))
     }
 }
 
 /// Answers a request on this node.
-pub async fn here<Q, A, F, Fut>(
+pub(super) async fn here<Q, A, F, Fut>(
     node: &Arc<Node>,
     rpc: &'static str,
     request: Request<Q>,
@@ -117,7 +119,7 @@ where
 }
 
 /// Answers a request at the leader: by `act` if that is this node, else by `call` there.
-pub async fn at_leader<Q, A, F, Fut, C, CFut>(
+pub(super) async fn at_leader<Q, A, F, Fut, C, CFut>(
     node: &Arc<Node>,
     rpc: &'static str,
     request: Request<Q>,
@@ -156,7 +158,7 @@ where
 }
 
 /// The client by which a node talks to another.
-pub fn client(channel: Channel) -> Client {
+pub(super) fn client(channel: Channel) -> Client {
     MessagingServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 
@@ -171,7 +173,7 @@ fn refused<A: Answer>(refusal: &Refusal) -> Response<A> {
 
 /// Why a call is not done: by a code of the protocol, or on the level of gRPC.
 #[derive(Debug)]
-pub enum Refused {
+pub(super) enum Refused {
     /// A status in the answer.
     Typed(Refusal),
     /// No answer but this.

@@ -7,9 +7,7 @@ use tercet_proto::{
     rocketmq::v2::{Code, FilterExpression, FilterType},
 };
 
-use super::rig::{
-    attempt, code, duration, fresh, handle, id, message, receive_request, run, shared, system,
-};
+use super::rig::{attempt, code, duration, fresh, handle, id, message, receive_request, run, shared, system};
 
 async fn topic_with(messages: usize) -> (super::rig::Caller, String, String) {
     let caller = shared().leader().await.caller();

@@ -166,8 +166,11 @@ fn assignments_are_one_queue_for_normal_groups_and_all_for_fifo_groups() {
         caller.topic(&topic, 3, TopicType::Normal).await;
         caller.group(CreateGroupRequest { name: fifo.clone(), fifo: true, ..Default::default() }).await;
         for (group, expected) in [(fresh("unknown"), vec![-1]), (fifo, vec![0, 1, 2])] {
-            let request =
-                QueryAssignmentRequest { topic: Some(resource(&topic)), group: Some(resource(&group)), endpoints: None };
+            let request = QueryAssignmentRequest {
+                topic: Some(resource(&topic)),
+                group: Some(resource(&group)),
+                endpoints: None,
+            };
             let answer = caller.messaging().query_assignment(caller.request(request)).await.expect("an answer");
             let ids: Vec<i32> =
                 answer.into_inner().assignments.iter().map(|a| a.message_queue.as_ref().expect("set").id).collect();
@@ -284,11 +287,8 @@ fn offsets_of_a_queue_can_be_asked() {
         caller.topic(&topic, 1, TopicType::Normal).await;
         caller.send((0..5).map(|n| message(&topic, &n.to_string(), "x")).collect()).await;
         let ask = |id: i32, policy: QueryOffsetPolicy, seconds: i64| {
-            let queue = tercet_proto::rocketmq::v2::MessageQueue {
-                topic: Some(resource(&topic)),
-                id,
-                ..Default::default()
-            };
+            let queue =
+                tercet_proto::rocketmq::v2::MessageQueue { topic: Some(resource(&topic)), id, ..Default::default() };
             let request = caller.request(QueryOffsetRequest {
                 message_queue: Some(queue),
                 query_offset_policy: policy as i32,

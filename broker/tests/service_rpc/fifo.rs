@@ -57,7 +57,8 @@ fn a_repeated_attempt_gets_the_same_messages_and_both_handles_work() {
         request.attempt_id = Some(fresh("attempt"));
         let first = caller.receive_by(request.clone()).await;
         let again = caller.receive_by(request).await;
-        let ids = |received: &super::rig::Received| received.messages.iter().map(|m| id(m).to_owned()).collect::<Vec<_>>();
+        let ids =
+            |received: &super::rig::Received| received.messages.iter().map(|m| id(m).to_owned()).collect::<Vec<_>>();
         assert_eq!(ids(&first), ids(&again));
         assert!(again.messages.iter().all(|message| attempt(message) == 1));
         let answer = caller.ack(&topic, &group, &[handle(&first.messages[0])]).await;

@@ -72,7 +72,8 @@ fn a_repeated_sequence_gets_the_first_answer() {
         let next = producer(2).send(batch()).await;
         assert_eq!(code(&next.get_ref().status), 20000);
         let mut admin = caller.admin();
-        let queues = admin.describe_topic(DescribeTopicRequest { name: topic }).await.expect("a topic").into_inner().queues;
+        let queues =
+            admin.describe_topic(DescribeTopicRequest { name: topic }).await.expect("a topic").into_inner().queues;
         assert_eq!(queues.iter().map(|queue| queue.next_offset).sum::<u64>(), 4);
     });
 }
@@ -85,7 +86,8 @@ fn a_message_group_keeps_its_queue_and_its_order() {
         caller.topic(&topic, 8, TopicType::Fifo).await;
         let mut places = std::collections::BTreeMap::<String, Vec<(String, i64)>>::new();
         for round in 0..3 {
-            let batch: Vec<_> = (0..20).map(|n| grouped(&topic, &format!("{round}-{n}"), &format!("g{}", n % 5))).collect();
+            let batch: Vec<_> =
+                (0..20).map(|n| grouped(&topic, &format!("{round}-{n}"), &format!("g{}", n % 5))).collect();
             let answer = caller.send(batch).await;
             let runs = answer.metadata().get("x-tercet-queues").expect("told").to_str().expect("text").to_owned();
             let queues: Vec<String> = runs

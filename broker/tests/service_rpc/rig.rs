@@ -38,14 +38,14 @@ static SHARED: OnceLock<Group> = OnceLock::new();
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
 /// Runs a test on the runtime that the shared group lives on.
-pub fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     RUNTIME.block_on(async {
         tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test ends in time");
     });
 }
 
 /// The group that most tests share; each uses its own topics and groups.
-pub fn shared() -> &'static Group {
+pub(crate) fn shared() -> &'static Group {
     static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one = STARTING.lock();
     if SHARED.get().is_none() {
@@ -56,12 +56,12 @@ pub fn shared() -> &'static Group {
 }
 
 /// A name that no other test uses.
-pub fn fresh(prefix: &str) -> String {
+pub(crate) fn fresh(prefix: &str) -> String {
     format!("{prefix}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
 }
 
 /// One node.
-pub struct Node {
+pub(crate) struct Node {
     pub id: NodeId,
     pub replica: Replica,
     pub api: Api,
@@ -70,13 +70,13 @@ pub struct Node {
 }
 
 /// Three of them.
-pub struct Group {
+pub(crate) struct Group {
     pub nodes: Vec<Node>,
 }
 
 impl Group {
     /// Starts, bootstraps, and waits until every node knows a leader and the state is seeded.
-    pub async fn start(name: &str) -> Group {
+    pub(crate) async fn start(name: &str) -> Group {
         let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("service-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         let mut nodes = Vec::new();
@@ -97,7 +97,7 @@ impl Group {
     }
 
     /// The node that serves as leader.
-    pub async fn leader(&self) -> &Node {
+    pub(crate) async fn leader(&self) -> &Node {
         let serving = self.nodes.iter().map(|node| {
             Box::pin(async move {
                 let mut status = node.replica.watch();
@@ -112,7 +112,7 @@ impl Group {
     }
 
     /// A node that follows.
-    pub async fn follower(&self) -> &Node {
+    pub(crate) async fn follower(&self) -> &Node {
         let leader = self.leader().await.id;
         self.nodes.iter().find(|node| node.id != leader).expect("there are three")
     }
@@ -148,14 +148,14 @@ impl Node {
     }
 
     /// Stops it in order: leadership goes to another.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         self.replica.shutdown().await;
         self.api.shutdown();
         self.stop.cancel();
     }
 
     /// A client of this node.
-    pub fn caller(&self) -> Caller {
+    pub(crate) fn caller(&self) -> Caller {
         let address = format!("http://{}", self.client);
         let channel = Channel::from_shared(address).expect("an address").connect_lazy();
         Caller { channel, client_id: fresh("client"), headers: Vec::new() }
@@ -178,7 +178,7 @@ fn service_options(client: &str) -> ServiceOptions {
 
 /// A client of one node.
 #[derive(Clone)]
-pub struct Caller {
+pub(crate) struct Caller {
     pub channel: Channel,
     pub client_id: String,
     pub headers: Vec<(&'static str, String)>,
@@ -186,27 +186,27 @@ pub struct Caller {
 
 /// What a receive brought.
 #[derive(Debug)]
-pub struct Received {
+pub(crate) struct Received {
     pub code: i32,
     pub messages: Vec<Message>,
 }
 
 impl Caller {
-    pub fn messaging(&self) -> MessagingServiceClient<Channel> {
+    pub(crate) fn messaging(&self) -> MessagingServiceClient<Channel> {
         MessagingServiceClient::new(self.channel.clone()).max_decoding_message_size(16 << 20)
     }
 
-    pub fn admin(&self) -> AdminClient<Channel> {
+    pub(crate) fn admin(&self) -> AdminClient<Channel> {
         AdminClient::new(self.channel.clone())
     }
 
-    pub fn with(&self, header: &'static str, value: impl ToString) -> Caller {
+    pub(crate) fn with(&self, header: &'static str, value: impl ToString) -> Caller {
         let mut caller = self.clone();
         caller.headers.push((header, value.to_string()));
         caller
     }
 
-    pub fn request<Q>(&self, message: Q) -> Request<Q> {
+    pub(crate) fn request<Q>(&self, message: Q) -> Request<Q> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("x-mq-client-id", self.client_id.parse().expect("a header value"));
         for (header, value) in &self.headers {
@@ -215,29 +215,29 @@ impl Caller {
         request
     }
 
-    pub async fn topic(&self, name: &str, queues: u32, kind: TopicType) {
+    pub(crate) async fn topic(&self, name: &str, queues: u32, kind: TopicType) {
         let request = CreateTopicRequest { name: name.to_owned(), queues, r#type: kind as i32 };
         self.admin().create_topic(request).await.expect("a topic");
     }
 
-    pub async fn group(&self, request: CreateGroupRequest) {
+    pub(crate) async fn group(&self, request: CreateGroupRequest) {
         self.admin().create_group(request).await.expect("a group");
     }
 
-    pub async fn send(&self, messages: Vec<Message>) -> Response<SendMessageResponse> {
+    pub(crate) async fn send(&self, messages: Vec<Message>) -> Response<SendMessageResponse> {
         self.try_send(messages).await.expect("an answer")
     }
 
-    pub async fn try_send(&self, messages: Vec<Message>) -> Result<Response<SendMessageResponse>, Status> {
+    pub(crate) async fn try_send(&self, messages: Vec<Message>) -> Result<Response<SendMessageResponse>, Status> {
         self.messaging().send_message(self.request(SendMessageRequest { messages })).await
     }
 
     /// Receives with a poll of 5 s, the shortest.
-    pub async fn receive(&self, topic: &str, group: &str, batch: i32) -> Received {
+    pub(crate) async fn receive(&self, topic: &str, group: &str, batch: i32) -> Received {
         self.receive_by(receive_request(topic, group, batch)).await
     }
 
-    pub async fn receive_by(&self, request: ReceiveMessageRequest) -> Received {
+    pub(crate) async fn receive_by(&self, request: ReceiveMessageRequest) -> Received {
         let stream = self.messaging().receive_message(self.request(request)).await.expect("an answer");
         let mut stream = stream.into_inner();
         let (mut codes, mut messages, mut ended) = (Vec::new(), Vec::new(), false);
@@ -254,7 +254,7 @@ impl Caller {
         Received { code: codes[0], messages }
     }
 
-    pub async fn ack(&self, topic: &str, group: &str, handles: &[String]) -> AckMessageResponse {
+    pub(crate) async fn ack(&self, topic: &str, group: &str, handles: &[String]) -> AckMessageResponse {
         let entry = |handle: &String| AckMessageEntry {
             message_id: String::from("not checked"),
             receipt_handle: handle.clone(),
@@ -268,7 +268,7 @@ impl Caller {
         self.messaging().ack_message(self.request(request)).await.expect("an answer").into_inner()
     }
 
-    pub async fn change(
+    pub(crate) async fn change(
         &self,
         topic: &str,
         group: &str,
@@ -286,7 +286,7 @@ impl Caller {
     }
 }
 
-pub fn receive_request(topic: &str, group: &str, batch: i32) -> ReceiveMessageRequest {
+pub(crate) fn receive_request(topic: &str, group: &str, batch: i32) -> ReceiveMessageRequest {
     ReceiveMessageRequest {
         group: Some(resource(group)),
         message_queue: Some(MessageQueue { topic: Some(resource(topic)), ..Default::default() }),
@@ -297,15 +297,15 @@ pub fn receive_request(topic: &str, group: &str, batch: i32) -> ReceiveMessageRe
     }
 }
 
-pub fn duration(millis: i64) -> prost_types::Duration {
+pub(crate) fn duration(millis: i64) -> prost_types::Duration {
     prost_types::Duration { seconds: millis / 1000, nanos: (millis % 1000 * 1_000_000) as i32 }
 }
 
-pub fn resource(name: &str) -> Resource {
+pub(crate) fn resource(name: &str) -> Resource {
     Resource { resource_namespace: String::new(), name: name.to_owned() }
 }
 
-pub fn message(topic: &str, id: &str, body: impl Into<Bytes>) -> Message {
+pub(crate) fn message(topic: &str, id: &str, body: impl Into<Bytes>) -> Message {
     Message {
         topic: Some(resource(topic)),
         user_properties: Default::default(),
@@ -314,28 +314,28 @@ pub fn message(topic: &str, id: &str, body: impl Into<Bytes>) -> Message {
     }
 }
 
-pub fn grouped(topic: &str, id: &str, message_group: &str) -> Message {
+pub(crate) fn grouped(topic: &str, id: &str, message_group: &str) -> Message {
     let mut message = message(topic, id, id.as_bytes().to_vec());
     system(&mut message).message_group = Some(message_group.to_owned());
     message
 }
 
-pub fn system(message: &mut Message) -> &mut SystemProperties {
+pub(crate) fn system(message: &mut Message) -> &mut SystemProperties {
     message.system_properties.as_mut().expect("set")
 }
 
-pub fn id(message: &Message) -> &str {
+pub(crate) fn id(message: &Message) -> &str {
     &message.system_properties.as_ref().expect("set").message_id
 }
 
-pub fn handle(message: &Message) -> String {
+pub(crate) fn handle(message: &Message) -> String {
     message.system_properties.as_ref().and_then(|system| system.receipt_handle.clone()).expect("a handle")
 }
 
-pub fn attempt(message: &Message) -> i32 {
+pub(crate) fn attempt(message: &Message) -> i32 {
     message.system_properties.as_ref().and_then(|system| system.delivery_attempt).expect("an attempt")
 }
 
-pub fn code(status: &Option<tercet_proto::rocketmq::v2::Status>) -> i32 {
+pub(crate) fn code(status: &Option<tercet_proto::rocketmq::v2::Status>) -> i32 {
     status.as_ref().expect("a status").code
 }
