@@ -9,6 +9,9 @@
 //! here reads a clock, draws randomness, spawns anything or does I/O but on its store; time is the stamp on the
 //! entries, and whatever order can be seen comes from ordered maps.
 //!
+//! The bounds in here (how far a receive scans, how many results a producer keeps) are part of what entries mean, not
+//! tuning: changing one changes the state that old entries lead to, and waits for a replicated feature level.
+//!
 //! What it is not: a place for message bodies, which stay in the log at their [`Position`](crate::model::Position), nor
 //! for what only the leader needs, such as who waits for messages.
 

@@ -130,7 +130,8 @@ impl Picking<'_> {
 
     /// Picks what is due again: lanes of a FIFO group in their order, and single messages.
     fn redeliver(&mut self) -> Result<(), Fault> {
-        for lane in self.subscription.open_lanes(SCAN_MAX) {
+        let count = self.candidates_max();
+        for lane in self.subscription.open_lanes(count) {
             if !self.asks_for(lane.0) {
                 continue;
             }
@@ -139,7 +140,7 @@ impl Picking<'_> {
             }
             self.redeliver_lane(lane)?;
         }
-        for (queue, offset) in self.subscription.due(SCAN_MAX) {
+        for (queue, offset) in self.subscription.due(count) {
             if self.full() {
                 return Ok(());
             }
@@ -150,8 +151,15 @@ impl Picking<'_> {
         Ok(())
     }
 
+    /// How many candidates can matter: without filter and queue, each one is picked or ends the receive.
+    fn candidates_max(&self) -> usize {
+        let all = self.wanted.is_none() && self.receive.queue.is_none();
+        if all { usize::from(self.receive.messages_max).min(SCAN_MAX) } else { SCAN_MAX }
+    }
+
     fn redeliver_lane(&mut self, lane: (QueueId, MessageGroupKey)) -> Result<(), Fault> {
-        let limit = SCAN_MAX + 1 - self.scanned.min(SCAN_MAX);
+        // One more than can be looked at: whoever gets to the end has seen the whole lane.
+        let limit = self.candidates_max() + 1;
         for offset in self.subscription.lane(lane, limit) {
             if self.full() || self.redeliver_one(lane.0, offset)? == Look::Full {
                 return Ok(());
