@@ -166,9 +166,13 @@ fn plan_broker(args: &DevArgs, dir: &Path, id: u16, nameserver: &str) -> Result<
     Ok(Planned { role: Role::Broker, id: id.into(), client, peer: Some(peer), http, dir, settings })
 }
 
-/// The user's settings, and over them those that keep the processes apart.
+/// Three replicas share one disk here, and each prepares a segment ahead: a quarter of the usual size is plenty.
+const SEGMENT_BYTES_MAX: &str = "256MiB";
+
+/// What suits one machine, over it the user's settings, and over them those that keep the processes apart.
 fn settings(args: &DevArgs, own: Vec<(String, String, String)>) -> Result<String, ConfigError> {
-    let mut flags = override_flags(&args.overrides);
+    let mut flags = vec![flag("storage.segment_bytes_max", SEGMENT_BYTES_MAX)];
+    flags.extend(override_flags(&args.overrides));
     flags.extend(own);
     let layers = Layers { flags, ..Layers::default() };
     load(&layers)?;
