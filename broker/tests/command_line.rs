@@ -1,4 +1,5 @@
 //! What `tercetd` says and answers when it is used wrongly.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its own functions too")]
 
 use std::process::{Command, Output};
 

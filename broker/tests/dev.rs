@@ -1,4 +1,5 @@
 //! `tercetd dev` as a process: it comes up, says so, is taken up again, and leaves nothing behind.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its own functions too")]
 
 use std::{
     fs,

@@ -11,12 +11,12 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{Child, Command},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
     DevError,
-    plan::{Plan, Planned},
+    plan::{Plan, Planned, Role},
 };
 use crate::process::DEV_PARENT;
 
@@ -86,21 +86,21 @@ impl Children {
         }
     }
 
-    /// Asks all to stop, waits, and kills those that do not.
+    /// Asks all to stop, waits, and kills those that do not. Brokers come first, so that they can still tell the
+    /// nameserver that they go.
     pub(super) async fn stop(mut self) {
-        for running in &self.0 {
-            running.terminate();
-        }
-        let all_ended = async {
-            for running in &mut self.0 {
-                if let Some(child) = &mut running.child {
-                    // An error says that there is nothing left to wait for.
-                    let _ = child.wait().await;
+        let deadline = Instant::now() + STOP_MAX;
+        for role in [Role::Broker, Role::Nameserver] {
+            let mut members: Vec<_> = self.0.iter_mut().filter(|running| running.planned.role == role).collect();
+            for running in &members {
+                running.terminate();
+            }
+            for running in &mut members {
+                let Some(child) = &mut running.child else { continue };
+                if timeout_at(deadline, child.wait()).await.is_err() {
+                    eprintln!("tercetd dev: {} does not stop; killing it", running.planned.name());
                 }
             }
-        };
-        if timeout(STOP_MAX, all_ended).await.is_err() {
-            eprintln!("tercetd dev: not all processes stopped within {} s; killing the rest", STOP_MAX.as_secs());
         }
         // Those that are left are killed as their handles are dropped.
     }

@@ -90,6 +90,10 @@ impl Line {
         let request = wire::register_request(&registration, leaving);
         let outcome = self.send(request).await;
         let reachable = outcome.is_ok();
+        if leaving {
+            tracing::debug!(nameserver = %self.nameserver, ?outcome, "said that this node goes");
+            return;
+        }
         if self.reachable.replace(reachable) == Some(reachable) {
             return;
         }
