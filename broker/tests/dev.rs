@@ -14,10 +14,10 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A base from which all ports of a one-node group are free now.
-fn free_base() -> u16 {
+/// A base from which all ports of a one-node group are free now. Tests that run at once pass different `turn`s.
+fn free_base(turn: u16) -> u16 {
     (0..1000)
-        .map(|step| 20_000 + u16::try_from((std::process::id() * 37 + step * 41) % 12_000).unwrap())
+        .map(|step| turn * 5 + 20_000 + u16::try_from((std::process::id() * 37 + step * 41) % 12_000).unwrap())
         .find(|base| [0, 10, 20, 30, 31].iter().all(|offset| TcpListener::bind(("127.0.0.1", base + offset)).is_ok()))
         .expect("some ports are free")
 }
@@ -79,7 +79,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 #[test]
 fn it_comes_up_is_taken_up_again_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let base = free_base();
+    let base = free_base(0);
 
     let mut first = Dev::start(dir.path(), base);
     let line = first.ready();
@@ -112,7 +112,7 @@ fn it_comes_up_is_taken_up_again_and_leaves_nothing_behind() {
 #[test]
 fn a_port_in_use_ends_it_with_the_nodes_own_words() {
     let dir = tempfile::tempdir().unwrap();
-    let base = free_base();
+    let base = free_base(1);
     let _taken = TcpListener::bind(("127.0.0.1", base + 10)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tercetd"));
     command.args(["dev", "--nodes", "1", "--port-base", &base.to_string(), "--data-dir"]).arg(dir.path());
