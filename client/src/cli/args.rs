@@ -251,7 +251,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(crate) in_flight: u32,
     /// Producers, each with a connection of its own
-    #[arg(long, value_name = "P", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "P", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) producers: u32,
     /// How long to measure
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]

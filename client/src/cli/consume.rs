@@ -23,7 +23,7 @@ use tonic::Code as GrpcCode;
 use super::{Done, args::Consume};
 
 /// Receives under way at a time.
-const RECEIVERS: usize = 4;
+const RECEIVERS: usize = 16;
 /// Acknowledgements under way at a time; the writer goes on meanwhile.
 const ACKS_UNDER_WAY_MAX: usize = 16;
 const BATCH_MAX: u64 = 32;

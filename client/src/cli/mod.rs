@@ -82,6 +82,7 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         ClientError::Refused { code: Code::CONSUMER_GROUP_NOT_FOUND, .. } => {
             Some("`tercet group create NAME` makes a consumer group".to_owned())
         }
+        ClientError::Rpc { code: GrpcCode::NotFound, call, .. } if call.ends_with("topic") => Some(hint_for_topic()),
         ClientError::Rpc { code: GrpcCode::Unimplemented, .. } => {
             Some("the endpoint is no Tercet broker, or an older one".to_owned())
         }

@@ -29,8 +29,8 @@ use crate::transport::SendHeaders;
 /// a producer in a topic, and a repeat below them is refused).
 pub(crate) const SEQUENCE_SPAN_MAX: u64 = 4096;
 
-/// A request beyond the first in flight leaves when at least this many bytes wait for it: smaller ones wait for an
-/// answer, which costs less than a request of their own.
+/// A request beyond the first in flight leaves when at least this many bytes wait for it, and at least as many as the
+/// average request in flight has: smaller ones wait for an answer, which costs less than a request of their own.
 const BUSY_REQUEST_BYTES_MIN: usize = 32 << 10;
 
 /// What a lane orders.
@@ -69,8 +69,9 @@ pub(super) struct Lane {
     next_sequence: u64,
     open: Option<Batch>,
     closed: VecDeque<Batch>,
-    /// First sequence of each batch in flight.
-    in_flight: BTreeMap<u64, ()>,
+    /// First sequence of each batch in flight, and its bytes.
+    in_flight: BTreeMap<u64, usize>,
+    bytes_in_flight: usize,
     shut: bool,
 }
 
@@ -87,6 +88,7 @@ impl Lane {
             open: None,
             closed: VecDeque::new(),
             in_flight: BTreeMap::new(),
+            bytes_in_flight: 0,
             shut: false,
         }
     }
@@ -124,7 +126,7 @@ impl Lane {
         if busy >= self.limits.in_flight_max {
             return false;
         }
-        if busy > 0 && is_open && first.request.len() < BUSY_REQUEST_BYTES_MIN.min(self.limits.bytes_max / 2) {
+        if busy > 0 && is_open && first.request.len() < self.worthwhile_bytes() {
             return false;
         }
         let lowest = self.in_flight.keys().next().copied().unwrap_or(self.next_sequence);
@@ -146,7 +148,8 @@ impl Lane {
         }
         let sequence = self.next_sequence;
         self.next_sequence += batch.entries.len() as u64;
-        let repeated = self.in_flight.insert(sequence, ());
+        let repeated = self.in_flight.insert(sequence, batch.request.len());
+        self.bytes_in_flight += batch.request.len();
         assert!(repeated.is_none(), "a sequence is given once");
         assert!(self.in_flight.len() <= self.limits.in_flight_max, "requests in flight are bounded");
         Some(Step::Send {
@@ -158,8 +161,8 @@ impl Lane {
 
     /// A request has ended for good; `stored` says whether all its messages are known to be stored.
     pub(super) fn ended(&mut self, headers: SendHeaders, stored: bool) {
-        let known = self.in_flight.remove(&headers.sequence);
-        assert!(known.is_some(), "only what is in flight ends");
+        let bytes = self.in_flight.remove(&headers.sequence).expect("only what is in flight ends");
+        self.bytes_in_flight -= bytes;
         if self.order == Order::Fifo && !stored {
             assert!(self.in_flight.is_empty(), "a FIFO lane has one request in flight");
             self.epoch += 1;
@@ -179,6 +182,12 @@ impl Lane {
     /// Whether nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_none() && self.closed.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// From this size on an open batch is worth a request of its own while others are in flight.
+    fn worthwhile_bytes(&self) -> usize {
+        let average = self.bytes_in_flight / self.in_flight.len().max(1);
+        average.max(BUSY_REQUEST_BYTES_MIN).min(self.limits.bytes_max / 2)
     }
 
     /// The messages of one batch share its deadline, so they are accepted within a short time of each other.

@@ -67,6 +67,20 @@ fn a_busy_lane_sends_more_requests_once_enough_waits_and_never_more_than_its_bou
 }
 
 #[test]
+fn a_busy_lane_does_not_split_its_messages_into_ever_smaller_requests() {
+    let now = Instant::now();
+    let limits = Limits { messages_max: 512, bytes_max: 1 << 20, in_flight_max: 4, send_timeout: TIMEOUT };
+    let mut lane = Lane::new(Order::Free, limits, 0xAB);
+    push(&mut lane, 200, 1024, now);
+    let (_, first) = send(&mut lane, now).unwrap();
+    push(&mut lane, 199, 1024, now);
+    assert!(send(&mut lane, now).is_none(), "fewer bytes than the average request in flight has");
+    push(&mut lane, 1, 1024, now);
+    assert_eq!(send(&mut lane, now).unwrap().0, 200);
+    lane.ended(first, true);
+}
+
+#[test]
 fn batches_are_bounded_by_count_and_by_bytes() {
     let now = Instant::now();
     let mut lane = lane(Order::Free, 10, 4);
