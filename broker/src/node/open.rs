@@ -83,3 +83,28 @@ pub(super) fn service_options(config: &Config, traffic: Traffic) -> ServiceOptio
         auto_create_group: config.consume.auto_create_group,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use raft_log::types::{GroupId, NodeId};
+
+    use super::*;
+    use crate::config::{self, Layers};
+
+    #[test]
+    fn the_defaults_of_the_settings_are_those_of_the_log() {
+        let config = config::load(&Layers::default()).unwrap();
+        let port = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = replica_options(&config, port());
+        let advertised = NodeAddresses { peer: String::new(), client: String::new(), http: String::new() };
+        let listen = PeerListen::Bound(port());
+        let theirs = ReplicaOptions::new(NodeId(1), GroupId(1), PathBuf::new(), listen, advertised);
+        assert_eq!(ours.election, theirs.election);
+        assert_eq!(ours.segment_bytes_max, theirs.segment_bytes_max);
+        assert_eq!(ours.cache_bytes_max, theirs.cache_bytes_max);
+        assert_eq!(ours.durability, theirs.durability);
+        assert_eq!(ours.propose_deadline, theirs.propose_deadline);
+    }
+}
