@@ -18,7 +18,7 @@
 //!
 //! # Modules, lowest first
 //! - [`types`]: positions, terms, identities.
-//! - [`env`]: the only door to files, clocks and randomness, with a simulated twin.
+//! - [`mod@env`]: the only door to files, clocks and randomness, with a simulated twin.
 //! - [`storage`]: segments, hard state, recovery. Knows nothing of Raft's protocol.
 //! - `raft`: openraft on the log, the state machine's thread and the network.
 //! - `replica`: the public face.

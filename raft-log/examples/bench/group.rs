@@ -45,10 +45,11 @@ impl StateMachine for Nothing {
 
 pub(crate) struct Group {
     dir: PathBuf,
-    _folder: Option<tempfile::TempDir>,
+    _folder: tempfile::TempDir,
     listen: Vec<String>,
     durability: Durability,
     election: ElectionOptions,
+    segment_bytes_max: u64,
     pub(crate) replicas: Vec<Option<Replica>>,
 }
 
@@ -72,8 +73,9 @@ impl Group {
         };
         let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let listen: Vec<String> = (0..3).map(|_| port().to_string()).collect();
-        let mut group =
-            Group { dir: base, _folder: Some(folder), listen, durability, election, replicas: vec![None, None, None] };
+        let segment_bytes_max = arguments.get::<u64>("segment-mb", 1024) << 20;
+        let replicas = vec![None, None, None];
+        let mut group = Group { dir: base, _folder: folder, listen, durability, election, segment_bytes_max, replicas };
         for place in 0..3 {
             group.restart(place).await;
         }
@@ -95,6 +97,7 @@ impl Group {
         let mut options = ReplicaOptions::new(id, GroupId(1), dir, listen, advertised);
         options.durability = self.durability;
         options.election = self.election;
+        options.segment_bytes_max = self.segment_bytes_max;
         let opened = Replica::open(options, Env::real(), Nothing::default()).await;
         self.replicas[place] = Some(opened.expect("the replica opens"));
     }

@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: &Arguments) {
             })
         })
         .collect();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(arguments.get("warm-secs", 1))).await;
     let before = leader.storage_stats();
     recording.store(true, Relaxed);
     tokio::time::sleep(Duration::from_secs_f64(secs)).await;

@@ -11,8 +11,10 @@ use crate::raft::wire::FRAME_BYTES_MAX;
 
 /// A connection that is not up by then is given up.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes read at once.
-const READ_BYTES: usize = 256 << 10;
+/// A new buffer of the reader; what was taken out of the last one keeps that alive.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Less room than this is not worth a read.
+const READ_BYTES_MIN: usize = 32 << 10;
 /// Pieces of one vectored write; Linux takes 1,024 at most.
 const WRITE_PIECES_MAX: usize = 64;
 
@@ -59,7 +61,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     async fn fill(&mut self, bytes: usize) -> io::Result<bool> {
         while self.buffer.len() < bytes {
             let missing = bytes - self.buffer.len();
-            self.buffer.reserve(missing.max(READ_BYTES));
+            let room = self.buffer.capacity() - self.buffer.len();
+            if room < missing.max(READ_BYTES_MIN) {
+                self.buffer.reserve(missing.max(BUFFER_BYTES));
+            }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(false);
             }
