@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use openraft::type_config::TypeConfigExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use crate::raft::network::link::LinkFactory;
 use crate::raft::network::peers::Peers;
 use crate::raft::network::server;
 use crate::raft::state_adapter::StateAdapter;
-use crate::raft::type_config::RaftCore;
+use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::replica::OpenError;
 use crate::replica::status_task::StatusTask;
 use crate::types::NodeId;
@@ -95,8 +96,8 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         .map_err(|fatal| OpenError::Raft(fatal.to_string()))?;
     parts.peers.follow(raft.server_metrics());
     raft.run();
-    drop(tokio::spawn(server::serve(listener, parts.peers, raft.clone(), stop)));
-    drop(tokio::spawn(parts.status.run(raft.clone())));
+    drop(TypeConfig::spawn(server::serve(listener, parts.peers, raft.clone(), stop)));
+    drop(TypeConfig::spawn(parts.status.run(raft.clone())));
     Ok(raft)
 }
 
