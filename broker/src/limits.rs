@@ -53,6 +53,8 @@ pub const HANDLE_CHARS_MAX: usize = 256;
 pub const RECEIVE_MESSAGES_MAX: usize = 32;
 /// Bytes that one receive reads from the log at a time; a larger answer is read as the client takes it.
 pub const RECEIVE_READ_BYTES: usize = 1 << 20;
+/// Entries that deliveries read last and keep, in bytes.
+pub const RECENT_ENTRIES_BYTES_MAX: usize = 16 << 20;
 /// Entries of one acknowledgement.
 pub const ACK_ENTRIES_MAX: usize = 4096;
 /// Receives that park on one node.

@@ -15,9 +15,12 @@ use raft_log::{
 };
 use tercet_proto::rocketmq::v2::{Digest, DigestType, Encoding, Message, Resource, SystemProperties};
 
-use super::handle::{Delivery, HandleKey};
+use super::{
+    entries::{Entry, RecentEntries},
+    handle::{Delivery, HandleKey},
+};
 use crate::{
-    limits::RECEIVE_READ_BYTES,
+    limits::{RECEIVE_READ_BYTES, RECENT_ENTRIES_BYTES_MAX},
     model::{ConsumerGroupId, TopicId, TopicName},
     publish::MessageMeta,
     state::{AckEntry, Origin, Pick, StateReader, StoredMessage, entry_stamp},
@@ -59,6 +62,7 @@ pub struct Deliverer {
     group: GroupId,
     store_host: Arc<str>,
     handles: Arc<OnceLock<HandleKey>>,
+    recent: Arc<RecentEntries>,
 }
 
 /// The delivery that a pick is.
@@ -69,7 +73,8 @@ pub(super) fn ack_entry(pick: &Pick) -> AckEntry {
 impl Deliverer {
     /// For this broker group; `store_host` is told to clients.
     pub fn new(replica: Replica, state: StateReader, group: GroupId, store_host: &str) -> Deliverer {
-        Deliverer { replica, state, group, store_host: Arc::from(store_host), handles: Arc::default() }
+        let recent = Arc::new(RecentEntries::new(RECENT_ENTRIES_BYTES_MAX));
+        Deliverer { replica, state, group, store_host: Arc::from(store_host), handles: Arc::default(), recent }
     }
 
     /// The key of receipt handles; nothing until the state is seeded.
@@ -102,8 +107,7 @@ impl Deliverer {
         let broken = |pick: &Pick, reason: String| DeliverError { queue: pick.queue.0, offset: pick.offset.0, reason };
         let (this, of, owned) = (self.clone(), of.clone(), picks.to_vec());
         let work = move || {
-            let mut entry = None;
-            let one = |pick: &Pick| this.message(&of, pick, &mut entry).map_err(|reason| broken(pick, reason));
+            let one = |pick: &Pick| this.message(&of, pick).map_err(|reason| broken(pick, reason));
             owned.iter().map(one).collect()
         };
         match tokio::task::spawn_blocking(work).await {
@@ -112,15 +116,9 @@ impl Deliverer {
         }
     }
 
-    /// `entry` keeps the entry of the pick before: neighbours usually share it.
-    fn message(
-        &self,
-        of: &Delivered,
-        pick: &Pick,
-        entry: &mut Option<(LogIndex, Bytes, UnixMillis)>,
-    ) -> Result<Message, String> {
-        let (payload, stored) = self.entry(pick.position.index, entry)?;
-        let stored_message = StoredMessage::read(&payload, pick.position).map_err(|error| error.to_string())?;
+    fn message(&self, of: &Delivered, pick: &Pick) -> Result<Message, String> {
+        let entry = self.entry(pick.position.index)?;
+        let stored_message = StoredMessage::read(&entry.payload, pick.position).map_err(|error| error.to_string())?;
         let meta = MessageMeta::decode(stored_message.meta.clone()).map_err(|error| error.to_string())?;
         let tag = String::from_utf8(stored_message.tag.to_vec()).map_err(|error| error.to_string())?;
         let delivery = Delivery {
@@ -140,7 +138,7 @@ impl Deliverer {
             message.user_properties.insert(String::from(ORIGIN_ID_PROPERTY), id);
         }
         let system = message.system_properties.as_mut().expect("assemble sets them");
-        system.store_timestamp = Some(timestamp(stored));
+        system.store_timestamp = Some(timestamp(entry.stamp));
         system.store_host = self.store_host.to_string();
         system.receipt_handle = Some(handle);
         system.queue_id = i32::try_from(pick.queue.0).map_err(|error| error.to_string())?;
@@ -149,22 +147,17 @@ impl Deliverer {
         Ok(message)
     }
 
-    fn entry(
-        &self,
-        index: LogIndex,
-        kept: &mut Option<(LogIndex, Bytes, UnixMillis)>,
-    ) -> Result<(Bytes, UnixMillis), String> {
-        if let Some((at, payload, stored)) = kept
-            && *at == index
-        {
-            return Ok((payload.clone(), *stored));
+    fn entry(&self, index: LogIndex) -> Result<Entry, String> {
+        if let Some(entry) = self.recent.get(index) {
+            return Ok(entry);
         }
         let mut records = self.replica.read(index, index.next(), 1).map_err(|error| error.to_string())?;
         let record = records.pop().ok_or_else(|| format!("entry {index} is not there"))?;
         assert_eq!(record.id.index, index, "the log answers what was asked");
-        let stored = entry_stamp(&record.payload).map_err(|error| error.to_string())?;
-        *kept = Some((index, record.payload.clone(), stored));
-        Ok((record.payload, stored))
+        let stamp = entry_stamp(&record.payload).map_err(|error| error.to_string())?;
+        let entry = Entry { index, payload: record.payload, stamp };
+        self.recent.put(&entry);
+        Ok(entry)
     }
 }
 
@@ -200,7 +193,14 @@ fn assemble(of: &Delivered, meta: MessageMeta, tag: String, body: Bytes) -> Mess
 
 /// As the official clients compare it: upper case.
 fn md5_upper(body: &[u8]) -> String {
-    hex::encode_upper(Md5::digest(body))
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    let mut text = String::with_capacity(32);
+    for byte in Md5::digest(body) {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 /// A protobuf time.

@@ -56,7 +56,9 @@ impl HandleKey {
         bytes[..BODY_BYTES].copy_from_slice(&encode(delivery));
         let mac = self.mac(&bytes[..BODY_BYTES]);
         bytes[BODY_BYTES..].copy_from_slice(&mac);
-        hex::encode(bytes)
+        let mut text = vec![0; 2 * bytes.len()];
+        hex::encode_to_slice(bytes, &mut text).expect("two digits a byte");
+        String::from_utf8(text).expect("digits are ASCII")
     }
 
     /// What the text says; nothing if this cluster did not make it.

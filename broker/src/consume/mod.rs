@@ -8,6 +8,7 @@
 //! What it is not: the record of who holds what. That is replicated state; a pick exists because `apply` made it.
 
 mod deliver;
+mod entries;
 mod handle;
 mod parking;
 mod poll;

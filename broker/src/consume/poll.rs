@@ -102,13 +102,17 @@ impl Poll {
                     return Ok(picks);
                 }
             }
-            self.traffic.parked_receives().set(self.parking.count() as i64);
-            tokio::select! {
-                () = parked.woken() => {}
-                () = tokio::time::sleep_until(wanted.until) => return Err(PollEnd::Empty),
-                () = &mut gone => return Err(PollEnd::Gone),
-                () = self.leadership.lost(term) => return Err(PollEnd::LeaderLost),
-                () = self.stop.cancelled() => return Err(PollEnd::Empty),
+            self.traffic.parked_receives().inc();
+            let end = tokio::select! {
+                () = parked.woken() => None,
+                () = tokio::time::sleep_until(wanted.until) => Some(PollEnd::Empty),
+                () = &mut gone => Some(PollEnd::Gone),
+                () = self.leadership.lost(term) => Some(PollEnd::LeaderLost),
+                () = self.stop.cancelled() => Some(PollEnd::Empty),
+            };
+            self.traffic.parked_receives().dec();
+            if let Some(end) = end {
+                return Err(end);
             }
         }
     }

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     consume::{Delivered, Deliverer, PollEnd, Wanted, timestamp},
     forward::{Errand, Relayed, Resend},
+    model::GroupName,
     state::{Pick, UnknownName},
 };
 
@@ -190,7 +191,7 @@ async fn poll_here(node: &Arc<Node>, draft: &ReceiveDraft, until: Instant, sende
         Err(end) => return Err(refusal_of(end, draft).into()),
     };
     let delivered = Delivered { topic: topic.id, topic_name: topic.name, group: group.id };
-    match deliver(node, &delivered, &wanted, &picks, sender).await {
+    match deliver(node, &delivered, &draft.group, &picks, sender).await {
         Ok(()) => Ok(Here::Done(Code::Ok as i32)),
         Err(Undelivered { from, error }) => {
             node.poll.give_back(&wanted, &picks[from..]).await;
@@ -217,7 +218,7 @@ impl From<Gone> for Option<Refused> {
 async fn deliver(
     node: &Node,
     of: &Delivered,
-    wanted: &Wanted,
+    group: &GroupName,
     picks: &[Pick],
     sender: &Sender,
 ) -> Result<(), Undelivered> {
@@ -240,8 +241,8 @@ async fn deliver(
             let gone = |error: Gone| Undelivered { from: 0, error: error.into() };
             send(sender, Content::Status(ok())).await.map_err(gone)?;
         }
-        for (message, pick) in messages.into_iter().zip(portion) {
-            count(node, of, wanted, &message, pick);
+        count(node, of, group, &messages, portion);
+        for message in messages {
             let gone = |error: Gone| Undelivered { from: done, error: error.into() };
             send(sender, Content::Message(message)).await.map_err(gone)?;
             done += 1;
@@ -253,10 +254,14 @@ async fn deliver(
     Ok(())
 }
 
-fn count(node: &Node, of: &Delivered, wanted: &Wanted, message: &Message, pick: &Pick) {
-    if let Some(group) = node.state.group_by_id(wanted.group) {
-        let (topic, group) = (of.topic_name.as_str(), group.name);
-        node.options.traffic.delivered(topic, group.as_str(), pick.attempt > 1, 1, message.body.len() as u64);
+fn count(node: &Node, of: &Delivered, group: &GroupName, messages: &[Message], picks: &[Pick]) {
+    for redelivered in [false, true] {
+        let these = messages.iter().zip(picks).filter(|(_, pick)| (pick.attempt > 1) == redelivered);
+        let (count, bytes) = these.fold((0, 0), |(count, bytes), (message, _)| (count + 1, bytes + message.body.len()));
+        if count > 0 {
+            let topic = of.topic_name.as_str();
+            node.options.traffic.delivered(topic, group.as_str(), redelivered, count, bytes as u64);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! SendMessage: checked, encoded once into a command, stored, answered with one entry per message.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tercet_proto::rocketmq::v2::{Code, SendMessageRequest, SendMessageResponse, SendResultEntry};
 use tonic::{Request, Response, Status, metadata::MetadataValue};
@@ -16,8 +16,11 @@ use crate::{
     forward::Resend,
     model::{ProducerId, TopicType},
     publish::{Draft, DraftKind, publish_command},
-    state::{Outcome, ProducerStamp, PublishRefusal, StoredAt, TopicView},
+    state::{EncodedCommand, Outcome, ProducerStamp, PublishRefusal, StoredAt, TopicView},
 };
+
+/// An answer leaves so long before the client stops waiting.
+const BEFORE_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Answers the RPC.
 pub(super) async fn send_message(
@@ -45,7 +48,7 @@ async fn store(
     let ids: Vec<String> = draft.messages.iter().map(|message| message.id.clone()).collect();
     let bytes: usize = draft.messages.iter().map(|message| message.body.len()).sum();
     let command = publish_command(draft, &topic, producer, &node.turn);
-    match node.batcher.submit(command).await? {
+    match submit(&node, &call, command).await? {
         Outcome::Stored(places) => {
             assert_eq!(places.len(), ids.len(), "each message has its place");
             let kind = type_name(topic.settings.kind);
@@ -54,6 +57,20 @@ async fn store(
         }
         Outcome::PublishRefused(refusal) => Err(refused(refusal, topic.name.as_str()).into()),
         other => panic!("a publish was answered by {other:?}"),
+    }
+}
+
+/// The command's outcome, or a typed "unknown" just before the client stops waiting.
+async fn submit(node: &Node, call: &Call, command: EncodedCommand) -> Result<Outcome, Refused> {
+    let submitted = node.batcher.submit(command);
+    let Some(timeout) = call.caller.timeout else { return Ok(submitted.await?) };
+    let within = timeout.saturating_sub(BEFORE_DEADLINE.min(timeout / 4));
+    match tokio::time::timeout(within, submitted).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => {
+            let why = "not stored within the client's deadline, and it may still be stored later";
+            Err(Refusal::unknown(Code::ProxyTimeout, why).into())
+        }
     }
 }
 

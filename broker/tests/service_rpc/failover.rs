@@ -65,6 +65,8 @@ fn without_a_majority_nothing_is_said_to_be_stored() {
         for node in group.nodes.iter().filter(|node| node.id != leader.id) {
             node.stop().await;
         }
+        let hurried = caller.with("grpc-timeout", "1500m").send(vec![message(&topic, "m", "x")]).await;
+        assert!([50002, 50400].contains(&code(&hurried.get_ref().status)), "a typed answer inside the deadline");
         let answer = caller.send(vec![message(&topic, "m", "x")]).await;
         let unknown = answer.metadata().get("x-tercet-outcome").is_some_and(|outcome| outcome == "unknown");
         let status = code(&answer.get_ref().status);
