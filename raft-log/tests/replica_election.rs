@@ -67,13 +67,13 @@ async fn a_transfer_to_a_silent_voter_is_refused_and_the_leader_goes_on() {
     let mut group = Group::three().await;
     group.store("x").await;
     let (leader, silent) = (group.leader().await, group.follower().await);
+    let heard = move |status: &raft_log::Status| status.member(silent).unwrap().last_heard.is_some();
+    group.await_status(leader, "hearing all", heard).await;
     group.kill(silent).await;
     let gone = move |status: &raft_log::Status| {
-        let member = status.member(silent).unwrap();
-        member.last_heard.is_none_or(|silence| silence > Duration::from_secs(1))
+        status.member(silent).unwrap().last_heard.is_some_and(|silence| silence > Duration::from_secs(1))
     };
-    let mut watch = group.replica(leader).watch();
-    watch.wait_for(gone).await.unwrap();
+    group.await_status(leader, "missing one", gone).await;
     let refused = group.replica(leader).transfer_leadership(Some(silent)).await.unwrap_err();
     assert!(matches!(refused, raft_log::TransferError::NoCandidate(_)), "{refused}");
     let stranger = group.replica(leader).transfer_leadership(Some(NodeId(9))).await.unwrap_err();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::replica::status::{Member, Role, Status};
 use crate::replica::{Inner, TransferError};
 use crate::types::{LogIndex, NodeId};
@@ -14,27 +16,45 @@ const LAG_MAX: u64 = 10_000;
 impl Inner {
     /// Hands leadership to `to` or to the voter that is furthest along, and waits until it leads.
     pub(crate) async fn transfer(&self, to: Option<NodeId>) -> Result<(), TransferError> {
-        let status = self.status.borrow().clone();
-        if status.role != Role::Leader {
-            return Err(TransferError::NotLeader { leader: self.leader() });
-        }
-        let target = self.choose(&status, to)?;
+        let target = self.await_candidate(to).await?;
         let stopped = |fatal: openraft::error::Fatal<_>| TransferError::Stopped(fatal.to_string());
         self.raft.trigger().transfer_leader(target).await.map_err(stopped)?;
         // Long enough for the target to persist what it lacks and to win an election.
         let limit = self.options.election.timeout_max * 2 + Duration::from_millis(500);
         let mut watch = self.status.clone();
-        let own = status.node_id;
+        let own = self.options.node_id;
         let moved = watch.wait_for(|status| status.leader.is_some_and(|leader| leader != own));
         // The guard on the status must not live across the await below.
-        let moved = tokio::time::timeout(limit, moved).await.map(|status| status.is_ok());
+        let moved = tokio::time::timeout(limit, moved).await.map(|status| status.map(|status| status.leader));
         match moved {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(TransferError::Stopped("its status ended".to_owned())),
+            Ok(Ok(leader)) if to.is_none() || leader == to => Ok(()),
+            // The target did not campaign in time, and another voter won instead.
+            Ok(Ok(_)) => Err(TransferError::NotLeader { leader: self.leader() }),
+            Ok(Err(_)) => Err(TransferError::Stopped("its status ended".to_owned())),
             Err(_) => {
                 // openraft refuses writes from the moment of the attempt; a new term makes this node writable again.
                 self.raft.trigger().elect(false).await.map_err(stopped)?;
                 Err(TransferError::TimedOut(limit))
+            }
+        }
+    }
+
+    /// The node to hand over to. A leader that was elected just now hears of its followers with the first answers; it is
+    /// given a moment for them.
+    async fn await_candidate(&self, to: Option<NodeId>) -> Result<NodeId, TransferError> {
+        let deadline = Instant::now() + self.options.election.timeout_min;
+        let mut watch = self.status.clone();
+        loop {
+            let status = watch.borrow_and_update().clone();
+            if status.role != Role::Leader {
+                return Err(TransferError::NotLeader { leader: self.leader() });
+            }
+            let problem = match self.choose(&status, to) {
+                Err(problem @ TransferError::NoCandidate(_)) => problem,
+                decided => return decided,
+            };
+            if !matches!(tokio::time::timeout_at(deadline, watch.changed()).await, Ok(Ok(()))) {
+                return Err(problem);
             }
         }
     }

@@ -55,9 +55,11 @@ async fn open_all(dir: &Path, voters: &Voters) -> Vec<Replica> {
 
 /// Three nodes that are claimed and have no first entry.
 async fn interrupted(dir: &Path) -> (Voters, ClusterId) {
-    let voters: Voters = (1..=3)
-        .map(|id| (NodeId(id), std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()))
-        .collect();
+    // Held until all are known, so that the three differ; then bound again by the replicas, with address reuse.
+    let listeners: Vec<_> = (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string());
+    let voters: Voters = (1..=3).map(NodeId).zip(addresses).collect();
+    drop(listeners);
     let replicas = open_all(dir, &voters).await;
     let inner = &replicas[0].inner;
     let claim = bootstrap::reserve(&inner.peers, &inner.env, voters.clone()).await.unwrap();

@@ -13,6 +13,7 @@ pub mod machine;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,9 +46,17 @@ pub struct Group {
     pub folder: tempfile::TempDir,
 }
 
-/// A free port on loopback, bound.
+/// A free port on loopback, bound. Below the range that the system hands out by itself, so that nobody takes it while
+/// its node is down, and never the same twice in this process.
 pub fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + u16::try_from(std::process::id() % 16_000).unwrap();
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 4_000;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener;
+        }
+    }
 }
 
 impl Group {
@@ -55,7 +64,6 @@ impl Group {
     pub fn closed(count: u64, tweak: impl Fn(&mut ReplicaOptions) + 'static) -> Group {
         let folder = tempfile::tempdir().unwrap();
         let nodes = (1..=count).map(|id| {
-            // The port is free again at once; the replica binds it with address reuse.
             let listen = listener().local_addr().unwrap();
             let dir = folder.path().join(format!("node-{id}"));
             let (id, advertised, machine) = (NodeId(id), listen.to_string(), Machine::default());
