@@ -48,7 +48,7 @@ impl Registrar {
         registrar
     }
 
-    /// Tells every nameserver that this node goes, and ends. Takes at most [`ANSWER_MAX`].
+    /// Tells every nameserver that this node goes, and ends. Waits no longer than for one answer.
     pub async fn leave(self) {
         self.stop.cancel();
         self.tasks.wait().await;

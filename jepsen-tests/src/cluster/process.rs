@@ -109,13 +109,18 @@ pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     Ok(kill_process(pid, signal)?)
 }
 
-/// Whether the process can still do something; one that only waits to be buried cannot.
+/// Whether the process can still do something, or still holds something, such as its ports; one that only waits to be
+/// buried does not.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    // The state follows the name in parentheses, which may contain anything.
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    // The first thread of a killed process may be gone while another one still holds the files of all.
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().any(|thread| {
+        let Ok(stat) = std::fs::read_to_string(thread.path().join("stat")) else { return false };
+        // The state follows the name in parentheses, which may contain anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        !matches!(state, None | Some('Z' | 'X'))
+    })
 }
 
 /// Waits until the process can do nothing any more.
