@@ -218,10 +218,24 @@ impl Cluster {
         wait::until("tercetd dev stopped", STOP_LIMIT, async || dev.try_wait().ok().flatten()).await
     }
 
+    /// What each node says of itself and the end of all logs, for error texts.
+    pub async fn state(&self) -> String {
+        let mut text = String::new();
+        for node in &self.nodes {
+            let status = match admin::node_status(node.client()).await {
+                Ok(status) => format!("{status:?}"),
+                Err(failure) => failure.to_string(),
+            };
+            text.push_str(&format!("\nnode {} (process {}): {status}", node.id(), node.pid()));
+        }
+        text + &self.failure("").0
+    }
+
     /// `text`, followed by the end of the logs.
     fn failure(&self, text: &str) -> Failure {
         let mut text = format!("{text}{}", tail_of(&self.folder.join("dev.log")));
         for node in &self.nodes {
+            text.push_str(&tail_of(&self.folder.join(format!("node-{}.log", node.id()))));
             text.push_str(&tail_of(node.log()));
         }
         Failure(text)

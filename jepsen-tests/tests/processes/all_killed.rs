@@ -24,7 +24,7 @@ async fn three_nodes_killed_at_once_lose_no_acknowledged_message() {
     let recorder = Arc::new(Recorder::default());
     let publisher = Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
     for _ in 0..ROUNDS {
-        shared::more_acknowledged(&recorder, ACKNOWLEDGED_BEFORE, LIMIT).await.unwrap();
+        shared::more_acknowledged(&cluster, &recorder, ACKNOWLEDGED_BEFORE, LIMIT).await.unwrap();
         recorder.record(What::Fault { what: "SIGKILL to all nodes".to_owned() });
         cluster.kill_all().await.unwrap();
         let ids: Vec<u64> = cluster.nodes().iter().map(|node| node.id()).collect();
@@ -33,7 +33,7 @@ async fn three_nodes_killed_at_once_lose_no_acknowledged_message() {
         }
         recorder.record(What::Fault { what: "all nodes started".to_owned() });
     }
-    shared::more_acknowledged(&recorder, ACKNOWLEDGED_BEFORE, LIMIT).await.unwrap();
+    shared::more_acknowledged(&cluster, &recorder, ACKNOWLEDGED_BEFORE, LIMIT).await.unwrap();
     publisher.stop().await;
 
     drain::drain(&cluster, TOPIC, "reader", &recorder, LIMIT).await.unwrap();

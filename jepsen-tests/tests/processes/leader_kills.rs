@@ -55,11 +55,11 @@ async fn twenty_killed_leaders_lose_no_acknowledged_message() {
 /// Kills the leader while messages are acknowledged, waits until they are again, and restarts it. Answers with its id
 /// and the longest time without an acknowledgement.
 async fn kill_the_leader(cluster: &mut Cluster, recorder: &Recorder) -> Result<(u64, Duration), Failure> {
-    shared::more_acknowledged(recorder, ACKNOWLEDGED_BETWEEN_KILLS, RESUME_LIMIT).await?;
+    shared::more_acknowledged(cluster, recorder, ACKNOWLEDGED_BETWEEN_KILLS, RESUME_LIMIT).await?;
     let leader = cluster.leader().await?;
     let from = recorder.record(What::Fault { what: format!("SIGKILL to leader {leader}") });
     cluster.node_mut(leader).kill().await?;
-    shared::more_acknowledged(recorder, ACKNOWLEDGED_BETWEEN_KILLS, RESUME_LIMIT).await?;
+    shared::more_acknowledged(cluster, recorder, ACKNOWLEDGED_BETWEEN_KILLS, RESUME_LIMIT).await?;
     let until = recorder.record(What::Fault { what: format!("restart of node {leader}") });
     cluster.node_mut(leader).restart().await?;
     cluster.caught_up(&[leader], RESUME_LIMIT).await?;

@@ -52,7 +52,7 @@ async fn nonsense_is_answered_with_an_error_that_names_it_and_harms_nothing() {
     admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
     let recorder = Arc::new(Recorder::default());
     let publisher = publish::Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
-    shared::more_acknowledged(&recorder, 50, LIMIT).await.unwrap();
+    shared::more_acknowledged(&cluster, &recorder, 50, LIMIT).await.unwrap();
 
     for node in cluster.nodes() {
         assert_bad_sends_are_named(node.client()).await;
@@ -62,7 +62,7 @@ async fn nonsense_is_answered_with_an_error_that_names_it_and_harms_nothing() {
         assert!(node.is_running(), "node {} lives on", node.id());
     }
 
-    shared::more_acknowledged(&recorder, 50, LIMIT).await.unwrap();
+    shared::more_acknowledged(&cluster, &recorder, 50, LIMIT).await.unwrap();
     publisher.stop().await;
     drain::drain(&cluster, TOPIC, "reader", &recorder, LIMIT).await.unwrap();
     checkers::assert_none("published messages", &checkers::published(&recorder.events()));

@@ -32,7 +32,7 @@ async fn cluster_with_a_dead_follower() -> (Cluster, u64) {
 async fn publish_some(cluster: &Cluster, name: &str) {
     let recorder = std::sync::Arc::new(Recorder::default());
     let publisher = Publisher::start(&shared::steady(cluster, TOPIC, name), &recorder).unwrap();
-    shared::more_acknowledged(&recorder, 50, LIMIT).await.unwrap();
+    shared::more_acknowledged(cluster, &recorder, 50, LIMIT).await.unwrap();
     publisher.stop().await;
 }
 

@@ -46,10 +46,18 @@ pub(crate) fn print_counts(events: &[Event]) {
     );
 }
 
-/// Waits until `more` messages have been acknowledged than now.
-pub(crate) async fn more_acknowledged(recorder: &Recorder, more: usize, limit: Duration) -> Result<(), Failure> {
+/// Waits until `more` messages have been acknowledged than now. If they are not, the text says what the nodes do.
+pub(crate) async fn more_acknowledged(
+    cluster: &Cluster,
+    recorder: &Recorder,
+    more: usize,
+    limit: Duration,
+) -> Result<(), Failure> {
     let target = recorder.stored() + more;
-    wait::until("more acknowledgements", limit, async || (recorder.stored() >= target).then_some(())).await
+    match wait::until("more acknowledgements", limit, async || (recorder.stored() >= target).then_some(())).await {
+        Ok(()) => Ok(()),
+        Err(failure) => Err(Failure(format!("{failure}{}", cluster.state().await))),
+    }
 }
 
 /// The two nodes that are not this one.

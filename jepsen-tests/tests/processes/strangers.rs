@@ -27,7 +27,7 @@ async fn assert_nothing_is_acknowledged(cluster: &Cluster, topic: &str, recorder
 
 async fn publish_some(cluster: &Cluster, topic: &str, name: &str, recorder: &Arc<Recorder>) {
     let publisher = publish::Publisher::start(&shared::steady(cluster, topic, name), recorder).unwrap();
-    shared::more_acknowledged(recorder, 100, LIMIT).await.unwrap();
+    shared::more_acknowledged(cluster, recorder, 100, LIMIT).await.unwrap();
     publisher.stop().await;
 }
 
@@ -125,14 +125,14 @@ async fn a_leader_that_was_paused_comes_back_without_harm() {
     let recorder = Arc::new(Recorder::default());
     let publisher = publish::Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
     for _ in 0..3 {
-        shared::more_acknowledged(&recorder, 100, LIMIT).await.unwrap();
+        shared::more_acknowledged(&cluster, &recorder, 100, LIMIT).await.unwrap();
         let leader = cluster.leader().await.unwrap();
         recorder.record(What::Fault { what: format!("SIGSTOP to leader {leader}") });
         cluster.node(leader).signal(Signal::STOP).unwrap();
-        shared::more_acknowledged(&recorder, 100, LIMIT).await.unwrap();
+        shared::more_acknowledged(&cluster, &recorder, 100, LIMIT).await.unwrap();
         cluster.node(leader).signal(Signal::CONT).unwrap();
         recorder.record(What::Fault { what: format!("SIGCONT to node {leader}") });
-        shared::more_acknowledged(&recorder, 100, LIMIT).await.unwrap();
+        shared::more_acknowledged(&cluster, &recorder, 100, LIMIT).await.unwrap();
     }
     publisher.stop().await;
     drain::drain(&cluster, TOPIC, "reader", &recorder, LIMIT).await.unwrap();
