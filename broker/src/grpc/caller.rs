@@ -25,8 +25,11 @@ pub const OUTCOME_HEADER: &str = "x-tercet-outcome";
 pub struct Caller {
     /// `x-mq-client-id`.
     pub client_id: String,
-    /// Whether it is the Node client, which calls itself `HTTP` and takes one address only.
+    /// Whether it is the Node client, which calls itself `HTTP`.
     pub node_client: bool,
+    /// Whether it must be given one address: Node takes no more, and Go, Python and other clients on gRPC's own library
+    /// put the whole list into `:authority` and SNI, where HTTP/2 and TLS refuse it. Java and Rust take several.
+    pub single_address: bool,
     /// Whether another node forwarded the request.
     pub forwarded: bool,
     /// `grpc-timeout`: what the client waits at most.
@@ -62,6 +65,7 @@ impl Caller {
         Ok(Caller {
             client_id: client_id.to_owned(),
             node_client: text(metadata, "x-mq-language").is_some_and(is_node),
+            single_address: text(metadata, "x-mq-language").is_some_and(|language| !takes_several_addresses(language)),
             forwarded: metadata.contains_key(HOP_HEADER),
             timeout: timeout(metadata),
             namespace: text(metadata, "x-mq-namespace").unwrap_or_default().to_owned(),
@@ -97,6 +101,11 @@ fn text<'a>(metadata: &'a MetadataMap, header: &str) -> Option<&'a str> {
 /// The Node client's language; upper or lower case, with or without the underscore.
 fn is_node(language: &str) -> bool {
     ["HTTP", "NODEJS", "NODE_JS"].iter().any(|name| language.eq_ignore_ascii_case(name))
+}
+
+/// The languages whose clients were seen to connect to a list of addresses.
+fn takes_several_addresses(language: &str) -> bool {
+    ["JAVA", "RUST"].iter().any(|name| language.eq_ignore_ascii_case(name))
 }
 
 /// `<at most 8 digits><unit>`, as the gRPC specification has it. Anything else is no timeout.
@@ -143,7 +152,17 @@ mod tests {
     fn node_clients_and_forwarded_requests_are_seen() {
         let map = metadata(&[("x-mq-client-id", "c"), ("x-mq-language", "HTTP"), (HOP_HEADER, "1")]);
         let caller = Caller::of(&map).expect("caller");
-        assert!(caller.node_client && caller.forwarded);
+        assert!(caller.node_client && caller.single_address && caller.forwarded);
+    }
+
+    #[test]
+    fn only_clients_that_can_connect_to_several_addresses_get_them() {
+        for (language, single) in
+            [("GOLANG", true), ("PYTHON", true), ("DOTNET", true), ("JAVA", false), ("rust", false)]
+        {
+            let map = metadata(&[("x-mq-client-id", "c"), ("x-mq-language", language)]);
+            assert_eq!(Caller::of(&map).expect("caller").single_address, single, "{language}");
+        }
     }
 
     #[test]

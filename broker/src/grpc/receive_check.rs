@@ -125,6 +125,7 @@ mod tests {
         Caller {
             client_id: String::from("c"),
             node_client: false,
+            single_address: false,
             forwarded,
             timeout: timeout.map(Duration::from_secs),
             namespace: String::new(),

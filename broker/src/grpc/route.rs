@@ -64,7 +64,7 @@ async fn route(
 }
 
 fn routed(node: &Node, call: &Call, topic: &TopicView) -> Response<QueryRouteResponse> {
-    let broker = broker(node, call.caller.node_client);
+    let broker = broker(node, call.caller.single_address);
     let queue = |id| queue(topic, id, &call.caller.namespace, &broker, vec![accepted(topic.settings.kind) as i32]);
     let message_queues = (0..topic.settings.queues).map(|id| queue(id as i32)).collect();
     Response::new(QueryRouteResponse { status: Some(ok()), message_queues })
@@ -94,7 +94,7 @@ async fn assignment(
 }
 
 fn assigned(node: &Node, call: &Call, topic: &TopicView, fifo: bool) -> Response<QueryAssignmentResponse> {
-    let broker = broker(node, call.caller.node_client);
+    let broker = broker(node, call.caller.single_address);
     let ids = if fifo { (0..topic.settings.queues as i32).collect() } else { vec![-1] };
     let queue = |id| queue(topic, id, &call.caller.namespace, &broker, Vec::new());
     let assignments = ids.into_iter().map(|id| Assignment { message_queue: Some(queue(id)) }).collect();
@@ -122,12 +122,15 @@ fn errand<Q>(call: &Call, message: Q) -> Errand<'_, Q> {
     }
 }
 
+/// A client that takes a single address gets this node's own, which it has just reached: it then outlives the death of
+/// every other node, the leader included, while its routes are as old as it likes.
 fn broker(node: &Node, single: bool) -> Broker {
-    let addresses = client_addresses(&node.replica.status(), &node.options.advertised_client);
+    let own = &node.options.advertised_client;
+    let addresses = if single { vec![own.clone()] } else { client_addresses(&node.replica.status(), own) };
     Broker {
         name: format!("broker-{}", node.options.group),
         id: 0,
-        endpoints: Some(endpoints(addresses.iter().map(String::as_str), single)),
+        endpoints: Some(endpoints(addresses.iter().map(String::as_str))),
     }
 }
 

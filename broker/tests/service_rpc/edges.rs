@@ -122,7 +122,7 @@ fn a_receive_answers_inside_the_clients_deadline() {
 }
 
 #[test]
-fn routes_name_the_leader_first_and_node_clients_get_one_address() {
+fn routes_name_the_leader_first_and_clients_of_one_address_get_the_asked_node() {
     run(async {
         let group = shared();
         let leader = group.leader().await;
@@ -144,10 +144,13 @@ fn routes_name_the_leader_first_and_node_clients_get_one_address() {
                 assert_eq!(addresses.len(), 3);
                 assert_eq!(format!("{}:{}", addresses[0].host, addresses[0].port), leader.client);
             }
-            let http = caller.with("x-mq-language", "HTTP");
-            let route = http.messaging().query_route(http.request(request)).await.expect("an answer").into_inner();
-            let broker = route.message_queues[0].broker.as_ref().expect("set");
-            assert_eq!(broker.endpoints.as_ref().expect("set").addresses.len(), 1);
+            for language in ["HTTP", "PYTHON", "GOLANG"] {
+                let one = caller.with("x-mq-language", language);
+                let route = one.messaging().query_route(one.request(request.clone())).await.expect("an answer");
+                let broker = route.into_inner().message_queues[0].broker.clone().expect("set");
+                let [address] = &broker.endpoints.as_ref().expect("set").addresses[..] else { panic!("one address") };
+                assert_eq!(format!("{}:{}", address.host, address.port), node.client);
+            }
         }
         let caller = leader.caller();
         let request = QueryRouteRequest { topic: Some(resource(&fresh("unknown"))), endpoints: None };

@@ -34,7 +34,7 @@ impl Places {
 pub enum Access {
     /// All of them, with this between them.
     All(&'static str),
-    /// Only one.
+    /// Only one: with more, Python and Go put the whole list into `:authority`, which HTTP/2 servers refuse.
     One,
 }
 
@@ -59,7 +59,7 @@ pub const LANGUAGES: [Language; 5] = [
         name: "python",
         client: "rocketmq-python-client 5.1.2",
         tools: &["python3"],
-        access: Access::All(";"),
+        access: Access::One,
         install: install_python,
         command: |places| {
             let mut command = Command::new(places.cache.join("python/venv/bin/python"));
@@ -99,7 +99,7 @@ pub const LANGUAGES: [Language; 5] = [
         name: "go",
         client: "golang/v5 v5.1.3",
         tools: &["go"],
-        access: Access::All(";"),
+        access: Access::One,
         install: install_go,
         command: |places| Ok(Command::new(places.cache.join("go/program"))),
     },
