@@ -127,7 +127,7 @@ fn write(args: &Args, report: &Report) -> Result<(), Failure> {
         Some(folder) => folder.clone(),
         None => {
             let own = std::env::current_exe().doing(|| "the running program's own path".to_owned())?;
-            own.parent().expect("a program is in a folder").join("bench")
+            own.parent().expect("a program is in a folder").join("bench-results")
         }
     };
     let text = report.markdown();
