@@ -70,6 +70,9 @@ pub trait File: Send + Sync + 'static {
     /// Reserves space for the first `bytes` bytes and makes the file at least that long; what is new reads as zero.
     /// Writes inside the reserved space do not fail for want of space.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
+    /// Overwrites `bytes` bytes at `offset` with zeroes, whether they are reserved or written, and makes that durable. Nobody
+    /// else may write there meanwhile; writes to other places of the file are not held up by it.
+    fn zero(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// The first offset at or after `from` that may hold something else than zero; at most the file's length. Lets a
     /// reader skip space that was reserved and never written.
     fn next_data(&self, from: u64) -> io::Result<u64>;

@@ -5,14 +5,17 @@ use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Slices that one `pwritev` takes on Linux.
 const IOV_MAX: usize = 1024;
-/// Bytes of zeroes that are written at once where the file system cannot reserve space.
-const ZERO_CHUNK_BYTES: u64 = 1024 * 1024;
+/// Bytes of zeroes that are written at once.
+const ZERO_CHUNK_BYTES: usize = 1024 * 1024;
+/// What direct I/O wants of addresses, offsets and lengths; no disk wants more.
+const DIRECT_ALIGN_BYTES: usize = 4096;
 
 /// The machine's file systems.
 #[derive(Debug)]
@@ -145,6 +148,14 @@ impl File for RealFile {
         }
     }
 
+    fn zero(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let direct = self.zero_past_cache(offset, bytes).unwrap_or(0);
+        if direct < bytes {
+            self.write_zeroes(offset + direct, offset + bytes)?;
+        }
+        self.sync_data()
+    }
+
     fn next_data(&self, from: u64) -> io::Result<u64> {
         // The handle's own position moves, which nobody uses: every call names its offset.
         match rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Data(from)) {
@@ -166,14 +177,42 @@ impl File for RealFile {
 
 impl RealFile {
     fn fill_with_zeroes(&self, bytes: u64) -> io::Result<()> {
-        let zeroes = vec![0; usize::try_from(ZERO_CHUNK_BYTES).expect("a constant that fits")];
-        let mut at = self.byte_len()?;
-        while at < bytes {
-            let chunk = ZERO_CHUNK_BYTES.min(bytes - at);
-            self.write_all_at(&zeroes[..usize::try_from(chunk).expect("at most the chunk")], at)?;
-            at += chunk;
+        self.write_zeroes(self.byte_len()?, bytes)
+    }
+
+    fn write_zeroes(&self, start: u64, end: u64) -> io::Result<()> {
+        let zeroes = vec![0; ZERO_CHUNK_BYTES];
+        let mut at = start;
+        while at < end {
+            let chunk = ZERO_CHUNK_BYTES.min(usize::try_from(end - at).unwrap_or(usize::MAX));
+            self.write_all_at(&zeroes[..chunk], at)?;
+            at += chunk as u64;
         }
         Ok(())
+    }
+
+    /// Zeroes by direct I/O as much as can be, and says how much that was. What is in the page cache would be written
+    /// back by the next sync of somebody who waits for his own bytes only.
+    fn zero_past_cache(&self, offset: u64, bytes: u64) -> io::Result<u64> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed());
+        // The file has perhaps been renamed since it was opened; this is it under any name.
+        let direct = options.open(format!("/proc/self/fd/{}", self.0.as_raw_fd()))?;
+        let memory = vec![0; ZERO_CHUNK_BYTES + DIRECT_ALIGN_BYTES];
+        let start = memory.as_ptr().align_offset(DIRECT_ALIGN_BYTES);
+        let zeroes = &memory[start..start + ZERO_CHUNK_BYTES];
+        let whole = bytes - bytes % DIRECT_ALIGN_BYTES as u64;
+        let mut done = 0;
+        while done < whole {
+            let chunk = zeroes.len().min(usize::try_from(whole - done).unwrap_or(usize::MAX));
+            match direct.write_at(&zeroes[..chunk], offset + done) {
+                Ok(written) => done += written as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // For instance an offset that is not aligned for this disk; the caller knows another way.
+                Err(_) => break,
+            }
+        }
+        Ok(done)
     }
 }
 

@@ -54,6 +54,26 @@ fn data_is_found_behind_reserved_space() {
 }
 
 #[test]
+fn a_zeroed_range_reads_as_zeroes_and_counts_as_data_and_leaves_the_rest_alone() {
+    let dir = folder();
+    let file = RealDisk.open(&dir.path().join("f"), OpenMode::CreateNew).unwrap();
+    file.allocate(4 << 20).unwrap();
+    // The second range is not aligned to anything.
+    for (offset, bytes) in [(1 << 20, 2 << 20), (12_345, 54_321)] {
+        file.write_all_at(&[7; 100], offset - 50).unwrap();
+        file.write_all_at(&[7; 100], offset + bytes - 50).unwrap();
+        file.zero(offset, bytes).unwrap();
+        assert_eq!(file.next_data(offset).unwrap(), offset, "written, not only reserved");
+        let mut found = vec![1; usize::try_from(bytes).unwrap() + 100];
+        file.read_exact_at(&mut found, offset - 50).unwrap();
+        let (before, rest) = found.split_at(50);
+        let (zeroed, after) = rest.split_at(rest.len() - 50);
+        assert_eq!((before, after), (&[7; 50][..], &[7; 50][..]));
+        assert!(zeroed.iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
 fn a_second_lock_on_the_same_file_is_refused_until_the_first_is_dropped() {
     let dir = folder();
     let path = dir.path().join("LOCK");

@@ -101,6 +101,11 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn zero(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.write_all_at(&vec![0; usize::try_from(bytes).map_err(io::Error::other)?], offset)?;
+        self.sync()
+    }
+
     fn next_data(&self, from: u64) -> io::Result<u64> {
         let mut state = self.disk()?;
         let content = &state.file(self.inode).now;

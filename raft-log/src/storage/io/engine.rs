@@ -80,7 +80,7 @@ impl Engine {
             unsynced: Unsynced::default(),
             group: Vec::new(),
         };
-        engine.count_room();
+        engine.begin_active();
         engine
     }
 
@@ -182,6 +182,7 @@ impl Engine {
         let shared = &self.shared;
         let segment = active.segment.clone();
         if let Some(last) = self.batch.last() {
+            self.preparer.frontier().advance(active.offset + self.batch.bytes());
             let begin = shared.env.clock.monotonic();
             self.batch.write(segment.file.as_ref(), active.offset).map_err(failed("writing", &segment.path))?;
             shared.counters.wrote(self.batch.bytes(), shared.env.clock.monotonic().saturating_sub(begin));
@@ -234,6 +235,7 @@ impl Engine {
         }
         let segment = active.segment.clone();
         let header = RecordHeader::of_mark(last, active.offset, durable_end);
+        self.preparer.frontier().advance(active.offset + stride);
         segment
             .file
             .write_all_at(&header.encode(segment.salt), active.offset)
@@ -308,7 +310,17 @@ impl Engine {
         done(result.map_err(|error| self.shared.fail(error)));
     }
 
-    pub(super) fn count_room(&self) {
+    /// Says which segment is active now, and how far it is written.
+    pub(super) fn begin_active(&self) {
+        let frontier = self.preparer.frontier();
+        match &self.active {
+            Some(Active { segment, offset }) => frontier.begin(Some(segment.file.clone()), segment.file_bytes, *offset),
+            None => frontier.begin(None, 0, 0),
+        }
+        self.count_room();
+    }
+
+    fn count_room(&self) {
         let left = self.active.as_ref().map_or(0, |active| active.segment.file_bytes - active.offset);
         self.shared.counters.active_left_bytes.store(left, Relaxed);
     }

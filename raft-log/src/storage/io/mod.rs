@@ -8,6 +8,7 @@
 
 mod batch;
 mod engine;
+mod frontier;
 mod preparer;
 mod queue;
 mod roll;

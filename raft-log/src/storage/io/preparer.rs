@@ -1,12 +1,14 @@
-//! The next segment's file, made ready before it is needed.
+//! Space for the log, made ready before it is needed.
 //!
 //! ```text
-//!   create log/next.tmp ─► allocate all of it ─► (once the active segment fills) zero it in small steps ─► take()
+//!   next segment: create log/next.tmp ─► allocate all of it ─► (once the active one fills) zero it ─► take()
+//!   active segment: zero what is in front of the writer, see [`Frontier`]
 //! ```
 //! Allocation is instant and means that the log can go on for a whole segment on a full disk (hazards 9). Writing
 //! zeroes turns reserved extents into written ones, so that a later fdatasync has no metadata to commit; it is paced, and
 //! a `take` that cannot wait gets the file as it is: unwritten extents read as zeroes all the same.
 
+use super::frontier::{Claim, Frontier};
 use crate::env::{Env, File, OpenMode};
 use crate::storage::shared::Shared;
 use std::io;
@@ -19,11 +21,12 @@ use std::time::Duration;
 /// The file's name in the log's folder until it becomes a segment.
 pub(crate) const PREPARED_NAME: &str = "next.tmp";
 /// How much is zeroed and synced at once.
-const ZERO_CHUNK_BYTES: usize = 4 << 20;
-/// Zeroing begins when this part (1/n) of the active segment is used.
+const ZERO_CHUNK_BYTES: u64 = 8 << 20;
+/// Zeroing of the next segment begins when this part (1/n) of the active one is used.
 const ZERO_AFTER_FRACTION: u64 = 8;
 /// How often a waiting preparer looks at the active segment, or tries again after an error.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const POISONED: &str = "no thread panics while it holds the desk";
 
 /// A file that is ready to become a segment.
 pub(crate) struct Prepared {
@@ -37,6 +40,7 @@ pub(crate) struct Preparer {
     env: Env,
     path: PathBuf,
     bytes: u64,
+    frontier: Arc<Frontier>,
     worker: Option<Worker>,
 }
 
@@ -55,32 +59,35 @@ struct Desk {
 
 #[derive(Default)]
 struct Inner {
-    order: Order,
-    ready: Option<Prepared>,
-    /// The worker holds the file; it gives it back when told to hurry.
+    /// A next file is to be made.
+    wanted: bool,
+    ready: Option<Ready>,
+    /// The worker is busy with the next file; whoever takes it waits for that step to end.
     working: bool,
     stop: bool,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Order {
-    #[default]
-    None,
-    Prepare,
-    /// The file is needed now, however far it is.
-    Hurry,
+struct Ready {
+    prepared: Prepared,
+    zeroed_to: u64,
+}
+
+impl Inner {
+    fn lacks_file(&self) -> bool {
+        self.wanted && self.ready.is_none()
+    }
 }
 
 impl Desk {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("no thread panics while it holds the desk")
+        self.inner.lock().expect(POISONED)
     }
 }
 
 impl Preparer {
     /// Makes each file when it is taken; for tests and the simulation.
     pub(crate) fn inline(env: Env, folder: &Path, bytes: u64) -> Preparer {
-        Preparer { env, path: folder.join(PREPARED_NAME), bytes, worker: None }
+        Preparer { env, path: folder.join(PREPARED_NAME), bytes, frontier: Arc::default(), worker: None }
     }
 
     /// Makes files ready on a thread, beginning now.
@@ -89,18 +96,25 @@ impl Preparer {
         let bytes = shared.options.segment_bytes_max;
         let env = shared.env.clone();
         let desk = Arc::new(Desk::default());
-        let (inbox, file, crew) = (desk.clone(), path.clone(), shared.clone());
-        let handle =
-            std::thread::Builder::new().name("log-prepare".into()).spawn(move || run(&inbox, &crew, &file, bytes))?;
-        let preparer = Preparer { env, path, bytes, worker: Some(Worker { desk, shared, handle: Some(handle) }) };
+        let frontier = Arc::<Frontier>::default();
+        let inside = Inside { desk: desk.clone(), shared: shared.clone(), frontier: frontier.clone() };
+        let file = path.clone();
+        let handle = std::thread::Builder::new().name("log-prepare".into()).spawn(move || inside.run(&file, bytes))?;
+        let worker = Some(Worker { desk, shared, handle: Some(handle) });
+        let preparer = Preparer { env, path, bytes, frontier, worker };
         preparer.prepare_next();
         Ok(preparer)
+    }
+
+    /// The active segment's, to be told where it is written.
+    pub(super) fn frontier(&self) -> &Frontier {
+        &self.frontier
     }
 
     /// Asks for the next file; the one before has been taken and renamed.
     pub(super) fn prepare_next(&self) {
         if let Some(worker) = &self.worker {
-            worker.desk.lock().order = Order::Prepare;
+            worker.desk.lock().wanted = true;
             worker.desk.changed.notify_all();
         }
     }
@@ -109,17 +123,11 @@ impl Preparer {
     pub(super) fn take(&self) -> Result<Prepared, (PathBuf, io::Error)> {
         if let Some(worker) = &self.worker {
             let mut inner = worker.desk.lock();
-            inner.order = Order::Hurry;
-            worker.desk.changed.notify_all();
-            inner = worker
-                .desk
-                .changed
-                .wait_while(inner, |inner| inner.working)
-                .expect("no thread panics while it holds the desk");
-            inner.order = Order::None;
+            inner = worker.desk.changed.wait_while(inner, |inner| inner.working).expect(POISONED);
+            inner.wanted = false;
             worker.shared.counters.prepared_bytes.store(0, Relaxed);
-            if let Some(prepared) = inner.ready.take() {
-                return Ok(prepared);
+            if let Some(ready) = inner.ready.take() {
+                return Ok(ready.prepared);
             }
         }
         create(&self.env, &self.path, self.bytes).map_err(|error| (self.path.clone(), error))
@@ -144,81 +152,105 @@ fn create(env: &Env, path: &Path, bytes: u64) -> io::Result<Prepared> {
     Ok(Prepared { path: path.into(), file, bytes })
 }
 
-fn run(desk: &Desk, shared: &Shared, path: &Path, bytes: u64) {
-    let counters = &shared.counters;
-    let poisoned = "no thread panics while it holds the desk";
-    loop {
-        let mut inner = desk.lock();
-        while !inner.stop && inner.order != Order::Prepare {
-            inner = desk.changed.wait(inner).expect(poisoned);
-        }
-        if inner.stop {
-            return;
-        }
-        inner.working = true;
-        drop(inner);
-        counters.prepared_bytes.store(0, Relaxed);
-        let made = create(&shared.env, path, bytes).and_then(|prepared| {
-            counters.prepared_bytes.store(bytes, Relaxed);
-            zero(desk, &prepared, shared)?;
-            Ok(prepared)
-        });
-        let mut inner = desk.lock();
-        inner.working = false;
-        match made {
-            Ok(prepared) => {
-                inner.ready = Some(prepared);
-                if inner.order == Order::Prepare {
-                    inner.order = Order::None;
+/// What the worker holds.
+struct Inside {
+    desk: Arc<Desk>,
+    shared: Arc<Shared>,
+    frontier: Arc<Frontier>,
+}
+
+/// The most urgent thing to do.
+enum Task {
+    Nothing,
+    Create,
+    ZeroActive(Claim),
+    ZeroNext(Arc<dyn File>, u64),
+}
+
+impl Inside {
+    fn run(&self, path: &Path, bytes: u64) {
+        let (mut pause, mut failed) = (Duration::ZERO, false);
+        while let Some(task) = self.next_task(pause, failed) {
+            let begin = self.shared.env.clock.monotonic();
+            let done = match task {
+                Task::Nothing => Ok(()),
+                Task::Create => self.create(path, bytes),
+                Task::ZeroActive(ref claim) => self.zero_active(claim),
+                Task::ZeroNext(ref file, at) => self.zero_next(file.as_ref(), at, bytes),
+            };
+            failed = done.is_err();
+            if let Err(error) = done {
+                tracing::warn!(file = %path.display(), %error, "space for the log cannot be prepared; trying again");
+            }
+            pause = match task {
+                // Rest as long as it took, so that appends keep at least half of the disk.
+                Task::Create | Task::ZeroActive(_) | Task::ZeroNext(..) if !failed => {
+                    self.shared.env.clock.monotonic().saturating_sub(begin)
                 }
-                desk.changed.notify_all();
-            }
-            Err(error) => {
-                counters.prepared_bytes.store(0, Relaxed);
-                tracing::warn!(file = %path.display(), %error, "the next segment cannot be prepared; trying again");
-                desk.changed.notify_all();
-                drop(desk.changed.wait_timeout_while(inner, LOOK_AGAIN, |inner| !inner.stop).expect(poisoned));
-            }
+                _ => LOOK_AGAIN,
+            };
         }
     }
-}
 
-/// Zeroes the file step by step, as long as nobody waits for it.
-fn zero(desk: &Desk, prepared: &Prepared, shared: &Shared) -> io::Result<()> {
-    let due_below = prepared.bytes - prepared.bytes / ZERO_AFTER_FRACTION;
-    let left = || shared.counters.active_left_bytes.load(Relaxed);
-    if !pause(desk, LOOK_AGAIN, || (1..due_below).contains(&left())) {
-        return Ok(());
-    }
-    let chunk = usize::try_from(prepared.bytes).unwrap_or(usize::MAX).min(ZERO_CHUNK_BYTES);
-    let zeroes = vec![0; chunk];
-    let mut at = 0;
-    while at < prepared.bytes {
-        let length = usize::try_from(prepared.bytes - at).unwrap_or(usize::MAX).min(chunk);
-        let begin = shared.env.clock.monotonic();
-        prepared.file.write_all_at(&zeroes[..length], at)?;
-        prepared.file.sync_data()?;
-        at += length as u64;
-        // Rest as long as it took, so that appends keep at least half of the disk.
-        let rest_until = shared.env.clock.monotonic() * 2 - begin;
-        let rest = rest_until.saturating_sub(shared.env.clock.monotonic());
-        let mut rested = false;
-        if !pause(desk, rest, || std::mem::replace(&mut rested, true)) {
-            return Ok(());
+    /// Waits for `pause`, less if a file is wanted and nothing failed before; says what to do. `None` ends the thread.
+    fn next_task(&self, pause: Duration, failed: bool) -> Option<Task> {
+        let inner = self.desk.lock();
+        let rest = |inner: &mut Inner| !inner.stop && (failed || !inner.lacks_file());
+        let (mut inner, _) = self.desk.changed.wait_timeout_while(inner, pause, rest).expect(POISONED);
+        if inner.stop {
+            return None;
         }
+        if inner.lacks_file() {
+            inner.working = true;
+            return Some(Task::Create);
+        }
+        if let Some(claim) = self.frontier.claim(ZERO_CHUNK_BYTES) {
+            return Some(Task::ZeroActive(claim));
+        }
+        let left = self.shared.counters.active_left_bytes.load(Relaxed);
+        let Some(ready) = &inner.ready else { return Some(Task::Nothing) };
+        let bytes = ready.prepared.bytes;
+        let due = (1..bytes - bytes / ZERO_AFTER_FRACTION).contains(&left);
+        if !due || ready.zeroed_to >= bytes {
+            return Some(Task::Nothing);
+        }
+        let task = Task::ZeroNext(ready.prepared.file.clone(), ready.zeroed_to);
+        inner.working = true;
+        Some(task)
     }
-    Ok(())
-}
 
-/// Waits until `due`, which is asked at once and then at intervals; `false` if the file is needed before, or the log stops.
-fn pause(desk: &Desk, look_again: Duration, mut due: impl FnMut() -> bool) -> bool {
-    let mut inner = desk.lock();
-    while !inner.stop && inner.order != Order::Hurry {
-        if due() {
-            return true;
-        }
-        let (next, _) = desk.changed.wait_timeout(inner, look_again).expect("no thread panics while it holds the desk");
-        inner = next;
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let made = create(&self.shared.env, path, bytes);
+        let mut inner = self.desk.lock();
+        inner.working = false;
+        self.desk.changed.notify_all();
+        let prepared = made?;
+        inner.ready = Some(Ready { prepared, zeroed_to: 0 });
+        self.shared.counters.prepared_bytes.store(bytes, Relaxed);
+        Ok(())
     }
-    false
+
+    fn zero_next(&self, file: &dyn File, at: u64, bytes: u64) -> io::Result<()> {
+        let end = bytes.min(at + ZERO_CHUNK_BYTES);
+        let zeroed = file.zero(at, end - at);
+        let mut inner = self.desk.lock();
+        inner.working = false;
+        if let Some(ready) = &mut inner.ready {
+            ready.zeroed_to = end;
+        }
+        self.desk.changed.notify_all();
+        zeroed
+    }
+
+    fn zero_active(&self, claim: &Claim) -> io::Result<()> {
+        let (start, end) = (claim.range.start, claim.range.end);
+        // What is written already was zeroed before, perhaps by an earlier process.
+        let zeroed = match claim.file.next_data(start) {
+            Ok(data) if data < end => Ok(()),
+            Ok(_) => claim.file.zero(start, end - start),
+            Err(error) => Err(error),
+        };
+        self.frontier.release(claim);
+        zeroed
+    }
 }

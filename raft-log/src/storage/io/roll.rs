@@ -53,7 +53,7 @@ impl Engine {
         drop(state);
         self.active = Some(Active { segment, offset: SEGMENT_HEADER_BYTES });
         self.marked_end = self.marked_end.max(base);
-        self.count_room();
+        self.begin_active();
         self.preparer.prepare_next();
         Ok(())
     }

@@ -41,7 +41,7 @@ impl Engine {
             self.next = first_removed;
             self.last = last;
             self.marked_end = self.marked_end.min(first_removed);
-            self.count_room();
+            self.begin_active();
         }
         self.epoch = epoch;
         let mut state = self.shared.lock();

@@ -1,0 +1,178 @@
+//! The active segment in front of the writer, zeroed a little at a time while the log goes on.
+//!
+//! ```text
+//!   records ──► written_to ··· MARGIN ··· zeroed_to ──► [what is being zeroed] ··· reserved, never written
+//! ```
+//! A write into reserved space costs its fdatasync a commit of the file system's journal; one into written zeroes does
+//! not. Segments after the first were zeroed before they were taken, as far as there was time; this is for the rest.
+//!
+//! Invariant: nothing is zeroed that a record was written to or is being written to. The writer says where it will
+//! write before it does, and waits in the rare case that just this is being zeroed.
+
+use crate::env::File;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// Kept between the writer and what is zeroed, so that they do not meet.
+const MARGIN_BYTES: u64 = 4 << 20;
+/// So much is zeroed in front of an idle writer.
+const AHEAD_BYTES_MIN: u64 = 16 << 20;
+/// And so many times what was written to this segment since it became active: a busy log has it all soon.
+const AHEAD_TIMES_WRITTEN: u64 = 4;
+/// Ranges begin at multiples of this.
+const ALIGN_BYTES: u64 = 4 << 10;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Frontier {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Counts the segments that were active, so that a claim on an earlier one is told apart.
+    generation: u64,
+    file: Option<Arc<dyn File>>,
+    file_bytes: u64,
+    began_at: u64,
+    written_to: u64,
+    /// What lies before this and behind the margin was looked at.
+    zeroed_to: u64,
+    zeroing: Option<Range<u64>>,
+}
+
+/// The right to zero a range of a file.
+pub(super) struct Claim {
+    pub(super) file: Arc<dyn File>,
+    pub(super) range: Range<u64>,
+    generation: u64,
+}
+
+impl Frontier {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no thread panics while it holds the frontier")
+    }
+
+    /// Another file is active now, or none.
+    pub(super) fn begin(&self, file: Option<Arc<dyn File>>, file_bytes: u64, offset: u64) {
+        let mut inner = self.lock();
+        let generation = inner.generation + 1;
+        *inner = Inner {
+            generation,
+            file,
+            file_bytes,
+            began_at: offset,
+            written_to: offset,
+            zeroed_to: offset,
+            zeroing: None,
+        };
+    }
+
+    /// The writer will write up to `end`; returns once nothing before it is being zeroed.
+    pub(super) fn advance(&self, end: u64) {
+        let mut inner = self.lock();
+        inner.written_to = inner.written_to.max(end);
+        let meets = |inner: &mut Inner| inner.zeroing.as_ref().is_some_and(|zeroing| zeroing.start < inner.written_to);
+        drop(self.changed.wait_while(inner, meets).expect("no thread panics while it holds the frontier"));
+    }
+
+    /// The next range to zero, at most `bytes_max` long, if it is time for one. Given back with [`release`](Self::release).
+    pub(super) fn claim(&self, bytes_max: u64) -> Option<Claim> {
+        let mut inner = self.lock();
+        let file = inner.file.clone()?;
+        let written = inner.written_to - inner.began_at;
+        let due_to = inner.written_to + AHEAD_BYTES_MIN + AHEAD_TIMES_WRITTEN * written;
+        let start = inner.zeroed_to.max(inner.written_to + MARGIN_BYTES).next_multiple_of(ALIGN_BYTES);
+        if start >= due_to.min(inner.file_bytes) {
+            return None;
+        }
+        let range = start..inner.file_bytes.min(start + bytes_max);
+        inner.zeroing = Some(range.clone());
+        Some(Claim { file, range, generation: inner.generation })
+    }
+
+    /// The range of a claim is zeroed, or it cannot be.
+    pub(super) fn release(&self, claim: &Claim) {
+        let mut inner = self.lock();
+        if inner.generation == claim.generation {
+            assert!(claim.range.start >= inner.zeroed_to, "ranges are zeroed in order");
+            inner.zeroing = None;
+            inner.zeroed_to = claim.range.end;
+            self.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::OpenMode;
+    use crate::env::sim::SimEnv;
+
+    const CHUNK: u64 = 8 << 20;
+
+    fn frontier(file_bytes: u64) -> Frontier {
+        let env = SimEnv::new(1).env();
+        env.disk.create_dir_all("/d".as_ref()).unwrap();
+        let file = env.disk.open("/d/f".as_ref(), OpenMode::CreateNew).unwrap();
+        let frontier = Frontier::default();
+        frontier.begin(Some(file), file_bytes, 4096);
+        frontier
+    }
+
+    #[test]
+    fn an_idle_writer_has_a_little_zeroed_in_front_of_it_and_a_busy_one_more() {
+        let frontier = frontier(1 << 30);
+        let mut zeroed = 0;
+        while let Some(claim) = frontier.claim(CHUNK) {
+            assert!(claim.range.start >= 4096 + MARGIN_BYTES);
+            zeroed += claim.range.end - claim.range.start;
+            frontier.release(&claim);
+        }
+        assert!((AHEAD_BYTES_MIN - MARGIN_BYTES..AHEAD_BYTES_MIN + CHUNK).contains(&zeroed), "{zeroed}");
+        frontier.advance(4096 + (1 << 20));
+        assert!(frontier.claim(CHUNK).is_none(), "enough is there");
+        frontier.advance(4096 + (8 << 20));
+        assert!(frontier.claim(CHUNK).is_some());
+    }
+
+    #[test]
+    fn nothing_is_zeroed_that_was_or_is_being_written() {
+        let frontier = frontier(64 << 20);
+        frontier.advance(40 << 20);
+        let claim = frontier.claim(CHUNK).unwrap();
+        assert_eq!(claim.range, (44 << 20)..(52 << 20));
+        frontier.release(&claim);
+        frontier.advance(62 << 20);
+        assert!(frontier.claim(CHUNK).is_none(), "the margin passes the end");
+    }
+
+    #[test]
+    fn a_writer_waits_for_what_is_being_zeroed_and_for_nothing_else() {
+        let frontier = Arc::new(frontier(64 << 20));
+        let claim = frontier.claim(CHUNK).unwrap();
+        frontier.advance(claim.range.start);
+        let (end, other) = (claim.range.start + 1, frontier.clone());
+        let writer = std::thread::spawn(move || other.advance(end));
+        while frontier.lock().written_to < end {
+            std::thread::yield_now();
+        }
+        assert!(!writer.is_finished());
+        frontier.release(&claim);
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_claim_on_an_earlier_file_holds_up_nobody() {
+        let frontier = frontier(64 << 20);
+        let claim = frontier.claim(CHUNK).unwrap();
+        let file = Some(claim.file.clone());
+        frontier.begin(file, 64 << 20, 4096);
+        frontier.advance(50 << 20);
+        frontier.release(&claim);
+        assert_eq!(frontier.lock().zeroed_to, 4096);
+        frontier.begin(None, 0, 0);
+        assert!(frontier.claim(CHUNK).is_none());
+    }
+}
