@@ -36,7 +36,7 @@ pub(super) async fn bootstrap(node: &Node, request: BootstrapRequest) -> Result<
         }
     })?;
     tracing::info!(%cluster, "a cluster was bootstrapped");
-    let mut status = node.replica.watch();
+    let mut status = node.replica.watch_standing();
     let elected = status.wait_for(|status| status.leader.is_some());
     match tokio::time::timeout(ELECTED_WITHIN, elected).await {
         Ok(Ok(_)) => Ok(BootstrapResponse { cluster_id: cluster.to_string() }),
@@ -123,7 +123,7 @@ pub(super) async fn transfer(
 
 /// Returns when another node than this leads; nothing if the replica is gone.
 async fn other_leader(node: &Node, than: NodeId) -> Option<(NodeId, Term)> {
-    let mut status = node.replica.watch();
+    let mut status = node.replica.watch_standing();
     loop {
         {
             let now = status.borrow_and_update();

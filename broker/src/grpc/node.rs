@@ -82,7 +82,7 @@ impl Node {
         env: &Env,
         stop: CancellationToken,
     ) -> Arc<Node> {
-        let leadership = Arc::new(Leadership::follow(replica.watch(), WAITING_BYTES_MAX));
+        let leadership = Arc::new(Leadership::follow(replica.watch_standing(), WAITING_BYTES_MAX));
         let leader_clock = Arc::new(LeaderClock::new(Arc::clone(&env.clock), Arc::clone(&leadership), state.clone()));
         let sizes = BatcherOptions {
             entry_bytes_target: options.batch_bytes_max,

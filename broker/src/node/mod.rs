@@ -60,7 +60,7 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
     let accept =
         AcceptOptions { tls, connections_max: config.limits.connections_max, open: traffic.connections().clone() };
     let clients = ClientPort::start(listen::accept(client_port, accept), api.routes());
-    let (announcement, changed) = announce::announcement(&config, replica.watch(), state);
+    let (announcement, changed) = announce::announcement(&config, replica.watch_standing(), state);
     let registrar = Registrar::start(&config.discovery, announcement, changed);
     tracing::info!(
         node = %config.node.id,
@@ -94,7 +94,7 @@ impl Node {
     async fn until_stopped(&mut self) -> Result<(), ProcessError> {
         tokio::select! {
             signal = stop_signal() => tracing::info!(signal = signal?, "stopping"),
-            reason = failure(self.replica.watch()) => return Err(ProcessError::Fatal(reason)),
+            reason = failure(self.replica.watch_standing()) => return Err(ProcessError::Fatal(reason)),
             outcome = &mut self.http => return Err(ProcessError::server("HTTP", outcome)),
             outcome = self.clients.ended() => return Err(ProcessError::server("client gRPC", outcome)),
         }

@@ -21,7 +21,7 @@ impl Inner {
         self.raft.trigger().transfer_leader(target).await.map_err(stopped)?;
         // Long enough for the target to persist what it lacks and to win an election.
         let limit = self.options.election.timeout_max * 2 + Duration::from_millis(500);
-        let mut watch = self.status.clone();
+        let mut watch = self.status.subscribe();
         let own = self.options.node_id;
         let moved = watch.wait_for(|status| status.leader.is_some_and(|leader| leader != own));
         // The guard on the status must not live across the await below.
@@ -43,7 +43,7 @@ impl Inner {
     /// given a moment for them.
     async fn await_candidate(&self, to: Option<NodeId>) -> Result<NodeId, TransferError> {
         let deadline = Instant::now() + self.options.election.timeout_min;
-        let mut watch = self.status.clone();
+        let mut watch = self.status.subscribe();
         loop {
             let status = watch.borrow_and_update().clone();
             if status.role != Role::Leader {

@@ -57,9 +57,9 @@ pub(crate) struct Inner {
     log: Log,
     peers: Arc<Peers>,
     env: Env,
-    status: watch::Receiver<Status>,
-    /// Keeps the channel open when the core has stopped: watchers then see why, until the last clone is dropped.
-    _status_sender: watch::Sender<Status>,
+    /// The channels stay open when the core has stopped: watchers then see why, until the last clone is dropped.
+    status: watch::Sender<Status>,
+    standing: watch::Sender<Status>,
     applied: AppliedIndex,
     bytes_in_flight: Arc<Semaphore>,
     options: ReplicaOptions,
@@ -114,10 +114,18 @@ impl Replica {
         self.inner.status.borrow().clone()
     }
 
-    /// The status and its changes.
+    /// The status and all its changes. Under load that is hundreds of wake-ups a second: who waits for a role, a leader
+    /// or a failure uses [`watch_standing`](Self::watch_standing).
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
-        self.inner.status.clone()
+        self.inner.status.subscribe()
+    }
+
+    /// The changes of role, term, leader, members, health and whether it serves. The positions in these snapshots are
+    /// those of the moment of such a change; current ones are in [`status`](Self::status).
+    #[must_use]
+    pub fn watch_standing(&self) -> watch::Receiver<Status> {
+        self.inner.standing.subscribe()
     }
 
     /// Counters of the log's I/O.

@@ -61,7 +61,8 @@ pub(crate) async fn open(
     let started = StateWorker::start(node_id, machine, progress);
     let (worker, apply_joiner) = started.map_err(|error| OpenError::Raft(error.to_string()))?;
     let (health, _) = watch::channel(Health::Healthy);
-    let (status_sender, status) = watch::channel(StatusTask::initial(&identity, &log));
+    let status = watch::Sender::new(StatusTask::initial(&identity, &log));
+    let standing = watch::Sender::new(status.borrow().clone());
     let peers = Arc::new(Peers::new(identity.clone(), options.advertised.clone(), health.clone()));
     let parts = CoreParts {
         node_id,
@@ -76,7 +77,8 @@ pub(crate) async fn open(
             peers: peers.clone(),
             leader_silence_max: options.election.timeout_max * 2,
             health,
-            status: status_sender.clone(),
+            status: status.clone(),
+            standing: standing.clone(),
         },
     };
     let (raft, core) = thread::start(parts).await?;
@@ -86,7 +88,7 @@ pub(crate) async fn open(
         peers,
         env,
         status,
-        _status_sender: status_sender,
+        standing,
         applied: worker.applied().clone(),
         bytes_in_flight: Arc::new(Semaphore::new(options.propose_bytes_in_flight_max)),
         options,

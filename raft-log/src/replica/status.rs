@@ -100,9 +100,77 @@ pub struct Status {
 }
 
 impl Status {
+    /// Whether two snapshots differ in nothing but positions and the times at which members were heard. Those change
+    /// with every entry; what is compared here changes with elections, configuration and faults.
+    #[must_use]
+    pub(crate) fn same_standing(&self, other: &Status) -> bool {
+        let member = |member: &Member| (member.id, member.addresses.clone(), member.voter);
+        self.node_id == other.node_id
+            && self.cluster == other.cluster
+            && self.role == other.role
+            && self.term == other.term
+            && self.leader == other.leader
+            && self.serving == other.serving
+            && self.health == other.health
+            && self.members.iter().map(member).eq(other.members.iter().map(member))
+    }
+
     /// The member with this id.
     #[must_use]
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         self.members.iter().find(|member| member.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        let addresses = NodeAddresses { peer: "a:1".into(), client: "a:2".into(), http: "a:3".into() };
+        let member = Member { id: NodeId(1), addresses, voter: true, matched: None, last_heard: None };
+        Status {
+            node_id: NodeId(1),
+            cluster: Some(ClusterId(5)),
+            role: Role::Leader,
+            term: Term(2),
+            leader: Some(NodeId(1)),
+            last: None,
+            committed: None,
+            applied: None,
+            durable: None,
+            members: vec![member],
+            serving: true,
+            health: Health::Healthy,
+        }
+    }
+
+    #[test]
+    fn positions_and_times_do_not_change_the_standing() {
+        let id = Some(LogId { term: Term(2), index: LogIndex(7) });
+        let mut moved = Status { last: id, committed: id, applied: id, durable: Some(LogIndex(7)), ..status() };
+        moved.members[0].matched = Some(LogIndex(7));
+        moved.members[0].last_heard = Some(Duration::from_millis(3));
+        assert!(moved.same_standing(&status()));
+    }
+
+    #[test]
+    fn anything_else_changes_the_standing() {
+        let changes: [fn(&mut Status); 9] = [
+            |status| status.cluster = None,
+            |status| status.role = Role::Follower,
+            |status| status.term = Term(3),
+            |status| status.leader = None,
+            |status| status.serving = false,
+            |status| status.health = Health::Failed { reason: "disk".into() },
+            |status| status.members.clear(),
+            |status| status.members[0].voter = false,
+            |status| status.members[0].addresses.client = "b:2".into(),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = status();
+            change(&mut changed);
+            assert!(!changed.same_standing(&status()), "change {number}");
+        }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct StatusTask {
     pub(crate) leader_silence_max: Duration,
     pub(crate) health: watch::Sender<Health>,
     pub(crate) status: watch::Sender<Status>,
+    /// Follows `status` where more than positions change.
+    pub(crate) standing: watch::Sender<Status>,
 }
 
 impl StatusTask {
@@ -98,6 +100,13 @@ impl StatusTask {
 
     fn publish(&self, metrics: &RaftMetrics<TypeConfig>, health: &Health) {
         let status = self.status_of(metrics, health);
+        self.standing.send_if_modified(|current| {
+            let news = !current.same_standing(&status);
+            if news {
+                *current = status.clone();
+            }
+            news
+        });
         self.status.send_if_modified(|current| {
             let news = *current != status;
             if news {
