@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::model::{ConsumerGroupId, TopicId};
 
@@ -35,6 +35,8 @@ struct Lines {
 pub struct Parking {
     lines: Mutex<Lines>,
     parked_max: usize,
+    /// Told when somebody parks where nobody was.
+    occupied: Notify,
 }
 
 /// A place in a line; dropping it leaves the line.
@@ -50,7 +52,7 @@ pub struct Parked {
 impl Parking {
     /// At most `parked_max` places.
     pub fn new(parked_max: usize) -> Arc<Parking> {
-        Arc::new(Parking { lines: Mutex::default(), parked_max })
+        Arc::new(Parking { lines: Mutex::default(), parked_max, occupied: Notify::new() })
     }
 
     /// A place at the end of the line; nothing if all places are taken.
@@ -65,6 +67,9 @@ impl Parking {
         lines.next_number += 1;
         lines.count += 1;
         lines.tickets.entry(line).or_default().push_back(Ticket { number, wake });
+        if lines.count == 1 {
+            self.occupied.notify_one();
+        }
         Some(Parked { parking: Arc::clone(self), line, number, wake: woken, heeded: false })
     }
 
@@ -89,6 +94,13 @@ impl Parking {
         // One who dropped the place just now passes the wake-up on himself.
         let _ = ticket.wake.send(());
         true
+    }
+
+    /// Returns when somebody is parked; for one caller.
+    pub async fn occupied(&self) {
+        while self.count() == 0 {
+            self.occupied.notified().await;
+        }
     }
 
     /// How many wait.
@@ -154,6 +166,16 @@ mod tests {
         assert!(parking.wake(TOPIC, GROUP));
         assert!(is_woken(&mut first) && !is_woken(&mut second) && !is_woken(&mut other));
         assert_eq!(parking.count(), 2);
+    }
+
+    #[test]
+    fn it_says_when_somebody_is_parked() {
+        let parking = Parking::new(10);
+        assert!(parking.occupied().now_or_never().is_none());
+        let parked = parking.park(TOPIC, GROUP);
+        assert!(parking.occupied().now_or_never().is_some());
+        drop(parked);
+        assert!(parking.occupied().now_or_never().is_none());
     }
 
     #[test]

@@ -163,9 +163,11 @@ impl Timers {
         }
     }
 
-    /// Wakes a parked receive in each group for which something became available.
+    /// Wakes a parked receive in each group for which something became available. While nobody is parked, what becomes
+    /// available wakes nobody either; it stands in the events until somebody parks, who then looks once too often.
     async fn wake_parked(&self) {
         loop {
+            self.parking.occupied().await;
             for topic in self.state.events().changed().await {
                 let now = self.clock.now();
                 for group in self.parking.groups(topic) {
