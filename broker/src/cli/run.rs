@@ -1,6 +1,6 @@
 //! From a parsed command line to an exit code.
 
-use std::{env, fmt::Display, process::ExitCode};
+use std::{env, fmt::Display, io, process::ExitCode};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -62,7 +62,7 @@ fn serve(layers: &Layers, process: impl FnOnce(Config, &Runtime) -> Result<(), P
         MISUSED
     })?;
     die_with_dev().map_err(complain)?;
-    let runtime = Builder::new_multi_thread().enable_all().build().map_err(complain)?;
+    let runtime = runtime().map_err(complain)?;
     let outcome = process(config, &runtime);
     // What still runs on blocking threads has its results dropped; nothing acknowledged depends on it.
     runtime.shutdown_background();
@@ -73,6 +73,16 @@ fn serve(layers: &Layers, process: impl FnOnce(Config, &Runtime) -> Result<(), P
             _ => FAILED,
         }
     })
+}
+
+/// Where requests are served. Half of the cores are left to the log, to the peers and to the state, which have threads of
+/// their own; one thread needs no hand-over of work, which costs a wake-up for each request.
+fn runtime() -> io::Result<Runtime> {
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
+    match threads {
+        0 | 1 => Builder::new_current_thread().enable_all().build(),
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    }
 }
 
 fn run_bootstrap(args: &super::BootstrapArgs) -> Result<(), u8> {

@@ -1,14 +1,22 @@
 //! One kept connection per node.
 
-use std::{collections::BTreeMap, error::Error as StdError, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error as StdError,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use std::sync::Mutex;
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::Mutex as AsyncMutex, time::Instant};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint as TonicEndpoint},
 };
+use tower::service_fn;
 
+use super::gather::Gather;
 use crate::endpoint::Endpoint;
 
 /// Flow-control window of a connection and of a stream: several of the largest answers.
@@ -108,12 +116,11 @@ impl Connections {
         let target = TonicEndpoint::from_shared(format!("http://{endpoint}"))
             .map_err(|error| error.to_string())?
             .connect_timeout(self.connect_timeout)
-            .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        match tokio::time::timeout(self.connect_timeout, target.connect()).await {
+        match tokio::time::timeout(self.connect_timeout, target.connect_with_connector(service_fn(open))).await {
             Ok(connected) => connected.map_err(|error| innermost(&error)),
             Err(_) => Err(format!("no answer within {:?}", self.connect_timeout)),
         }
@@ -127,6 +134,15 @@ impl Connections {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Endpoint, Arc<Slot>>> {
         self.slots.lock().expect("no holder of this lock panics")
     }
+}
+
+/// A connection to the host and port of `uri`; the name is resolved now.
+async fn open(uri: http::Uri) -> io::Result<TokioIo<Gather<TcpStream>>> {
+    let missing = || io::Error::new(io::ErrorKind::InvalidInput, format!("{uri} names no host and port"));
+    let host = uri.host().ok_or_else(missing)?.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, uri.port_u16().ok_or_else(missing)?)).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(Gather::new(stream)))
 }
 
 /// The cause at the bottom says it best: "connection refused" rather than "transport error".

@@ -4,6 +4,8 @@
 //! the next request makes a new one (and resolves the name again).
 
 mod connections;
+mod ending;
+mod gather;
 mod metadata;
 mod raw;
 

@@ -15,6 +15,8 @@ use tonic::{
     transport::Channel,
 };
 
+use super::ending::EndingRequests;
+
 const PATH: &str = "/apache.rocketmq.v2.MessagingService/SendMessage";
 /// Largest answer: a result per message, with room to spare.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -27,7 +29,7 @@ pub(crate) struct SendAnswer {
 
 /// Sends an encoded `SendMessageRequest`.
 pub(crate) async fn send_message(channel: Channel, request: Request<Bytes>) -> Result<SendAnswer, Status> {
-    let mut grpc = Grpc::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+    let mut grpc = Grpc::new(EndingRequests(channel)).max_decoding_message_size(ANSWER_BYTES_MAX);
     grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let response = grpc.unary(request, PathAndQuery::from_static(PATH), EncodedCodec).await?;
     let (metadata, body, _) = response.into_parts();
