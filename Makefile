@@ -13,6 +13,9 @@ DEMO_TIME_MAX ?= 5m
 BENCH_TIME_MAX ?= 30m
 CONFORMANCE_TIME_MAX ?= 40m
 
+# What is measured is built as it is installed, without the checks that tests run with; its dependencies are the same.
+UNCHECKED := --config profile.dev.debug-assertions=false --config profile.dev.overflow-checks=false
+
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test verify fix bench bench-log conformance
 
@@ -44,11 +47,12 @@ fix: setup ## format and apply what clippy can mend
 	@cargo fmt --all
 	@cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets --features tercet-client/cli
 
-bench: build ## rates and latencies of a three-node group on this machine (CEILING=program compares with a yardstick)
+bench: setup ## rates and latencies of a three-node group on this machine (CEILING=program compares with a yardstick)
+	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/bench
 
-bench-log: build ## the replicated log alone: three replicas in one process
-	@cargo run --locked -p raft-log --example bench
+bench-log: setup ## the replicated log alone: three replicas in one process
+	@cargo run --locked -p raft-log --example bench $(UNCHECKED)
 
 conformance: build ## the official RocketMQ 5 clients in five languages against a group whose leader is killed
 	@timeout --kill-after=10s $(CONFORMANCE_TIME_MAX) $(BIN)/conformance
