@@ -7,6 +7,8 @@ BIN := $(CARGO_TARGET_DIR)/debug
 # The programs that tests and proofs start as processes of their own.
 export TERCETD ?= $(BIN)/tercetd
 export TERCET ?= $(BIN)/tercet
+# What the proofs with real processes measured; printed after the tests, because cargo hides what passing tests print.
+export MEASURED ?= $(CARGO_TARGET_DIR)/measured.txt
 # Nothing hangs for ever: these stop a run, building not included.
 TEST_TIME_MAX ?= 45m
 DEMO_TIME_MAX ?= 5m
@@ -33,7 +35,9 @@ demo: build ## publish a real text, kill the leader, prove every acknowledged li
 
 test: build ## all tests, real processes included
 	@cargo test --locked --workspace --features tercet-client/cli --no-run
+	@: > $(MEASURED)
 	@timeout --kill-after=10s $(TEST_TIME_MAX) cargo test --locked --workspace --features tercet-client/cli
+	@printf '\nWhat the tests with killed processes measured:\n'; cat $(MEASURED)
 
 verify: setup ## format, lints, docs, licences, lock file; never writes the tree
 	@cargo fmt --all --check

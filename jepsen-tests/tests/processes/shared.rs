@@ -1,6 +1,6 @@
 //! What the tests share.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
 use jepsen_tests::{
     admin, checkers,
@@ -33,17 +33,26 @@ pub(crate) fn steady(cluster: &Cluster, topic: &str, name: &str) -> publish::Opt
     }
 }
 
+/// Prints a line, and adds it to the file that the variable MEASURED names: what a passing test prints is not shown.
+pub(crate) fn measured(line: &str) {
+    println!("{line}");
+    if let Some(path) = std::env::var_os("MEASURED") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| writeln!(file, "{line}")).unwrap();
+    }
+}
+
 /// One line about what the clients saw.
 pub(crate) fn print_counts(events: &[Event]) {
     let count = |is: fn(&What) -> bool| events.iter().filter(|event| is(&event.what)).count();
-    println!(
+    measured(&format!(
         "{} published: {} acknowledged, {} refused, {} unknown; {} read",
         count(|what| matches!(what, What::Publish { .. })),
         count(|what| matches!(what, What::Stored { .. })),
         count(|what| matches!(what, What::Refused { .. })),
         count(|what| matches!(what, What::Unknown { .. })),
         count(|what| matches!(what, What::Read { .. })),
-    );
+    ));
 }
 
 /// Waits until `more` messages have been acknowledged than now. If they are not, the text says what the nodes do.
