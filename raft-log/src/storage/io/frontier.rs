@@ -131,7 +131,7 @@ mod tests {
             frontier.release(&claim);
         }
         assert!((AHEAD_BYTES_MIN - MARGIN_BYTES..AHEAD_BYTES_MIN + CHUNK).contains(&zeroed), "{zeroed}");
-        frontier.advance(4096 + (1 << 20));
+        frontier.advance(4096 + (512 << 10));
         assert!(frontier.claim(CHUNK).is_none(), "enough is there");
         frontier.advance(4096 + (8 << 20));
         assert!(frontier.claim(CHUNK).is_some());
