@@ -2,6 +2,7 @@
 //!
 //! - [`rocketmq::v2`]: what RocketMQ 5 clients speak. Wire-compatible: its numbers are pinned by a test.
 //! - [`admin::v1`]: administration and inspection of a broker group.
+//! - [`client::v1`]: what the Rust client speaks beside that.
 //! - [`nameserver::v1`]: discovery of broker groups.
 //!
 //! Each module holds the messages, and for each service a client and a server. All `bytes` fields are
@@ -21,6 +22,14 @@ pub mod admin {
     /// Package `tercet.admin.v1`.
     pub mod v1 {
         tonic::include_proto!("tercet.admin.v1");
+    }
+}
+
+/// What the Rust client speaks beside the RocketMQ API.
+pub mod client {
+    /// Package `tercet.client.v1`.
+    pub mod v1 {
+        tonic::include_proto!("tercet.client.v1");
     }
 }
 
