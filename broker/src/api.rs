@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use raft_log::{Replica, env::Env};
 use tercet_proto::{
-    admin::v1::admin_server::AdminServer, rocketmq::v2::messaging_service_server::MessagingServiceServer,
+    admin::v1::admin_server::AdminServer, client::v1::publish_service_server::PublishServiceServer,
+    rocketmq::v2::messaging_service_server::MessagingServiceServer,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
     admin::Administration,
-    grpc::{Messaging, Node, ServiceOptions},
+    grpc::{Messaging, Node, Publishing, ServiceOptions},
     limits::ANSWER_BYTES_MAX,
     state::StateReader,
 };
+
+/// What a request in a stream adds to the SendMessage that it carries, at most.
+const PUBLISH_WRAPPING_BYTES: usize = 1024;
 
 /// The services of one node.
 pub struct Api {
@@ -37,7 +41,10 @@ impl Api {
             .max_encoding_message_size(ANSWER_BYTES_MAX);
         let admin = AdminServer::new(Administration::new(Arc::clone(&self.node)))
             .max_decoding_message_size(self.node.options.request_bytes_max);
-        Routes::new(messaging).add_service(admin)
+        let publishing = PublishServiceServer::new(Publishing::new(Arc::clone(&self.node)))
+            .max_decoding_message_size(self.node.options.request_bytes_max + PUBLISH_WRAPPING_BYTES)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
+        Routes::new(messaging).add_service(publishing).add_service(admin)
     }
 
     /// Ends long polls and telemetry streams, and refuses what is not in the log yet. Hand the leadership over first:

@@ -13,5 +13,7 @@ mod failover;
 mod fifo;
 #[path = "service_rpc/publish.rs"]
 mod publish;
+#[path = "service_rpc/publish_stream.rs"]
+mod publish_stream;
 #[path = "service_rpc/rig.rs"]
 mod rig;

@@ -14,6 +14,7 @@ pub mod names;
 mod node;
 mod offset;
 mod presence;
+mod publish;
 mod receive;
 pub mod receive_check;
 pub mod refusal;
@@ -28,4 +29,5 @@ mod unary;
 
 pub use groups::AUTOMATIC_HEADER;
 pub use node::{Node, ServiceOptions};
+pub use publish::Publishing;
 pub use service::Messaging;
