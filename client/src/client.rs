@@ -28,7 +28,7 @@ use crate::{
     options::{ClientOptions, ConsumerOptions, ProducerOptions},
     producer::Producer,
     route::{Fault, RouteTable, endpoints_of_brokers, endpoints_of_groups},
-    transport::{AttemptError, Connections, Identity},
+    transport::{AttemptError, Connections, Identity, Link},
 };
 
 /// A node that is asked for a route gets this long; another may know it too.
@@ -144,13 +144,21 @@ impl Client {
     where
         Fut: Future<Output = Result<T, Status>>,
     {
+        self.attempt_on(timeout, |link| send(link.channel)).await
+    }
+
+    /// The same with all of the connection.
+    pub(crate) async fn attempt_on<T, Fut>(&self, timeout: Duration, send: impl FnOnce(Link) -> Fut) -> Attempt<T>
+    where
+        Fut: Future<Output = Result<T, Status>>,
+    {
         let Some(endpoint) = self.table().pick(Instant::now()) else {
             let result = Err(AttemptError::NotSent("no nameserver knows a node".to_owned()));
             return Attempt { endpoint: None, result };
         };
         let result = match self.shared.connections.get(&endpoint).await {
             Err(error) => Err(error),
-            Ok(channel) => match tokio::time::timeout(timeout, send(channel)).await {
+            Ok(link) => match tokio::time::timeout(timeout, send(link)).await {
                 Ok(answer) => answer.map_err(AttemptError::of),
                 Err(_) => Err(AttemptError::Failed(Status::deadline_exceeded(format!(
                     "no answer from {endpoint} within {timeout:?}"
@@ -293,8 +301,8 @@ impl Client {
     }
 
     async fn ask_nameserver(&self, nameserver: &Endpoint, topic: &str) -> Option<Vec<Endpoint>> {
-        let channel = self.shared.connections.get(nameserver).await.ok()?;
-        let mut client = NameServerClient::new(channel);
+        let link = self.shared.connections.get(nameserver).await.ok()?;
+        let mut client = NameServerClient::new(link.channel);
         let mut request = tonic::Request::new(ns::QueryRouteRequest { topic: topic.to_owned() });
         request.set_timeout(ROUTE_TIMEOUT);
         match client.query_route(request).await {
@@ -322,10 +330,10 @@ impl Client {
 
     async fn learn_any_node(&self) {
         for nameserver in &self.options().nameservers {
-            let Ok(channel) = self.shared.connections.get(nameserver).await else { continue };
+            let Ok(link) = self.shared.connections.get(nameserver).await else { continue };
             let mut request = tonic::Request::new(ns::ListBrokersRequest {});
             request.set_timeout(ROUTE_TIMEOUT);
-            let Ok(answer) = NameServerClient::new(channel).list_brokers(request).await else { continue };
+            let Ok(answer) = NameServerClient::new(link.channel).list_brokers(request).await else { continue };
             let nodes = answer.into_inner().brokers.into_iter().filter_map(|known| known.broker).collect();
             let route = endpoints_of_groups(&[ns::GroupRoute { nodes, ..Default::default() }]);
             if !route.is_empty() {

@@ -47,6 +47,35 @@ async fn a_message_is_stored_and_its_place_told() {
     assert_eq!(shared.kept[0].body, b"hello");
 }
 
+#[tokio::test]
+async fn all_publishes_to_a_node_share_one_stream_that_is_opened_anew_when_it_broke() {
+    let mut group = Group::start(3, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    for _ in 0..3 {
+        producer.send(message("before")).await.stored().unwrap();
+    }
+    assert_eq!(group.lock().streams, 1);
+    group.lock().route.swap(0, 2);
+    group.kill(0);
+    for _ in 0..3 {
+        producer.send(message("after")).await.stored().unwrap();
+    }
+    let shared = group.lock();
+    assert_eq!(shared.kept.len(), 6);
+    assert!(shared.streams <= 2, "{}", shared.streams);
+}
+
+#[tokio::test]
+async fn a_node_without_streams_is_published_to_by_calls() {
+    let group = Group::start_without_streams(1, [Step::Code(HA_NOT_AVAILABLE), Step::AtGate]).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    group.gate.add_permits(1);
+    let stored = producer.send(message("hello")).await.stored().unwrap();
+    assert_eq!((stored.queue, stored.offset), (Some(3), 0));
+    assert_eq!(group.lock().streams, 0);
+    assert!(same_request(&group.publishes()));
+}
+
 /// Hazard 16: a retry is the same request, down to the ids and the sequence.
 #[tokio::test]
 async fn every_retry_carries_the_same_ids_sequence_and_messages() {

@@ -24,7 +24,7 @@ use crate::{
     env,
     message_id::MessageId,
     outcome::{Outcome, Refused, Stored, Unknown},
-    transport::{SendHeaders, send_message},
+    transport::{Link, SendHeaders},
 };
 
 /// An attempt is given at least this long, however near the deadline is.
@@ -140,10 +140,8 @@ async fn attempt(
 ) -> Verdict {
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = client.options().attempt_timeout.min(left).max(ATTEMPT_SHORTEST);
-    let mut request = client.identity().request(request.clone());
-    headers.write(request.metadata_mut());
-    request.set_timeout(timeout);
-    let attempt = client.attempt(timeout, |channel| send_message(channel, request)).await;
+    let publish = async |link: Link| link.publish(client.identity(), request.clone(), headers, timeout).await;
+    let attempt = client.attempt_on(timeout, publish).await;
     let endpoint = attempt.endpoint;
     let verdict = verdict::judge(attempt.result, ids);
     match &verdict {

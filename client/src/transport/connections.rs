@@ -16,7 +16,7 @@ use tonic::{
 };
 use tower::service_fn;
 
-use super::gather::Gather;
+use super::{gather::Gather, link::Link};
 use crate::endpoint::Endpoint;
 
 /// Flow-control window of a connection and of a stream: several of the largest answers.
@@ -81,7 +81,7 @@ type Slot = AsyncMutex<Place>;
 
 #[derive(Debug, Default)]
 struct Place {
-    channel: Option<Channel>,
+    link: Option<Link>,
     /// When the last try to connect failed, and why: it counts for all who were waiting then.
     failure: Option<(Instant, String)>,
 }
@@ -92,18 +92,18 @@ impl Connections {
     }
 
     /// The connection to `endpoint`, made if there is none.
-    pub(crate) async fn get(&self, endpoint: &Endpoint) -> Result<Channel, AttemptError> {
+    pub(crate) async fn get(&self, endpoint: &Endpoint) -> Result<Link, AttemptError> {
         let asked = Instant::now();
         let slot = Arc::clone(self.lock().entry(endpoint.clone()).or_default());
         let mut place = slot.lock().await;
-        if let Some(channel) = &place.channel {
-            return Ok(channel.clone());
+        if let Some(link) = &place.link {
+            return Ok(link.clone());
         }
         if let Some((_, why)) = place.failure.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(AttemptError::NotSent(why.clone()));
         }
         match self.connect(endpoint).await {
-            Ok(channel) => Ok(place.channel.insert(channel).clone()),
+            Ok(channel) => Ok(place.link.insert(Link::new(channel)).clone()),
             Err(why) => {
                 let why = format!("cannot connect to {endpoint}: {why}");
                 place.failure = Some((Instant::now(), why.clone()));

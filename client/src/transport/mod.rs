@@ -6,9 +6,12 @@
 mod connections;
 mod ending;
 mod gather;
+mod link;
 mod metadata;
+mod publish_stream;
 mod raw;
 
 pub(crate) use connections::{AttemptError, Connections};
+pub(crate) use link::Link;
 pub(crate) use metadata::{Identity, OUTCOME_KEY, QUEUES_KEY, SendHeaders};
-pub(crate) use raw::{SendAnswer, send_message};
+pub(crate) use raw::SendAnswer;

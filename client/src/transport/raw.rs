@@ -19,16 +19,17 @@ use super::ending::EndingRequests;
 
 const PATH: &str = "/apache.rocketmq.v2.MessagingService/SendMessage";
 /// Largest answer: a result per message, with room to spare.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+pub(super) const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// An answer with its metadata.
+#[derive(Debug)]
 pub(crate) struct SendAnswer {
     pub(crate) metadata: MetadataMap,
     pub(crate) body: SendMessageResponse,
 }
 
 /// Sends an encoded `SendMessageRequest`.
-pub(crate) async fn send_message(channel: Channel, request: Request<Bytes>) -> Result<SendAnswer, Status> {
+pub(super) async fn send_message(channel: Channel, request: Request<Bytes>) -> Result<SendAnswer, Status> {
     let mut grpc = Grpc::new(EndingRequests(channel)).max_decoding_message_size(ANSWER_BYTES_MAX);
     grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let response = grpc.unary(request, PathAndQuery::from_static(PATH), EncodedCodec).await?;

@@ -13,7 +13,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use tercet_client::proto::rocketmq::v2::{self as pb, messaging_service_server::MessagingServiceServer};
+use tercet_client::proto::{
+    client::v1::publish_service_server::PublishServiceServer,
+    rocketmq::v2::{self as pb, messaging_service_server::MessagingServiceServer},
+};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -71,6 +74,8 @@ pub(crate) struct Shared {
     /// Client addresses, the leader's first: what QueryRoute answers. Empty: it fails.
     pub(crate) route: Vec<String>,
     pub(crate) route_asked: usize,
+    /// How often a stream was opened.
+    pub(crate) streams: usize,
     /// Requests that are being served, by producer, and the most at a time.
     pub(crate) busy: BTreeMap<String, usize>,
     pub(crate) busiest: usize,
@@ -95,8 +100,17 @@ struct Node {
 }
 
 impl Group {
-    /// Starts `count` nodes, the first one the leader of the route.
+    /// Starts `count` nodes, the first one the leader of the route. Every other one, the first too, knows the stream.
     pub(crate) async fn start(count: usize, script: impl IntoIterator<Item = Step>) -> Self {
+        Self::start_nodes(count, script, true).await
+    }
+
+    /// The same with nodes of which none knows the stream.
+    pub(crate) async fn start_without_streams(count: usize, script: impl IntoIterator<Item = Step>) -> Self {
+        Self::start_nodes(count, script, false).await
+    }
+
+    async fn start_nodes(count: usize, script: impl IntoIterator<Item = Step>, streams: bool) -> Self {
         let shared = Arc::new(Mutex::new(Shared { script: script.into_iter().collect(), ..Shared::default() }));
         let gate = Arc::new(Semaphore::new(0));
         let mut nodes = Vec::new();
@@ -105,10 +119,14 @@ impl Group {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
             let address = listener.local_addr().unwrap().to_string();
             let service = service::Service { node, shared: Arc::clone(&shared), gate: Arc::clone(&gate) };
-            let service = MessagingServiceServer::new(service).max_decoding_message_size(16 << 20);
+            let messaging = MessagingServiceServer::new(service.clone()).max_decoding_message_size(16 << 20);
+            let publishing = PublishServiceServer::new(service).max_decoding_message_size(16 << 20);
+            // What knows no streams is asked by calls, also beside those that know them.
+            let publishing = (node % 2 == 0 && streams).then_some(publishing);
             runtime.spawn(async move {
                 let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-                Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+                let server = Server::builder().add_service(messaging).add_optional_service(publishing);
+                server.serve_with_incoming(incoming).await.unwrap();
             });
             nodes.push(Node { address, runtime: Some(runtime) });
         }

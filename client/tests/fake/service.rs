@@ -3,15 +3,20 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::stream::{self, BoxStream, StreamExt as _};
-use tercet_client::proto::rocketmq::v2::{
-    self as pb, messaging_service_server::MessagingService, receive_message_response::Content,
-    telemetry_command::Command,
+use prost::Message as _;
+use tercet_client::proto::{
+    client::v1::{PublishAnswer, PublishRequest, publish_service_server::PublishService},
+    rocketmq::v2::{
+        self as pb, messaging_service_server::MessagingService, receive_message_response::Content,
+        telemetry_command::Command,
+    },
 };
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{Publish, Shared, Step};
 
+#[derive(Clone)]
 pub(super) struct Service {
     pub(super) node: usize,
     pub(super) shared: Arc<Mutex<Shared>>,
@@ -29,6 +34,19 @@ fn header(metadata: &MetadataMap, name: &str) -> String {
 impl Service {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap()
+    }
+
+    async fn serve(&self, publish: Publish) -> Answer<pb::SendMessageResponse> {
+        {
+            let mut shared = self.lock();
+            shared.publishes.push(publish.clone());
+            let busy = shared.busy.entry(publish.producer.clone()).or_default();
+            *busy += 1;
+            shared.busiest = shared.busiest.max(shared.busy.values().copied().max().unwrap());
+        }
+        let answer = self.publish(&publish).await;
+        *self.lock().busy.get_mut(&publish.producer).unwrap() -= 1;
+        answer
     }
 
     async fn publish(&self, publish: &Publish) -> Result<Response<pb::SendMessageResponse>, Status> {
@@ -125,16 +143,7 @@ impl MessagingService for Service {
             sequence: header(metadata, "x-tercet-sequence").parse().unwrap(),
             messages: request.into_inner().messages,
         };
-        {
-            let mut shared = self.lock();
-            shared.publishes.push(publish.clone());
-            let busy = shared.busy.entry(publish.producer.clone()).or_default();
-            *busy += 1;
-            shared.busiest = shared.busiest.max(shared.busy.values().copied().max().unwrap());
-        }
-        let answer = self.publish(&publish).await;
-        *self.lock().busy.get_mut(&publish.producer).unwrap() -= 1;
-        answer
+        self.serve(publish).await
     }
 
     async fn receive_message(&self, request: Request<pb::ReceiveMessageRequest>) -> Answer<Self::ReceiveMessageStream> {
@@ -237,6 +246,48 @@ impl MessagingService for Service {
 
     async fn query_offset(&self, _: Request<pb::QueryOffsetRequest>) -> Answer<pb::QueryOffsetResponse> {
         unused()
+    }
+}
+
+/// Each request of a stream is served as a call of its own is.
+#[tonic::async_trait]
+impl PublishService for Service {
+    type PublishStream = BoxStream<'static, Result<PublishAnswer, Status>>;
+
+    async fn publish(&self, request: Request<tonic::Streaming<PublishRequest>>) -> Answer<Self::PublishStream> {
+        assert_ne!(header(request.metadata(), "x-mq-client-id"), "");
+        self.lock().streams += 1;
+        let service = self.clone();
+        let answers = request.into_inner().map(move |request| {
+            let service = service.clone();
+            async move {
+                let request = request?;
+                let producer = request.producer.unwrap();
+                let publish = Publish {
+                    node: service.node,
+                    producer: producer.id.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    epoch: producer.epoch,
+                    sequence: producer.sequence,
+                    messages: pb::SendMessageRequest::decode(request.send).unwrap().messages,
+                };
+                Ok(match service.serve(publish).await {
+                    Ok(answer) => {
+                        let text =
+                            |key| answer.metadata().get(key).map_or("", |value| value.to_str().unwrap()).to_owned();
+                        let (queues, outcome) = (text("x-tercet-queues"), text("x-tercet-outcome"));
+                        let send = answer.get_ref().encode_to_vec().into();
+                        PublishAnswer { number: request.number, send, queues, outcome, ..Default::default() }
+                    }
+                    Err(status) => PublishAnswer {
+                        number: request.number,
+                        grpc_code: status.code().into(),
+                        grpc_message: status.message().to_owned(),
+                        ..Default::default()
+                    },
+                })
+            }
+        });
+        Ok(Response::new(answers.buffer_unordered(1000).boxed()))
     }
 }
 
