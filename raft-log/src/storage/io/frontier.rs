@@ -54,9 +54,16 @@ impl Frontier {
         self.inner.lock().expect("no thread panics while it holds the frontier")
     }
 
-    /// Another file is active now, or none.
+    /// Another file is active now, or none; or the same one goes on at an earlier offset, after a truncation. What is
+    /// being zeroed in that one stays so.
     pub(super) fn begin(&self, file: Option<Arc<dyn File>>, file_bytes: u64, offset: u64) {
         let mut inner = self.lock();
+        if let (Some(old), Some(new)) = (&inner.file, &file)
+            && std::ptr::addr_eq(Arc::as_ptr(old), Arc::as_ptr(new))
+        {
+            (inner.began_at, inner.written_to) = (offset, offset);
+            return;
+        }
         let generation = inner.generation + 1;
         *inner = Inner {
             generation,
@@ -112,12 +119,15 @@ mod tests {
 
     const CHUNK: u64 = 8 << 20;
 
-    fn frontier(file_bytes: u64) -> Frontier {
+    fn file(path: &str) -> Arc<dyn File> {
         let env = SimEnv::new(1).env();
         env.disk.create_dir_all("/d".as_ref()).unwrap();
-        let file = env.disk.open("/d/f".as_ref(), OpenMode::CreateNew).unwrap();
+        env.disk.open(path.as_ref(), OpenMode::CreateNew).unwrap()
+    }
+
+    fn frontier(file_bytes: u64) -> Frontier {
         let frontier = Frontier::default();
-        frontier.begin(Some(file), file_bytes, 4096);
+        frontier.begin(Some(file("/d/f")), file_bytes, 4096);
         frontier
     }
 
@@ -164,11 +174,26 @@ mod tests {
     }
 
     #[test]
+    fn after_a_truncation_the_writer_still_waits_for_what_is_being_zeroed() {
+        let frontier = Arc::new(frontier(64 << 20));
+        frontier.advance(20 << 20);
+        let claim = frontier.claim(CHUNK).unwrap();
+        frontier.begin(Some(claim.file.clone()), 64 << 20, 8192);
+        let (end, other) = (claim.range.start + 1, frontier.clone());
+        let writer = std::thread::spawn(move || other.advance(end));
+        while frontier.lock().written_to < end {
+            std::thread::yield_now();
+        }
+        assert!(frontier.lock().zeroing.is_some() && !writer.is_finished());
+        frontier.release(&claim);
+        writer.join().unwrap();
+    }
+
+    #[test]
     fn a_claim_on_an_earlier_file_holds_up_nobody() {
         let frontier = frontier(64 << 20);
         let claim = frontier.claim(CHUNK).unwrap();
-        let file = Some(claim.file.clone());
-        frontier.begin(file, 64 << 20, 4096);
+        frontier.begin(Some(file("/d/g")), 64 << 20, 4096);
         frontier.advance(50 << 20);
         frontier.release(&claim);
         assert_eq!(frontier.lock().zeroed_to, 4096);
