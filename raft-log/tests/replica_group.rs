@@ -2,6 +2,9 @@
 
 mod replica_support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use raft_log::types::LogIndex;
 use raft_log::{Durability, ReadError, Role};
@@ -101,6 +104,35 @@ async fn a_read_index_covers_what_was_acknowledged() {
     assert!(group.replica(leader).read_index().await.unwrap() >= stored);
     let follower = group.follower().await;
     assert!(group.replica(follower).read_index().await.unwrap_err().surely_not_stored());
+}
+
+// Hazards 13: readers share confirmations, but never one that began before they asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_at_once_each_cover_what_was_acknowledged_before_them() {
+    let group = Group::three().await;
+    group.store("first").await;
+    let leader = group.replica(group.leader().await).clone();
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            let (leader, acknowledged) = (leader.clone(), acknowledged.clone());
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    let before = acknowledged.load(Ordering::SeqCst);
+                    let point = leader.read_index().await.unwrap();
+                    assert!(point.0 >= before, "{point} does not cover {before}");
+                    assert!(leader.read(point, point.next(), 1).is_ok(), "{point} is applied here");
+                }
+            })
+        })
+        .collect();
+    while readers.iter().any(|reader| !reader.is_finished()) {
+        let stored = group.store("x").await.id.index;
+        acknowledged.store(stored.0, Ordering::SeqCst);
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

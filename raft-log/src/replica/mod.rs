@@ -5,6 +5,7 @@ mod leadership;
 mod open;
 mod options;
 mod propose;
+mod read_point;
 mod status;
 mod status_task;
 mod thread;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use openraft::raft::linearizable_read::Linearizer;
 use tokio::sync::{Semaphore, watch};
 
 use crate::env::Env;
@@ -28,7 +30,8 @@ use crate::identity::Identity;
 use crate::raft::bootstrap;
 use crate::raft::network::peers::Peers;
 use crate::raft::state_worker::{AppliedIndex, StateWorker};
-use crate::raft::type_config::RaftCore;
+use crate::raft::type_config::{RaftCore, TypeConfig};
+use crate::replica::read_point::ReadPoints;
 use crate::replica::thread::CoreThread;
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, Record, StorageStats};
@@ -62,6 +65,7 @@ pub(crate) struct Inner {
     standing: watch::Sender<Status>,
     applied: AppliedIndex,
     bytes_in_flight: Arc<Semaphore>,
+    read_points: Arc<ReadPoints<Result<Linearizer<TypeConfig>, ProposeError>>>,
     options: ReplicaOptions,
     threads: Mutex<Option<Threads>>,
 }

@@ -90,6 +90,7 @@ pub(crate) async fn open(
         status,
         standing,
         applied: worker.applied().clone(),
+        read_points: Arc::default(),
         bytes_in_flight: Arc::new(Semaphore::new(options.propose_bytes_in_flight_max)),
         options,
         threads: Mutex::new(Some(Threads { core, worker, apply_joiner })),

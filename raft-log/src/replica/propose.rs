@@ -1,12 +1,15 @@
 //! Proposals and their three outcomes: stored, not stored, unknown (hazards 15).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use openraft::ReadPolicy;
 use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::raft::ClientWriteResult;
+use openraft::raft::linearizable_read::Linearizer;
 
 use crate::raft::responder::ProposalResponder;
-use crate::raft::type_config::{Command, TypeConfig, log_id};
+use crate::raft::type_config::{Command, RaftCore, TypeConfig, log_id};
 use crate::replica::{Inner, Leader, ProposeError, Proposed};
 use crate::types::LogIndex;
 
@@ -54,15 +57,17 @@ impl Inner {
         }
     }
 
+    /// One confirmation serves all callers that came before it (see [`crate::replica::read_point`]); each of them then
+    /// waits until the state has applied what the confirmation covers.
     pub(crate) async fn read_index(&self) -> Result<LogIndex, ProposeError> {
-        let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
-        let confirmed = tokio::time::timeout(self.options.propose_deadline, confirmed).await;
-        match confirmed.map_err(|_| unknown("the deadline passed before a majority answered"))? {
-            Ok(point) => Ok(LogIndex(point.log_id().index)),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => Err(not_leader(forward)),
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(missing))) => Err(unknown(missing)),
-            Err(RaftError::Fatal(fatal)) => Err(unknown(fatal)),
-        }
+        let deadline = self.options.propose_deadline;
+        let confirmed = confirm_leadership(self.raft.clone(), deadline);
+        let confirmed = self.read_points.join(confirmed);
+        let ready = async { confirmed.await?.await_ready(&self.raft).await.map_err(unknown) };
+        let ready = tokio::time::timeout(deadline, ready).await;
+        let state =
+            ready.map_err(|_| unknown("the deadline passed before a majority answered and it was applied"))??;
+        Ok(LogIndex(state.read_log_id().log_id().index))
     }
 
     /// The leader that this node follows, unless that is itself.
@@ -70,6 +75,17 @@ impl Inner {
         let status = self.status.borrow();
         let id = status.leader.filter(|leader| *leader != status.node_id)?;
         status.member(id).map(|member| Leader { id, addresses: member.addresses.clone() })
+    }
+}
+
+/// Asks a majority whether this node still leads; what was acknowledged before is then covered by the answer.
+async fn confirm_leadership(raft: RaftCore, deadline: Duration) -> Result<Linearizer<TypeConfig>, ProposeError> {
+    let asked = tokio::time::timeout(deadline, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
+    match asked.map_err(|_| unknown("the deadline passed before a majority answered"))? {
+        Ok(linearizer) => Ok(linearizer),
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => Err(not_leader(forward)),
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(missing))) => Err(unknown(missing)),
+        Err(RaftError::Fatal(fatal)) => Err(unknown(fatal)),
     }
 }
 
