@@ -51,6 +51,7 @@
 //! See `examples/three_replicas.rs` for a whole group in one process.
 
 pub mod env;
+mod exec;
 mod identity;
 mod membership;
 mod raft;

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use openraft::error::{InitializeError, RaftError};
-use tokio::net::TcpStream;
 
 use crate::env::Env;
 use crate::identity::Claim;
 use crate::membership::{MemberNode, Membership};
+use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::{ConnectError, Peers};
 use crate::raft::network::socket::{FrameReader, write_frame};
 use crate::raft::type_config::RaftCore;

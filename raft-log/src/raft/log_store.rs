@@ -16,6 +16,7 @@ use futures::Stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::oneshot;
 
+use crate::exec;
 use crate::identity::Identity;
 use crate::raft::type_config::{
     RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, hard_state, log_id, raft_log_id, raft_vote, record_of,
@@ -47,7 +48,7 @@ impl LogStore {
             return Ok(());
         }
         let identity = self.identity.clone();
-        tokio::task::spawn_blocking(move || identity.mark_used()).await.map_err(io::Error::other)?
+        exec::blocking(move || identity.mark_used()).await?
     }
 
     async fn read(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<Record>> {
@@ -56,10 +57,7 @@ impl LogStore {
             return self.log.read(from, until, bytes_max).map_err(io::Error::other);
         }
         let log = self.log.clone();
-        tokio::task::spawn_blocking(move || log.read(from, until, bytes_max))
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)
+        exec::blocking(move || log.read(from, until, bytes_max)).await?.map_err(io::Error::other)
     }
 
     async fn read_entries(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry>> {

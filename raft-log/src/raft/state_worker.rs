@@ -11,14 +11,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::FutureExt as _;
 use openraft::storage::ApplyResponder;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::exec::{self, Thread};
 use crate::raft::type_config::TypeConfig;
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, StateMachine};
 use crate::storage::StorageError;
@@ -63,7 +62,7 @@ enum Job {
 /// The handle to the thread; clones reach the same one.
 #[derive(Clone)]
 pub(crate) struct StateWorker {
-    jobs: mpsc::SyncSender<Job>,
+    jobs: mpsc::Sender<Job>,
     applied: AppliedIndex,
 }
 
@@ -73,14 +72,14 @@ impl StateWorker {
         node: NodeId,
         machine: Box<dyn StateMachine>,
         log: LogProgress,
-    ) -> std::io::Result<(StateWorker, JoinHandle<()>)> {
-        let (jobs, inbox) = mpsc::sync_channel(JOBS_MAX);
+    ) -> std::io::Result<(StateWorker, Thread)> {
+        let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let applied = AppliedIndex::default();
         if let Some(point) = machine.applied() {
             applied.set(point.id);
         }
-        let mut thread = WorkerThread { machine, log, applied: applied.clone() };
-        let joiner = std::thread::Builder::new().name(format!("apply-{node}")).spawn(move || thread.run(&inbox))?;
+        let thread = WorkerThread { machine, log, applied: applied.clone() };
+        let joiner = exec::worker(format!("apply-{node}"), thread.run(inbox))?;
         Ok((StateWorker { jobs, applied }, joiner))
     }
 
@@ -96,26 +95,27 @@ impl StateWorker {
     ) -> Result<(), ApplyError> {
         assert_eq!(entries.len(), responders.len(), "each entry has its place for a responder");
         let (done, receiver) = oneshot::channel();
-        self.send(Job::Apply { entries, responders, done })?;
+        self.send(Job::Apply { entries, responders, done }).await?;
         receiver.await.map_err(|_| stopped())?
     }
 
     /// The applied point of the state now.
     pub(crate) async fn point(&self) -> Result<Option<AppliedPoint>, ApplyError> {
         let (done, receiver) = oneshot::channel();
-        self.send(Job::Point { done })?;
+        self.send(Job::Point { done }).await?;
         receiver.await.map_err(|_| stopped())
     }
 
     /// Tells the thread to flush what it may, drop the state machine and end.
     pub(crate) fn finish(&self) {
-        // A thread that has ended already has nothing to finish.
-        drop(self.jobs.send(Job::Finish));
+        // A thread that has ended already has nothing to finish. The inbox has room: openraft has stopped, and it awaits
+        // each apply before it sends the next.
+        drop(self.jobs.try_send(Job::Finish));
     }
 
-    /// Never blocks for long: openraft awaits each apply before it sends the next, so the inbox has room.
-    fn send(&self, job: Job) -> Result<(), ApplyError> {
-        self.jobs.send(job).map_err(|_| stopped())
+    /// Does not wait for long: openraft awaits each apply before it sends the next, so the inbox has room.
+    async fn send(&self, job: Job) -> Result<(), ApplyError> {
+        self.jobs.send(job).await.map_err(|_| stopped())
     }
 }
 
@@ -130,11 +130,14 @@ struct WorkerThread {
 }
 
 impl WorkerThread {
-    fn run(&mut self, inbox: &mpsc::Receiver<Job>) {
-        while let Ok(job) = inbox.recv() {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+        while let Some(job) = inbox.recv().await {
             match job {
                 Job::Apply { entries, responders, done } => {
-                    let result = self.apply(entries, responders).and_then(|()| self.flush_if_wanted());
+                    let result = match self.apply(entries, responders) {
+                        Ok(()) => self.flush_if_wanted().await,
+                        failed => failed,
+                    };
                     let failed = result.is_err();
                     // openraft stopped waiting only if it stopped itself.
                     drop(done.send(result));
@@ -171,23 +174,21 @@ impl WorkerThread {
         Ok(())
     }
 
-    fn flush_if_wanted(&mut self) -> Result<(), ApplyError> {
+    async fn flush_if_wanted(&mut self) -> Result<(), ApplyError> {
         if !self.machine.wants_flush() {
             return Ok(());
         }
-        self.await_durable()?;
+        self.await_durable().await?;
         self.machine.flush()
     }
 
-    /// Blocks until the disk holds every applied entry (hazards 1).
-    fn await_durable(&mut self) -> Result<(), ApplyError> {
+    /// Waits until the disk holds every applied entry (hazards 1).
+    async fn await_durable(&mut self) -> Result<(), ApplyError> {
         let applied = self.applied.get();
         let LogProgress { durable, failure } = &mut self.log;
         let reached = durable.wait_for(|durable| *durable >= applied).map(|result| result.is_ok());
         let failed = failure.wait_for(Option::is_some).map(|_| false);
-        let reached = futures::executor::block_on(async {
-            tokio::select! { biased; reached = reached => reached, failed = failed => failed }
-        });
+        let reached = tokio::select! { biased; reached = reached => reached, failed = failed => failed };
         if reached { Ok(()) } else { Err(ApplyError::new("the log failed before the state could be flushed")) }
     }
 
@@ -249,7 +250,7 @@ mod tests {
 
     struct Bench {
         worker: StateWorker,
-        joiner: JoinHandle<()>,
+        joiner: Thread,
         durable: watch::Sender<Option<LogIndex>>,
         failure: watch::Sender<Option<Arc<StorageError>>>,
         flushes: Arc<AtomicUsize>,
@@ -297,7 +298,7 @@ mod tests {
         let applying = tokio::spawn(async move { apply(&worker, 0).await });
         bench.failure.send(Some(Arc::new(StorageError::Stopped))).unwrap();
         assert!(applying.await.unwrap().is_err());
-        bench.joiner.join().unwrap();
+        bench.joiner.join();
         assert_eq!(bench.flushes.load(Ordering::SeqCst), 0);
     }
 
@@ -311,7 +312,7 @@ mod tests {
         applying.await.unwrap().unwrap();
         bench.durable.send(Some(LogIndex(0))).unwrap();
         bench.worker.finish();
-        bench.joiner.join().unwrap();
+        bench.joiner.join();
         assert_eq!(bench.flushes.load(Ordering::SeqCst), 2);
     }
 }

@@ -19,13 +19,13 @@ pub use status::{Health, Member, Role, Status};
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use openraft::raft::linearizable_read::Linearizer;
 use tokio::sync::{Semaphore, watch};
 
 use crate::env::Env;
+use crate::exec::{self, Thread};
 use crate::identity::Identity;
 use crate::raft::bootstrap;
 use crate::raft::network::peers::Peers;
@@ -73,7 +73,7 @@ pub(crate) struct Inner {
 pub(crate) struct Threads {
     core: CoreThread,
     worker: StateWorker,
-    apply_joiner: JoinHandle<()>,
+    apply_joiner: Thread,
 }
 
 impl Replica {
@@ -178,7 +178,7 @@ impl Replica {
         // The core may have stopped by itself; what follows is the same.
         drop(self.inner.raft.shutdown().await);
         let inner = self.inner.clone();
-        let finished = tokio::task::spawn_blocking(move || inner.finish(true)).await;
+        let finished = exec::blocking(move || inner.finish(true)).await;
         assert!(finished.is_ok(), "stopping does not panic");
     }
 
@@ -199,13 +199,13 @@ impl Inner {
         let Some(threads) = threads else { return };
         threads.core.stop.cancel();
         // A panic on either thread was reported when it happened; both are gone now.
-        drop(threads.core.joiner.join());
+        threads.core.joiner.join();
         self.log.shutdown();
         if flush {
             threads.worker.finish();
         }
         drop(threads.worker);
-        drop(threads.apply_joiner.join());
+        threads.apply_joiner.join();
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 
 use crate::env::Env;
+use crate::exec;
 use crate::identity::Identity;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::peers::Peers;
@@ -34,7 +35,7 @@ pub(crate) async fn open(
     let config = check(&options)?;
     let listener = match std::mem::replace(&mut options.peer_listen, PeerListen::Taken) {
         PeerListen::Address(address) => thread::bind(address)?,
-        PeerListen::Bound(listener) => listener,
+        PeerListen::Bound(listener) => thread::taken_over(listener)?,
         PeerListen::Taken => {
             return Err(OpenError::Options("the peer port was taken by an earlier opening".to_owned()));
         }
@@ -43,7 +44,7 @@ pub(crate) async fn open(
     Identity::check(&env, &options.dir, node_id, group)?;
     let (log, identity, machine) = {
         let (env, options) = (env.clone(), storage_options(&options));
-        tokio::task::spawn_blocking(move || {
+        exec::blocking(move || {
             let dir = options.dir.clone();
             let (log, report) = Log::open(env.clone(), options)?;
             log_recovery(&report);

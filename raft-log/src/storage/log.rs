@@ -1,7 +1,7 @@
 //! The log's public face.
 
 use super::error::{OpenError, ReadError, StorageError};
-use super::io::{AppendJob, Engine, Job, Preparer, Syncer, spawn};
+use super::io::{AppendJob, Engine, IoThread, Job, Preparer, Syncer, spawn};
 use super::opened::Opened;
 use super::options::{Durability, StorageOptions};
 use super::record::{HardState, Record};
@@ -13,7 +13,6 @@ use crate::env::{DiskLock, Env};
 use crate::types::{LogId, LogIndex, Term};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 /// The folder of the segments in the data folder.
@@ -33,7 +32,7 @@ pub struct Log {
 /// What must be ended when the last clone goes.
 struct Handle {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<IoThread>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
 
@@ -66,7 +65,7 @@ impl Log {
         Ok((Log::new(opened.shared, None, opened.lock), stepper, opened.report))
     }
 
-    fn new(shared: Arc<Shared>, thread: Option<JoinHandle<()>>, lock: Box<dyn DiskLock>) -> Log {
+    fn new(shared: Arc<Shared>, thread: Option<IoThread>, lock: Box<dyn DiskLock>) -> Log {
         Log { handle: Arc::new(Handle { shared, thread: Mutex::new(thread), lock: Mutex::new(Some(lock)) }) }
     }
 
@@ -226,11 +225,9 @@ impl Handle {
     fn shutdown(&self) {
         self.shared.close();
         let thread = self.thread.lock().expect("no thread panics while it holds the handle").take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
+        if let Some(thread) = thread {
             // A panic has been reported through `failure`.
-            let _ = thread.join();
+            thread.join();
         }
         drop(self.lock.lock().expect("no thread panics while it holds the lock").take());
     }

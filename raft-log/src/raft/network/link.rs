@@ -16,9 +16,9 @@ use openraft::raft::{
     TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use crate::membership::MemberNode;
+use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::Peers;
 use crate::raft::network::pipeline::{self, Answer};
 use crate::raft::network::socket::{FrameReader, write_frame, write_pieces};

@@ -10,6 +10,7 @@
 //! the handshake of [`wire::handshake`](super::wire::handshake), checked on both sides by [`peers`].
 
 pub(crate) mod link;
+pub(crate) mod net;
 pub(crate) mod peers;
 mod pipeline;
 pub(crate) mod server;

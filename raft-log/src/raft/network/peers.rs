@@ -8,12 +8,12 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::identity::Identity;
 use crate::membership::{MemberNode, NodeAddresses};
+use crate::raft::network::net::TcpStream;
 use crate::raft::network::socket;
 use crate::raft::type_config::TypeConfig;
 use crate::raft::wire::WireError;

@@ -23,11 +23,10 @@ use openraft::error::{NetworkError, RPCError};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use openraft::type_config::TypeConfigExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
+use crate::raft::network::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use crate::raft::network::socket::write_pieces;
 use crate::raft::type_config::TypeConfig;
 use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request};

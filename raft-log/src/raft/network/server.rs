@@ -9,11 +9,12 @@ use futures::StreamExt;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderError};
 use openraft::type_config::TypeConfigExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::exec;
 use crate::identity::ClaimError;
+use crate::raft::network::net::{OwnedReadHalf, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::socket::{FrameReader, write_frame};
 use crate::raft::type_config::{RaftCore, TypeConfig};
@@ -154,7 +155,7 @@ impl Connection {
             }
             BootstrapRequest::Claim(claim) => claim,
         };
-        let claimed = tokio::task::spawn_blocking(move || identity.set_claim(claim)).await.map_err(io::Error::other)?;
+        let claimed = exec::blocking(move || identity.set_claim(claim)).await?;
         Ok(BootstrapAnswer::Claimed(match claimed {
             Ok(()) => ClaimOutcome::Done,
             Err(ClaimError::Claimed(cluster)) => ClaimOutcome::Claimed(cluster),
@@ -168,9 +169,7 @@ impl Connection {
 }
 
 /// The next request; `None` ends the stream, at a clean end as on damage, and the caller connects anew.
-async fn next_request(
-    frames: &mut FrameReader<tokio::net::tcp::OwnedReadHalf>,
-) -> Option<AppendEntriesRequest<TypeConfig>> {
+async fn next_request(frames: &mut FrameReader<OwnedReadHalf>) -> Option<AppendEntriesRequest<TypeConfig>> {
     let decode = |frame: Bytes| decode_request(frame).map_err(io::Error::other);
     match frames.next().await.and_then(|frame| frame.map(decode).transpose()) {
         Ok(request) => request,

@@ -1,12 +1,12 @@
-//! Connections and frames; the only place of this crate that opens sockets.
+//! Connections and frames.
 
 use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use crate::raft::network::net::TcpStream;
 use crate::raft::wire::FRAME_BYTES_MAX;
 
 /// A connection that is not up by then is given up.

@@ -21,6 +21,6 @@ pub(crate) use engine::{Active, Engine, EngineStart};
 pub(crate) use preparer::Preparer;
 pub(crate) use queue::{AppendJob, Job, Queue};
 pub(crate) use syncer::Syncer;
-pub(crate) use thread::spawn;
+pub(crate) use thread::{IoThread, spawn};
 pub(crate) use truncate::erase;
 pub(crate) use unsynced::UNSYNCED_BYTES_MAX;

@@ -10,12 +10,12 @@
 
 use super::frontier::{Claim, Frontier};
 use crate::env::{Env, File, OpenMode};
+use crate::exec::{self, Thread};
 use crate::storage::shared::Shared;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The file's name in the log's folder until it becomes a segment.
@@ -47,7 +47,7 @@ pub(crate) struct Preparer {
 struct Worker {
     desk: Arc<Desk>,
     shared: Arc<Shared>,
-    handle: Option<JoinHandle<()>>,
+    handle: Option<Thread>,
 }
 
 /// Where the I/O thread and the worker meet.
@@ -99,7 +99,7 @@ impl Preparer {
         let frontier = Arc::<Frontier>::default();
         let inside = Inside { desk: desk.clone(), shared: shared.clone(), frontier: frontier.clone() };
         let file = path.clone();
-        let handle = std::thread::Builder::new().name("log-prepare".into()).spawn(move || inside.run(&file, bytes))?;
+        let handle = exec::thread("log-prepare", move || inside.run(&file, bytes))?;
         let worker = Some(Worker { desk, shared, handle: Some(handle) });
         let preparer = Preparer { env, path, bytes, frontier, worker };
         preparer.prepare_next();
@@ -140,7 +140,7 @@ impl Preparer {
             worker.desk.changed.notify_all();
             if let Some(handle) = worker.handle.take() {
                 // A panic of the preparer costs a prepared file, nothing else.
-                let _ = handle.join();
+                handle.join();
             }
         }
     }

@@ -1,11 +1,11 @@
 //! The background sync of `async` durability: what is written is on disk within about 10 ms.
 
+use crate::exec::{self, Thread};
 use crate::storage::StorageError;
 use crate::storage::segment::Segment;
 use crate::storage::shared::Shared;
 use crate::types::LogIndex;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long writes gather before a sync; the sync itself comes on top.
@@ -33,7 +33,7 @@ impl Slot {
 /// Syncs behind the I/O thread, or not at all (`sync` durability, and tests that step the engine).
 pub(crate) enum Syncer {
     None,
-    Thread { slot: Arc<SyncerSlot>, handle: Option<JoinHandle<()>> },
+    Thread { slot: Arc<SyncerSlot>, handle: Option<Thread> },
 }
 
 /// The mailbox between the I/O thread and its syncer.
@@ -44,7 +44,7 @@ impl Syncer {
     pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<Syncer> {
         let slot = Arc::new(SyncerSlot(Slot::default()));
         let inbox = slot.clone();
-        let handle = std::thread::Builder::new().name("log-sync".into()).spawn(move || run(&shared, &inbox.0))?;
+        let handle = exec::thread("log-sync", move || run(&shared, &inbox.0))?;
         Ok(Syncer::Thread { slot, handle: Some(handle) })
     }
 
@@ -67,8 +67,7 @@ impl Syncer {
             slot.0.lock().1 = true;
             slot.0.changed.notify_one();
             if let Some(handle) = handle.take() {
-                // A panic of the syncer has been reported by its guard.
-                let _ = handle.join();
+                handle.join();
             }
         }
     }

@@ -2,20 +2,23 @@
 
 use super::engine::Engine;
 use super::queue::Woken;
+use crate::exec::{self, Thread};
 use crate::storage::StorageError;
 use crate::storage::shared::Shared;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// When nothing came for this long, the durable mark is written: with the sync, within 50 ms (hazards 3).
 const IDLE_BEFORE_MARK: Duration = Duration::from_millis(40);
 
+/// The running I/O thread.
+pub(crate) type IoThread = Thread;
+
 /// Starts the I/O thread of `shared`.
-pub(crate) fn spawn(shared: Arc<Shared>, engine: Engine) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("log-io".into()).spawn(move || {
+pub(crate) fn spawn(shared: Arc<Shared>, engine: Engine) -> io::Result<IoThread> {
+    exec::thread("log-io", move || {
         let guard = FailOnPanic(&shared);
         run(&shared, engine);
         drop(guard);
