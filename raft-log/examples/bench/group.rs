@@ -88,13 +88,17 @@ impl Group {
         self.replicas[place].as_ref().expect("it is open")
     }
 
+    /// The data folder of a replica.
+    pub(crate) fn folder(&self, place: usize) -> PathBuf {
+        self.dir.join(format!("node-{}", place + 1))
+    }
+
     pub(crate) async fn restart(&mut self, place: usize) {
         let id = NodeId(place as u64 + 1);
         let peer = self.listen[place].clone();
         let listen = PeerListen::Address(peer.parse().expect("it was printed by an address"));
         let advertised = NodeAddresses { peer, ..NodeAddresses::default() };
-        let dir = self.dir.join(format!("node-{id}"));
-        let mut options = ReplicaOptions::new(id, GroupId(1), dir, listen, advertised);
+        let mut options = ReplicaOptions::new(id, GroupId(1), self.folder(place), listen, advertised);
         options.durability = self.durability;
         options.election = self.election;
         options.segment_bytes_max = self.segment_bytes_max;

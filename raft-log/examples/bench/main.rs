@@ -1,10 +1,12 @@
-//! Measures three replicas in one process: throughput, and the gap that a killed leader leaves.
+//! Measures three replicas in one process: throughput, the gap that a killed leader leaves, the cost of a backlog read.
 //!
 //! ```text
 //! cargo run -p raft-log --example bench -- write --conc 1024 --size 1024 --secs 5 --durability sync
 //! cargo run -p raft-log --example bench -- failover --rounds 20 --busy 4
+//! cargo run -p raft-log --example bench -- backlog --backlog-mb 2048 --segment-mb 128 --reader-mb-per-s 200 --rate 2000
 //! ```
 
+mod backlog;
 mod failover;
 mod group;
 mod write;
@@ -39,6 +41,7 @@ fn main() {
     match mode.as_str() {
         "write" => runtime.block_on(write::run(&arguments)),
         "failover" => runtime.block_on(failover::run(&arguments)),
-        other => panic!("{other}: write or failover"),
+        "backlog" => runtime.block_on(backlog::run(&arguments)),
+        other => panic!("{other}: write, failover or backlog"),
     }
 }
