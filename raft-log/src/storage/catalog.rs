@@ -1,8 +1,9 @@
 //! The segments of the log and where each ends: what is written, as readers and the I/O thread see it.
 
 use super::positions::{Position, Positions};
+use super::report::SegmentInfo;
 use super::segment::Segment;
-use crate::types::LogIndex;
+use crate::types::{LogIndex, UnixMillis};
 use std::sync::Arc;
 
 /// One segment and what is known of its content.
@@ -59,6 +60,41 @@ impl Catalog {
     /// The base indexes, as the manifest lists them.
     pub(crate) fn bases(&self) -> Vec<LogIndex> {
         self.placed.iter().map(|placed| placed.segment.base).collect()
+    }
+
+    /// The segments that may be released: whole ones whose entries are all below `end`, but never the newest.
+    pub(crate) fn releasable(&self, end: LogIndex) -> Vec<Arc<Segment>> {
+        let older = &self.placed[..self.placed.len().saturating_sub(1)];
+        older.iter().take_while(|placed| placed.end <= end).map(|placed| placed.segment.clone()).collect()
+    }
+
+    /// Forgets the oldest `count` segments.
+    pub(crate) fn release(&mut self, count: usize) {
+        self.placed.drain(..count);
+    }
+
+    /// Forgets all segments; gives them back.
+    pub(crate) fn take_all(&mut self) -> Vec<Arc<Segment>> {
+        self.placed.drain(..).map(|placed| placed.segment).collect()
+    }
+
+    /// What there is, for those who decide about retention. A segment of unknown age counts as made when the next one
+    /// was, or at `now`: rather too young than too old.
+    pub(crate) fn segments(&self, now: UnixMillis) -> Vec<SegmentInfo> {
+        let mut later = now;
+        let mut segments = Vec::with_capacity(self.placed.len());
+        for (newer, placed) in self.placed.iter().rev().enumerate() {
+            later = placed.segment.created.unwrap_or(later);
+            segments.push(SegmentInfo {
+                base: placed.segment.base,
+                end: placed.end,
+                bytes: placed.segment.file_bytes,
+                created: later,
+                sealed: newer > 0,
+            });
+        }
+        segments.reverse();
+        segments
     }
 
     /// Where the written entry `index` is.

@@ -38,7 +38,7 @@ impl Shared {
                 return Ok(Some(records));
             }
             let Some(place) = state.catalog.find(at) else {
-                let first = state.catalog.first().unwrap_or(state.tail.next());
+                let first = state.catalog.first().filter(|first| *first > at).unwrap_or(state.tail.cache_first());
                 return Err(ReadError::Removed { index: at, first });
             };
             let until = until.min(place.end).min(state.tail.cache_first());

@@ -66,6 +66,14 @@ pub enum StorageError {
         /// What the log holds at that index, if anything.
         held: Option<LogId>,
     },
+    /// The log was to begin anew behind an entry that does not lie beyond its end.
+    #[error("the log cannot begin anew behind {begin}: it reaches to {last}; purge or truncate it instead")]
+    BeginRefused {
+        /// The entry behind which it was to begin.
+        begin: LogId,
+        /// The last entry of the log.
+        last: LogId,
+    },
     /// A truncation that would remove purged (hence committed) entries.
     #[error("truncation from index {from} would remove entries up to the purged {purged}")]
     TruncateRefused {

@@ -5,7 +5,7 @@ use super::io::{AppendJob, Engine, IoThread, Job, Preparer, Syncer, spawn};
 use super::opened::Opened;
 use super::options::{Durability, StorageOptions};
 use super::record::{HardState, Record};
-use super::report::{LogBounds, RecoveryReport};
+use super::report::{LogBounds, RecoveryReport, SegmentInfo};
 use super::shared::Shared;
 use super::stats::StorageStats;
 use super::stepper::Stepper;
@@ -127,14 +127,13 @@ impl Log {
         let shared = self.shared();
         let mut state = shared.lock();
         state.check_alive()?;
-        let first_kept = state.catalog.first().unwrap_or_default();
-        let from = keep.map_or(first_kept, LogIndex::next).max(first_kept);
+        let from = keep.map_or(LogIndex(0), LogIndex::next);
         if let Some(purged) = state.purged
             && from <= purged.index
         {
             return Err(StorageError::TruncateRefused { from, purged });
         }
-        let first_removed = from.min(state.tail.next());
+        let first_removed = from.max(state.catalog.first().unwrap_or_default()).min(state.tail.next());
         if first_removed < state.tail.next() {
             state.epoch += 1;
             state.tail.truncate(first_removed);
@@ -159,6 +158,36 @@ impl Log {
             return Err(StorageError::PurgeRefused { purge: id, held });
         }
         self.push(Job::Purge { id, done });
+        Ok(())
+    }
+
+    /// Gives up the oldest segments: whole sealed ones whose entries all lie below `index` and are purged. Their entries
+    /// are not readable any more when `done` is called. Whoever calls it has made sure that nobody needs them
+    /// (hazards 24).
+    pub fn release_below(&self, index: LogIndex, done: Done) -> Result<(), StorageError> {
+        let state = self.shared().lock();
+        state.check_alive()?;
+        self.push(Job::Release { below: index, done });
+        Ok(())
+    }
+
+    /// Begins the log anew behind `id`, which lies beyond its end: an installed checkpoint stands for everything up to
+    /// it. All older entries are gone for good when `done` is called, and the next append has the index after `id`.
+    /// This is the one way to purge what the log does not hold (hazards 1, 25).
+    pub fn begin_after(&self, id: LogId, done: Done) -> Result<(), StorageError> {
+        let mut state = self.shared().lock();
+        state.check_alive()?;
+        if let Some(last) = state.last()
+            && (id.index <= last.index || id.term < last.term)
+        {
+            return Err(StorageError::BeginRefused { begin: id, last });
+        }
+        state.epoch += 1;
+        state.tail.begin(id.index.next());
+        state.terms.truncate(LogIndex(0));
+        state.purged = Some(id);
+        let epoch = state.epoch;
+        self.push(Job::BeginAfter { id, epoch, done });
         Ok(())
     }
 
@@ -188,6 +217,12 @@ impl Log {
     pub fn bounds(&self) -> LogBounds {
         let state = self.shared().lock();
         LogBounds { purged: state.purged, last: state.last() }
+    }
+
+    /// The segments on disk, ascending.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.shared().lock().catalog.segments(self.shared().opened)
     }
 
     /// The last index that is synced, in both modes of durability. Falls only at a truncation.

@@ -5,7 +5,8 @@
 //!        24 first removed index u64 │ 32 segments u32 │ 36 reserved u32 │ 40 base index u64 of each segment
 //! ```
 //! It is a sealed file (replaced as a whole). A segment is listed before a record in it is acknowledged, and taken from
-//! the list before its file is removed; so a listed file that is not there was lost. *First removed* is the intent of a
+//! the list before its file is removed; so a listed file that is not there was lost. Purged entries need no segment: a log
+//! that begins anew behind an installed checkpoint has none at first (hazards 25), and released ones are gone. *First removed* is the intent of a
 //! truncation: it is written first, and cleared when no header of a removed entry is left on disk.
 
 use super::error::OpenError;
@@ -37,6 +38,12 @@ pub(crate) struct Manifest {
 impl Manifest {
     pub(crate) fn path(dir: &Path) -> PathBuf {
         dir.join(MANIFEST_NAME)
+    }
+
+    /// The first entry on disk, or the one that will be.
+    pub(crate) fn start(&self) -> LogIndex {
+        let behind_purged = self.purged.map(|purged| purged.index.next());
+        self.segments.first().copied().or(self.truncating).or(behind_purged).unwrap_or(LogIndex(0))
     }
 
     /// Replaces the manifest of `dir`, durably.

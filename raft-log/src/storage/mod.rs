@@ -48,6 +48,6 @@ pub use options::{
     SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, StorageOptions,
 };
 pub use record::{HardState, Record, RecordKind};
-pub use report::{LogBounds, RecoveryReport, TornTail};
+pub use report::{LogBounds, RecoveryReport, SegmentInfo, TornTail};
 pub use stats::StorageStats;
 pub use stepper::Stepper;

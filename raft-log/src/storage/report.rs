@@ -1,6 +1,6 @@
 //! What the log tells about itself: its bounds, and what its recovery found.
 
-use crate::types::{LogId, LogIndex};
+use crate::types::{LogId, LogIndex, UnixMillis};
 use std::path::PathBuf;
 
 /// Where the log begins and ends, for Raft.
@@ -10,6 +10,21 @@ pub struct LogBounds {
     pub purged: Option<LogId>,
     /// The last entry, or the purged one if nothing follows it.
     pub last: Option<LogId>,
+}
+
+/// One segment of the log on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// The index of its first entry.
+    pub base: LogIndex,
+    /// The index after its last written entry.
+    pub end: LogIndex,
+    /// What the file takes on disk.
+    pub bytes: u64,
+    /// When the segment was begun, by the wall clock; no entry in it is older, and none younger than the next one's.
+    pub created: UnixMillis,
+    /// Nothing is appended to it any more.
+    pub sealed: bool,
 }
 
 /// A tail that was being written when the node stopped: never acknowledged, so cut.

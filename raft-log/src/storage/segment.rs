@@ -2,7 +2,7 @@
 
 use super::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 use crate::env::File;
-use crate::types::LogIndex;
+use crate::types::{LogIndex, UnixMillis};
 use bytes::Bytes;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ pub(crate) struct Segment {
     pub(crate) salt: Salt,
     /// Length of the file.
     pub(crate) file_bytes: u64,
+    /// When it was made; unknown for one of the first format version.
+    pub(crate) created: Option<UnixMillis>,
     /// The whole file as memory, once it is sealed and somebody read it so.
     map: OnceLock<Option<Bytes>>,
 }
@@ -36,6 +38,7 @@ impl Segment {
             base_offset: header.base_offset,
             salt: header.salt,
             file_bytes: header.file_bytes,
+            created: header.created,
             map: OnceLock::new(),
         }
     }

@@ -13,7 +13,7 @@ use super::record::HardState;
 use super::tail::Tail;
 use super::terms::Terms;
 use crate::env::Env;
-use crate::types::{LogId, LogIndex, Term};
+use crate::types::{LogId, LogIndex, Term, UnixMillis};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) options: StorageOptions,
     pub(crate) queue: Queue,
     pub(crate) counters: Counters,
+    /// When the log was opened: the age of what does not tell its own.
+    pub(crate) opened: UnixMillis,
     pub(crate) durable: watch::Sender<Option<LogIndex>>,
     pub(crate) failure: watch::Sender<Option<Arc<StorageError>>>,
     state: Mutex<State>,
@@ -73,6 +75,7 @@ impl Shared {
     pub(crate) fn new(env: Env, options: StorageOptions, state: State) -> Shared {
         let durable = watch::Sender::new(state.durable_end.0.checked_sub(1).map(LogIndex));
         Shared {
+            opened: env.clock.unix_millis(),
             env,
             options,
             queue: Queue::default(),

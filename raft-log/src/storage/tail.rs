@@ -69,6 +69,11 @@ impl Tail {
         self.written_end = self.written_end.min(first_removed);
     }
 
+    /// Forgets everything; the log goes on at `next`.
+    pub(crate) fn begin(&mut self, next: LogIndex) {
+        *self = Tail::new(next, self.bytes_max);
+    }
+
     /// Clones cached records from `from` on into `records`, while their payloads fit into what `bytes_max` leaves
     /// beside `bytes`; always the first one if nothing was read before.
     pub(crate) fn read(

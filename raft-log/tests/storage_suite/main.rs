@@ -6,9 +6,11 @@
 mod basics;
 mod damage;
 mod faults;
+mod fixtures;
 mod hard_state;
 mod model;
 mod power_loss;
 mod real_disk;
+mod retention;
 mod sealed_files;
 mod support;

@@ -140,19 +140,6 @@ fn the_durable_mark_is_written_when_nothing_comes() {
     assert_eq!(report.mark, Some(LogIndex(2)));
 }
 
-fn copy_dir(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir_all(&target).unwrap();
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn async_becomes_durable_in_the_background() {
     let dir = tempfile::tempdir().unwrap();

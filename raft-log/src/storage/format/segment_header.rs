@@ -1,9 +1,11 @@
 //! The header of a segment file: its first 4 KiB.
 //!
 //! ```text
-//!    0 prefix 16 │ 16 group u32 │ 20 reserved u32 │ 24 base index u64 │ 32 base offset u64 │
-//!   40 salt u64 │ 48 file bytes u64 │ 56 CRC32C of the 56 bytes before u32 │ zeroes up to 4,096
+//!    0 prefix 16 │ 16 group u32 │ 20 flags u32 (1 recycled) │ 24 base index u64 │ 32 base offset u64 │
+//!   40 salt u64 │ 48 file bytes u64 │ 56 created u64 │ 64 CRC32C of the 64 bytes before u32 │ zeroes up to 4,096
 //! ```
+//! Version 1 had neither flags nor *created*: its CRC stands at 56. Both are read.
+//!
 //! *Base index* is the first entry's; the file's name repeats it. *Base offset* is how many bytes of records the log
 //! holds before this segment. *File bytes* is the length that the file was made with: a shorter one was truncated.
 //! It is written and synced before the file gets its name, so a segment with a bad header is damaged, never torn.
@@ -11,15 +13,17 @@
 use super::prefix::{self, Magic, PREFIX_BYTES};
 use super::{Salt, u32_at, u64_at};
 use crate::storage::OpenError;
-use crate::types::{GroupId, LogIndex};
+use crate::types::{GroupId, LogIndex, UnixMillis};
 use std::path::Path;
 
 /// Length of a segment header; the first record begins here.
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = 4_096;
 /// The version of the segment format that is written, and the highest that is read.
-const SEGMENT_VERSION: u32 = 1;
+const SEGMENT_VERSION: u32 = 2;
 const MAGIC: Magic = *b"TERCSEGM";
-const CRC_AT: usize = 56;
+const CRC_AT: usize = 64;
+const CRC_AT_IN_V1: usize = 56;
+const FLAG_RECYCLED: u32 = 1;
 
 /// A decoded segment header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,10 @@ pub(crate) struct SegmentHeader {
     pub(crate) base_offset: u64,
     pub(crate) salt: Salt,
     pub(crate) file_bytes: u64,
+    /// When the file became a segment, by the wall clock; unknown in version 1.
+    pub(crate) created: Option<UnixMillis>,
+    /// The file was a segment before: behind its records lie those of an earlier life, under other salts.
+    pub(crate) recycled: bool,
 }
 
 impl SegmentHeader {
@@ -36,11 +44,14 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; CRC_AT + 4] {
         let mut bytes = [0; CRC_AT + 4];
         bytes[..PREFIX_BYTES].copy_from_slice(&prefix::encode(MAGIC, SEGMENT_VERSION));
+        let flags = if self.recycled { FLAG_RECYCLED } else { 0 };
         bytes[16..20].copy_from_slice(&self.group.0.to_le_bytes());
+        bytes[20..24].copy_from_slice(&flags.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.base.0.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.base_offset.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.salt.0.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.file_bytes.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.created.unwrap_or_default().0.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -48,8 +59,10 @@ impl SegmentHeader {
 
     /// Decodes the start of `file`, which must belong to `group`.
     pub(crate) fn decode(bytes: &[u8], file: &Path, group: GroupId) -> Result<SegmentHeader, OpenError> {
-        prefix::decode(bytes, MAGIC, SEGMENT_VERSION).map_err(|error| error.of_file(file, SEGMENT_VERSION))?;
-        if bytes.len() < CRC_AT + 4 || crc32c::crc32c(&bytes[..CRC_AT]) != u32_at(bytes, CRC_AT) {
+        let version =
+            prefix::decode(bytes, MAGIC, SEGMENT_VERSION).map_err(|error| error.of_file(file, SEGMENT_VERSION))?;
+        let crc_at = if version == 1 { CRC_AT_IN_V1 } else { CRC_AT };
+        if bytes.len() < crc_at + 4 || crc32c::crc32c(&bytes[..crc_at]) != u32_at(bytes, crc_at) {
             let reason = "the CRC of the segment header does not match".into();
             return Err(OpenError::Damaged { file: file.into(), reason });
         }
@@ -63,6 +76,8 @@ impl SegmentHeader {
             base_offset: u64_at(bytes, 32),
             salt: Salt(u64_at(bytes, 40)),
             file_bytes: u64_at(bytes, 48),
+            created: (version > 1).then(|| UnixMillis(u64_at(bytes, 56))).filter(|created| created.0 > 0),
+            recycled: version > 1 && u32_at(bytes, 20) & FLAG_RECYCLED != 0,
         })
     }
 }
@@ -79,6 +94,8 @@ mod tests {
             base_offset: 9_000,
             salt: Salt(77),
             file_bytes: 1 << 20,
+            created: Some(UnixMillis(1_767_225_600_000)),
+            recycled: true,
         };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes, Path::new("f"), GroupId(2)).unwrap(), header);

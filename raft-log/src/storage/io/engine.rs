@@ -59,7 +59,7 @@ pub(crate) struct Engine {
     hard_state: HardStateFile,
     syncer: Syncer,
     batch: Batch,
-    unsynced: Unsynced,
+    pub(super) unsynced: Unsynced,
     group: Vec<AppendJob>,
 }
 
@@ -94,6 +94,8 @@ impl Engine {
                     self.finish(done, |engine| engine.truncate(first_removed, last, epoch));
                 }
                 Job::Purge { id, done } => self.finish(done, |engine| engine.purge(id)),
+                Job::Release { below, done } => self.finish(done, |engine| engine.release_below(below)),
+                Job::BeginAfter { id, epoch, done } => self.finish(done, |engine| engine.begin_after(id, epoch)),
             }
         }
     }
@@ -261,7 +263,8 @@ impl Engine {
         self.sync_active()?;
         self.manifest.purged = self.manifest.purged.max(Some(id));
         self.save_manifest()?;
-        self.shared.lock().purged = self.manifest.purged;
+        let mut state = self.shared.lock();
+        state.purged = state.purged.max(self.manifest.purged);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   queue ──► group of appends ──► Batch ──► pwritev ──► fdatasync ──► publish ──► callbacks
-//!        └──► hard state, truncation, purge: one at a time, between groups
+//!        └──► hard state, truncation, purge, release: one at a time, between groups
 //! ```
 //! [`Engine`] does the work and knows no threads, so that tests and the simulation can step it; [`spawn`] gives it one.
 
@@ -11,6 +11,7 @@ mod engine;
 mod frontier;
 mod preparer;
 mod queue;
+mod release;
 mod roll;
 mod syncer;
 mod thread;

@@ -22,6 +22,8 @@ pub(crate) enum Job {
     HardState { state: HardState, done: Done },
     Truncate { first_removed: LogIndex, last: Option<LogId>, epoch: u64, done: Done },
     Purge { id: LogId, done: Done },
+    Release { below: LogIndex, done: Done },
+    BeginAfter { id: LogId, epoch: u64, done: Done },
 }
 
 /// Why [`Queue::wait`] returned.

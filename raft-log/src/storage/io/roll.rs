@@ -33,6 +33,8 @@ impl Engine {
             base_offset,
             salt: Salt(env.rng.next_u64()),
             file_bytes: prepared.bytes,
+            created: Some(env.clock.unix_millis()),
+            recycled: false,
         };
         let path = prepared.path.with_file_name(Segment::name(base));
         prepared.file.write_all_at(&header.encode(), 0).map_err(failed("writing the header of", &prepared.path))?;

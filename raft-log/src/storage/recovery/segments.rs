@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(super) struct Files {
     /// The segments of the log, ascending.
     pub(super) segments: Vec<Arc<Segment>>,
-    /// Files to remove: temporary ones, and segments that a truncation under way takes away.
+    /// Files to remove: temporary ones, and segments that were released, or that a truncation under way takes away.
     pub(super) leftovers: Vec<PathBuf>,
 }
 
@@ -43,7 +43,8 @@ pub(super) fn open_all(env: &Env, folder: &Path, group: GroupId, manifest: &Mani
     for base in found {
         let path = folder.join(Segment::name(base));
         if !manifest.segments.contains(&base) {
-            if manifest.truncating.is_some_and(|first_removed| base >= first_removed) {
+            let truncated = manifest.truncating.is_some_and(|first_removed| base >= first_removed);
+            if truncated || base < manifest.start() {
                 files.leftovers.push(path);
                 continue;
             }

@@ -77,9 +77,9 @@ fn judge(manifest: Manifest, hard_state: LoadedHardState, files: Files) -> Resul
         hard_state,
         catalog: Catalog::default(),
         terms: Terms::default(),
-        last: None,
-        next: manifest.segments.first().copied().unwrap_or(start_of(&manifest)),
-        marked_end: LogIndex(0),
+        last: manifest.purged.filter(|purged| purged.index.next() == manifest.start()),
+        next: manifest.start(),
+        marked_end: manifest.start(),
         report: RecoveryReport { segments: files.segments.len(), ..RecoveryReport::default() },
         manifest,
     };
@@ -109,11 +109,6 @@ fn judge(manifest: Manifest, hard_state: LoadedHardState, files: Files) -> Resul
     log.report.mark = log.marked_end.0.checked_sub(1).map(LogIndex);
     log.report.truncation_finished = log.manifest.truncating;
     Ok(Judged { log, cut, files })
-}
-
-/// Where a log without segments begins.
-fn start_of(manifest: &Manifest) -> LogIndex {
-    manifest.truncating.or(manifest.purged.map(|purged| purged.index.next())).unwrap_or(LogIndex(0))
 }
 
 impl Recovered {
@@ -201,6 +196,11 @@ fn check_against_hard_state(options: &StorageOptions, log: &Recovered) -> Result
         && purged.index >= log.next
     {
         let reason = format!("it says that entries up to {purged} were purged, but the log ends before {}", log.next);
+        return Err(OpenError::Damaged { file: Manifest::path(&options.dir), reason });
+    }
+    let visible = log.manifest.purged.map_or(LogIndex(0), |purged| purged.index.next());
+    if log.manifest.start() > visible {
+        let reason = format!("the log begins with index {}, but not all before it is purged", log.manifest.start());
         return Err(OpenError::Damaged { file: Manifest::path(&options.dir), reason });
     }
     Ok(())
