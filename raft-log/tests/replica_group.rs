@@ -97,6 +97,24 @@ async fn only_applied_entries_are_read_and_one_always_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_cache_has_dropped_is_fetched_from_disk() {
+    let group = Group::three_with(|options| options.cache_bytes_max = 10_000).await;
+    let mut last = LogIndex(0);
+    for i in 0..20_u8 {
+        last = group.store(vec![i; 5_000]).await.id.index;
+    }
+    let leader = group.replica(group.leader().await);
+    let before = leader.storage_stats().reads_from_files;
+    let all = leader.fetch(LogIndex(0), last.next(), usize::MAX).await.unwrap();
+    assert!(leader.storage_stats().reads_from_files > before);
+    assert_eq!(all, leader.read(LogIndex(0), last.next(), usize::MAX).unwrap());
+    let payloads: Vec<u8> = all.iter().filter_map(|record| record.payload.first().copied()).collect();
+    assert!(payloads.ends_with(&(0..20).collect::<Vec<u8>>()));
+    let beyond = leader.fetch(last.next(), last.next().next(), 1).await;
+    assert!(matches!(beyond, Err(ReadError::NotApplied { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_index_covers_what_was_acknowledged() {
     let group = Group::three().await;
     let stored = group.store("x").await.id.index;

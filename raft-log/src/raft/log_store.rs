@@ -51,17 +51,8 @@ impl LogStore {
         exec::blocking(move || identity.mark_used()).await?
     }
 
-    async fn read(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<Record>> {
-        let (from, until) = (LogIndex(from), LogIndex(until));
-        if self.log.is_cached(from) {
-            return self.log.read(from, until, bytes_max).map_err(io::Error::other);
-        }
-        let log = self.log.clone();
-        exec::blocking(move || log.read(from, until, bytes_max)).await?.map_err(io::Error::other)
-    }
-
     async fn read_entries(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry>> {
-        let records = self.read(from, until, bytes_max).await?;
+        let records = self.log.fetch(LogIndex(from), LogIndex(until), bytes_max).await.map_err(io::Error::other)?;
         records.into_iter().map(|record| entry_of(record).map_err(io::Error::other)).collect()
     }
 }

@@ -151,14 +151,24 @@ impl Replica {
     /// payload. Ends at the last applied entry, which is committed.
     ///
     /// # Errors
-    /// See [`ReadError`]. May read from disk: call it where blocking is allowed when the entries are old.
+    /// See [`ReadError`]. May read from disk: [`fetch`](Self::fetch) is for where blocking is not allowed.
     pub fn read(&self, from: LogIndex, until: LogIndex, bytes_max: usize) -> Result<Vec<Record>, ReadError> {
-        let applied = self.inner.applied.get();
-        let end = applied.map_or(LogIndex(0), LogIndex::next);
-        if from >= end {
-            return Err(ReadError::NotApplied { from, applied });
-        }
+        let end = self.inner.readable_end(from)?;
         Ok(self.inner.log.read(from, until.min(end), bytes_max)?)
+    }
+
+    /// [`read`](Self::read) for tasks: the newest entries at once from memory, older ones from disk on the pool for
+    /// blocking work, so that a reader of a backlog delays nobody else on the runtime. Payloads of the newest sealed
+    /// segments are shared with the page cache and not copied.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn fetch(&self, from: LogIndex, until: LogIndex, bytes_max: usize) -> Result<Vec<Record>, ReadError> {
+        let end = self.inner.readable_end(from)?;
+        Ok(self.inner.log.fetch(from, until.min(end), bytes_max).await?)
     }
 
     /// Hands leadership to `to`, or to the voter that is furthest along.
@@ -193,6 +203,13 @@ impl Replica {
 }
 
 impl Inner {
+    /// Where the applied entries end, if `from` is before it.
+    fn readable_end(&self, from: LogIndex) -> Result<LogIndex, ReadError> {
+        let applied = self.applied.get();
+        let end = applied.map_or(LogIndex(0), LogIndex::next);
+        if from < end { Ok(end) } else { Err(ReadError::NotApplied { from, applied }) }
+    }
+
     /// Ends the threads and closes the log; with `flush`, the state is persisted as far as the log is durable.
     fn finish(&self, flush: bool) {
         let threads = self.threads.lock().expect("no holder of this lock panics").take();

@@ -123,6 +123,9 @@ pub enum ReadError {
         /// The first index on disk.
         first: LogIndex,
     },
+    /// The replica is stopping.
+    #[error("the replica is stopping")]
+    Stopped,
 }
 
 /// Why a log cannot be opened. Nothing has been changed on disk; none goes away by trying again, except `Locked` and

@@ -10,6 +10,7 @@ use super::shared::Shared;
 use super::stats::StorageStats;
 use super::stepper::Stepper;
 use crate::env::{DiskLock, Env};
+use crate::exec;
 use crate::types::{LogId, LogIndex, Term};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -204,6 +205,15 @@ impl Log {
                 return Ok(records);
             }
         }
+    }
+
+    /// [`Log::read`] for tasks that must not block: at once from the cache, else where blocking is allowed.
+    pub async fn fetch(&self, from: LogIndex, until: LogIndex, bytes_max: usize) -> Result<Vec<Record>, ReadError> {
+        if self.is_cached(from) {
+            return self.read(from, until, bytes_max);
+        }
+        let log = self.clone();
+        exec::blocking(move || log.read(from, until, bytes_max)).await.map_err(|_| ReadError::Stopped)?
     }
 
     /// Whether [`Log::read`] from `from` is served from memory, so without blocking.
