@@ -62,6 +62,7 @@ pub mod types;
 
 pub use identity::IdentityError;
 pub use membership::{MemberNode, Membership, MembershipDecodeError, NodeAddresses};
+pub use raft::vote_gate::GateReason;
 pub use replica::{
     BootstrapError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError, Proposed, ReadError,
     Replica, ReplicaOptions, Role, Status, TransferError,

@@ -117,6 +117,11 @@ fn behind(status: &ReplicaStatus) -> u64 {
     index(status.committed).saturating_sub(index(status.applied))
 }
 
+/// Why a node neither campaigns nor votes.
+fn gate(status: &ReplicaStatus) -> String {
+    status.gate.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a node is not healthy; empty if it is.
 fn problem(status: &ReplicaStatus) -> String {
     match &status.health {
@@ -129,6 +134,7 @@ fn problem(status: &ReplicaStatus) -> String {
         Role::Stopped => String::from("is stopped"),
         Role::Leader if !status.serving => String::from("leads, and has not applied the entries from before yet"),
         _ if status.leader.is_none() => String::from("knows no leader"),
+        _ if !status.gate.is_empty() => format!("keeps out of elections: {}", gate(status)),
         _ if behind(status) > BEHIND_MAX => format!("has {} entries yet to apply", behind(status)),
         _ => String::new(),
     }

@@ -163,6 +163,7 @@ mod tests {
             durable: None,
             members: vec![member(1), member(2)],
             serving,
+            gate: Default::default(),
             health: Health::Healthy,
         }
     }

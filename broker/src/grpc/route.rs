@@ -185,6 +185,7 @@ mod tests {
             durable: None,
             members: members.iter().map(member).collect(),
             serving: false,
+            gate: Default::default(),
             health: Health::Healthy,
         }
     }

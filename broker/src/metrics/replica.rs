@@ -57,6 +57,8 @@ impl Collector for ReplicaCollector {
             gauge(&mut encoder, name, help, value)?;
         }
         gauge(&mut encoder, "tercet_serving", "Whether this node leads and serves", u64::from(status.serving))?;
+        let gated = u64::from(!status.gate.is_empty());
+        gauge(&mut encoder, "tercet_vote_gate", "Whether this node keeps out of elections; status says why", gated)?;
         let kind = ConstGauge::new(0_i64).metric_type();
         let mut roles = encoder.encode_descriptor("tercet_role", "1 for the role that this node has", None, kind)?;
         for role in ROLES {
@@ -123,6 +125,7 @@ mod tests {
             durable: Some(LogIndex(105)),
             members: Vec::new(),
             serving: true,
+            gate: Default::default(),
             health: Health::Healthy,
         };
         let (sender, receiver) = watch::channel(status.clone());

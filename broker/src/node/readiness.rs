@@ -83,6 +83,7 @@ mod tests {
             durable: Some(LogIndex(5000)),
             members: Vec::new(),
             serving: false,
+            gate: Default::default(),
             health: Health::Healthy,
         }
     }

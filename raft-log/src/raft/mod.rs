@@ -22,4 +22,5 @@ pub(crate) mod settings;
 pub(crate) mod state_adapter;
 pub(crate) mod state_worker;
 pub(crate) mod type_config;
+pub(crate) mod vote_gate;
 pub(crate) mod wire;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::raft::type_config::RaftCore;
+use crate::replica::options::ElectionOptions;
 use crate::replica::status::{Member, Role, Status};
-use crate::replica::{Inner, TransferError};
+use crate::replica::{Leader, TransferError};
 use crate::types::{LogIndex, NodeId};
 
 /// A voter that is silent for longer than this many heartbeats is not live.
@@ -13,16 +16,37 @@ const LIVE_HEARTBEATS: u32 = 5;
 /// Entries that a target may lack at first; it gets them before it takes over.
 const LAG_MAX: u64 = 10_000;
 
-impl Inner {
+/// What a transfer needs of a replica; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Leadership {
+    pub(crate) raft: RaftCore,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) standing: watch::Sender<Status>,
+    pub(crate) election: ElectionOptions,
+}
+
+impl Leadership {
+    /// The changes of role, leader and members.
+    pub(crate) fn standing(&self) -> watch::Receiver<Status> {
+        self.standing.subscribe()
+    }
+
+    /// The leader that this node follows, unless that is itself.
+    pub(crate) fn leader(&self) -> Option<Leader> {
+        let status = self.status.borrow();
+        let id = status.leader.filter(|leader| *leader != status.node_id)?;
+        status.member(id).map(|member| Leader { id, addresses: member.addresses.clone() })
+    }
+
     /// Hands leadership to `to` or to the voter that is furthest along, and waits until it leads.
     pub(crate) async fn transfer(&self, to: Option<NodeId>) -> Result<(), TransferError> {
         let target = self.await_candidate(to).await?;
         let stopped = |fatal: openraft::error::Fatal<_>| TransferError::Stopped(fatal.to_string());
         self.raft.trigger().transfer_leader(target).await.map_err(stopped)?;
         // Long enough for the target to persist what it lacks and to win an election.
-        let limit = self.options.election.timeout_max * 2 + Duration::from_millis(500);
+        let limit = self.election.timeout_max * 2 + Duration::from_millis(500);
+        let own = self.status.borrow().node_id;
         let mut watch = self.status.subscribe();
-        let own = self.options.node_id;
         let moved = watch.wait_for(|status| status.leader.is_some_and(|leader| leader != own));
         // The guard on the status must not live across the await below.
         let moved = tokio::time::timeout(limit, moved).await.map(|status| status.map(|status| status.leader));
@@ -32,8 +56,8 @@ impl Inner {
             Ok(Ok(_)) => Err(TransferError::NotLeader { leader: self.leader() }),
             Ok(Err(_)) => Err(TransferError::Stopped("its status ended".to_owned())),
             Err(_) => {
-                // openraft refuses writes from the moment of the attempt; a new term makes this node writable again.
-                self.raft.trigger().elect(false).await.map_err(stopped)?;
+                // From the moment of the attempt openraft refuses writes and sends no heartbeats, so that the others elect
+                // one of them in any case once they are reached again.
                 Err(TransferError::TimedOut(limit))
             }
         }
@@ -42,7 +66,7 @@ impl Inner {
     /// The node to hand over to. A leader that was elected just now hears of its followers with the first answers; it is
     /// given a moment for them.
     async fn await_candidate(&self, to: Option<NodeId>) -> Result<NodeId, TransferError> {
-        let deadline = Instant::now() + self.options.election.timeout_min;
+        let deadline = Instant::now() + self.election.timeout_min;
         let mut watch = self.status.subscribe();
         loop {
             let status = watch.borrow_and_update().clone();
@@ -62,7 +86,7 @@ impl Inner {
     /// Only a live and nearly caught-up voter: writes stop while a transfer lasts (hazards 14).
     fn choose(&self, status: &Status, to: Option<NodeId>) -> Result<NodeId, TransferError> {
         let last = status.last.map_or(LogIndex(0), |last| last.index);
-        let silence_max = self.options.election.heartbeat_interval * LIVE_HEARTBEATS;
+        let silence_max = self.election.heartbeat_interval * LIVE_HEARTBEATS;
         let others = status.members.iter().filter(|member| member.voter && member.id != status.node_id);
         let fit = |member: &&Member| {
             let live = member.last_heard.is_some_and(|silence| silence <= silence_max);

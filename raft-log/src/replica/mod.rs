@@ -1,5 +1,6 @@
 //! The public face of a replica: open, bootstrap, propose, read, status, leadership, shutdown.
 
+mod disk_watch;
 mod error;
 mod leadership;
 mod open;
@@ -8,6 +9,7 @@ mod propose;
 mod read_point;
 mod status;
 mod status_task;
+mod step_down;
 mod thread;
 
 #[cfg(test)]
@@ -31,6 +33,8 @@ use crate::raft::bootstrap;
 use crate::raft::network::peers::Peers;
 use crate::raft::state_worker::{AppliedIndex, StateWorker};
 use crate::raft::type_config::{RaftCore, TypeConfig};
+use crate::raft::vote_gate::VoteGate;
+use crate::replica::leadership::Leadership;
 use crate::replica::read_point::ReadPoints;
 use crate::replica::thread::CoreThread;
 use crate::state_machine::StateMachine;
@@ -59,10 +63,12 @@ pub(crate) struct Inner {
     raft: RaftCore,
     log: Log,
     peers: Arc<Peers>,
+    gate: VoteGate,
     env: Env,
     /// The channels stay open when the core has stopped: watchers then see why, until the last clone is dropped.
     status: watch::Sender<Status>,
     standing: watch::Sender<Status>,
+    leadership: Leadership,
     applied: AppliedIndex,
     bytes_in_flight: Arc<Semaphore>,
     read_points: Arc<ReadPoints<Result<Linearizer<TypeConfig>, ProposeError>>>,
@@ -176,13 +182,13 @@ impl Replica {
     /// # Errors
     /// See [`TransferError`]; this node goes on leading then.
     pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), TransferError> {
-        self.inner.transfer(to).await
+        self.inner.leadership.transfer(to).await
     }
 
     /// Stops this replica: hands leadership over when it leads, flushes, ends its threads. Later calls do nothing.
     pub async fn shutdown(&self) {
         let leads = self.status().role == Role::Leader;
-        if leads && let Err(error) = self.inner.transfer(None).await {
+        if leads && let Err(error) = self.inner.leadership.transfer(None).await {
             tracing::info!(%error, "stopping without handing leadership over");
         }
         // The core may have stopped by itself; what follows is the same.

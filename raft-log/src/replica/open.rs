@@ -12,6 +12,8 @@ use crate::raft::network::peers::Peers;
 use crate::raft::settings;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::{LogProgress, StateWorker};
+use crate::raft::vote_gate::VoteGate;
+use crate::replica::leadership::Leadership;
 use crate::replica::options::{PeerListen, ReplicaOptions};
 use crate::replica::status::Health;
 use crate::replica::status_task::StatusTask;
@@ -62,6 +64,7 @@ pub(crate) async fn open(
     let started = StateWorker::start(node_id, machine, progress);
     let (worker, apply_joiner) = started.map_err(|error| OpenError::Raft(error.to_string()))?;
     let (health, _) = watch::channel(Health::Healthy);
+    let gate = VoteGate::default();
     let status = watch::Sender::new(StatusTask::initial(&identity, &log));
     let standing = watch::Sender::new(status.borrow().clone());
     let peers = Arc::new(Peers::new(identity.clone(), options.advertised.clone(), health.clone()));
@@ -70,26 +73,34 @@ pub(crate) async fn open(
         config,
         listener,
         peers: peers.clone(),
+        gate: gate.clone(),
         store: LogStore::new(log.clone(), identity.clone()),
         state: StateAdapter::new(worker.clone()),
         status: StatusTask {
             identity: identity.clone(),
             log: log.clone(),
             peers: peers.clone(),
+            gate: gate.clone(),
             leader_silence_max: options.election.timeout_max * 2,
             health,
             status: status.clone(),
             standing: standing.clone(),
         },
+        election: options.election,
+        disk_stall_max: options.disk_stall_max,
     };
     let (raft, core) = thread::start(parts).await?;
+    let election = options.election;
+    let leadership = Leadership { raft: raft.clone(), status: status.clone(), standing: standing.clone(), election };
     Ok(Inner {
         raft,
         log,
         peers,
+        gate,
         env,
         status,
         standing,
+        leadership,
         applied: worker.applied().clone(),
         read_points: Arc::default(),
         bytes_in_flight: Arc::new(Semaphore::new(options.propose_bytes_in_flight_max)),

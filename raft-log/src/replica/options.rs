@@ -61,6 +61,8 @@ pub struct ReplicaOptions {
     pub durability: Durability,
     /// Times of elections.
     pub election: ElectionOptions,
+    /// A disk that finishes no write for this long keeps the node out of elections; a leader hands over.
+    pub disk_stall_max: Duration,
     /// Size at which a log segment is full.
     pub segment_bytes_max: u64,
     /// Log tail kept in memory for followers and readers.
@@ -91,6 +93,7 @@ impl ReplicaOptions {
             advertised,
             durability: Durability::Sync,
             election: ElectionOptions::default(),
+            disk_stall_max: Duration::from_secs(3),
             segment_bytes_max: 1 << 30,
             cache_bytes_max: 64 << 20,
             entry_bytes_max: 8 << 20,

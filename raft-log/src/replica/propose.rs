@@ -26,6 +26,10 @@ impl Inner {
         if bytes > bytes_max {
             return Err(ProposeError::TooLarge { bytes, bytes_max });
         }
+        // A leader that must not lead any longer takes no more while it looks for another.
+        if !self.gate.is_open() {
+            return Err(ProposeError::NotLeader { leader: self.leadership.leader() });
+        }
         let in_flight_bytes_max = self.options.propose_bytes_in_flight_max;
         let share = (bytes + PROPOSAL_OVERHEAD_BYTES).min(in_flight_bytes_max);
         let share = u32::try_from(share).expect("the bound was checked when the replica was opened");
@@ -68,13 +72,6 @@ impl Inner {
         let state =
             ready.map_err(|_| unknown("the deadline passed before a majority answered and it was applied"))??;
         Ok(LogIndex(state.read_log_id().log_id().index))
-    }
-
-    /// The leader that this node follows, unless that is itself.
-    pub(crate) fn leader(&self) -> Option<Leader> {
-        let status = self.status.borrow();
-        let id = status.leader.filter(|leader| *leader != status.node_id)?;
-        status.member(id).map(|member| Leader { id, addresses: member.addresses.clone() })
     }
 }
 

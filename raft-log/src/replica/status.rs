@@ -1,8 +1,10 @@
 //! What a replica tells about itself: role, positions, members, health.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::membership::NodeAddresses;
+use crate::raft::vote_gate::GateReason;
 use crate::types::{ClusterId, LogId, LogIndex, NodeId, Term};
 
 /// The part that a replica plays now.
@@ -93,8 +95,10 @@ pub struct Status {
     pub durable: Option<LogIndex>,
     /// The members of the group by id.
     pub members: Vec<Member>,
-    /// Leads, and has applied everything from before its leadership: answers of its state are current.
+    /// Leads, may go on leading, and has applied everything from before its leadership: its state's answers are current.
     pub serving: bool,
+    /// Why it keeps out of elections: it neither campaigns nor grants votes nor takes over leadership. Empty is normal.
+    pub gate: BTreeSet<GateReason>,
     /// Whether the node can do its part.
     pub health: Health,
 }
@@ -111,6 +115,7 @@ impl Status {
             && self.term == other.term
             && self.leader == other.leader
             && self.serving == other.serving
+            && self.gate == other.gate
             && self.health == other.health
             && self.members.iter().map(member).eq(other.members.iter().map(member))
     }
@@ -141,6 +146,7 @@ mod tests {
             durable: None,
             members: vec![member],
             serving: true,
+            gate: BTreeSet::new(),
             health: Health::Healthy,
         }
     }
@@ -156,12 +162,13 @@ mod tests {
 
     #[test]
     fn anything_else_changes_the_standing() {
-        let changes: [fn(&mut Status); 9] = [
+        let changes: [fn(&mut Status); 10] = [
             |status| status.cluster = None,
             |status| status.role = Role::Follower,
             |status| status.term = Term(3),
             |status| status.leader = None,
             |status| status.serving = false,
+            |status| status.gate.extend([GateReason::Damaged]),
             |status| status.health = Health::Failed { reason: "disk".into() },
             |status| status.members.clear(),
             |status| status.members[0].voter = false,

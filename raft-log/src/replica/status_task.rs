@@ -1,5 +1,6 @@
 //! Turns openraft's metrics, the log's durable mark and its failures into [`Status`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use tokio::sync::watch;
 use crate::identity::Identity;
 use crate::raft::network::peers::Peers;
 use crate::raft::type_config::{RaftCore, TypeConfig, log_id};
+use crate::raft::vote_gate::VoteGate;
+use crate::replica::leadership::Leadership;
+use crate::replica::options::ElectionOptions;
 use crate::replica::status::{Health, Member, Role, Status};
 use crate::storage::Log;
 use crate::types::{NodeId, Term};
@@ -23,6 +27,7 @@ pub(crate) struct StatusTask {
     pub(crate) identity: Arc<Identity>,
     pub(crate) log: Log,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) gate: VoteGate,
     /// A leader that is silent for longer is not shown.
     pub(crate) leader_silence_max: Duration,
     pub(crate) health: watch::Sender<Health>,
@@ -46,8 +51,14 @@ impl StatusTask {
             durable: *log.durable().borrow(),
             members: Vec::new(),
             serving: false,
+            gate: BTreeSet::new(),
             health: Health::Healthy,
         }
+    }
+
+    /// What a transfer needs of this node.
+    pub(crate) fn leadership(&self, raft: RaftCore, election: ElectionOptions) -> Leadership {
+        Leadership { raft, status: self.status.clone(), standing: self.standing.clone(), election }
     }
 
     pub(crate) async fn run(self, raft: RaftCore) {
@@ -55,6 +66,7 @@ impl StatusTask {
         let mut durable = self.log.durable();
         let mut failure = self.log.failure();
         let mut health = self.health.subscribe();
+        let mut gate = self.gate.watch();
         let mut log_lives = true;
         loop {
             self.publish(&metrics.borrow_watched(), &health.borrow());
@@ -62,6 +74,7 @@ impl StatusTask {
             let stop = tokio::select! {
                 changed = metrics.changed() => changed.is_err(),
                 changed = health.changed() => changed.is_err(),
+                changed = gate.changed() => changed.is_err(),
                 () = tokio::time::sleep(self.leader_silence_max) => false,
                 changed = durable.changed(), if log_lives => { log_lives &= changed.is_ok(); false }
                 failed = failure.wait_for(Option::is_some), if log_lives => match failed {
@@ -140,7 +153,8 @@ impl StatusTask {
             durable: *self.log.durable().borrow(),
             members,
             // A leader's first entry of its term is its own; once that is applied, so is everything before.
-            serving: role == Role::Leader && applied.is_some_and(|applied| applied.term == term),
+            serving: role == Role::Leader && self.gate.is_open() && applied.is_some_and(|applied| applied.term == term),
+            gate: self.gate.reasons(),
             health: health.clone(),
         }
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::membership::NodeAddresses;
+use crate::raft::vote_gate::GateReason;
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError};
 use crate::types::GroupId;
 
@@ -86,4 +87,37 @@ async fn a_claimed_node_joins_no_other_list_of_voters() {
     voters.pop();
     let refused = replicas[0].bootstrap(voters).await;
     assert_eq!(refused, Err(BootstrapError::Claimed { node: NodeId(1), claimed }));
+}
+
+async fn serving(replicas: &[Replica]) -> NodeId {
+    let watches = replicas.iter().map(|replica| {
+        let mut watch = replica.watch();
+        Box::pin(async move { watch.wait_for(|status| status.serving).await.unwrap().node_id })
+    });
+    futures::future::select_all(watches).await.0
+}
+
+// Whatever gates a node, its vote counts for nobody, and it leads only once it is let through again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gated_node_neither_votes_nor_campaigns_nor_takes_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (voters, _) = interrupted(dir.path()).await;
+    let mut replicas = open_all(dir.path(), &voters).await;
+    replicas[0].bootstrap(voters).await.unwrap();
+    let leader = serving(&replicas).await;
+    replicas.retain(|replica| replica.status().node_id != leader);
+    let gated = &replicas[0].inner.gate;
+    gated.close(GateReason::Damaged);
+
+    // Two of three are left, and one of them is gated. Absence has no event: long enough for several campaigns.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert!(replicas.iter().all(|replica| replica.status().leader.is_none()), "{replicas:?}");
+    gated.clear(GateReason::Damaged);
+    let leader = serving(&replicas).await;
+
+    let (leading, following): (Vec<_>, Vec<_>) =
+        replicas.iter().partition(|replica| replica.status().node_id == leader);
+    following[0].inner.gate.close(GateReason::Damaged);
+    let refused = leading[0].transfer_leadership(Some(following[0].status().node_id)).await;
+    assert!(matches!(refused, Err(TransferError::TimedOut(_))), "{refused:?}");
 }

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::type_config::TypeConfigExt;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +18,10 @@ use crate::raft::network::peers::Peers;
 use crate::raft::network::server;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::type_config::{RaftCore, TypeConfig};
-use crate::replica::OpenError;
+use crate::raft::vote_gate::VoteGate;
+use crate::replica::options::ElectionOptions;
 use crate::replica::status_task::StatusTask;
+use crate::replica::{OpenError, disk_watch, step_down};
 use crate::types::NodeId;
 
 /// What the thread is started with.
@@ -27,9 +30,12 @@ pub(crate) struct CoreParts {
     pub(crate) config: openraft::Config,
     pub(crate) listener: BoundListener,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) gate: VoteGate,
     pub(crate) store: LogStore,
     pub(crate) state: StateAdapter,
     pub(crate) status: StatusTask,
+    pub(crate) election: ElectionOptions,
+    pub(crate) disk_stall_max: Duration,
 }
 
 /// The running thread.
@@ -60,13 +66,18 @@ pub(crate) async fn start(parts: CoreParts) -> Result<(RaftCore, CoreThread), Op
 
 async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, OpenError> {
     let listener = net::adopt(parts.listener).map_err(|error| OpenError::Raft(error.to_string()))?;
-    let links = LinkFactory::new(parts.peers.clone());
+    let links = LinkFactory::new(parts.peers.clone(), parts.gate.clone());
     let raft = RaftCore::build(parts.node_id, Arc::new(parts.config), links, parts.store, parts.state)
         .await
         .map_err(|fatal| OpenError::Raft(fatal.to_string()))?;
     parts.peers.follow(raft.server_metrics());
+    // Before the core runs: a node that is gated from the start must not campaign once.
+    parts.gate.govern(&raft);
     raft.run();
-    drop(TypeConfig::spawn(server::serve(listener, parts.peers, raft.clone(), stop)));
+    drop(TypeConfig::spawn(server::serve(listener, parts.peers, raft.clone(), parts.gate.clone(), stop)));
+    let leadership = parts.status.leadership(raft.clone(), parts.election);
+    drop(TypeConfig::spawn(step_down::run(leadership, parts.gate.clone())));
+    drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));
     drop(TypeConfig::spawn(parts.status.run(raft.clone())));
     Ok(raft)
 }

@@ -10,6 +10,7 @@
 
 pub mod gate;
 pub mod machine;
+pub mod stalling_disk;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;

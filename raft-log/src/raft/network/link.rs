@@ -24,6 +24,7 @@ use crate::raft::network::pipeline::{self, Answer};
 use crate::raft::network::socket::{FrameReader, write_frame, write_pieces};
 use crate::raft::state_adapter::NoSnapshot;
 use crate::raft::type_config::{RaftVote, TypeConfig};
+use crate::raft::vote_gate::VoteGate;
 use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request};
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::Purpose;
@@ -33,15 +34,16 @@ use crate::types::NodeId;
 #[derive(Clone)]
 pub(crate) struct LinkFactory {
     peers: Arc<Peers>,
+    gate: VoteGate,
 }
 
 impl LinkFactory {
-    pub(crate) fn new(peers: Arc<Peers>) -> LinkFactory {
-        LinkFactory { peers }
+    pub(crate) fn new(peers: Arc<Peers>, gate: VoteGate) -> LinkFactory {
+        LinkFactory { peers, gate }
     }
 
     fn link(&self, target: NodeId, node: &MemberNode, single: bool) -> PeerLink {
-        PeerLink { peers: self.peers.clone(), target, node: node.clone(), single, kept: None }
+        PeerLink { peers: self.peers.clone(), gate: self.gate.clone(), target, node: node.clone(), single, kept: None }
     }
 }
 
@@ -60,6 +62,7 @@ impl RaftNetworkFactory<TypeConfig> for LinkFactory {
 /// A link to one peer. Connects when there is something to say, anew after each failure.
 pub(crate) struct PeerLink {
     peers: Arc<Peers>,
+    gate: VoteGate,
     target: NodeId,
     node: MemberNode,
     /// Heartbeats: one request at a time on a kept connection, instead of a pipeline.
@@ -83,6 +86,12 @@ async fn in_time<T>(
 }
 
 impl PeerLink {
+    /// No vote is asked for while this node keeps out of elections, whatever started the campaign.
+    fn check_gate(&self) -> Result<(), RPCError<TypeConfig>> {
+        let gated = || unreachable(&io::Error::other("this node keeps out of elections"));
+        if self.gate.is_open() { Ok(()) } else { Err(gated()) }
+    }
+
     async fn connect(&self, purpose: Purpose) -> Result<TcpStream, RPCError<TypeConfig>> {
         self.peers.connect(self.target, &self.node, purpose).await.map_err(|error| unreachable(&error))
     }
@@ -166,6 +175,7 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.check_gate()?;
         Ok(self.call(CallRequest::Vote(request), option.soft_ttl()).await?.into())
     }
 
@@ -174,6 +184,7 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.check_gate()?;
         Ok(self.call(CallRequest::PreVote(request), option.soft_ttl()).await?.into())
     }
 

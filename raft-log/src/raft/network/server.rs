@@ -18,10 +18,12 @@ use crate::raft::network::net::{OwnedReadHalf, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::socket::{FrameReader, write_frame};
 use crate::raft::type_config::{RaftCore, TypeConfig};
+use crate::raft::vote_gate::{self, VoteGate};
 use crate::raft::wire::append::{ANSWER_BYTES, decode_request, encode_answer};
 use crate::raft::wire::bootstrap::{BootstrapAnswer, BootstrapRequest, ClaimOutcome, NodeState};
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::{HELLO_BYTES, Hello, Purpose, Refusal};
+use crate::types::NodeId;
 
 /// Connections at once; a group of seven needs fewer than 30.
 const CONNECTIONS_MAX: usize = 256;
@@ -33,7 +35,13 @@ const ANSWERS_MAX: usize = 256;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves peers until `stop`; connections end with it.
-pub(crate) async fn serve(listener: TcpListener, peers: Arc<Peers>, raft: RaftCore, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    peers: Arc<Peers>,
+    raft: RaftCore,
+    gate: VoteGate,
+    stop: CancellationToken,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -49,7 +57,7 @@ pub(crate) async fn serve(listener: TcpListener, peers: Arc<Peers>, raft: RaftCo
             }
         };
         let place = room.clone().try_acquire_owned().ok();
-        let connection = Connection { peers: peers.clone(), raft: raft.clone() };
+        let connection = Connection { peers: peers.clone(), raft: raft.clone(), gate: gate.clone() };
         let stop = stop.clone();
         drop(TypeConfig::spawn(async move {
             let result = tokio::select! {
@@ -67,6 +75,7 @@ pub(crate) async fn serve(listener: TcpListener, peers: Arc<Peers>, raft: RaftCo
 struct Connection {
     peers: Arc<Peers>,
     raft: RaftCore,
+    gate: VoteGate,
 }
 
 impl Connection {
@@ -117,6 +126,14 @@ impl Connection {
 
     async fn answer_call(&self, request: CallRequest) -> io::Result<CallAnswer> {
         match request {
+            CallRequest::Vote(request) | CallRequest::PreVote(request) if !self.gate.is_open() => {
+                vote_gate::refuse(&self.raft, &request).await
+            }
+            CallRequest::Transfer(request) if !self.gate.is_open() && *request.to_node_id() == self.own_id() => {
+                tracing::warn!("leadership is not taken over: this node keeps out of elections");
+                let last_log_id = request.last_log_id().copied();
+                Ok(CallAnswer { vote: *request.from_leader(), last_log_id, granted: false })
+            }
             CallRequest::Vote(request) => Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into()),
             CallRequest::PreVote(request) => Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into()),
             CallRequest::Transfer(request) => {
@@ -133,6 +150,10 @@ impl Connection {
                 })
             }
         }
+    }
+
+    fn own_id(&self) -> NodeId {
+        self.peers.identity.node_id
     }
 
     async fn serve_bootstrap(&self, mut stream: TcpStream) -> io::Result<()> {

@@ -1,0 +1,45 @@
+//! A leader whose disk stalls hands over and keeps out of elections until the disk works again.
+
+mod replica_support;
+
+use std::time::Duration;
+
+use raft_log::{GateReason, ProposeError, Role, Status};
+use replica_support::Group;
+use replica_support::stalling_disk::Stall;
+
+const STALL_MAX: Duration = Duration::from_millis(300);
+
+fn gated(status: &Status) -> bool {
+    status.gate.contains(&GateReason::DiskStalled)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_with_a_stalled_disk_hands_over_and_comes_back_when_it_works() {
+    let mut group = Group::closed(3, |options| options.disk_stall_max = STALL_MAX);
+    let stalls = [(); 3].map(|()| Stall::default());
+    for (node, stall) in group.nodes.iter_mut().zip(&stalls) {
+        node.env = stall.env();
+    }
+    group.open_all().await;
+    group.bootstrap().await;
+    group.store("before").await;
+    let old = group.leader().await;
+    let stall = &stalls[usize::try_from(old.0).unwrap() - 1];
+
+    stall.set(true);
+    // The others hold it: an entry that this leader's own disk owes is stored all the same.
+    group.replica(old).propose("owed".into(), 1).await.unwrap();
+    group.await_status(old, "noticing the stall", gated).await;
+    let refused = group.replica(old).propose("refused".into(), 1).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::NotLeader { .. }), "{refused}");
+    let new = group.leader().await;
+    assert_ne!(new, old);
+    group.store("by the new leader").await;
+
+    stall.set(false);
+    group.await_status(old, "recovering", |status| !gated(status) && status.role == Role::Follower).await;
+    let last = group.store("after").await.id.index;
+    group.await_all_applied(last).await;
+    group.assert_equal_entries();
+}
