@@ -32,7 +32,7 @@ const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
 pub(crate) async fn open(
     mut options: ReplicaOptions,
     env: Env,
-    mut machine: Box<dyn StateMachine>,
+    machine: Box<dyn StateMachine>,
 ) -> Result<Inner, OpenError> {
     let config = check(&options)?;
     let listener = match std::mem::replace(&mut options.peer_listen, PeerListen::Taken) {
@@ -42,23 +42,8 @@ pub(crate) async fn open(
             return Err(OpenError::Options("the peer port was taken by an earlier opening".to_owned()));
         }
     };
-    let (node_id, group) = (options.node_id, options.group);
-    Identity::check(&env, &options.dir, node_id, group)?;
-    let (log, identity, machine) = {
-        let (env, options) = (env.clone(), storage_options(&options));
-        exec::blocking(move || {
-            let dir = options.dir.clone();
-            let (log, report) = Log::open(env.clone(), options)?;
-            log_recovery(&report);
-            let bounds = log.bounds();
-            let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
-            let identity = Identity::open(&env, &dir, node_id, group, empty)?;
-            fit_state_to_log(machine.as_mut(), &log)?;
-            Ok::<_, OpenError>((log, Arc::new(identity), machine))
-        })
-        .await
-        .map_err(|error| OpenError::Raft(error.to_string()))??
-    };
+    let (log, identity, machine) = open_folder(&options, &env, machine).await?;
+    let node_id = options.node_id;
 
     let progress = LogProgress { durable: log.durable(), failure: log.failure() };
     let started = StateWorker::start(node_id, machine, progress);
@@ -107,6 +92,29 @@ pub(crate) async fn open(
         options,
         threads: Mutex::new(Some(Threads { core, worker, apply_joiner })),
     })
+}
+
+/// Says whose folder it is, recovers the log, and fits the state to it.
+async fn open_folder(
+    options: &ReplicaOptions,
+    env: &Env,
+    mut machine: Box<dyn StateMachine>,
+) -> Result<(Log, Arc<Identity>, Box<dyn StateMachine>), OpenError> {
+    let (node_id, group) = (options.node_id, options.group);
+    Identity::check(env, &options.dir, node_id, group)?;
+    let (env, options) = (env.clone(), storage_options(options));
+    exec::blocking(move || {
+        let dir = options.dir.clone();
+        let (log, report) = Log::open(env.clone(), options)?;
+        log_recovery(&report);
+        let bounds = log.bounds();
+        let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
+        let identity = Identity::open(&env, &dir, node_id, group, empty)?;
+        fit_state_to_log(machine.as_mut(), &log)?;
+        Ok((log, Arc::new(identity), machine))
+    })
+    .await
+    .map_err(|error| OpenError::Raft(error.to_string()))?
 }
 
 fn check(options: &ReplicaOptions) -> Result<openraft::Config, OpenError> {
