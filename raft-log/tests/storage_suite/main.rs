@@ -7,6 +7,7 @@ mod basics;
 mod damage;
 mod faults;
 mod fixtures;
+mod flipped;
 mod hard_state;
 mod model;
 mod power_loss;
