@@ -187,12 +187,40 @@ impl Identity {
     }
 }
 
-fn read(env: &Env, file: &Path, node_id: NodeId, group: GroupId) -> Result<Option<Fields>, IdentityError> {
+/// Who a folder says it belongs to, for tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) node: NodeId,
+    pub(crate) group: GroupId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) cluster: Option<ClusterId>,
+}
+
+/// The owner of `dir`, if it has an identity; whoever that is.
+pub(crate) fn owner(env: &Env, dir: &Path) -> Result<Option<Owner>, crate::storage::OpenError> {
+    Ok(read_any(env, &dir.join(FILE_NAME))?.map(|fields| Owner {
+        node: fields.node_id,
+        group: fields.group,
+        incarnation: fields.incarnation,
+        cluster: fields.claim.map(|claim| claim.cluster),
+    }))
+}
+
+fn read_any(env: &Env, file: &Path) -> Result<Option<Fields>, crate::storage::OpenError> {
     let Some((_version, body)) = sealed_file::read(env, file, FORMAT)? else {
         return Ok(None);
     };
-    let fields = decode(&body)
-        .map_err(|error| crate::storage::OpenError::Damaged { file: file.to_owned(), reason: error.to_string() })?;
+    let damaged = |error: Box<dyn std::error::Error>| crate::storage::OpenError::Damaged {
+        file: file.to_owned(),
+        reason: error.to_string(),
+    };
+    decode(&body).map(Some).map_err(damaged)
+}
+
+fn read(env: &Env, file: &Path, node_id: NodeId, group: GroupId) -> Result<Option<Fields>, IdentityError> {
+    let Some(fields) = read_any(env, file)? else {
+        return Ok(None);
+    };
     let file = file.to_owned();
     if fields.node_id != node_id {
         return Err(IdentityError::OtherNode { file, expected: node_id, found: fields.node_id });

@@ -22,6 +22,7 @@
 //! - [`storage`]: segments, hard state, recovery. Knows nothing of Raft's protocol.
 //! - `raft`: openraft on the log, the state machine's thread and the network.
 //! - `replica`: the public face.
+//! - [`inspect`]: what is in a stopped node's files, and what is wrong with them.
 //!
 //! # Threads of a replica
 //! One runs openraft and all peer connections, one does the log's I/O, one owns the state machine. Calls on a
@@ -53,6 +54,7 @@
 pub mod env;
 mod exec;
 mod identity;
+pub mod inspect;
 mod membership;
 mod raft;
 mod replica;

@@ -12,8 +12,9 @@ Examples:
   tercet consume --topic orders --group billing --until-idle 5s
   tercet cluster status -o json
   tercet bench publish --topic orders --size 1024 --in-flight 1024 --duration 10s
+  tercet log verify /var/lib/tercet
 
-Exit codes: 0 done; 1 failed, or not every message was stored; 2 wrong arguments.
+Exit codes: 0 done; 1 failed, or not every message was stored, or a log is damaged; 2 wrong arguments.
 RUST_LOG=tercet_client=debug shows what the client does.";
 
 /// The command line of Tercet: topics, groups, publishing, consuming, status, benchmarks.
@@ -74,6 +75,40 @@ pub(crate) enum Command {
     /// Measure rate and latency
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Look into the files of a stopped node; changes nothing
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Check every byte of a node's log and say what is in it and what is wrong with it
+    #[command(after_help = "\
+A damaged node repairs itself from its peers when it starts; `verify` says where the damage is, and changes nothing.
+The exit code is 1 if anything that was durable is damaged or missing. A torn tail is none: it was never acknowledged.
+
+Example:
+  tercet log verify /var/lib/tercet")]
+    Verify {
+        /// The data folder of a node that does not run
+        dir: PathBuf,
+    },
+    /// Print the records of a node's log, with their places on its disk
+    #[command(after_help = "\
+With -o json each record is a JSON line. Damage stands where it is, as a line of its own, and makes the exit code 1.
+
+Example:
+  tercet log dump /var/lib/tercet --from 1000 --until 1100 -o json")]
+    Dump {
+        /// The data folder of a node that does not run
+        dir: PathBuf,
+        /// The first entry
+        #[arg(long, value_name = "INDEX", default_value = "0")]
+        from: u64,
+        /// The entry after the last [default: the end of the log]
+        #[arg(long, value_name = "INDEX")]
+        until: Option<u64>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

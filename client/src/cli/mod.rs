@@ -2,16 +2,17 @@
 //!
 //! - `args`: what can be typed, with its help.
 //! - `output`: tables and JSON.
-//! - one file per noun or verb: `topic`, `group`, `cluster`, `publish`, `consume`, `bench`.
+//! - one file per noun or verb: `topic`, `group`, `cluster`, `publish`, `consume`, `bench`, `log`.
 //!
 //! Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 failed, or not every
-//! message was stored; 2 the command line is wrong.
+//! message was stored, or a log is damaged; 2 the command line is wrong.
 
 mod args;
 mod bench;
 mod cluster;
 mod consume;
 mod group;
+mod log;
 mod output;
 mod publish;
 mod topic;
@@ -64,6 +65,7 @@ async fn run(args: Args) -> Done {
         Command::Cluster(command) => cluster::run(connect(&endpoints)?, command, output).await,
         Command::Publish(publish) => publish::run(connect(&endpoints)?, publish, output).await,
         Command::Consume(consume) => consume::run(connect(&endpoints)?, consume).await,
+        Command::Log(command) => log::run(command, output),
         Command::Bench(bench) => bench::run(&|| connect(&endpoints), bench, output).await,
     }
 }

@@ -105,6 +105,28 @@ impl HardStateFile {
     }
 }
 
+/// What each slot of `dir` holds, for tools; `None` without the file.
+pub(crate) type SlotContents = [Result<(GroupId, HardState), String>; 2];
+
+/// Reads both slots of `dir`'s hard state and judges nothing.
+pub(crate) fn slots(env: &Env, dir: &Path) -> io::Result<Option<SlotContents>> {
+    let path = HardStateFile::path(dir);
+    if !env.disk.exists(&path)? {
+        return Ok(None);
+    }
+    let file = env.disk.open(&path, OpenMode::Read)?;
+    let content = |offset| {
+        let slot = read_slot(file.as_ref(), offset)?;
+        Ok::<_, io::Error>(slot.map(|slot| (slot.group, slot.state)).map_err(|error| match error {
+            PrefixError::Damaged(reason) => reason,
+            PrefixError::Newer { found } => {
+                format!("it has format version {found}, this program reads up to {VERSION}")
+            }
+        }))
+    };
+    Ok(Some([content(SLOT_A)?, content(SLOT_B)?]))
+}
+
 /// The newer of the whole slots. An older whole slot is a save that was cut between A and B.
 fn choose(path: &Path, a: Result<Slot, PrefixError>, b: Result<Slot, PrefixError>) -> Result<Slot, OpenError> {
     match (a, b) {

@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// The folder of the segments in the data folder.
-pub(super) const SEGMENTS_FOLDER: &str = "log";
+pub(crate) const SEGMENTS_FOLDER: &str = "log";
 /// The file that is locked while the log is open.
-pub(super) const LOCK_NAME: &str = "LOCK";
+pub(crate) const LOCK_NAME: &str = "LOCK";
 
 /// Called once, on the I/O thread, in the order of the calls. MUST NOT block.
 pub type Done = Box<dyn FnOnce(Result<(), Arc<StorageError>>) + Send>;

@@ -54,14 +54,20 @@ impl Manifest {
     /// The manifest of `dir`, if there is one.
     pub(crate) fn load(env: &Env, dir: &Path, group: GroupId) -> Result<Option<Manifest>, OpenError> {
         let file = Manifest::path(dir);
-        let Some((_, body)) = sealed_file::read(env, &file, FORMAT)? else { return Ok(None) };
-        let Some((found, manifest)) = Manifest::decode(&body) else {
-            return Err(OpenError::Damaged { file, reason: "its content does not make sense".into() });
-        };
-        if found != group {
-            return Err(OpenError::OtherGroup { file, found, expected: group });
+        match Manifest::read(env, dir)? {
+            Some((found, _)) if found != group => Err(OpenError::OtherGroup { file, found, expected: group }),
+            read => Ok(read.map(|(_, manifest)| manifest)),
         }
-        Ok(Some(manifest))
+    }
+
+    /// The manifest of `dir`, if there is one, and the group that it belongs to.
+    pub(crate) fn read(env: &Env, dir: &Path) -> Result<Option<(GroupId, Manifest)>, OpenError> {
+        let file = Manifest::path(dir);
+        let Some((_, body)) = sealed_file::read(env, &file, FORMAT)? else { return Ok(None) };
+        match Manifest::decode(&body) {
+            Some(read) => Ok(Some(read)),
+            None => Err(OpenError::Damaged { file, reason: "its content does not make sense".into() }),
+        }
     }
 
     fn encode(&self, group: GroupId) -> Vec<u8> {

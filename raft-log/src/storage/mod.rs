@@ -21,11 +21,11 @@ mod catalog;
 mod cold;
 mod counters;
 mod error;
-mod format;
-mod hard_state;
+pub(crate) mod format;
+pub(crate) mod hard_state;
 mod io;
 mod log;
-mod manifest;
+pub(crate) mod manifest;
 mod opened;
 mod options;
 mod positions;
@@ -34,15 +34,17 @@ mod record;
 mod recovery;
 mod report;
 pub mod sealed_file;
-mod segment;
+pub(crate) mod segment;
 mod shared;
 mod stats;
 mod stepper;
+pub(crate) mod survey;
 mod tail;
 mod terms;
 
 pub use error::{OpenError, ReadError, StorageError};
 pub use log::{Done, Log};
+pub(crate) use log::{LOCK_NAME, SEGMENTS_FOLDER};
 pub use options::{
     BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, MAPPED_SEGMENTS_DEFAULT, RECORD_PAYLOAD_BYTES_DEFAULT,
     SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, StorageOptions,

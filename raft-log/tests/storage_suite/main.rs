@@ -9,6 +9,7 @@ mod faults;
 mod fixtures;
 mod flipped;
 mod hard_state;
+mod inspect;
 mod model;
 mod power_loss;
 mod real_disk;

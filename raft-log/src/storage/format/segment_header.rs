@@ -59,6 +59,15 @@ impl SegmentHeader {
 
     /// Decodes the start of `file`, which must belong to `group`.
     pub(crate) fn decode(bytes: &[u8], file: &Path, group: GroupId) -> Result<SegmentHeader, OpenError> {
+        let header = SegmentHeader::decode_any(bytes, file)?;
+        if header.group != group {
+            return Err(OpenError::OtherGroup { file: file.into(), found: header.group, expected: group });
+        }
+        Ok(header)
+    }
+
+    /// Decodes the start of `file`, whichever group it belongs to.
+    pub(crate) fn decode_any(bytes: &[u8], file: &Path) -> Result<SegmentHeader, OpenError> {
         let version =
             prefix::decode(bytes, MAGIC, SEGMENT_VERSION).map_err(|error| error.of_file(file, SEGMENT_VERSION))?;
         let crc_at = if version == 1 { CRC_AT_IN_V1 } else { CRC_AT };
@@ -66,12 +75,8 @@ impl SegmentHeader {
             let reason = "the CRC of the segment header does not match".into();
             return Err(OpenError::Damaged { file: file.into(), reason });
         }
-        let found = GroupId(u32_at(bytes, 16));
-        if found != group {
-            return Err(OpenError::OtherGroup { file: file.into(), found, expected: group });
-        }
         Ok(SegmentHeader {
-            group,
+            group: GroupId(u32_at(bytes, 16)),
             base: LogIndex(u64_at(bytes, 24)),
             base_offset: u64_at(bytes, 32),
             salt: Salt(u64_at(bytes, 40)),

@@ -14,4 +14,5 @@ mod scan;
 mod segments;
 mod start;
 
+pub(crate) use scan::{BadRecord, check};
 pub(crate) use start::{Recovered, recover};

@@ -24,7 +24,7 @@ pub(super) enum ScanEnd {
 
 /// What is wrong with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum BadRecord {
+pub(crate) enum BadRecord {
     Header(HeaderFault),
     BehindFile,
     Index { found: LogIndex },
@@ -122,7 +122,7 @@ fn pass_marks(reader: &mut SegmentReader<'_>, found: &mut Scan) -> io::Result<()
 }
 
 /// Whether an intact header and its payload are what must stand there.
-fn check(
+pub(crate) fn check(
     reader: &mut SegmentReader<'_>,
     header: &RecordHeader,
     expected: LogIndex,
