@@ -58,6 +58,8 @@ pub mod inspect;
 mod membership;
 mod raft;
 mod replica;
+#[cfg(tercet_sim)]
+pub mod sim;
 mod state_machine;
 pub mod storage;
 pub mod types;

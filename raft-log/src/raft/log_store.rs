@@ -21,6 +21,8 @@ use crate::identity::Identity;
 use crate::raft::type_config::{
     RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, hard_state, log_id, raft_log_id, raft_vote, record_of,
 };
+#[cfg(tercet_sim)]
+use crate::sim::observe::{self, Deed};
 use crate::storage::{Done, Log, Record, StorageError};
 use crate::types::LogIndex;
 
@@ -151,7 +153,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.mark_used().await?;
         let (done, receiver) = completion();
         self.log.save_hard_state(hard_state(vote), done).map_err(io::Error::other)?;
-        completed(receiver).await
+        completed(receiver).await?;
+        #[cfg(tercet_sim)]
+        observe::observe(Deed::Voted(hard_state(vote)));
+        Ok(())
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
@@ -162,11 +167,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.mark_used().await?;
         let records: Vec<Record> = entries.into_iter().map(record_of).collect();
         let done: Done = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
+        #[cfg(tercet_sim)]
+        let done = {
+            observe::observe(Deed::Appended(records.iter().map(observe::Entry::from).collect()));
+            observe::observing(records.last().map(|record| record.id), done)
+        };
         self.log.append(records, done).map_err(io::Error::other)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<RaftLogId>) -> Result<(), io::Error> {
         let (done, receiver) = completion();
+        #[cfg(tercet_sim)]
+        observe::observe(Deed::Truncated(last_log_id.map(|id| LogIndex(id.index))));
         self.log.truncate_after(last_log_id.map(|id| LogIndex(id.index)), done).map_err(io::Error::other)?;
         completed(receiver).await
     }
@@ -180,6 +192,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         let (done, receiver) = completion();
         self.log.purge_to(upto, done).map_err(io::Error::other)?;
-        completed(receiver).await
+        completed(receiver).await?;
+        #[cfg(tercet_sim)]
+        observe::observe(Deed::Purged(upto));
+        Ok(())
     }
 }

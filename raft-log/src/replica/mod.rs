@@ -56,11 +56,11 @@ pub struct Proposed {
 /// acknowledged is safe, but the group waits for an election timeout if it led.
 #[derive(Clone)]
 pub struct Replica {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
-    raft: RaftCore,
+    pub(crate) raft: RaftCore,
     log: Log,
     peers: Arc<Peers>,
     gate: VoteGate,

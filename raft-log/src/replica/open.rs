@@ -27,7 +27,7 @@ use crate::types::LogId;
 pub(crate) const ENTRY_BYTES_LIMIT: usize = (8 << 20) + (64 << 10);
 
 /// Room for a membership entry, however small the entries of the user are.
-const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
+const MEMBERSHIP_BYTES_MAX: usize = if cfg!(tercet_sim) { 4 << 10 } else { 64 << 10 };
 
 pub(crate) async fn open(
     mut options: ReplicaOptions,
@@ -107,6 +107,8 @@ async fn open_folder(
         let dir = options.dir.clone();
         let (log, report) = Log::open(env.clone(), options)?;
         log_recovery(&report);
+        #[cfg(tercet_sim)]
+        crate::sim::observe::observe_opened(&log);
         let bounds = log.bounds();
         let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
         let identity = Identity::open(&env, &dir, node_id, group, empty)?;

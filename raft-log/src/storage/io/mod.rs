@@ -13,7 +13,10 @@ mod preparer;
 mod queue;
 mod release;
 mod roll;
+#[cfg(tercet_sim)]
+mod simulated;
 mod syncer;
+#[cfg(not(tercet_sim))]
 mod thread;
 mod truncate;
 mod unsynced;
@@ -21,7 +24,10 @@ mod unsynced;
 pub(crate) use engine::{Active, Engine, EngineStart};
 pub(crate) use preparer::Preparer;
 pub(crate) use queue::{AppendJob, Job, Queue};
+#[cfg(tercet_sim)]
+pub(crate) use simulated::{IoThread, spawn};
 pub(crate) use syncer::Syncer;
+#[cfg(not(tercet_sim))]
 pub(crate) use thread::{IoThread, spawn};
 pub(crate) use truncate::erase;
 pub(crate) use unsynced::UNSYNCED_BYTES_MAX;

@@ -99,7 +99,10 @@ impl Preparer {
         let frontier = Arc::<Frontier>::default();
         let inside = Inside { desk: desk.clone(), shared: shared.clone(), frontier: frontier.clone() };
         let file = path.clone();
+        #[cfg(not(tercet_sim))]
         let handle = exec::thread("log-prepare", move || inside.run(&file, bytes))?;
+        #[cfg(tercet_sim)]
+        let handle = exec::worker("log-prepare", async move { inside.run_as_task(&file, bytes).await })?;
         let worker = Some(Worker { desk, shared, handle: Some(handle) });
         let preparer = Preparer { env, path, bytes, frontier, worker };
         preparer.prepare_next();
@@ -167,36 +170,68 @@ enum Task {
     ZeroNext(Arc<dyn File>, u64),
 }
 
+/// How long to do nothing, and why.
+#[derive(Clone, Copy, Default)]
+struct Rest {
+    pause: Duration,
+    #[cfg_attr(tercet_sim, expect(dead_code, reason = "the task looks at intervals whatever happened"))]
+    failed: bool,
+}
+
 impl Inside {
+    #[cfg(not(tercet_sim))]
     fn run(&self, path: &Path, bytes: u64) {
-        let (mut pause, mut failed) = (Duration::ZERO, false);
-        while let Some(task) = self.next_task(pause, failed) {
-            let begin = self.shared.env.clock.monotonic();
-            let done = match task {
-                Task::Nothing => Ok(()),
-                Task::Create => self.create(path, bytes),
-                Task::ZeroActive(ref claim) => self.zero_active(claim),
-                Task::ZeroNext(ref file, at) => self.zero_next(file.as_ref(), at, bytes),
-            };
-            failed = done.is_err();
-            if let Err(error) = done {
-                tracing::warn!(file = %path.display(), %error, "space for the log cannot be prepared; trying again");
-            }
-            pause = match task {
-                // Rest as long as it took, so that appends keep at least half of the disk.
-                Task::Create | Task::ZeroActive(_) | Task::ZeroNext(..) if !failed => {
-                    self.shared.env.clock.monotonic().saturating_sub(begin)
-                }
-                _ => LOOK_AGAIN,
-            };
+        let mut rest = Rest::default();
+        while let Some(task) = self.next_task(rest) {
+            rest = self.perform(&task, path, bytes);
         }
     }
 
-    /// Waits for `pause`, less if a file is wanted and nothing failed before; says what to do. `None` ends the thread.
-    fn next_task(&self, pause: Duration, failed: bool) -> Option<Task> {
+    /// Under simulation: looks for something to do at intervals.
+    #[cfg(tercet_sim)]
+    async fn run_as_task(&self, path: &Path, bytes: u64) {
+        let mut rest = Rest::default();
+        loop {
+            tokio::time::sleep(rest.pause.max(Duration::from_millis(1))).await;
+            let Some(task) = self.choose(&mut self.desk.lock()) else { return };
+            rest = self.perform(&task, path, bytes);
+        }
+    }
+
+    /// Does it, and says how long to rest.
+    fn perform(&self, task: &Task, path: &Path, bytes: u64) -> Rest {
+        let begin = self.shared.env.clock.monotonic();
+        let done = match task {
+            Task::Nothing => Ok(()),
+            Task::Create => self.create(path, bytes),
+            Task::ZeroActive(claim) => self.zero_active(claim),
+            Task::ZeroNext(file, at) => self.zero_next(file.as_ref(), *at, bytes),
+        };
+        let failed = done.is_err();
+        if let Err(error) = done {
+            tracing::warn!(file = %path.display(), %error, "space for the log cannot be prepared; trying again");
+        }
+        let pause = match task {
+            // Rest as long as it took, so that appends keep at least half of the disk.
+            Task::Create | Task::ZeroActive(_) | Task::ZeroNext(..) if !failed => {
+                self.shared.env.clock.monotonic().saturating_sub(begin)
+            }
+            _ => LOOK_AGAIN,
+        };
+        Rest { pause, failed }
+    }
+
+    /// Waits out the rest, less if a file is wanted and nothing failed before; says what to do. `None` ends the thread.
+    #[cfg(not(tercet_sim))]
+    fn next_task(&self, Rest { pause, failed }: Rest) -> Option<Task> {
         let inner = self.desk.lock();
         let rest = |inner: &mut Inner| !inner.stop && (failed || !inner.lacks_file());
         let (mut inner, _) = self.desk.changed.wait_timeout_while(inner, pause, rest).expect(POISONED);
+        self.choose(&mut inner)
+    }
+
+    /// What is most urgent; `None` when it is to end.
+    fn choose(&self, inner: &mut Inner) -> Option<Task> {
         if inner.stop {
             return None;
         }

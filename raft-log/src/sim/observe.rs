@@ -1,0 +1,138 @@
+//! What the checkers of a simulation see: each change of a log, a vote or a state, in the order in which they happened.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use openraft::async_runtime::WatchReceiver as _;
+
+use crate::raft::type_config::log_id;
+use crate::replica::Replica;
+use crate::sim::Process;
+use crate::storage::{Done, HardState, Log, Record, RecordKind, StorageError};
+use crate::types::{LogId, LogIndex, Term};
+
+/// An entry, as far as two copies of it must be equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its term and index.
+    pub id: LogId,
+    /// What it carries.
+    pub kind: RecordKind,
+    /// The CRC of its payload.
+    pub payload_crc: u32,
+}
+
+impl From<&Record> for Entry {
+    fn from(record: &Record) -> Entry {
+        Entry { id: record.id, kind: record.kind, payload_crc: record.payload_crc }
+    }
+}
+
+/// What a node did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// It opened its folder and found this.
+    Opened {
+        /// Raft's log begins behind this entry.
+        purged: Option<LogId>,
+        /// The log.
+        entries: Vec<Entry>,
+        /// The saved vote.
+        vote: Option<HardState>,
+    },
+    /// It appended entries, in memory.
+    Appended(Vec<Entry>),
+    /// It told Raft that its log is persisted through this entry.
+    Persisted(LogId),
+    /// It removed everything after this entry.
+    Truncated(Option<LogIndex>),
+    /// It told Raft that this vote is saved.
+    Voted(HardState),
+    /// It moved the start of Raft's log behind this entry.
+    Purged(LogId),
+    /// Its state machine applied this entry.
+    Applied(Entry),
+    /// Its state machine persisted everything through this entry, while the log was durable through the other.
+    Flushed(LogId),
+}
+
+/// One step of a simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The node's host.
+    pub node: IpAddr,
+    /// What it did.
+    pub deed: Deed,
+}
+
+thread_local! {
+    static EVENTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes all events since the last call.
+#[must_use]
+pub fn take_events() -> Vec<Event> {
+    EVENTS.take()
+}
+
+/// Notes what the process that calls this does.
+pub fn observe(deed: Deed) {
+    let Some(process) = Process::current() else { return };
+    EVENTS.with_borrow_mut(|events| events.push(Event { node: process.address(), deed }));
+}
+
+/// Notes what a log holds that was just opened.
+pub(crate) fn observe_opened(log: &Log) {
+    let bounds = log.bounds();
+    let first = bounds.purged.map_or(LogIndex(0), |purged| purged.index.next());
+    let end = bounds.last.map_or(LogIndex(0), |last| last.index.next());
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut at = first;
+    while at < end {
+        // What cannot be read is the log's to refuse, not ours.
+        let Ok(records) = log.read(at, end, usize::MAX) else { break };
+        let Some(last) = records.last() else { break };
+        at = last.id.index.next();
+        entries.extend(records.iter().map(Entry::from));
+    }
+    observe(Deed::Opened { purged: bounds.purged, entries, vote: log.hard_state() });
+}
+
+/// Lets `done` say that entries up to `last` are persisted.
+pub(crate) fn observing(last: Option<LogId>, done: Done) -> Done {
+    let process = Process::current();
+    Box::new(move |result: Result<(), Arc<StorageError>>| {
+        if let (Ok(()), Some(process), Some(last)) = (&result, process, last) {
+            EVENTS.with_borrow_mut(|events| {
+                events.push(Event { node: process.address(), deed: Deed::Persisted(last) });
+            });
+        }
+        done(result);
+    })
+}
+
+/// What a replica knows at this very moment, without the delay of its [`Status`](crate::Status).
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its term.
+    pub term: Term,
+    /// Whether it leads.
+    pub leads: bool,
+    /// The last entry that it knows as committed.
+    pub committed: Option<LogId>,
+}
+
+impl Replica {
+    /// What it knows now.
+    #[must_use]
+    pub fn standing_now(&self) -> Standing {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        Standing {
+            term: Term(metrics.current_term),
+            leads: metrics.state == openraft::ServerState::Leader,
+            committed: metrics.local_committed.map(log_id),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! One life of a simulated process: its tasks, and what a test does to them.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use openraft::AsyncRuntime as _;
+use tokio::task::AbortHandle;
+
+use crate::env::Rng as _;
+use crate::env::sim::SeededRng;
+use crate::sim::SimRuntime;
+use crate::sim::trace;
+
+/// So many of 100 polls are put off behind whatever else is ready.
+const PUT_OFF_PERCENT: u64 = 3;
+
+/// A process; clones are the same. A restart is a new one.
+#[derive(Clone)]
+pub struct Process {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    address: IpAddr,
+    rng: SeededRng,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    killed: bool,
+    paused: bool,
+    /// Tasks that wanted to run while the process was paused.
+    waiting: Vec<Waker>,
+    tasks: Vec<AbortHandle>,
+    disk_delay_millis: (u64, u64),
+}
+
+thread_local! {
+    static CURRENT: RefCell<Vec<Process>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Process {
+    /// A process on the host with this address; `seed` decides its randomness and the order of its tasks.
+    #[must_use]
+    pub fn new(address: IpAddr, seed: u64) -> Process {
+        let state = Mutex::new(State { disk_delay_millis: (0, 1), ..State::default() });
+        Process { inner: Arc::new(Inner { address, rng: SeededRng::new(seed), state }) }
+    }
+
+    /// The process that the code which calls this belongs to.
+    #[must_use]
+    pub fn current() -> Option<Process> {
+        CURRENT.with_borrow(|stack| stack.last().cloned())
+    }
+
+    /// The host's address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.inner.address
+    }
+
+    /// Runs `work` as a task of this process, and everything that it spawns.
+    pub fn spawn<T>(&self, work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T>
+    where
+        T: Send + 'static,
+    {
+        CURRENT.with_borrow_mut(|stack| stack.push(self.clone()));
+        let handle = SimRuntime::spawn(work);
+        CURRENT.with_borrow_mut(|stack| stack.pop());
+        handle
+    }
+
+    /// Ends the process at once: nothing of it runs again.
+    pub fn kill(&self) {
+        let tasks = {
+            let mut state = self.state();
+            state.killed = true;
+            state.waiting.clear();
+            std::mem::take(&mut state.tasks)
+        };
+        tasks.iter().for_each(AbortHandle::abort);
+    }
+
+    /// Stops or continues the process, as SIGSTOP and SIGCONT do. Its host goes on.
+    pub fn set_paused(&self, paused: bool) {
+        let mut state = self.state();
+        state.paused = paused;
+        if !paused {
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// How long each round of work takes the disk.
+    pub fn set_disk_delay_millis(&self, least: u64, most: u64) {
+        assert!(least <= most);
+        self.state().disk_delay_millis = (least, most);
+    }
+
+    pub(super) fn rng(&self) -> &SeededRng {
+        &self.inner.rng
+    }
+
+    /// Remembers a task, so that it dies with the process.
+    pub(super) fn adopt(&self, task: AbortHandle) {
+        let mut state = self.state();
+        if state.killed {
+            drop(state);
+            task.abort();
+            return;
+        }
+        if state.tasks.len() == state.tasks.capacity() {
+            state.tasks.retain(|task| !task.is_finished());
+        }
+        state.tasks.push(task);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a task may run now; if not, `waker` is kept where it must be.
+    fn may_run(&self, waker: &Waker) -> bool {
+        let mut state = self.state();
+        if state.paused && !state.killed {
+            state.waiting.push(waker.clone());
+        }
+        !state.paused && !state.killed
+    }
+}
+
+/// Waits as long as the disk of this process takes for a round of work.
+pub(crate) async fn disk_delay() {
+    let Some(process) = Process::current() else { return };
+    let (least, most) = process.state().disk_delay_millis;
+    let millis = least + process.rng().below(most - least + 1);
+    if millis > 0 {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+/// A task of a process.
+pub(super) struct InProcess<F> {
+    process: Option<Process>,
+    work: Pin<Box<F>>,
+}
+
+impl<F> InProcess<F> {
+    pub(super) fn new(process: Option<Process>, work: F) -> InProcess<F> {
+        InProcess { process, work: Box::pin(work) }
+    }
+}
+
+impl<F: Future> Future for InProcess<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(process) = self.process.clone() else { return self.work.as_mut().poll(context) };
+        if !process.may_run(context.waker()) {
+            return Poll::Pending;
+        }
+        if process.rng().chance(PUT_OFF_PERCENT) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        trace::note(process.rng().next_u64());
+        CURRENT.with_borrow_mut(|stack| stack.push(process));
+        let _leave = Leave;
+        self.work.as_mut().poll(context)
+    }
+}
+
+struct Leave;
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(|stack| stack.pop());
+    }
+}
