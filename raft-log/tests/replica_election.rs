@@ -80,3 +80,22 @@ async fn a_transfer_to_a_silent_voter_is_refused_and_the_leader_goes_on() {
     assert!(matches!(stranger, raft_log::TransferError::NotAVoter(NodeId(9))));
     assert!(group.replica(leader).propose("y".into(), 1).await.is_ok());
 }
+
+// Hazards 12: a dead process is noticed by its closed connections. The lease here is longer than the test's patience, so
+// that only this can elect another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_leader_is_replaced_long_before_the_lease_ends() {
+    let patient = |options: &mut raft_log::ReplicaOptions| {
+        options.election.timeout_min = replica_support::PATIENCE * 2;
+        options.election.timeout_max = replica_support::PATIENCE * 3;
+    };
+    let mut group = Group::three_with(patient).await;
+    group.store("before").await;
+    let old = group.leader().await;
+    group.kill(old).await;
+    let stored = group.store("after").await.id;
+    assert_ne!(group.leader().await, old);
+    group.open(old).await.unwrap();
+    group.await_all_applied(stored.index).await;
+    group.assert_equal_entries();
+}

@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::env::Env;
 use crate::exec;
 use crate::identity::Identity;
+use crate::raft::early_campaign::Evidence;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::peers::Peers;
 use crate::raft::settings;
@@ -49,7 +50,7 @@ pub(crate) async fn open(
     let started = StateWorker::start(node_id, machine, progress);
     let (worker, apply_joiner) = started.map_err(|error| OpenError::Raft(error.to_string()))?;
     let (health, _) = watch::channel(Health::Healthy);
-    let gate = VoteGate::default();
+    let (gate, evidence) = (VoteGate::default(), Evidence::default());
     let status = watch::Sender::new(StatusTask::initial(&identity, &log));
     let standing = watch::Sender::new(status.borrow().clone());
     let peers = Arc::new(Peers::new(identity.clone(), options.advertised.clone(), health.clone()));
@@ -64,13 +65,15 @@ pub(crate) async fn open(
         status: StatusTask {
             identity: identity.clone(),
             log: log.clone(),
-            peers: peers.clone(),
+            leader_watch: evidence.watch.clone(),
             gate: gate.clone(),
             leader_silence_max: options.election.timeout_max * 2,
             health,
             status: status.clone(),
             standing: standing.clone(),
         },
+        evidence,
+        env: env.clone(),
         election: options.election,
         disk_stall_max: options.disk_stall_max,
     };

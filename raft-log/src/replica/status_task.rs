@@ -10,7 +10,7 @@ use openraft::{Instant as _, ServerState};
 use tokio::sync::watch;
 
 use crate::identity::Identity;
-use crate::raft::network::peers::Peers;
+use crate::raft::network::leader_watch::LeaderWatch;
 use crate::raft::type_config::{RaftCore, TypeConfig, log_id};
 use crate::raft::vote_gate::VoteGate;
 use crate::replica::leadership::Leadership;
@@ -26,7 +26,7 @@ const UPDATE_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) struct StatusTask {
     pub(crate) identity: Arc<Identity>,
     pub(crate) log: Log,
-    pub(crate) peers: Arc<Peers>,
+    pub(crate) leader_watch: LeaderWatch,
     pub(crate) gate: VoteGate,
     /// A leader that is silent for longer is not shown.
     pub(crate) leader_silence_max: Duration,
@@ -67,6 +67,7 @@ impl StatusTask {
         let mut failure = self.log.failure();
         let mut health = self.health.subscribe();
         let mut gate = self.gate.watch();
+        let mut lost = self.leader_watch.watch_lost();
         let mut log_lives = true;
         loop {
             self.publish(&metrics.borrow_watched(), &health.borrow());
@@ -75,6 +76,7 @@ impl StatusTask {
                 changed = metrics.changed() => changed.is_err(),
                 changed = health.changed() => changed.is_err(),
                 changed = gate.changed() => changed.is_err(),
+                changed = lost.changed() => changed.is_err(),
                 () = tokio::time::sleep(self.leader_silence_max) => false,
                 changed = durable.changed(), if log_lives => { log_lives &= changed.is_ok(); false }
                 failed = failure.wait_for(Option::is_some), if log_lives => match failed {
@@ -132,7 +134,7 @@ impl StatusTask {
     /// openraft names the leader of the last vote, also when it has long been silent and no majority elects another.
     fn leader(&self, metrics: &RaftMetrics<TypeConfig>) -> Option<NodeId> {
         let leader = metrics.current_leader?;
-        let known = leader == self.identity.node_id || self.peers.heard_leader_within(self.leader_silence_max);
+        let known = leader == self.identity.node_id || self.leader_watch.hears(leader, self.leader_silence_max);
         known.then_some(leader)
     }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use openraft::type_config::TypeConfigExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::env::Env;
 use crate::exec::{self, Thread};
+use crate::raft::early_campaign::{EarlyCampaign, Evidence};
 use crate::raft::log_store::LogStore;
 use crate::raft::network::link::LinkFactory;
 use crate::raft::network::net::{self, BoundListener};
@@ -34,6 +36,8 @@ pub(crate) struct CoreParts {
     pub(crate) store: LogStore,
     pub(crate) state: StateAdapter,
     pub(crate) status: StatusTask,
+    pub(crate) evidence: Evidence,
+    pub(crate) env: Env,
     pub(crate) election: ElectionOptions,
     pub(crate) disk_stall_max: Duration,
 }
@@ -67,14 +71,30 @@ pub(crate) async fn start(parts: CoreParts) -> Result<(RaftCore, CoreThread), Op
 async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, OpenError> {
     let listener = net::adopt(parts.listener).map_err(|error| OpenError::Raft(error.to_string()))?;
     let links = LinkFactory::new(parts.peers.clone(), parts.gate.clone());
-    let raft = RaftCore::build(parts.node_id, Arc::new(parts.config), links, parts.store, parts.state)
+    let raft = RaftCore::build(parts.node_id, Arc::new(parts.config), links.clone(), parts.store, parts.state)
         .await
         .map_err(|fatal| OpenError::Raft(fatal.to_string()))?;
     parts.peers.follow(raft.server_metrics());
     // Before the core runs: a node that is gated from the start must not campaign once.
     parts.gate.govern(&raft);
     raft.run();
-    drop(TypeConfig::spawn(server::serve(listener, parts.peers, raft.clone(), parts.gate.clone(), stop)));
+    drop(TypeConfig::spawn(server::serve(
+        listener,
+        parts.peers,
+        raft.clone(),
+        parts.gate.clone(),
+        parts.evidence.clone(),
+        stop,
+    )));
+    let campaign = EarlyCampaign {
+        id: parts.node_id,
+        env: parts.env,
+        raft: raft.clone(),
+        links,
+        gate: parts.gate.clone(),
+        evidence: parts.evidence,
+    };
+    drop(TypeConfig::spawn(campaign.run()));
     let leadership = parts.status.leadership(raft.clone(), parts.election);
     drop(TypeConfig::spawn(step_down::run(leadership, parts.gate.clone())));
     drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));

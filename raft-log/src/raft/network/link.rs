@@ -15,17 +15,16 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use tokio::io::AsyncReadExt;
 
 use crate::membership::MemberNode;
+use crate::raft::network::kept::Kept;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::Peers;
 use crate::raft::network::pipeline::{self, Answer};
-use crate::raft::network::socket::{FrameReader, write_frame, write_pieces};
+use crate::raft::network::socket::{FrameReader, write_frame};
 use crate::raft::state_adapter::NoSnapshot;
 use crate::raft::type_config::{RaftVote, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
-use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request};
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::Purpose;
 use crate::types::NodeId;
@@ -67,7 +66,7 @@ pub(crate) struct PeerLink {
     node: MemberNode,
     /// Heartbeats: one request at a time on a kept connection, instead of a pipeline.
     single: bool,
-    kept: Option<TcpStream>,
+    kept: Option<Kept>,
 }
 
 fn unreachable(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
@@ -101,22 +100,17 @@ impl PeerLink {
         &mut self,
         request: AppendEntriesRequest<TypeConfig>,
     ) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
-        let mut stream = match self.kept.take() {
-            Some(stream) => stream,
-            None => self.connect(Purpose::Append).await?,
-        };
-        let exchange = async {
-            write_pieces(&mut stream, encode_request(request)).await?;
-            let mut bytes = [0; ANSWER_BYTES];
-            stream.read_exact(&mut bytes).await?;
-            decode_answer(&bytes).map_err(io::Error::other)
-        };
-        let answer = exchange.await.map_err(|error| broken(&error))?;
-        // After a refused request the follower closes, and so do we.
-        if answer.is_ok() {
-            self.kept = Some(stream);
+        if !self.kept.as_ref().is_some_and(Kept::is_usable) {
+            self.kept = None;
+            self.kept = Some(Kept::new(self.connect(Purpose::Append).await?));
         }
-        Ok(answer)
+        let kept = self.kept.as_mut().expect("it was filled above");
+        let answer = kept.exchange(request).await;
+        // After a refused request the follower closes, and so do we.
+        if !matches!(answer, Ok(Ok(_))) {
+            self.kept = None;
+        }
+        answer.map_err(|error| broken(&error))
     }
 
     /// One call on a connection of its own: elections are rare, and a kept connection may be dead by then.

@@ -9,6 +9,8 @@
 //! Heartbeats have their own connection, so that a megabyte of entries never delays them. Every connection begins with
 //! the handshake of [`wire::handshake`](super::wire::handshake), checked on both sides by [`peers`].
 
+mod kept;
+pub(crate) mod leader_watch;
 pub(crate) mod link;
 pub(crate) mod net;
 pub(crate) mod peers;

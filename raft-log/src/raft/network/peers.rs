@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::identity::Identity;
 use crate::membership::{MemberNode, NodeAddresses};
@@ -42,20 +40,11 @@ pub(crate) struct Peers {
     health: watch::Sender<Health>,
     /// The last refusal logged for a peer: each is logged once until it changes.
     logged: Mutex<BTreeMap<NodeId, Refusal>>,
-    /// When a leader last sent something: openraft goes on naming a leader that has long been silent.
-    heard: Mutex<Option<Instant>>,
 }
 
 impl Peers {
     pub(crate) fn new(identity: Arc<Identity>, advertised: NodeAddresses, health: watch::Sender<Health>) -> Peers {
-        Peers {
-            identity,
-            advertised,
-            metrics: OnceLock::new(),
-            health,
-            logged: Mutex::default(),
-            heard: Mutex::default(),
-        }
+        Peers { identity, advertised, metrics: OnceLock::new(), health, logged: Mutex::default() }
     }
 
     /// Follows the membership of this core from now on.
@@ -67,16 +56,6 @@ impl Peers {
     pub(crate) fn member(&self, id: NodeId) -> Option<MemberNode> {
         let metrics = self.metrics.get()?.borrow_watched();
         metrics.membership_config.membership().get_node(&id).cloned()
-    }
-
-    /// Notes that a leader sent an append or a heartbeat.
-    pub(crate) fn note_leader(&self) {
-        *self.heard.lock().expect("no holder of this lock panics") = Some(Instant::now());
-    }
-
-    /// Whether a leader sent something within this time.
-    pub(crate) fn heard_leader_within(&self, limit: Duration) -> bool {
-        self.heard.lock().expect("no holder of this lock panics").is_some_and(|at| at.elapsed() <= limit)
     }
 
     fn party(&self) -> Party {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderError};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderError};
 use openraft::type_config::TypeConfigExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec;
 use crate::identity::ClaimError;
+use crate::raft::early_campaign::Evidence;
+use crate::raft::network::leader_watch::AppendConnection;
 use crate::raft::network::net::{OwnedReadHalf, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::socket::{FrameReader, write_frame};
@@ -40,6 +42,7 @@ pub(crate) async fn serve(
     peers: Arc<Peers>,
     raft: RaftCore,
     gate: VoteGate,
+    evidence: Evidence,
     stop: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -57,7 +60,8 @@ pub(crate) async fn serve(
             }
         };
         let place = room.clone().try_acquire_owned().ok();
-        let connection = Connection { peers: peers.clone(), raft: raft.clone(), gate: gate.clone() };
+        let connection =
+            Connection { peers: peers.clone(), raft: raft.clone(), gate: gate.clone(), evidence: evidence.clone() };
         let stop = stop.clone();
         drop(TypeConfig::spawn(async move {
             let result = tokio::select! {
@@ -76,6 +80,7 @@ struct Connection {
     peers: Arc<Peers>,
     raft: RaftCore,
     gate: VoteGate,
+    evidence: Evidence,
 }
 
 impl Connection {
@@ -91,13 +96,13 @@ impl Connection {
             return Err(io::Error::other(format!("refused {}: {refusal}", hello.from)));
         }
         match hello.purpose {
-            Purpose::Append => self.serve_appends(stream).await,
+            Purpose::Append => self.serve_appends(stream, self.evidence.watch.opened(hello.from.node)).await,
             Purpose::Call => self.serve_calls(stream).await,
             Purpose::Bootstrap => self.serve_bootstrap(stream).await,
         }
     }
 
-    async fn serve_appends(&self, stream: TcpStream) -> io::Result<()> {
+    async fn serve_appends(&self, stream: TcpStream, leader: AppendConnection) -> io::Result<()> {
         let (read, mut write) = stream.into_split();
         let requests = futures::stream::unfold(FrameReader::new(read), |mut frames| async move {
             next_request(&mut frames).await.map(|request| (request, frames))
@@ -105,9 +110,13 @@ impl Connection {
         let mut answers = Box::pin(self.raft.stream_append(requests)).ready_chunks(ANSWERS_MAX);
         while let Some(ready) = answers.next().await {
             let mut bytes = Vec::with_capacity(ready.len() * ANSWER_BYTES);
-            self.peers.note_leader();
             for answer in ready {
-                bytes.extend_from_slice(&encode_answer(&answer.map_err(io::Error::other)?));
+                let answer = answer.map_err(io::Error::other)?;
+                // A request of an earlier leader is refused by its vote, and is no sign of life of this one.
+                if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
+                    leader.heard();
+                }
+                bytes.extend_from_slice(&encode_answer(&answer));
             }
             write.write_all(&bytes).await?;
         }
@@ -135,7 +144,10 @@ impl Connection {
                 Ok(CallAnswer { vote: *request.from_leader(), last_log_id, granted: false })
             }
             CallRequest::Vote(request) => Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into()),
-            CallRequest::PreVote(request) => Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into()),
+            CallRequest::PreVote(request) => match self.evidence.pre_vote(&self.raft, &request).await? {
+                Some(answer) => Ok(answer.into()),
+                None => Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into()),
+            },
             CallRequest::Transfer(request) => {
                 let (vote, last_log_id) = (*request.from_leader(), request.last_log_id().copied());
                 let taken = self.raft.handle_transfer_leader(request).await.map_err(io::Error::other)?;

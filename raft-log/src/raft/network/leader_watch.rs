@@ -1,0 +1,146 @@
+//! Whether the leader is still there, judged by the connections that it keeps open to this node.
+//!
+//! ```text
+//!   a request of the leader ──► heard: this node's leader is `from`
+//!   its last append connection closes ──► lost, at once: a killed process cannot keep a connection open
+//!   any connection or request of it ──► calm again
+//! ```
+//! A leader keeps two append connections to each follower, one for entries and one for heartbeats, and opens a broken one
+//! anew within a heartbeat; only when both are gone is it lost. A process that is stopped, or a machine that is cut off,
+//! closes nothing: those are found by the lease (hazards 12).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::types::NodeId;
+
+#[derive(Debug, Default)]
+struct Hearing {
+    /// Open append connections by the node at their other end.
+    open: BTreeMap<NodeId, usize>,
+    /// Who sent the last append, and when: openraft goes on naming a leader that has long been silent.
+    last: Option<(NodeId, Instant)>,
+}
+
+/// What this node hears of its leader; clones hear the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LeaderWatch {
+    hearing: Arc<Mutex<Hearing>>,
+    lost: watch::Sender<Option<NodeId>>,
+}
+
+/// One open append connection; it is closed by dropping this.
+pub(crate) struct AppendConnection {
+    watch: LeaderWatch,
+    from: NodeId,
+}
+
+impl LeaderWatch {
+    /// Notes an append connection of this node.
+    pub(crate) fn opened(&self, from: NodeId) -> AppendConnection {
+        *self.hearing().open.entry(from).or_default() += 1;
+        self.calm(from);
+        AppendConnection { watch: self.clone(), from }
+    }
+
+    /// The leader whose last connection closed and who was not heard again since.
+    pub(crate) fn lost(&self) -> Option<NodeId> {
+        *self.lost.borrow()
+    }
+
+    /// The changes of [`lost`](Self::lost).
+    pub(crate) fn watch_lost(&self) -> watch::Receiver<Option<NodeId>> {
+        self.lost.subscribe()
+    }
+
+    /// Whether this leader sent something within this time and has not closed its connections since.
+    pub(crate) fn hears(&self, leader: NodeId, within: Duration) -> bool {
+        let heard = self.hearing().last.is_some_and(|(_, at)| at.elapsed() <= within);
+        heard && self.lost() != Some(leader)
+    }
+
+    fn heard(&self, from: NodeId) {
+        self.hearing().last = Some((from, Instant::now()));
+        self.calm(from);
+    }
+
+    fn calm(&self, from: NodeId) {
+        self.lost.send_if_modified(|lost| lost.take_if(|lost| *lost == from).is_some());
+    }
+
+    fn closed(&self, from: NodeId) {
+        let mut hearing = self.hearing();
+        let left = hearing.open.get_mut(&from).expect("it was counted when it was opened");
+        *left -= 1;
+        if *left > 0 {
+            return;
+        }
+        hearing.open.remove(&from);
+        if hearing.last.is_some_and(|(leader, _)| leader == from) {
+            tracing::info!(leader = %from, "the leader has closed its last connection");
+            self.lost.send_replace(Some(from));
+        }
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Hearing> {
+        self.hearing.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl AppendConnection {
+    /// Notes that an append or a heartbeat came over it and was taken.
+    pub(crate) fn heard(&self) {
+        self.watch.heard(self.from);
+    }
+}
+
+impl Drop for AppendConnection {
+    fn drop(&mut self) {
+        self.watch.closed(self.from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADER: NodeId = NodeId(1);
+
+    #[test]
+    fn only_the_last_connection_of_the_node_that_leads_counts() {
+        let watch = LeaderWatch::default();
+        let (entries, heartbeats) = (watch.opened(LEADER), watch.opened(LEADER));
+        entries.heard();
+        drop(watch.opened(NodeId(2)));
+        drop(entries);
+        assert!(watch.hears(LEADER, Duration::from_secs(9)), "it has another one");
+        drop(heartbeats);
+        assert_eq!(watch.lost(), Some(LEADER));
+        assert!(!watch.hears(LEADER, Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn a_connection_or_a_request_of_the_leader_calms() {
+        let watch = LeaderWatch::default();
+        let connection = watch.opened(LEADER);
+        connection.heard();
+        drop(connection);
+        let again = watch.opened(LEADER);
+        assert_eq!(watch.lost(), None);
+        drop(again);
+        assert_eq!(watch.lost(), Some(LEADER));
+        drop(watch.opened(NodeId(2)));
+        assert_eq!(watch.lost(), Some(LEADER), "another node does not speak for it");
+    }
+
+    #[test]
+    fn a_candidate_that_never_led_is_not_missed() {
+        let watch = LeaderWatch::default();
+        drop(watch.opened(LEADER));
+        assert_eq!(watch.lost(), None);
+    }
+}
