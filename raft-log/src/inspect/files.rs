@@ -42,7 +42,7 @@ pub(super) fn read(env: &Env, dir: &Path, folder: &Path) -> Result<Report, Inspe
         group,
         purged: manifest.purged,
         truncating: manifest.truncating,
-        segments: manifest.segments,
+        segments: manifest.segments.iter().map(|listed| listed.base).collect(),
     });
     read_hard_state(env, dir, group, &mut report)?;
     Ok(report)

@@ -1,5 +1,6 @@
 //! The segments of the log and where each ends: what is written, as readers and the I/O thread see it.
 
+use super::manifest::Listed;
 use super::positions::{Position, Positions};
 use super::report::SegmentInfo;
 use super::segment::Segment;
@@ -57,9 +58,9 @@ impl Catalog {
         self.placed.first().map(|placed| placed.segment.base)
     }
 
-    /// The base indexes, as the manifest lists them.
-    pub(crate) fn bases(&self) -> Vec<LogIndex> {
-        self.placed.iter().map(|placed| placed.segment.base).collect()
+    /// The segments as the manifest lists them.
+    pub(crate) fn listed(&self) -> Vec<Listed> {
+        self.placed.iter().map(|placed| placed.segment.listed()).collect()
     }
 
     /// The segments that may be released: whole ones whose entries are all below `end`, but never the newest.

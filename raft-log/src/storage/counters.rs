@@ -15,6 +15,9 @@ pub(crate) struct Counters {
     pub(crate) active_left_bytes: AtomicU64,
     /// The next segment's space, once it is allocated.
     pub(crate) prepared_bytes: AtomicU64,
+    /// The files of released segments that wait to be used again.
+    pub(crate) spare_bytes: AtomicU64,
+    pub(crate) segments_recycled: AtomicU64,
     syncs: AtomicU64,
     sync_nanos: AtomicU64,
     write_nanos: AtomicU64,
@@ -46,7 +49,10 @@ impl Counters {
             sync_micros_log2: std::array::from_fn(|bucket| self.sync_micros_log2[bucket].load(Relaxed)),
             reads_from_files: self.reads_from_files.load(Relaxed),
             unwritten_bytes: self.unwritten_bytes.load(Relaxed),
-            allocated_bytes: self.active_left_bytes.load(Relaxed) + self.prepared_bytes.load(Relaxed),
+            allocated_bytes: self.active_left_bytes.load(Relaxed)
+                + self.prepared_bytes.load(Relaxed)
+                + self.spare_bytes.load(Relaxed),
+            segments_recycled: self.segments_recycled.load(Relaxed),
         }
     }
 }

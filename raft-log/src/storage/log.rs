@@ -45,7 +45,7 @@ impl Log {
         let opened = Opened::open(env, options)?;
         let shared = opened.shared;
         let starting = |source| OpenError::Io { action: "starting a thread for", file: folder.clone(), source };
-        let preparer = Preparer::spawn(shared.clone(), &folder).map_err(starting)?;
+        let preparer = Preparer::spawn(shared.clone(), &folder, opened.spares).map_err(starting)?;
         let syncer = match durability {
             Durability::Sync => Syncer::None,
             Durability::Async => Syncer::spawn(shared.clone()).map_err(starting)?,
@@ -58,9 +58,8 @@ impl Log {
     /// Opens the log without threads: nothing happens on disk until the [`Stepper`] is told. For simulations.
     pub fn open_stepped(env: Env, options: StorageOptions) -> Result<(Log, Stepper, RecoveryReport), OpenError> {
         let folder = options.dir.join(SEGMENTS_FOLDER);
-        let segment_bytes = options.segment_bytes_max;
-        let opened = Opened::open(env.clone(), options)?;
-        let preparer = Preparer::inline(env, &folder, segment_bytes);
+        let opened = Opened::open(env, options)?;
+        let preparer = Preparer::inline(&opened.shared, &folder, opened.spares);
         let engine = Engine::new(opened.shared.clone(), opened.start, preparer, Syncer::None);
         let stepper = Stepper::new(opened.shared.clone(), engine);
         Ok((Log::new(opened.shared, None, opened.lock), stepper, opened.report))

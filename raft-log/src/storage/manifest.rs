@@ -2,14 +2,18 @@
 //!
 //! ```text
 //!   body: 0 group u32 │ 4 flags u32 (1 purged, 2 truncating) │ 8 purged term u64 │ 16 purged index u64 │
-//!        24 first removed index u64 │ 32 segments u32 │ 36 reserved u32 │ 40 base index u64 of each segment
+//!        24 first removed index u64 │ 32 segments u32 │ 36 reserved u32 │ 40 for each segment: base index u64, salt u64
 //! ```
-//! It is a sealed file (replaced as a whole). A segment is listed before a record in it is acknowledged, and taken from
+//! Version 1 listed the base indexes alone.
+//!
+//! It is a sealed file (replaced as a whole). The salts bind it to the files: a segment whose header carries another one is
+//! not the one that was listed, whatever its records look like. A segment is listed before a record in it is acknowledged, and taken from
 //! the list before its file is removed; so a listed file that is not there was lost. Purged entries need no segment: a log
 //! that begins anew behind an installed checkpoint has none at first (hazards 25), and released ones are gone. *First removed* is the intent of a
 //! truncation: it is written first, and cleared when no header of a removed entry is left on disk.
 
 use super::error::OpenError;
+use super::format::{Salt, u64_at};
 use super::sealed_file::{self, SealedFormat};
 use crate::env::Env;
 use crate::types::{GroupId, LogId, LogIndex, Term};
@@ -19,8 +23,9 @@ use std::path::{Path, PathBuf};
 /// The manifest's name in the data folder.
 pub(crate) const MANIFEST_NAME: &str = "manifest";
 
-const FORMAT: SealedFormat = SealedFormat { magic: *b"TERCMANI", version: 1 };
+const FORMAT: SealedFormat = SealedFormat { magic: *b"TERCMANI", version: 2 };
 const LIST_START: usize = 40;
+const LISTED_BYTES: usize = 16;
 const FLAG_PURGED: u32 = 1;
 const FLAG_TRUNCATING: u32 = 2;
 
@@ -31,8 +36,16 @@ pub(crate) struct Manifest {
     pub(crate) purged: Option<LogId>,
     /// A truncation under way: the first entry that it removes.
     pub(crate) truncating: Option<LogIndex>,
-    /// The base index of each segment, ascending.
-    pub(crate) segments: Vec<LogIndex>,
+    /// The segments, ascending.
+    pub(crate) segments: Vec<Listed>,
+}
+
+/// A segment of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) base: LogIndex,
+    /// Not known from a manifest of version 1.
+    pub(crate) salt: Option<Salt>,
 }
 
 impl Manifest {
@@ -43,7 +56,7 @@ impl Manifest {
     /// The first entry on disk, or the one that will be.
     pub(crate) fn start(&self) -> LogIndex {
         let behind_purged = self.purged.map(|purged| purged.index.next());
-        self.segments.first().copied().or(self.truncating).or(behind_purged).unwrap_or(LogIndex(0))
+        self.segments.first().map(|listed| listed.base).or(self.truncating).or(behind_purged).unwrap_or(LogIndex(0))
     }
 
     /// Replaces the manifest of `dir`, durably.
@@ -63,21 +76,21 @@ impl Manifest {
     /// The manifest of `dir`, if there is one, and the group that it belongs to.
     pub(crate) fn read(env: &Env, dir: &Path) -> Result<Option<(GroupId, Manifest)>, OpenError> {
         let file = Manifest::path(dir);
-        let Some((_, body)) = sealed_file::read(env, &file, FORMAT)? else { return Ok(None) };
-        match Manifest::decode(&body) {
+        let Some((version, body)) = sealed_file::read(env, &file, FORMAT)? else { return Ok(None) };
+        match Manifest::decode(version, &body) {
             Some(read) => Ok(Some(read)),
             None => Err(OpenError::Damaged { file, reason: "its content does not make sense".into() }),
         }
     }
 
     fn encode(&self, group: GroupId) -> Vec<u8> {
-        assert!(self.segments.is_sorted(), "segments are listed in order");
+        assert!(self.segments.is_sorted_by_key(|listed| listed.base), "segments are listed in order");
         let purged_flag = if self.purged.is_some() { FLAG_PURGED } else { 0 };
         let truncating_flag = if self.truncating.is_some() { FLAG_TRUNCATING } else { 0 };
         let purged = self.purged.unwrap_or_default();
         let count = u32::try_from(self.segments.len()).expect("far fewer than 2^32 segments");
 
-        let mut body = Vec::with_capacity(LIST_START + self.segments.len() * 8);
+        let mut body = Vec::with_capacity(LIST_START + self.segments.len() * LISTED_BYTES);
         body.extend_from_slice(&group.0.to_le_bytes());
         body.extend_from_slice(&(purged_flag | truncating_flag).to_le_bytes());
         body.extend_from_slice(&purged.term.0.to_le_bytes());
@@ -85,13 +98,14 @@ impl Manifest {
         body.extend_from_slice(&self.truncating.unwrap_or_default().0.to_le_bytes());
         body.extend_from_slice(&count.to_le_bytes());
         body.extend_from_slice(&[0; 4]);
-        for base in &self.segments {
-            body.extend_from_slice(&base.0.to_le_bytes());
+        for listed in &self.segments {
+            body.extend_from_slice(&listed.base.0.to_le_bytes());
+            body.extend_from_slice(&listed.salt.map_or(0, |salt| salt.0).to_le_bytes());
         }
         body
     }
 
-    fn decode(body: &[u8]) -> Option<(GroupId, Manifest)> {
+    fn decode(version: u32, body: &[u8]) -> Option<(GroupId, Manifest)> {
         let word = |at: usize| Some(u32::from_le_bytes(body.get(at..at + 4)?.try_into().ok()?));
         let long = |at: usize| Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?));
         let flags = word(4)?;
@@ -99,17 +113,21 @@ impl Manifest {
         let truncating = LogIndex(long(24)?);
         let list = body.get(LIST_START..)?;
         let count = usize::try_from(word(32)?).ok()?;
-        if count.checked_mul(8)? != list.len() || flags & !(FLAG_PURGED | FLAG_TRUNCATING) != 0 {
+        let listed_bytes = if version == 1 { 8 } else { LISTED_BYTES };
+        if count.checked_mul(listed_bytes)? != list.len() || flags & !(FLAG_PURGED | FLAG_TRUNCATING) != 0 {
             return None;
         }
-        let base = |bytes: &[u8]| LogIndex(u64::from_le_bytes(bytes.try_into().expect("chunks of eight")));
-        let segments: Vec<LogIndex> = list.chunks_exact(8).map(base).collect();
+        let listed = |bytes: &[u8]| Listed {
+            base: LogIndex(u64_at(bytes, 0)),
+            salt: (version > 1).then(|| Salt(u64_at(bytes, 8))).filter(|salt| salt.0 != 0),
+        };
+        let segments: Vec<Listed> = list.chunks_exact(listed_bytes).map(listed).collect();
         let manifest = Manifest {
             purged: (flags & FLAG_PURGED != 0).then_some(purged),
             truncating: (flags & FLAG_TRUNCATING != 0).then_some(truncating),
             segments,
         };
-        manifest.segments.is_sorted_by(|a, b| a < b).then_some((GroupId(word(0)?), manifest))
+        manifest.segments.is_sorted_by(|a, b| a.base < b.base).then_some((GroupId(word(0)?), manifest))
     }
 }
 
@@ -122,11 +140,14 @@ mod tests {
         let full = Manifest {
             purged: Some(LogId { term: Term(2), index: LogIndex(9) }),
             truncating: Some(LogIndex(30)),
-            segments: vec![LogIndex(0), LogIndex(17)],
+            segments: vec![
+                Listed { base: LogIndex(0), salt: None },
+                Listed { base: LogIndex(17), salt: Some(Salt(7)) },
+            ],
         };
         for manifest in [Manifest::default(), full] {
-            assert_eq!(Manifest::decode(&manifest.encode(GroupId(4))), Some((GroupId(4), manifest)));
+            assert_eq!(Manifest::decode(2, &manifest.encode(GroupId(4))), Some((GroupId(4), manifest)));
         }
-        assert_eq!(Manifest::decode(&[0; 39]), None);
+        assert_eq!(Manifest::decode(2, &[0; 39]), None);
     }
 }

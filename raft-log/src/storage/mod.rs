@@ -47,7 +47,7 @@ pub use log::{Done, Log};
 pub(crate) use log::{LOCK_NAME, SEGMENTS_FOLDER};
 pub use options::{
     BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, MAPPED_SEGMENTS_DEFAULT, RECORD_PAYLOAD_BYTES_DEFAULT,
-    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, StorageOptions,
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, SPARE_SEGMENTS_DEFAULT, StorageOptions,
 };
 pub use record::{HardState, Record, RecordKind};
 pub use report::{LogBounds, RecoveryReport, SegmentInfo, TornTail};

@@ -3,7 +3,7 @@
 use super::error::OpenError;
 use super::format::record_header::stride_of;
 use super::format::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
-use super::io::{Active, EngineStart};
+use super::io::{Active, EngineStart, Prepared};
 use super::log::{LOCK_NAME, SEGMENTS_FOLDER};
 use super::options::{SEGMENT_BYTES_LIMIT, StorageOptions};
 use super::recovery::{Recovered, recover};
@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub(super) struct Opened {
     pub(super) shared: Arc<Shared>,
     pub(super) start: EngineStart,
+    pub(super) spares: Vec<Prepared>,
     pub(super) lock: Box<dyn DiskLock>,
     pub(super) report: RecoveryReport,
 }
@@ -32,7 +33,7 @@ impl Opened {
         create(&env, &folder)?;
         let recovered = recover(&env, &options, &folder)?;
 
-        let Recovered { manifest, hard_state, catalog, terms, last, next, marked_end, report } = recovered;
+        let Recovered { manifest, hard_state, catalog, terms, last, next, marked_end, spares, report } = recovered;
         let active = catalog.last().map(|placed| Active { segment: placed.segment.clone(), offset: placed.end_offset });
         let state = State {
             purged: manifest.purged,
@@ -48,7 +49,7 @@ impl Opened {
         };
         let start = EngineStart { manifest, hard_state: hard_state.file, active, last, next, marked_end };
         let shared = Arc::new(Shared::new(env, options, state));
-        Ok(Opened { shared, start, lock, report })
+        Ok(Opened { shared, start, spares, lock, report })
     }
 }
 

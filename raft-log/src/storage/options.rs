@@ -17,6 +17,9 @@ pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
 /// their pages are hardly resident and an I/O error on a map kills the process (hazards 11).
 pub const MAPPED_SEGMENTS_DEFAULT: usize = 4;
 
+/// Files of released segments that are kept by default, to become segments again.
+pub const SPARE_SEGMENTS_DEFAULT: usize = 2;
+
 /// When an append counts as persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -45,6 +48,8 @@ pub struct StorageOptions {
     pub batch_bytes_max: usize,
     /// How many of the newest sealed segments are read through memory maps.
     pub mapped_segments_max: usize,
+    /// How many files of released segments are kept to become segments again, instead of new ones that must be zeroed.
+    pub spare_segments_max: usize,
 }
 
 impl StorageOptions {
@@ -60,6 +65,7 @@ impl StorageOptions {
             record_payload_bytes_max: RECORD_PAYLOAD_BYTES_DEFAULT,
             batch_bytes_max: BATCH_BYTES_DEFAULT,
             mapped_segments_max: MAPPED_SEGMENTS_DEFAULT,
+            spare_segments_max: SPARE_SEGMENTS_DEFAULT,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One segment file: who it is, and the three steps from an empty file to a segment of the log.
 
-use super::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
+use super::format::{HeaderFault, SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
+use super::manifest::Listed;
 use crate::env::File;
 use crate::types::{LogIndex, UnixMillis};
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 /// How many digits a segment's name has, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
 const NAME_END: &str = ".seg";
+const SPARE_EXTENSION: &str = "spare";
 
 /// A segment file. Its identity never changes; its bytes are written by the I/O thread alone.
 pub(crate) struct Segment {
@@ -25,8 +27,10 @@ pub(crate) struct Segment {
     pub(crate) file_bytes: u64,
     /// When it was made; unknown for one of the first format version.
     pub(crate) created: Option<UnixMillis>,
+    /// Behind the records lie those of an earlier life of the file.
+    pub(crate) recycled: bool,
     /// The whole file as memory, once it is sealed and somebody read it so.
-    map: OnceLock<Option<Bytes>>,
+    map: OnceLock<Option<Mapping>>,
 }
 
 impl Segment {
@@ -39,6 +43,7 @@ impl Segment {
             salt: header.salt,
             file_bytes: header.file_bytes,
             created: header.created,
+            recycled: header.recycled,
             map: OnceLock::new(),
         }
     }
@@ -46,6 +51,26 @@ impl Segment {
     /// The file's name for a base index.
     pub(crate) fn name(base: LogIndex) -> String {
         format!("{:0NAME_DIGITS$}{NAME_END}", base.0)
+    }
+
+    /// Whether bytes that are no header for this reason are what must lie behind the last record: unwritten space, or in
+    /// a recycled file whatever an earlier life left there.
+    pub(crate) fn may_hold_behind_its_end(&self, fault: HeaderFault) -> bool {
+        match fault {
+            HeaderFault::Unwritten => true,
+            HeaderFault::Crc | HeaderFault::OtherSalt { .. } => self.recycled,
+            HeaderFault::Newer { .. } | HeaderFault::UnknownKind { .. } | HeaderFault::Moved { .. } => false,
+        }
+    }
+
+    /// The name of the file when it waits to be used again.
+    pub(crate) fn spare_path(&self) -> PathBuf {
+        self.path.with_extension(SPARE_EXTENSION)
+    }
+
+    /// Whether a file waits to be used again.
+    pub(crate) fn is_spare_name(name: &str) -> bool {
+        Path::new(name).extension().is_some_and(|extension| extension == SPARE_EXTENSION)
     }
 
     /// The base index in a segment's name; `None` if the name is not a segment's.
@@ -60,10 +85,28 @@ impl Segment {
     /// The whole file as shared memory; only for a sealed segment, whose payloads are never written again.
     pub(crate) fn mapped(&self) -> io::Result<Option<Bytes>> {
         if let Some(map) = self.map.get() {
-            return Ok(map.clone());
+            return Ok(map.as_ref().map(|map| map.bytes.clone()));
         }
         let map = self.file.map(self.file_bytes)?;
-        Ok(self.map.get_or_init(|| map).clone())
+        let map = self.map.get_or_init(|| map.map(Mapping::new));
+        Ok(map.as_ref().map(|map| map.bytes.clone()))
+    }
+
+    /// The file, if nobody else holds it, the segment or a piece of its memory: only then may it be written anew.
+    pub(crate) fn into_sole_file(segment: Arc<Segment>) -> Option<Arc<dyn File>> {
+        let segment = Arc::into_inner(segment)?;
+        if let Some(Some(map)) = segment.map.into_inner()
+            && !map.nobody_else_holds_it()
+        {
+            return None;
+        }
+        let file = segment.file;
+        (Arc::strong_count(&file) == 1).then_some(file)
+    }
+
+    /// As the manifest lists it.
+    pub(crate) fn listed(&self) -> Listed {
+        Listed { base: self.base, salt: Some(self.salt) }
     }
 
     /// Where the log continues behind this segment if it ends at `end_offset` of the file.
@@ -77,6 +120,36 @@ impl Segment {
     }
 }
 
+/// A file as memory, which knows whether pieces of it are still held.
+struct Mapping {
+    bytes: Bytes,
+    held: Arc<()>,
+}
+
+/// What all pieces keep alive.
+struct Owner {
+    map: Bytes,
+    _held: Arc<()>,
+}
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+impl Mapping {
+    fn new(map: Bytes) -> Mapping {
+        let held = Arc::new(());
+        Mapping { bytes: Bytes::from_owner(Owner { map, _held: held.clone() }), held }
+    }
+
+    fn nobody_else_holds_it(self) -> bool {
+        drop(self.bytes);
+        Arc::into_inner(self.held).is_some()
+    }
+}
+
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Segment({})", self.path.display())
@@ -86,6 +159,19 @@ impl std::fmt::Debug for Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_sole_when_the_last_piece_is_gone() {
+        let map = || Mapping::new(Bytes::from(vec![7; 100]));
+        assert!(map().nobody_else_holds_it());
+        let held = map();
+        let piece = held.bytes.slice(3..5);
+        assert!(!held.nobody_else_holds_it());
+        assert_eq!(piece, [7, 7][..]);
+        let freed = map();
+        drop(freed.bytes.slice(3..5));
+        assert!(freed.nobody_else_holds_it());
+    }
 
     #[test]
     fn names_sort_as_numbers_and_come_back() {

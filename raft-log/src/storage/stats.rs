@@ -21,8 +21,11 @@ pub struct StorageStats {
     pub reads_from_files: u64,
     /// Payload bytes that are queued and not yet written.
     pub unwritten_bytes: u64,
-    /// Bytes that can be appended before a new segment must be allocated: the rest of the active one, and the next.
+    /// Bytes that can be appended before a new segment must be allocated: the rest of the active one, the next, and
+    /// spare ones.
     pub allocated_bytes: u64,
+    /// Segments that were made from a released one's file.
+    pub segments_recycled: u64,
 }
 
 impl StorageStats {

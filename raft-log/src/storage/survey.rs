@@ -10,7 +10,7 @@
 //!
 //! The survey judges nothing: torn or corrupt is decided by the durable mark (hazards 3), which it reports.
 
-use super::format::{HeaderFault, HeaderKind, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
+use super::format::{HeaderKind, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use super::format::{SEGMENT_HEADER_BYTES, record_header::stride_of};
 use super::reader::SegmentReader;
 use super::recovery::{BadRecord, check};
@@ -96,7 +96,10 @@ pub(crate) fn survey(
         };
         let next = next_good_header(segment, &at, limit)?;
         let Some(hole) = at.hole_until(next.as_ref(), sealed, bad.clone()) else {
-            at.behind = (bad != BadRecord::Header(HeaderFault::Unwritten)).then_some(bad);
+            at.behind = match bad {
+                BadRecord::Header(fault) if segment.may_hold_behind_its_end(fault) => None,
+                bad => Some(bad),
+            };
             return Ok(at);
         };
         at.skip(&hole, None);

@@ -13,6 +13,7 @@ mod inspect;
 mod model;
 mod power_loss;
 mod real_disk;
+mod recycling;
 mod retention;
 mod sealed_files;
 mod support;

@@ -12,9 +12,13 @@ enum Call {
     /// Queue an append of records of these payload lengths, in a term this much higher.
     Append { lengths: Vec<usize>, terms_later: u64 },
     /// Queue a truncation of this many entries from the end.
-    Truncate { entries: usize },
+    Truncate { entries: u64 },
     /// Queue a purge to this part (in percent) of what may be purged.
     Purge { percent: usize },
+    /// Queue a release of this part (in percent) of what is purged.
+    Release { percent: usize },
+    /// Queue a new begin this far behind the end.
+    BeginAfter { entries: u64 },
     /// Queue a hard state of the present term.
     Vote,
     /// Let the writing side do what is queued.
@@ -40,8 +44,10 @@ fn call() -> impl Strategy<Value = Call> {
     let lengths = prop::collection::vec(prop_oneof![0_usize..40, 100_usize..2_000, Just(8 << 10)], 1..6);
     prop_oneof![
         6 => (lengths, 0_u64..2).prop_map(|(lengths, terms_later)| Call::Append { lengths, terms_later }),
-        2 => (0_usize..12).prop_map(|entries| Call::Truncate { entries }),
-        1 => (0_usize..100).prop_map(|percent| Call::Purge { percent }),
+        2 => (0_u64..12).prop_map(|entries| Call::Truncate { entries }),
+        2 => (0_usize..101).prop_map(|percent| Call::Purge { percent }),
+        2 => (50_usize..101).prop_map(|percent| Call::Release { percent }),
+        1 => (0_u64..9).prop_map(|entries| Call::BeginAfter { entries }),
         1 => Just(Call::Vote),
         4 => Just(Call::Step),
         1 => Just(Call::Idle),
@@ -53,16 +59,43 @@ fn call() -> impl Strategy<Value = Call> {
 /// What must be true.
 struct Model {
     /// The log in memory.
-    log: Vec<Record>,
-    /// Entries that are acknowledged and that no truncation since was asked to remove.
-    acknowledged: usize,
-    /// Every log that the disk may hold a prefix of: the present one, and those before unanswered truncations.
-    histories: Vec<Vec<Record>>,
+    log: History,
+    /// Entries below this are acknowledged, and no truncation since was asked to remove them.
+    acknowledged: u64,
+    /// Every log that the disk may hold a part of: the present one, and those before unanswered truncations and begins.
+    histories: Vec<History>,
     term: u64,
     voted: u64,
     /// The term of the last hard state that was queued.
     vote_queued: u64,
-    purged: usize,
+    /// Entries below this are purged.
+    purged: u64,
+}
+
+/// A log from some index on.
+#[derive(Clone)]
+struct History {
+    start: u64,
+    records: Vec<Record>,
+}
+
+impl History {
+    fn end(&self) -> u64 {
+        self.start + self.records.len() as u64
+    }
+
+    fn from(&self, index: u64) -> &[Record] {
+        &self.records[usize::try_from(index - self.start).unwrap()..]
+    }
+
+    fn truncate(&mut self, end: u64) {
+        self.records.truncate(usize::try_from(end - self.start).unwrap());
+    }
+
+    /// Whether a log that has these records from `first` on may be what is left of this one.
+    fn covers(&self, first: u64, found: &[Record]) -> bool {
+        first >= self.start && first <= self.end() && self.from(first).starts_with(found)
+    }
 }
 
 struct Run {
@@ -75,17 +108,18 @@ struct Run {
 
 #[derive(Clone, Copy)]
 enum Answer {
-    Appended { entries: usize },
-    Truncated { kept: usize },
+    Appended { end: u64 },
+    Truncated { end: u64 },
+    Begun { start: u64 },
     Voted { term: u64 },
-    Purged,
+    Other,
 }
 
 impl Run {
     fn new(options: &StorageOptions) -> Run {
         let node = Node::open(SimEnv::new(3), options.clone()).unwrap();
         let model = Model {
-            log: Vec::new(),
+            log: History { start: 0, records: Vec::new() },
             acknowledged: 0,
             histories: Vec::new(),
             term: 0,
@@ -105,6 +139,8 @@ impl Run {
             Call::Append { lengths, terms_later } => self.append(&lengths, terms_later),
             Call::Truncate { entries } => self.truncate(entries),
             Call::Purge { percent } => self.purge(percent),
+            Call::Release { percent } => self.release(percent),
+            Call::BeginAfter { entries } => self.begin_after(entries),
             Call::Vote => self.vote(),
             Call::Step => self.step(),
             Call::Idle => self.node().stepper.idle(),
@@ -125,36 +161,59 @@ impl Run {
         if self.model.term > self.model.vote_queued {
             self.vote();
         }
-        let from = self.model.log.len() as u64;
+        let from = self.model.log.end();
         let term = self.model.term;
         let records: Vec<Record> =
             lengths.iter().zip(from..).map(|(length, index)| record(term, index, *length)).collect();
         self.node().queue(records.clone());
-        self.model.log.extend(records);
-        self.queued.push(Answer::Appended { entries: self.model.log.len() });
+        self.model.log.records.extend(records);
+        self.queued.push(Answer::Appended { end: self.model.log.end() });
     }
 
-    fn truncate(&mut self, entries: usize) {
-        let kept = self.model.log.len().saturating_sub(entries).max(self.model.purged);
-        let keep = kept.checked_sub(1).map(|index| LogIndex(index as u64));
+    fn truncate(&mut self, entries: u64) {
+        let end = self.model.log.end().saturating_sub(entries).max(self.model.purged);
+        let keep = end.checked_sub(1).map(LogIndex);
         let node = self.node();
         node.log.truncate_after(keep, node.done()).unwrap();
         self.model.histories.push(self.model.log.clone());
-        self.model.log.truncate(kept);
-        self.model.acknowledged = self.model.acknowledged.min(kept);
-        self.queued.push(Answer::Truncated { kept });
+        self.model.log.truncate(end);
+        self.model.acknowledged = self.model.acknowledged.min(end);
+        self.queued.push(Answer::Truncated { end });
     }
 
     fn purge(&mut self, percent: usize) {
-        let entries = self.model.log.len() * percent / 100;
-        if entries > self.model.purged {
-            let id = self.model.log[entries - 1].id;
+        let log = &self.model.log;
+        let end = log.start + (log.records.len() * percent / 100) as u64;
+        if end > self.model.purged.max(self.node.as_ref().expect("a node").first()) {
+            let id = log.from(end - 1)[0].id;
             let node = self.node();
             node.log.purge_to(id, node.done()).unwrap();
             // From now on nobody truncates below, answered or not.
-            self.model.purged = entries;
-            self.queued.push(Answer::Purged);
+            self.model.purged = end;
+            self.queued.push(Answer::Other);
         }
+    }
+
+    fn release(&mut self, percent: usize) {
+        let below = self.model.purged * percent as u64 / 100;
+        let node = self.node();
+        node.log.release_below(LogIndex(below), node.done()).unwrap();
+        self.queued.push(Answer::Other);
+    }
+
+    fn begin_after(&mut self, entries: u64) {
+        let index = self.model.log.end() + entries;
+        let term = self.model.term.max(1);
+        self.model.term = term;
+        if term > self.model.vote_queued {
+            self.vote();
+        }
+        let node = self.node();
+        node.log.begin_after(id(term, index), node.done()).unwrap();
+        let begun = History { start: index + 1, records: Vec::new() };
+        self.model.histories.push(std::mem::replace(&mut self.model.log, begun));
+        self.model.purged = index + 1;
+        self.queued.push(Answer::Begun { start: index + 1 });
     }
 
     fn vote(&mut self) {
@@ -174,16 +233,17 @@ impl Run {
         let answers = std::mem::take(&mut self.queued);
         for (at, answer) in answers.iter().enumerate().take(oks) {
             match *answer {
-                Answer::Appended { entries } => {
+                Answer::Appended { end } => {
                     let later = answers[at..].iter().filter_map(|later| match later {
-                        Answer::Truncated { kept } => Some(*kept),
+                        Answer::Truncated { end } => Some(*end),
                         _ => None,
                     });
-                    let entries = later.fold(entries, usize::min);
-                    self.model.acknowledged = self.model.acknowledged.max(entries);
+                    let end = later.fold(end, u64::min);
+                    self.model.acknowledged = self.model.acknowledged.max(end);
                 }
+                Answer::Begun { start } => self.model.acknowledged = self.model.acknowledged.max(start),
                 Answer::Voted { term } => self.model.voted = term,
-                Answer::Truncated { .. } | Answer::Purged => {}
+                Answer::Truncated { .. } | Answer::Other => {}
             }
         }
         if oks == outcomes.len() {
@@ -199,20 +259,21 @@ impl Run {
             CrashKind::Torn(seed) => Crash::Torn { seed },
         };
         let node = node.crash(crash).unwrap();
-        let all = node.all();
+        let (first, all) = (node.first(), node.all());
         let model = &mut self.model;
-        assert!(all.len() >= model.acknowledged, "{} of {} acknowledged entries", all.len(), model.acknowledged);
-        let known = model.histories.iter().chain([&model.log]).any(|log| log.starts_with(&all));
+        let found = History { start: first, records: all };
+        assert!(found.end() >= model.acknowledged, "up to {} of {} acknowledged", found.end(), model.acknowledged);
+        let known = model.histories.iter().chain([&model.log]).any(|log| log.covers(first, &found.records));
         assert!(known, "the log after the crash is no prefix of any that there was");
         let saved = node.log.hard_state().map_or(0, |state| state.term.0);
         assert!(saved >= model.voted && saved <= model.term);
-        let purged = node.log.bounds().purged.map_or(0, |id| usize::try_from(id.index.0).unwrap() + 1);
-        assert!(purged <= model.purged);
+        let purged = node.log.bounds().purged.map_or(0, |id| id.index.0 + 1);
+        assert!(purged <= model.purged && purged >= first);
         model.purged = purged;
-        model.acknowledged = all.len();
+        model.acknowledged = found.end();
         model.voted = saved;
         model.vote_queued = saved;
-        model.log = all;
+        model.log = found;
         model.histories.clear();
         self.queued.clear();
         self.node = Some(node);
@@ -220,16 +281,18 @@ impl Run {
 
     /// What readers see is the model, whatever is queued.
     fn check_reads(&mut self) {
-        let expected = self.model.log.clone();
+        let model = self.model.log.clone();
         let node = self.node();
-        assert_eq!(node.all(), expected);
-        let middle = expected.len() as u64 / 2;
+        // What is about to be released is still there, or not; what is about to begin anew is not there.
+        let first = node.first().max(model.start);
+        let expected = model.from(first);
+        assert_eq!(node.read_from(first), expected);
+        let middle = first + expected.len() as u64 / 2;
         let some = node.log.read(LogIndex(middle), LogIndex(middle + 3), 2_000).unwrap();
-        let from = usize::try_from(middle).unwrap();
-        assert!(expected[from..].starts_with(&some) && (some.len() <= 3));
+        assert!(model.from(middle).starts_with(&some) && (some.len() <= 3));
         assert!(!some.is_empty() || expected.is_empty());
         let last = node.last().map(|id| id.index);
-        assert_eq!(last, expected.last().map(|record| record.id.index));
+        assert_eq!(last, model.end().checked_sub(1).map(LogIndex));
         assert!(node.log.durable().borrow().is_none_or(|durable| Some(durable) <= last));
     }
 }

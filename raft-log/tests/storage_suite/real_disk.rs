@@ -218,3 +218,33 @@ fn the_next_segment_is_allocated_before_it_is_needed() {
     let log = open(options_in(dir.path()));
     assert_eq!(all(&log), (0..12).map(|index| record(1, index, 100 << 10)).collect::<Vec<_>>());
 }
+
+#[test]
+fn memory_that_a_reader_holds_never_changes_when_its_segment_is_released() {
+    // hazards 24: a file is written again only if nobody reads it any more
+    let dir = tempfile::tempdir().unwrap();
+    let options = StorageOptions { mapped_segments_max: 100, cache_bytes_max: 0, ..options_in(dir.path()) };
+    let log = open(options);
+    vote(&log, 1);
+    let append = |range: std::ops::Range<u64>| {
+        range.for_each(|index| append_and_wait(&log, vec![record(1, index, 100 << 10)]));
+    };
+    append(0..7);
+    assert_eq!(log.segments().iter().map(|one| one.base.0).collect::<Vec<_>>(), [0, 2, 4, 6]);
+    let held = log.read(LogIndex(0), LogIndex(2), usize::MAX).unwrap();
+    drop(log.read(LogIndex(2), LogIndex(4), usize::MAX).unwrap());
+    let (sender, receiver) = mpsc::channel();
+    let done = |sender: &mpsc::Sender<_>| {
+        let sender = sender.clone();
+        Box::new(move |result| sender.send(result).unwrap())
+    };
+    log.purge_to(id(1, 5), done(&sender)).unwrap();
+    log.release_below(LogIndex(100), done(&sender)).unwrap();
+    (0..2).for_each(|_| receiver.recv_timeout(PATIENCE).unwrap().unwrap());
+    append(7..20);
+    assert_eq!(log.stats().segments_recycled, 2, "all but the one that is held");
+    assert_eq!(held, records(1, 0..2, 100 << 10));
+    drop(log);
+    let log = open(options_in(dir.path()));
+    assert_eq!(log.read(LogIndex(6), LogIndex(20), usize::MAX).unwrap(), records(1, 6..20, 100 << 10));
+}

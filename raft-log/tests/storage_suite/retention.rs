@@ -1,53 +1,10 @@
 //! Giving up the beginning of the log: released segments, and a log that begins anew behind a checkpoint.
 
 use crate::support::*;
-use raft_log::env::Disk as _;
 use raft_log::env::sim::{Crash, SimEnv};
-use raft_log::storage::{Record, StorageError};
+use raft_log::storage::StorageError;
 use raft_log::types::{LogId, LogIndex};
-use std::path::Path;
 use std::time::Duration;
-
-/// Entries that fit into one segment of the test's size.
-const PER_SEGMENT: u64 = 11;
-
-impl Node {
-    fn purge_to(&mut self, id: LogId) {
-        self.log.purge_to(id, self.done()).unwrap();
-        self.step_ok();
-    }
-
-    fn release_below(&mut self, index: u64) {
-        self.log.release_below(LogIndex(index), self.done()).unwrap();
-        self.step_ok();
-    }
-
-    fn begin_after(&mut self, id: LogId) {
-        self.log.begin_after(id, self.done()).unwrap();
-        self.step_ok();
-    }
-
-    fn bases(&self) -> Vec<u64> {
-        self.log.segments().iter().map(|segment| segment.base.0).collect()
-    }
-
-    fn read_from(&self, first: u64) -> Vec<Record> {
-        self.log.read(LogIndex(first), LogIndex(u64::MAX), usize::MAX).unwrap()
-    }
-
-    fn files(&self) -> Vec<String> {
-        let names = self.sim.disk.list(&Path::new(DIR).join("log")).unwrap();
-        names.into_iter().filter(|name| name.ends_with(".seg")).collect()
-    }
-}
-
-/// A node with five segments of equal records.
-fn five_segments() -> Node {
-    let mut node = Node::new();
-    (0..PER_SEGMENT * 5).for_each(|index| node.append(vec![record(1, index, 1_000)]));
-    assert_eq!(node.bases(), [0, 11, 22, 33, 44]);
-    node
-}
 
 #[test]
 fn released_segments_are_gone_and_the_rest_stays() {
@@ -55,7 +12,7 @@ fn released_segments_are_gone_and_the_rest_stays() {
     node.purge_to(id(1, 40));
     node.release_below(30);
     assert_eq!(node.bases(), [22, 33, 44], "only whole segments below the index go");
-    assert_eq!(node.files().len(), 3);
+    assert_eq!(node.files(".seg").len(), 3);
     let below = node.log.read(LogIndex(21), LogIndex(23), usize::MAX).unwrap_err();
     assert!(below.to_string().contains("below the first kept entry 22"), "{below}");
     assert_eq!(node.read_from(22), records(1, 22..55, 1_000));
@@ -110,7 +67,7 @@ fn a_log_begins_anew_behind_a_checkpoint() {
     node.queue(records(4, 201..203, 1_000));
     assert_eq!(node.durable(), Some(54), "not before it is written");
     node.step_ok();
-    assert_eq!((node.durable(), node.bases(), node.files().len()), (Some(202), vec![201], 1));
+    assert_eq!((node.durable(), node.bases(), node.files(".seg").len()), (Some(202), vec![201], 1));
     assert!(node.log.read(LogIndex(54), LogIndex(55), 1).unwrap_err().to_string().contains("first kept entry 201"));
 
     let mut node = node.crash(Crash::LoseUnsynced).unwrap();
@@ -204,7 +161,7 @@ fn check(mut node: Node, told: &Told, context: &str) {
     assert!(first >= begin && first <= bounds.purged.map_or(0, |purged| purged.index.0 + 1), "{context}");
     let last = bounds.last.map_or(0, |last| last.index.0 + 1);
     assert_eq!(node.read_from(first), records(term, first..last, 3_000), "{context}");
-    assert_eq!(node.files().len(), node.bases().len(), "{context}: nothing is left over");
+    assert_eq!(node.files(".seg").len(), node.bases().len(), "{context}: nothing is left over");
     node.vote(9);
     node.append(vec![record(9, last, 100)]);
     let node = node.crash(Crash::LoseUnsynced).unwrap_or_else(|error| panic!("{context}: second open: {error}"));

@@ -127,10 +127,56 @@ impl Node {
         self.log.durable().borrow().map(|index| index.0)
     }
 
-    /// All entries, read back.
+    /// All entries that are on disk, read back.
     pub(crate) fn all(&self) -> Vec<Record> {
-        self.log.read(LogIndex(0), LogIndex(u64::MAX), usize::MAX).unwrap()
+        self.read_from(self.first())
     }
+
+    pub(crate) fn purge_to(&mut self, id: LogId) {
+        self.log.purge_to(id, self.done()).unwrap();
+        self.step_ok();
+    }
+
+    pub(crate) fn release_below(&mut self, index: u64) {
+        self.log.release_below(LogIndex(index), self.done()).unwrap();
+        self.step_ok();
+    }
+
+    pub(crate) fn begin_after(&mut self, id: LogId) {
+        self.log.begin_after(id, self.done()).unwrap();
+        self.step_ok();
+    }
+
+    pub(crate) fn bases(&self) -> Vec<u64> {
+        self.log.segments().iter().map(|segment| segment.base.0).collect()
+    }
+
+    pub(crate) fn read_from(&self, first: u64) -> Vec<Record> {
+        self.log.read(LogIndex(first), LogIndex(u64::MAX), usize::MAX).unwrap()
+    }
+
+    pub(crate) fn files(&self, end: &str) -> Vec<String> {
+        use raft_log::env::Disk as _;
+        let names = self.sim.disk.list(&Path::new(DIR).join("log")).unwrap();
+        names.into_iter().filter(|name| name.ends_with(end)).collect()
+    }
+
+    /// The first entry that is on disk, or would be.
+    pub(crate) fn first(&self) -> u64 {
+        let behind_purged = || self.log.bounds().purged.map_or(0, |purged| purged.index.0 + 1);
+        self.bases().first().copied().unwrap_or_else(behind_purged)
+    }
+}
+
+/// Entries of 1,000 bytes that fit into one segment of the tests' size.
+pub(crate) const PER_SEGMENT: u64 = 11;
+
+/// A node with five segments of equal records.
+pub(crate) fn five_segments() -> Node {
+    let mut node = Node::new();
+    (0..PER_SEGMENT * 5).for_each(|index| node.append(vec![record(1, index, 1_000)]));
+    assert_eq!(node.bases(), [0, 11, 22, 33, 44]);
+    node
 }
 
 /// Opens a copy of what is on `disk`, which stays as it is.

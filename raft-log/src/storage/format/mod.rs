@@ -10,7 +10,7 @@ pub(crate) use salt::Salt;
 pub(crate) use segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// The eight-byte number at `at`; the caller has made sure that it is there.
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 

@@ -81,6 +81,7 @@ impl Engine {
             group: Vec::new(),
         };
         engine.begin_active();
+        engine.count_spares();
         engine
     }
 

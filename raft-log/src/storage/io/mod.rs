@@ -22,7 +22,7 @@ mod truncate;
 mod unsynced;
 
 pub(crate) use engine::{Active, Engine, EngineStart};
-pub(crate) use preparer::Preparer;
+pub(crate) use preparer::{Prepared, Preparer};
 pub(crate) use queue::{AppendJob, Job, Queue};
 #[cfg(tercet_sim)]
 pub(crate) use simulated::{IoThread, spawn};

@@ -7,10 +7,14 @@
 //! Allocation is instant and means that the log can go on for a whole segment on a full disk (hazards 9). Writing
 //! zeroes turns reserved extents into written ones, so that a later fdatasync has no metadata to commit; it is paced, and
 //! a `take` that cannot wait gets the file as it is: unwritten extents read as zeroes all the same.
+//!
+//! The file of a released segment is better still: all of it is allocated and written. Some are kept as *spares*
+//! (`<old base>.spare`) and taken first. What they hold is told from new records by the salt.
 
 use super::frontier::{Claim, Frontier};
 use crate::env::{Env, File, OpenMode};
 use crate::exec::{self, Thread};
+use crate::storage::format::Salt;
 use crate::storage::shared::Shared;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +37,8 @@ pub(crate) struct Prepared {
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn File>,
     pub(crate) bytes: u64,
+    /// The salt of its earlier life, if it had one.
+    pub(crate) former: Option<Salt>,
 }
 
 /// Makes files ready, on a thread of its own or at the moment they are needed.
@@ -41,6 +47,8 @@ pub(crate) struct Preparer {
     path: PathBuf,
     bytes: u64,
     frontier: Arc<Frontier>,
+    spares: Vec<Prepared>,
+    spares_max: usize,
     worker: Option<Worker>,
 }
 
@@ -86,25 +94,29 @@ impl Desk {
 
 impl Preparer {
     /// Makes each file when it is taken; for tests and the simulation.
-    pub(crate) fn inline(env: Env, folder: &Path, bytes: u64) -> Preparer {
-        Preparer { env, path: folder.join(PREPARED_NAME), bytes, frontier: Arc::default(), worker: None }
+    pub(crate) fn inline(shared: &Shared, folder: &Path, spares: Vec<Prepared>) -> Preparer {
+        Preparer {
+            env: shared.env.clone(),
+            path: folder.join(PREPARED_NAME),
+            bytes: shared.options.segment_bytes_max,
+            frontier: Arc::default(),
+            spares,
+            spares_max: shared.options.spare_segments_max,
+            worker: None,
+        }
     }
 
     /// Makes files ready on a thread, beginning now.
-    pub(crate) fn spawn(shared: Arc<Shared>, folder: &Path) -> io::Result<Preparer> {
-        let path = folder.join(PREPARED_NAME);
-        let bytes = shared.options.segment_bytes_max;
-        let env = shared.env.clone();
+    pub(crate) fn spawn(shared: Arc<Shared>, folder: &Path, spares: Vec<Prepared>) -> io::Result<Preparer> {
+        let mut preparer = Preparer::inline(&shared, folder, spares);
         let desk = Arc::new(Desk::default());
-        let frontier = Arc::<Frontier>::default();
-        let inside = Inside { desk: desk.clone(), shared: shared.clone(), frontier: frontier.clone() };
-        let file = path.clone();
+        let inside = Inside { desk: desk.clone(), shared: shared.clone(), frontier: preparer.frontier.clone() };
+        let (file, bytes) = (preparer.path.clone(), preparer.bytes);
         #[cfg(not(tercet_sim))]
         let handle = exec::thread("log-prepare", move || inside.run(&file, bytes))?;
         #[cfg(tercet_sim)]
         let handle = exec::worker("log-prepare", async move { inside.run_as_task(&file, bytes).await })?;
-        let worker = Some(Worker { desk, shared, handle: Some(handle) });
-        let preparer = Preparer { env, path, bytes, frontier, worker };
+        preparer.worker = Some(Worker { desk, shared, handle: Some(handle) });
         preparer.prepare_next();
         Ok(preparer)
     }
@@ -114,16 +126,37 @@ impl Preparer {
         &self.frontier
     }
 
-    /// Asks for the next file; the one before has been taken and renamed.
+    /// How many more spares would be kept.
+    pub(super) fn spares_wanted(&self) -> usize {
+        self.spares_max.saturating_sub(self.spares.len())
+    }
+
+    /// Takes the file of a released segment, which has its own name, durably.
+    pub(super) fn keep_spare(&mut self, spare: Prepared) {
+        assert_eq!(spare.bytes, self.bytes, "a spare is as long as a segment");
+        self.spares.push(spare);
+    }
+
+    /// Bytes of all spares.
+    pub(super) fn spare_bytes(&self) -> u64 {
+        self.spares.len() as u64 * self.bytes
+    }
+
+    /// Asks for the next file, unless a spare is there; the one before has been taken and renamed.
     pub(super) fn prepare_next(&self) {
-        if let Some(worker) = &self.worker {
+        if let Some(worker) = &self.worker
+            && self.spares.is_empty()
+        {
             worker.desk.lock().wanted = true;
             worker.desk.changed.notify_all();
         }
     }
 
-    /// The prepared file, or one made on the spot. Errors name the file.
-    pub(super) fn take(&self) -> Result<Prepared, (PathBuf, io::Error)> {
+    /// A spare, or the prepared file, or one made on the spot. Errors name the file.
+    pub(super) fn take(&mut self) -> Result<Prepared, (PathBuf, io::Error)> {
+        if let Some(spare) = self.spares.pop() {
+            return Ok(spare);
+        }
         if let Some(worker) = &self.worker {
             let mut inner = worker.desk.lock();
             inner = worker.desk.changed.wait_while(inner, |inner| inner.working).expect(POISONED);
@@ -152,7 +185,7 @@ impl Preparer {
 fn create(env: &Env, path: &Path, bytes: u64) -> io::Result<Prepared> {
     let file = env.disk.open(path, OpenMode::CreateOrTruncate)?;
     file.allocate(bytes)?;
-    Ok(Prepared { path: path.into(), file, bytes })
+    Ok(Prepared { path: path.into(), file, bytes, former: None })
 }
 
 /// What the worker holds.

@@ -1,14 +1,16 @@
 //! Giving up the beginning of the log, safely at every step.
 //!
 //! ```text
-//!   release_below:  1 manifest without the released segments    2 unlink their files    3 sync the folder
-//!   begin_after:    1 manifest: purged up to C, no segments     2 unlink all files      3 sync the folder
+//!   release_below:  1 manifest without the released segments    2 rename or unlink their files    3 sync the folder
+//!   begin_after:    1 manifest: purged up to C, no segments     2 rename or unlink all files      3 sync the folder
 //! ```
+//! Some files are renamed to spares, which become segments again ([`Preparer`](super::Preparer)); the others are unlinked.
 //! A crash before 1 changed nothing. After it, the files that the manifest does not list lie below the log's start and
-//! are removed at open (hazards 5, 24, 25). A reader who holds a segment goes on reading it: its file is unlinked, never
-//! changed.
+//! are removed at open (hazards 5, 24, 25). A reader who holds a segment, or memory of it, goes on reading it: such a
+//! file is unlinked, never written again.
 
 use super::engine::{Engine, failed};
+use super::preparer::Prepared;
 use crate::storage::StorageError;
 use crate::storage::segment::Segment;
 use crate::types::{LogId, LogIndex};
@@ -25,7 +27,7 @@ impl Engine {
         self.manifest.segments.drain(..released.len());
         self.save_manifest()?;
         self.shared.lock().catalog.release(released.len());
-        self.remove_files(released)
+        self.give_up(released)
     }
 
     /// Drops the whole log, which ends before `id`; it goes on behind `id`.
@@ -43,20 +45,33 @@ impl Engine {
         self.unsynced.synced();
         self.begin_active();
         let dropped = self.shared.lock().catalog.take_all();
-        self.remove_files(dropped)?;
+        self.give_up(dropped)?;
         let mut state = self.shared.lock();
         self.shared.publish_durable(&mut state, epoch, self.next);
         Ok(())
     }
 
-    fn remove_files(&mut self, segments: Vec<Arc<Segment>>) -> Result<(), StorageError> {
+    /// Makes spares of the files or unlinks them. The manifest lists none of them any more.
+    fn give_up(&mut self, segments: Vec<Arc<Segment>>) -> Result<(), StorageError> {
+        let Some(folder) = segments.first().map(|segment| segment.folder().to_path_buf()) else { return Ok(()) };
         let disk = self.shared.env.disk.clone();
-        for segment in &segments {
-            disk.remove(&segment.path).map_err(failed("removing", &segment.path))?;
+        let segment_bytes = self.shared.options.segment_bytes_max;
+        let mut spares = Vec::new();
+        for segment in segments {
+            let (path, bytes, salt) = (segment.path.clone(), segment.file_bytes, segment.salt);
+            let spare_path = segment.spare_path();
+            let wanted = bytes == segment_bytes && spares.len() < self.preparer.spares_wanted();
+            match wanted.then(|| Segment::into_sole_file(segment)).flatten() {
+                Some(file) => {
+                    disk.rename(&path, &spare_path).map_err(failed("renaming", &path))?;
+                    spares.push(Prepared { path: spare_path, file, bytes, former: Some(salt) });
+                }
+                None => disk.remove(&path).map_err(failed("removing", &path))?,
+            }
         }
-        if let Some(segment) = segments.first() {
-            disk.sync_dir(segment.folder()).map_err(failed("syncing the folder of", &segment.path))?;
-        }
+        disk.sync_dir(&folder).map_err(failed("syncing", &folder))?;
+        spares.into_iter().for_each(|spare| self.preparer.keep_spare(spare));
+        self.count_spares();
         Ok(())
     }
 }

@@ -5,9 +5,11 @@
 //! ```
 //! In this order (hazards 5): a named segment always has a whole header, its base says that everything before it is
 //! durable, and it is in the manifest before a record in it is acknowledged. What a crash leaves between two of these
-//! steps is a temporary file or one empty segment; both are dealt with at open.
+//! steps is a temporary file or one empty segment; both are dealt with at open. A spare goes the same way as a prepared
+//! file: until it is renamed it has no segment's name, and afterwards its header is the new one.
 
 use super::engine::{Active, Engine, failed};
+use crate::env::Env;
 use crate::storage::StorageError;
 use crate::storage::catalog::Placed;
 use crate::storage::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
@@ -15,6 +17,7 @@ use crate::storage::positions::Positions;
 use crate::storage::segment::Segment;
 use crate::types::LogIndex;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Engine {
     /// Makes a new segment that begins with `base` the active one. Everything before it is synced.
@@ -31,10 +34,10 @@ impl Engine {
             group: options.group,
             base,
             base_offset,
-            salt: Salt(env.rng.next_u64()),
+            salt: new_salt(&env, prepared.former),
             file_bytes: prepared.bytes,
             created: Some(env.clock.unix_millis()),
-            recycled: false,
+            recycled: prepared.former.is_some(),
         };
         let path = prepared.path.with_file_name(Segment::name(base));
         prepared.file.write_all_at(&header.encode(), 0).map_err(failed("writing the header of", &prepared.path))?;
@@ -43,7 +46,7 @@ impl Engine {
         let segment = Arc::new(Segment::new(path, prepared.file, &header));
         env.disk.sync_dir(segment.folder()).map_err(failed("syncing the folder of", &segment.path))?;
 
-        self.manifest.segments.push(base);
+        self.manifest.segments.push(segment.listed());
         self.save_manifest()?;
         let mut state = self.shared.lock();
         state.catalog.push(Placed {
@@ -57,6 +60,22 @@ impl Engine {
         self.marked_end = self.marked_end.max(base);
         self.begin_active();
         self.preparer.prepare_next();
+        self.shared.counters.segments_recycled.fetch_add(u64::from(header.recycled), Relaxed);
+        self.count_spares();
         Ok(())
+    }
+
+    pub(super) fn count_spares(&self) {
+        self.shared.counters.spare_bytes.store(self.preparer.spare_bytes(), Relaxed);
+    }
+}
+
+/// A salt under which no record of the file's earlier life verifies.
+fn new_salt(env: &Env, former: Option<Salt>) -> Salt {
+    loop {
+        let salt = Salt(env.rng.next_u64());
+        if former.is_none_or(|former| former.seed() != salt.seed() && former.tag() != salt.tag()) {
+            return salt;
+        }
     }
 }

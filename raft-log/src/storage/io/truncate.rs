@@ -55,13 +55,13 @@ impl Engine {
 
     fn remove_from(&mut self, first_removed: LogIndex) -> Result<(), StorageError> {
         let active_base = self.active.as_ref().map(|active| active.segment.base);
-        let (removed, place, bases) = {
+        let (removed, place, kept) = {
             let state = self.shared.lock();
             let removed = state.catalog.removed_by(first_removed, active_base);
-            let mut bases = state.catalog.bases();
-            bases.truncate(bases.len() - removed.len());
-            let place = state.catalog.find(first_removed).filter(|place| bases.contains(&place.segment.base));
-            (removed, place, bases)
+            let mut kept = state.catalog.listed();
+            kept.truncate(kept.len() - removed.len());
+            let place = state.catalog.find(first_removed).filter(|place| kept.contains(&place.segment.listed()));
+            (removed, place, kept)
         };
         let cut_offset = match &place {
             Some(place) => Some(find_offset(place, first_removed).map_err(failed("reading", &place.segment.path))?),
@@ -69,7 +69,7 @@ impl Engine {
         };
 
         self.manifest.truncating = Some(first_removed);
-        self.manifest.segments = bases;
+        self.manifest.segments = kept;
         self.save_manifest()?;
 
         let disk = self.shared.env.disk.clone();

@@ -4,7 +4,8 @@
 //! durable marks in intact headers, which prove that what is missing before them was durable, and for anything that must
 //! be zeroed before the log goes on.
 //!
-//! Space that was never written is skipped. A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a
+//! In a recycled segment, what is not zero proves nothing: only headers under its own salt count there, and all of the
+//! file is read. Otherwise space that was never written is skipped. A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a
 //! whole. Behind it the file is probed here and there, because reading a gigabyte of zeroes at each start would keep a node away for seconds; if a
 //! probe finds anything (a large hole in the middle of durable records), all of the file is read after all.
 
@@ -24,7 +25,8 @@ const PROBE_SPACING_BYTES: u64 = 32 << 20;
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Residue {
-    /// The offset after the last byte that is not zero, if there is one.
+    /// The offset up to which there is something to zero: after the last byte that is not zero, or, in a recycled
+    /// segment, after the last own header.
     pub(super) end_offset: Option<u64>,
     /// The highest durable mark in an intact header, exclusive; `None` without any such header.
     pub(super) mark_end: Option<LogIndex>,
@@ -38,7 +40,7 @@ pub(super) fn look(segment: &Segment, start: u64) -> io::Result<Residue> {
     let mut at = next_data(segment, start)?;
     let window_end = start + UNSYNCED_BYTES_MAX;
     while at < segment.file_bytes {
-        if at >= window_end && !probe_finds_something(segment, at)? {
+        if at >= window_end && !segment.recycled && !probe_finds_something(segment, at)? {
             break;
         }
         let left = usize::try_from(segment.file_bytes - at).unwrap_or(usize::MAX);
@@ -46,8 +48,10 @@ pub(super) fn look(segment: &Segment, start: u64) -> io::Result<Residue> {
         segment.file.read_exact_at(read, at)?;
         let own = &read[..read.len().min(CHUNK_BYTES)];
         if let Some(last) = last_nonzero(own) {
-            residue.end_offset = Some(at + last as u64 + 1);
-            residue.mark_end = residue.mark_end.max(highest_mark(segment, read, at));
+            let headers = own_headers(segment, read, at);
+            residue.mark_end = residue.mark_end.max(headers.highest_mark);
+            let end = if segment.recycled { headers.end_offset } else { Some(at + last as u64 + 1) };
+            residue.end_offset = end.or(residue.end_offset);
         }
         at = next_data(segment, at + CHUNK_BYTES as u64)?;
     }
@@ -89,8 +93,16 @@ fn last_nonzero(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-fn highest_mark(segment: &Segment, bytes: &[u8], start: u64) -> Option<LogIndex> {
-    let mut highest = None;
+/// The intact headers of this life of the file in a piece of it.
+#[derive(Default)]
+struct OwnHeaders {
+    highest_mark: Option<LogIndex>,
+    /// Where the last of them ends.
+    end_offset: Option<u64>,
+}
+
+fn own_headers(segment: &Segment, bytes: &[u8], start: u64) -> OwnHeaders {
+    let mut found = OwnHeaders::default();
     let align = usize::try_from(RECORD_ALIGN_BYTES).expect("a constant that fits");
     for (position, window) in bytes.windows(RECORD_HEADER_BYTES).enumerate().step_by(align) {
         let offset = start + position as u64;
@@ -100,8 +112,9 @@ fn highest_mark(segment: &Segment, bytes: &[u8], start: u64) -> Option<LogIndex>
         }
         let header = window.try_into().expect("as long as a header");
         if let Ok(header) = RecordHeader::decode(header, segment.salt, offset) {
-            highest = highest.max(Some(header.durable_end));
+            found.highest_mark = found.highest_mark.max(Some(header.durable_end));
+            found.end_offset = Some(offset + RECORD_HEADER_BYTES as u64);
         }
     }
-    highest
+    found
 }

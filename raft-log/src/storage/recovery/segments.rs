@@ -1,26 +1,33 @@
 //! Which segment files there are, against those that the manifest says there must be.
 
-use crate::env::Env;
-use crate::env::OpenMode;
-use crate::storage::OpenError;
-use crate::storage::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::env::{Env, File, OpenMode};
+use crate::storage::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
+use crate::storage::io::Prepared;
 use crate::storage::manifest::Manifest;
 use crate::storage::segment::Segment;
+use crate::storage::{OpenError, StorageOptions};
 use crate::types::{GroupId, LogIndex};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The files of the log's folder, sorted out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Files {
     /// The segments of the log, ascending.
     pub(super) segments: Vec<Arc<Segment>>,
     /// Files to remove: temporary ones, and segments that were released, or that a truncation under way takes away.
     pub(super) leftovers: Vec<PathBuf>,
+    /// Files of released segments, to be used again.
+    pub(super) spares: Vec<Prepared>,
 }
 
 /// Opens every segment's header in `folder`; changes nothing.
-pub(super) fn open_all(env: &Env, folder: &Path, group: GroupId, manifest: &Manifest) -> Result<Files, OpenError> {
+pub(super) fn open_all(
+    env: &Env,
+    folder: &Path,
+    options: &StorageOptions,
+    manifest: &Manifest,
+) -> Result<Files, OpenError> {
     let io_error = |action, file: &Path| {
         let file = file.to_path_buf();
         move |source| OpenError::Io { action, file, source }
@@ -31,31 +38,63 @@ pub(super) fn open_all(env: &Env, folder: &Path, group: GroupId, manifest: &Mani
         match Segment::base_of_name(&name) {
             Some(base) => found.push(base),
             None if name.ends_with(".tmp") => files.leftovers.push(folder.join(name)),
+            None if Segment::is_spare_name(&name) => files.sort_spare(env, folder.join(name), options),
             None => tracing::warn!(file = %folder.join(name).display(), "a file that is not the log's; left alone"),
         }
     }
-    for base in &manifest.segments {
-        if !found.contains(base) {
+    for listed in &manifest.segments {
+        if !found.contains(&listed.base) {
             let reason = "the manifest lists it as a segment of the log".into();
-            return Err(OpenError::Missing { file: folder.join(Segment::name(*base)), reason });
+            return Err(OpenError::Missing { file: folder.join(Segment::name(listed.base)), reason });
         }
     }
     for base in found {
         let path = folder.join(Segment::name(base));
-        if !manifest.segments.contains(&base) {
+        let listed = manifest.segments.iter().find(|listed| listed.base == base);
+        if listed.is_none() {
             let truncated = manifest.truncating.is_some_and(|first_removed| base >= first_removed);
             if truncated || base < manifest.start() {
                 files.leftovers.push(path);
                 continue;
             }
-            if manifest.segments.last().is_some_and(|last| base < *last) {
+            if manifest.segments.last().is_some_and(|last| base < last.base) {
                 let reason = "it lies between the segments that the manifest lists, but is not one of them".into();
                 return Err(OpenError::Damaged { file: path, reason });
             }
         }
-        files.segments.push(Arc::new(open(env, path, base, group)?));
+        let segment = open(env, path, base, options.group)?;
+        if let Some(salt) = listed.and_then(|listed| listed.salt)
+            && salt != segment.salt
+        {
+            let reason = "its header carries another salt than the manifest lists: it is the header of another file";
+            return Err(OpenError::Damaged { file: segment.path, reason: reason.into() });
+        }
+        files.segments.push(Arc::new(segment));
     }
     Ok(files)
+}
+
+impl Files {
+    /// Keeps a file that waits to be used again, if it is of use.
+    fn sort_spare(&mut self, env: &Env, path: PathBuf, options: &StorageOptions) {
+        let bytes = options.segment_bytes_max;
+        match former_life(env, &path, options) {
+            Some((file, salt)) if self.spares.len() < options.spare_segments_max => {
+                self.spares.push(Prepared { path, file, bytes, former: Some(salt) });
+            }
+            _ => self.leftovers.push(path),
+        }
+    }
+}
+
+/// The file and the salt of a released segment, if it is as long as a new one. Nothing is lost with one that cannot be
+/// read.
+fn former_life(env: &Env, path: &Path, options: &StorageOptions) -> Option<(Arc<dyn File>, Salt)> {
+    let file = env.disk.open(path, OpenMode::ReadWrite).ok()?;
+    let mut head = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).expect("a constant that fits")];
+    file.read_exact_at(&mut head, 0).ok()?;
+    let header = SegmentHeader::decode(&head, path, options.group).ok()?;
+    (file.byte_len().ok()? == options.segment_bytes_max).then_some((file, header.salt))
 }
 
 fn open(env: &Env, path: PathBuf, base: LogIndex, group: GroupId) -> Result<Segment, OpenError> {

@@ -7,7 +7,7 @@ use crate::env::Env;
 use crate::storage::catalog::{Catalog, Placed};
 use crate::storage::format::HeaderFault;
 use crate::storage::hard_state::{HardStateFile, LoadedHardState};
-use crate::storage::io::erase;
+use crate::storage::io::{Prepared, erase};
 use crate::storage::manifest::Manifest;
 use crate::storage::segment::Segment;
 use crate::storage::terms::Terms;
@@ -30,6 +30,8 @@ pub(crate) struct Recovered {
     pub(crate) next: LogIndex,
     /// The highest durable mark that was found, exclusive.
     pub(crate) marked_end: LogIndex,
+    /// Files of released segments, to be used again.
+    pub(crate) spares: Vec<Prepared>,
     pub(crate) report: RecoveryReport,
 }
 
@@ -49,7 +51,7 @@ pub(crate) fn recover(env: &Env, options: &StorageOptions, folder: &Path) -> Res
         Some(manifest) => manifest,
         None => begin(env, options, folder, &hard_state)?,
     };
-    let files = segments::open_all(env, folder, options.group, &manifest)?;
+    let files = segments::open_all(env, folder, options, &manifest)?;
     let judged = judge(manifest, hard_state, files)?;
     check_against_hard_state(options, &judged.log)?;
     repair(env, options, folder, judged)
@@ -80,6 +82,7 @@ fn judge(manifest: Manifest, hard_state: LoadedHardState, files: Files) -> Resul
         last: manifest.purged.filter(|purged| purged.index.next() == manifest.start()),
         next: manifest.start(),
         marked_end: manifest.start(),
+        spares: Vec::new(),
         report: RecoveryReport { segments: files.segments.len(), ..RecoveryReport::default() },
         manifest,
     };
@@ -144,6 +147,12 @@ fn judge_tail(
         return Err(corrupt(segment, found, mark_end));
     }
     let reason = match &found.ended {
+        // Whatever is no record of this life and has none behind it is what an earlier life left.
+        ScanEnd::Bad(BadRecord::Header(fault))
+            if segment.may_hold_behind_its_end(*fault) && residue.mark_end.is_none() =>
+        {
+            return Ok(None);
+        }
         ScanEnd::Bad(bad) => bad.to_string(),
         // Bytes without any header are what a truncation left of payloads; they are zeroed like a torn tail.
         _ if residue.mark_end.is_some() => "later parts of a write without its first".into(),
@@ -156,7 +165,9 @@ fn judge_tail(
 fn refuse_foreign(segment: &Segment, found: &Scan) -> Result<(), OpenError> {
     let file = segment.path.clone();
     match &found.ended {
-        ScanEnd::Bad(BadRecord::Header(HeaderFault::OtherSalt { index })) if *index == found.end => {
+        ScanEnd::Bad(BadRecord::Header(HeaderFault::OtherSalt { index }))
+            if *index == found.end && !segment.recycled =>
+        {
             Err(OpenError::WrongSalt { file, offset: found.end_offset, index: *index })
         }
         ScanEnd::Bad(BadRecord::Header(HeaderFault::Newer { version })) => {
@@ -209,6 +220,7 @@ fn check_against_hard_state(options: &StorageOptions, log: &Recovered) -> Result
 /// The log will open: makes the disk hold exactly what was judged good, all of it synced.
 fn repair(env: &Env, options: &StorageOptions, folder: &Path, judged: Judged) -> Result<Recovered, OpenError> {
     let Judged { mut log, cut, files } = judged;
+    log.spares = files.spares;
     for leftover in &files.leftovers {
         env.disk.remove(leftover).map_err(during("removing", leftover))?;
     }
@@ -226,7 +238,7 @@ fn repair(env: &Env, options: &StorageOptions, folder: &Path, judged: Judged) ->
         log.report.hard_state_repaired = true;
     }
     log.manifest.truncating = None;
-    log.manifest.segments = log.catalog.bases();
+    log.manifest.segments = log.catalog.listed();
     let path = Manifest::path(&options.dir);
     log.manifest.save(env, &options.dir, options.group).map_err(during("saving", &path))?;
     Ok(log)
