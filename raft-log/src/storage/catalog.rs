@@ -45,6 +45,11 @@ impl Catalog {
         self.placed.push(placed);
     }
 
+    /// All segments, ascending.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = &Placed> {
+        self.placed.iter()
+    }
+
     pub(crate) fn last(&self) -> Option<&Placed> {
         self.placed.last()
     }

@@ -1,7 +1,7 @@
 //! The log's public face.
 
 use super::error::{OpenError, ReadError, StorageError};
-use super::io::{AppendJob, Engine, IoThread, Job, Preparer, Syncer, spawn};
+use super::io::{AppendJob, Engine, Indexer, IoThread, Job, Preparer, Syncer, spawn};
 use super::opened::Opened;
 use super::options::{Durability, StorageOptions};
 use super::record::{HardState, Record};
@@ -38,7 +38,8 @@ struct Handle {
 }
 
 impl Log {
-    /// Opens or creates the log of `options.dir`. Blocks: it reads and checks every record (hazards 3).
+    /// Opens or creates the log of `options.dir`. Blocks: it reads the indexes of sealed segments, and checks
+    /// every record that no saved index covers (hazards 3).
     pub fn open(env: Env, options: StorageOptions) -> Result<(Log, RecoveryReport), OpenError> {
         let durability = options.durability;
         let folder = options.dir.join(SEGMENTS_FOLDER);
@@ -50,7 +51,8 @@ impl Log {
             Durability::Sync => Syncer::None,
             Durability::Async => Syncer::spawn(shared.clone()).map_err(starting)?,
         };
-        let engine = Engine::new(shared.clone(), opened.start, preparer, syncer);
+        let indexer = Indexer::spawn(&shared, &folder).map_err(starting)?;
+        let engine = Engine::new(shared.clone(), opened.start, preparer, indexer, syncer);
         let thread = spawn(shared.clone(), engine).map_err(starting)?;
         Ok((Log::new(shared, Some(thread), opened.lock), opened.report))
     }
@@ -60,7 +62,8 @@ impl Log {
         let folder = options.dir.join(SEGMENTS_FOLDER);
         let opened = Opened::open(env, options)?;
         let preparer = Preparer::inline(&opened.shared, &folder, opened.spares);
-        let engine = Engine::new(opened.shared.clone(), opened.start, preparer, Syncer::None);
+        let indexer = Indexer::inline(&opened.shared, &folder);
+        let engine = Engine::new(opened.shared.clone(), opened.start, preparer, indexer, Syncer::None);
         let stepper = Stepper::new(opened.shared.clone(), engine);
         Ok((Log::new(opened.shared, None, opened.lock), stepper, opened.report))
     }

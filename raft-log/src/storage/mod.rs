@@ -36,6 +36,7 @@ mod report;
 pub mod sealed_file;
 pub(crate) mod segment;
 mod shared;
+mod sidecar;
 mod stats;
 mod stepper;
 pub(crate) mod survey;
@@ -46,8 +47,8 @@ pub use error::{OpenError, ReadError, StorageError};
 pub use log::{Done, Log};
 pub(crate) use log::{LOCK_NAME, SEGMENTS_FOLDER};
 pub use options::{
-    BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, MAPPED_SEGMENTS_DEFAULT, RECORD_PAYLOAD_BYTES_DEFAULT,
-    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, SPARE_SEGMENTS_DEFAULT, StorageOptions,
+    BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, INDEX_EVERY_BYTES_DEFAULT, MAPPED_SEGMENTS_DEFAULT,
+    RECORD_PAYLOAD_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, SPARE_SEGMENTS_DEFAULT, StorageOptions,
 };
 pub use record::{HardState, Record, RecordKind};
 pub use report::{LogBounds, RecoveryReport, SegmentInfo, TornTail};

@@ -33,7 +33,8 @@ impl Opened {
         create(&env, &folder)?;
         let recovered = recover(&env, &options, &folder)?;
 
-        let Recovered { manifest, hard_state, catalog, terms, last, next, marked_end, spares, report } = recovered;
+        let Recovered { manifest, hard_state, catalog, terms, last, next, marked_end, indexed_to, spares, report } =
+            recovered;
         let active = catalog.last().map(|placed| Active { segment: placed.segment.clone(), offset: placed.end_offset });
         let state = State {
             purged: manifest.purged,
@@ -47,7 +48,7 @@ impl Opened {
             closed: false,
             failure: None,
         };
-        let start = EngineStart { manifest, hard_state: hard_state.file, active, last, next, marked_end };
+        let start = EngineStart { manifest, hard_state: hard_state.file, active, last, next, marked_end, indexed_to };
         let shared = Arc::new(Shared::new(env, options, state));
         Ok(Opened { shared, start, spares, lock, report })
     }

@@ -20,6 +20,9 @@ pub const MAPPED_SEGMENTS_DEFAULT: usize = 4;
 /// Files of released segments that are kept by default, to become segments again.
 pub const SPARE_SEGMENTS_DEFAULT: usize = 2;
 
+/// The index of the active segment is saved each time that so many bytes were written by default: 128 MiB.
+pub const INDEX_EVERY_BYTES_DEFAULT: u64 = 128 << 20;
+
 /// When an append counts as persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -50,6 +53,9 @@ pub struct StorageOptions {
     pub mapped_segments_max: usize,
     /// How many files of released segments are kept to become segments again, instead of new ones that must be zeroed.
     pub spare_segments_max: usize,
+    /// The index of the active segment is saved each time that so many bytes were written to it; that is what a start
+    /// after a killed process has to scan at most.
+    pub index_every_bytes: u64,
 }
 
 impl StorageOptions {
@@ -66,6 +72,7 @@ impl StorageOptions {
             batch_bytes_max: BATCH_BYTES_DEFAULT,
             mapped_segments_max: MAPPED_SEGMENTS_DEFAULT,
             spare_segments_max: SPARE_SEGMENTS_DEFAULT,
+            index_every_bytes: INDEX_EVERY_BYTES_DEFAULT,
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Position {
 }
 
 /// The sparse index of one segment, ascending.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Positions {
     base: LogIndex,
     /// (index - base, offset in the file).
@@ -26,6 +26,19 @@ pub(crate) struct Positions {
 impl Positions {
     pub(crate) fn new(base: LogIndex) -> Positions {
         Positions { base, kept: Vec::new() }
+    }
+
+    /// (index - base, offset) of what is kept.
+    pub(crate) fn kept(&self) -> &[(u32, u32)] {
+        &self.kept
+    }
+
+    /// The index that [`Positions::kept`] was taken from, of entries before `end`; `None` if it cannot be.
+    pub(crate) fn from_kept(base: LogIndex, kept: Vec<(u32, u32)>, end: Position) -> Option<Positions> {
+        let ascending = kept.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1);
+        let last = *kept.last()?;
+        let inside = base.0 + u64::from(last.0) < end.index.0 && u64::from(last.1) < end.offset;
+        (ascending && inside && kept.first()?.0 == 0).then_some(Positions { base, kept })
     }
 
     /// Notes where an entry begins; entries come in ascending order.

@@ -45,6 +45,8 @@ pub struct TornTail {
 pub struct RecoveryReport {
     /// Segment files.
     pub segments: usize,
+    /// Segments of which a saved index was read instead of all records.
+    pub indexed_segments: usize,
     /// Records that were checked and kept.
     pub records: u64,
     /// Payload bytes that were checked.

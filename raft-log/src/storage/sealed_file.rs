@@ -28,7 +28,18 @@ pub struct SealedFormat {
 
 /// Replaces the content of `path`, durably. A `.tmp` that an earlier crash left is overwritten.
 pub fn write(env: &Env, path: &Path, format: SealedFormat, body: &[u8]) -> io::Result<()> {
-    assert!(body.len() <= SEALED_BODY_BYTES_MAX, "a sealed file is small, not {} bytes", body.len());
+    write_within(env, path, format, body, SEALED_BODY_BYTES_MAX)
+}
+
+/// [`write()`] with another limit.
+pub(super) fn write_within(
+    env: &Env,
+    path: &Path,
+    format: SealedFormat,
+    body: &[u8],
+    body_bytes_max: usize,
+) -> io::Result<()> {
+    assert!(body.len() <= body_bytes_max, "a sealed file is small, not {} bytes", body.len());
     let length = u32::try_from(body.len()).expect("below the limit");
     let mut bytes = Vec::with_capacity(BODY_START + body.len() + CRC_BYTES);
     bytes.extend_from_slice(&prefix::encode(format.magic, format.version));
@@ -52,13 +63,23 @@ pub(super) fn replace(env: &Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The body and version of `path`, or `None` if there is no such file.
 pub fn read(env: &Env, path: &Path, format: SealedFormat) -> Result<Option<(u32, Vec<u8>)>, OpenError> {
+    read_within(env, path, format, SEALED_BODY_BYTES_MAX)
+}
+
+/// [`read()`] with another limit.
+pub(super) fn read_within(
+    env: &Env,
+    path: &Path,
+    format: SealedFormat,
+    body_bytes_max: usize,
+) -> Result<Option<(u32, Vec<u8>)>, OpenError> {
     let io_error = |action| move |source| OpenError::Io { action, file: path.into(), source };
     if !env.disk.exists(path).map_err(io_error("looking for"))? {
         return Ok(None);
     }
     let file = env.disk.open(path, OpenMode::Read).map_err(io_error("opening"))?;
     let length = file.byte_len().map_err(io_error("measuring"))?;
-    let length_max = BODY_START + SEALED_BODY_BYTES_MAX + CRC_BYTES;
+    let length_max = BODY_START + body_bytes_max + CRC_BYTES;
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(length_max)];
     file.read_exact_at(&mut bytes, 0).map_err(io_error("reading"))?;
 

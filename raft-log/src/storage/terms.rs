@@ -28,6 +28,13 @@ impl Terms {
         Some(self.runs.get(after.checked_sub(1)?)?.term)
     }
 
+    /// The terms of the entries from `base` up to `end`, each with its first entry there.
+    pub(crate) fn runs_between(&self, base: LogIndex, end: LogIndex) -> Vec<LogId> {
+        let first = self.at(base).map(|term| LogId { term, index: base });
+        let later = self.runs.iter().filter(|run| run.index > base && run.index < end);
+        first.into_iter().chain(later.copied()).collect()
+    }
+
     /// Forgets `first_removed` and all entries after it.
     pub(crate) fn truncate(&mut self, first_removed: LogIndex) {
         let keep = self.runs.partition_point(|run| run.index < first_removed);
@@ -50,6 +57,9 @@ mod tests {
             [4, 5, 6, 7, 8, 9].map(|index| at(&terms, index)),
             [None, Some(1), Some(1), Some(2), Some(4), Some(4)]
         );
+        let run = |term, index| LogId { term: Term(term), index: LogIndex(index) };
+        assert_eq!(terms.runs_between(LogIndex(6), LogIndex(8)), [run(1, 6), run(2, 7)]);
+        assert_eq!(terms.runs_between(LogIndex(8), LogIndex(10)), [run(4, 8)]);
         terms.truncate(LogIndex(8));
         terms.push(LogId { term: Term(3), index: LogIndex(8) });
         assert_eq!(at(&terms, 8), Some(3));

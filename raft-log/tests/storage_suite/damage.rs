@@ -200,6 +200,7 @@ fn a_record_that_was_moved_or_comes_from_another_file_is_never_taken() {
     let content = disk.content(&segment(0));
     let (fourth, fifth) = (record_at(4, 100), record_at(5, 100));
     disk.overwrite(&segment(0), fourth, &content[fifth..fifth + stride(100)]);
+    forget_indexes(&disk);
     let error = node.crash(Crash::LoseUnsynced).err().unwrap();
     assert!(matches!(error, OpenError::Corrupt { index: LogIndex(4), .. }), "{error}");
 }

@@ -16,4 +16,5 @@ mod real_disk;
 mod recycling;
 mod retention;
 mod sealed_files;
+mod sidecars;
 mod support;

@@ -156,6 +156,7 @@ fn small_batches_across_rolls_survive_at_any_step_too() {
         segment_bytes_max: 12 << 10,
         record_payload_bytes_max: 6 << 10,
         batch_bytes_max: 500,
+        index_every_bytes: 2_000,
         ..options()
     };
     power_off_at_every_change(&options, &[Crash::LoseUnsynced, Crash::Torn { seed: 11 }, Crash::Torn { seed: 12 }]);

@@ -79,10 +79,12 @@ impl Node {
         Node::open(self.sim.clone(), self.options.clone())
     }
 
-    /// Everything that was done is marked durable, then the power goes off; gives the disk.
+    /// Everything that was done is marked durable, then the power goes off; gives the disk, without saved indexes, so that
+    /// all of it is scanned.
     pub(crate) fn stop_marked(mut self) -> Arc<SimDisk> {
         self.stepper.idle();
         self.sim.disk.crash(Crash::LoseUnsynced);
+        forget_indexes(&self.sim.disk);
         self.sim.disk.clone()
     }
 
@@ -177,6 +179,15 @@ pub(crate) fn five_segments() -> Node {
     (0..PER_SEGMENT * 5).for_each(|index| node.append(vec![record(1, index, 1_000)]));
     assert_eq!(node.bases(), [0, 11, 22, 33, 44]);
     node
+}
+
+/// Removes all saved indexes.
+pub(crate) fn forget_indexes(disk: &SimDisk) {
+    use raft_log::env::Disk as _;
+    let folder = Path::new(DIR).join("log");
+    for name in disk.list(&folder).unwrap().iter().filter(|name| name.ends_with(".idx")) {
+        disk.delete(&folder.join(name));
+    }
 }
 
 /// Opens a copy of what is on `disk`, which stays as it is.

@@ -6,6 +6,7 @@
 //! * Every record's durable mark is at or below what was synced when its write was issued (hazards 3).
 
 use super::batch::Batch;
+use super::indexer::Indexer;
 use super::preparer::Preparer;
 use super::queue::{AppendJob, Job};
 use super::syncer::Syncer;
@@ -41,6 +42,8 @@ pub(crate) struct EngineStart {
     pub(crate) next: LogIndex,
     /// The highest mark on disk, exclusive.
     pub(crate) marked_end: LogIndex,
+    /// The saved index of the active segment covers the records before this offset.
+    pub(crate) indexed_to: u64,
 }
 
 /// See the module.
@@ -56,6 +59,9 @@ pub(crate) struct Engine {
     /// The epoch of what was done last (see [`crate::storage::shared`]).
     pub(super) epoch: u64,
     pub(super) preparer: Preparer,
+    pub(super) indexer: Indexer,
+    /// The saved index of the active segment covers the records before this offset.
+    pub(super) indexed_to: u64,
     hard_state: HardStateFile,
     syncer: Syncer,
     batch: Batch,
@@ -64,7 +70,13 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(shared: Arc<Shared>, start: EngineStart, preparer: Preparer, syncer: Syncer) -> Engine {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        start: EngineStart,
+        preparer: Preparer,
+        indexer: Indexer,
+        syncer: Syncer,
+    ) -> Engine {
         let engine = Engine {
             shared,
             manifest: start.manifest,
@@ -74,6 +86,8 @@ impl Engine {
             marked_end: start.marked_end,
             epoch: 0,
             preparer,
+            indexer,
+            indexed_to: start.indexed_to,
             hard_state: start.hard_state,
             syncer,
             batch: Batch::default(),
@@ -125,6 +139,10 @@ impl Engine {
         self.syncer.stop();
         self.sync();
         self.idle();
+        if self.durable_end().is_ok_and(|durable_end| durable_end >= self.next) {
+            self.save_index();
+        }
+        self.indexer.stop();
         self.preparer.stop();
         self.shared.fail(StorageError::Stopped);
     }
@@ -169,7 +187,8 @@ impl Engine {
             let active = self.active.as_ref().expect("rolled if there was none");
             self.batch.push(record, active.offset + self.batch.bytes(), active.segment.salt, mark);
         }
-        self.flush(mark, self.shared.options.durability == Durability::Sync)
+        self.flush(mark, self.shared.options.durability == Durability::Sync)?;
+        self.save_index_if_due()
     }
 
     /// Whether a record fits behind the batch, and a mark behind the record.
@@ -300,7 +319,7 @@ impl Engine {
     }
 
     /// Where the durable part ends; an error if the log has failed.
-    fn durable_end(&self) -> Result<LogIndex, StorageError> {
+    pub(super) fn durable_end(&self) -> Result<LogIndex, StorageError> {
         let state = self.shared.lock();
         match &state.failure {
             Some(failure) => Err(StorageError::clone(failure)),

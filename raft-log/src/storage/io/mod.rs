@@ -9,7 +9,9 @@
 mod batch;
 mod engine;
 mod frontier;
+mod indexer;
 mod preparer;
+mod progress;
 mod queue;
 mod release;
 mod roll;
@@ -22,6 +24,7 @@ mod truncate;
 mod unsynced;
 
 pub(crate) use engine::{Active, Engine, EngineStart};
+pub(crate) use indexer::Indexer;
 pub(crate) use preparer::{Prepared, Preparer};
 pub(crate) use queue::{AppendJob, Job, Queue};
 #[cfg(tercet_sim)]

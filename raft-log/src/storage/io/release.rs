@@ -58,6 +58,7 @@ impl Engine {
         let segment_bytes = self.shared.options.segment_bytes_max;
         let mut spares = Vec::new();
         for segment in segments {
+            self.remove_sidecar(&segment)?;
             let (path, bytes, salt) = (segment.path.clone(), segment.file_bytes, segment.salt);
             let spare_path = segment.spare_path();
             let wanted = bytes == segment_bytes && spares.len() < self.preparer.spares_wanted();

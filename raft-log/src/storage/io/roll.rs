@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   synced old segment ─► header into the prepared file, sync ─► rename to its name ─► sync the folder ─► manifest
+//!   ─► the old segment's index, in the background
 //! ```
 //! In this order (hazards 5): a named segment always has a whole header, its base says that everything before it is
 //! durable, and it is in the manifest before a record in it is acknowledged. What a crash leaves between two of these
@@ -25,6 +26,7 @@ impl Engine {
         assert_eq!(base, self.next, "a segment begins where the log ends");
         let env = self.shared.env.clone();
         let options = &self.shared.options;
+        let sealed = self.index_of_active();
         let prepared = self.preparer.take().map_err(|(file, error)| failed("preparing", &file)(error))?;
         let base_offset = {
             let state = self.shared.lock();
@@ -57,6 +59,10 @@ impl Engine {
         });
         drop(state);
         self.active = Some(Active { segment, offset: SEGMENT_HEADER_BYTES });
+        self.indexed_to = 0;
+        if let Some(sidecar) = sealed {
+            self.indexer.write(sidecar);
+        }
         self.marked_end = self.marked_end.max(base);
         self.begin_active();
         self.preparer.prepare_next();

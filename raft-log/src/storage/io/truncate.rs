@@ -1,6 +1,7 @@
 //! Removing the end of the log, safely at every step.
 //!
 //! ```text
+//!   0 remove the index sidecar of the segment that is cut, sync the folder
 //!   1 manifest: intent "entries from N on are removed", without the segments that go as a whole
 //!   2 unlink those segments, sync the folder
 //!   3 zero what begins with N in the segment that is cut, sync
@@ -68,12 +69,16 @@ impl Engine {
             None => None,
         };
 
+        if let Some(place) = &place {
+            self.forget_index(&place.segment)?;
+        }
         self.manifest.truncating = Some(first_removed);
         self.manifest.segments = kept;
         self.save_manifest()?;
 
         let disk = self.shared.env.disk.clone();
         for segment in removed.iter().rev() {
+            self.remove_sidecar(segment)?;
             disk.remove(&segment.path).map_err(failed("removing", &segment.path))?;
         }
         if let Some(segment) = removed.first() {

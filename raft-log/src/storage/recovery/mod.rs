@@ -1,7 +1,9 @@
 //! From what is on disk to a log that can go on, or to an error that says why it cannot.
 //!
 //! ```text
-//!   manifest, hard state ─► headers of all segments ─► scan: header CRC, salt, own offset, index, term, payload CRC
+//!   manifest, hard state ─► headers of all segments ─► saved indexes (sidecars), as far as they reach
+//!                                                        │
+//!                                        behind them ─► scan: header CRC, salt, own offset, index, term, payload CRC
 //!                                                        │
 //!                               first bad record ◄───────┤
 //!             at or below the highest durable mark: corrupt, typed error, nothing changed
@@ -9,6 +11,7 @@
 //! ```
 //! All reading and judging comes first; the disk is changed only when the log will open (hazards 3).
 
+mod judge;
 mod residue;
 mod scan;
 mod segments;

@@ -4,8 +4,8 @@
 //! durable marks in intact headers, which prove that what is missing before them was durable, and for anything that must
 //! be zeroed before the log goes on.
 //!
-//! In a recycled segment, what is not zero proves nothing: only headers under its own salt count there, and all of the
-//! file is read. Otherwise space that was never written is skipped. A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a
+//! In a recycled segment, what is not zero proves nothing: only headers under its own salt count there, and it is
+//! read as far as the log can have come since its index was saved. Otherwise space that was never written is skipped. A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a
 //! whole. Behind it the file is probed here and there, because reading a gigabyte of zeroes at each start would keep a node away for seconds; if a
 //! probe finds anything (a large hole in the middle of durable records), all of the file is read after all.
 
@@ -32,14 +32,15 @@ pub(super) struct Residue {
     pub(super) mark_end: Option<LogIndex>,
 }
 
-/// Looks at `segment` from `start` to the end of the file.
-pub(super) fn look(segment: &Segment, start: u64) -> io::Result<Residue> {
+/// Looks at `segment` from `start` to the end of the file; in a recycled one only up to `recycled_end`.
+pub(super) fn look(segment: &Segment, start: u64, recycled_end: u64) -> io::Result<Residue> {
     assert_eq!(start % RECORD_ALIGN_BYTES, 0, "records are aligned");
     let mut residue = Residue::default();
     let mut chunk = vec![0; CHUNK_BYTES + RECORD_HEADER_BYTES];
     let mut at = next_data(segment, start)?;
     let window_end = start + UNSYNCED_BYTES_MAX;
-    while at < segment.file_bytes {
+    let file_end = if segment.recycled { recycled_end } else { segment.file_bytes };
+    while at < file_end {
         if at >= window_end && !segment.recycled && !probe_finds_something(segment, at)? {
             break;
         }

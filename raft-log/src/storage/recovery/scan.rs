@@ -4,6 +4,7 @@ use crate::storage::format::{HeaderFault, HeaderKind, RecordHeader, SEGMENT_HEAD
 use crate::storage::positions::{Position, Positions};
 use crate::storage::reader::SegmentReader;
 use crate::storage::segment::Segment;
+use crate::storage::sidecar::Sidecar;
 use crate::storage::terms::Terms;
 use crate::types::{LogId, LogIndex, Term};
 use std::io;
@@ -60,24 +61,47 @@ pub(super) struct Scan {
     pub(super) ended: ScanEnd,
 }
 
-/// Scans `segment` up to, but without, the entry `limit`. `last` is the entry before the segment, then the last one in
+impl Scan {
+    /// Of nothing yet.
+    pub(super) fn begin(segment: &Segment) -> Scan {
+        Scan {
+            positions: Positions::new(segment.base),
+            end: segment.base,
+            end_offset: SEGMENT_HEADER_BYTES,
+            mark_end: segment.base,
+            records: 0,
+            payload_bytes: 0,
+            ended: ScanEnd::Limit,
+        }
+    }
+
+    /// Of what a sidecar tells: its entries were durable, and are not looked at.
+    pub(super) fn indexed(sidecar: Sidecar, last: &mut Option<LogId>, terms: &mut Terms) -> Scan {
+        sidecar.runs.iter().for_each(|run| terms.push(*run));
+        let run = sidecar.runs.last().expect("a sidecar speaks of an entry at least");
+        *last = Some(LogId { term: run.term, index: LogIndex(sidecar.end.0 - 1) });
+        Scan {
+            positions: sidecar.positions,
+            end: sidecar.end,
+            end_offset: sidecar.end_offset,
+            mark_end: sidecar.end,
+            records: 0,
+            payload_bytes: 0,
+            ended: ScanEnd::Limit,
+        }
+    }
+}
+
+/// Goes on with a scan of `segment` up to, but without, the entry `limit`. `last` is the entry before the segment, then the last one in
 /// it; its entries' terms are noted in `terms`.
 pub(super) fn scan(
     segment: &Segment,
+    mut found: Scan,
     limit: LogIndex,
     last: &mut Option<LogId>,
     terms: &mut Terms,
 ) -> io::Result<Scan> {
     let mut reader = SegmentReader::chunked(segment, CHUNK_BYTES);
-    let mut found = Scan {
-        positions: Positions::new(segment.base),
-        end: segment.base,
-        end_offset: SEGMENT_HEADER_BYTES,
-        mark_end: segment.base,
-        records: 0,
-        payload_bytes: 0,
-        ended: ScanEnd::Limit,
-    };
     while found.end < limit {
         let header = match reader.header(found.end_offset)? {
             Ok(header) => header,

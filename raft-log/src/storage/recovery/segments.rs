@@ -5,6 +5,7 @@ use crate::storage::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 use crate::storage::io::Prepared;
 use crate::storage::manifest::Manifest;
 use crate::storage::segment::Segment;
+use crate::storage::sidecar::Sidecar;
 use crate::storage::{OpenError, StorageOptions};
 use crate::types::{GroupId, LogIndex};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub(super) struct Files {
     /// The segments of the log, ascending.
     pub(super) segments: Vec<Arc<Segment>>,
-    /// Files to remove: temporary ones, and segments that were released, or that a truncation under way takes away.
+    /// Files to remove: temporary ones, indexes of nothing, and segments that were released, or that a truncation under way takes away.
     pub(super) leftovers: Vec<PathBuf>,
     /// Files of released segments, to be used again.
     pub(super) spares: Vec<Prepared>,
@@ -38,6 +39,12 @@ pub(super) fn open_all(
         match Segment::base_of_name(&name) {
             Some(base) => found.push(base),
             None if name.ends_with(".tmp") => files.leftovers.push(folder.join(name)),
+            None if Sidecar::base_of_name(&name).is_some() => {
+                let base = Sidecar::base_of_name(&name);
+                if !manifest.segments.iter().any(|listed| Some(listed.base) == base) {
+                    files.leftovers.push(folder.join(name));
+                }
+            }
             None if Segment::is_spare_name(&name) => files.sort_spare(env, folder.join(name), options),
             None => tracing::warn!(file = %folder.join(name).display(), "a file that is not the log's; left alone"),
         }
