@@ -41,6 +41,10 @@ pub trait Disk: Send + Sync + 'static {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
     /// Names of the files in `dir` (not of its directories), sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Names of the directories in `dir`, sorted.
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Removes an empty directory; durable after `sync_dir` of its parent.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Whether a file or directory of this name exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Gives a file another name in the same directory, replacing what had it. Atomic; durable after `sync_dir`.
@@ -51,6 +55,8 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that an unprivileged process can still allocate where `dir` is.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Bytes of the whole file system where `dir` is.
+    fn total_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Creates the file if needed and locks it; [`io::ErrorKind::WouldBlock`] if somebody else holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
 }

@@ -51,17 +51,15 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            if !entry.file_type()?.is_dir() {
-                let name = entry.file_name().into_string();
-                names
-                    .push(name.map_err(|name| io::Error::other(format!("file name {} is not UTF-8", name.display())))?);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        names_in(dir, |kind| !kind.is_dir())
+    }
+
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        names_in(dir, |kind| kind.is_dir())
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -85,11 +83,29 @@ impl Disk for RealDisk {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn total_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(RealLock { _file: file }))
     }
+}
+
+fn names_in(dir: &Path, wanted: impl Fn(fs::FileType) -> bool) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if wanted(entry.file_type()?) {
+            let name = entry.file_name().into_string();
+            names.push(name.map_err(|name| io::Error::other(format!("file name {} is not UTF-8", name.display())))?);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// A locked file; closing it unlocks it, as the end of the process does.

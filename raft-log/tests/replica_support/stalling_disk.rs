@@ -47,6 +47,18 @@ impl Disk for StallingDisk {
         self.disk.list(dir)
     }
 
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk.list_dirs(dir)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.remove_dir(dir)
+    }
+
+    fn total_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.disk.total_bytes(dir)
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.disk.exists(path)
     }

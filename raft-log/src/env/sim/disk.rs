@@ -238,6 +238,30 @@ impl Disk for SimDisk {
         Ok(inside.filter_map(name).collect())
     }
 
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.lock();
+        state.powered()?;
+        state.in_existing_dir(&dir.join("any"))?;
+        let inside = state.image.dirs.iter().filter(|path| path.parent() == Some(dir));
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let mut names: Vec<String> = inside.filter_map(name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Durable at once, as making one is.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.in_existing_dir(&dir.join("any"))?;
+        let within = |path: &Path| path.parent() == Some(dir);
+        if state.image.names.keys().any(|path| within(path)) || state.image.dirs.iter().any(|path| within(path)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        state.change()?;
+        state.image.dirs.retain(|known| known != dir);
+        Ok(())
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let state = self.lock();
         state.powered()?;
@@ -273,6 +297,12 @@ impl Disk for SimDisk {
         let state = self.lock();
         state.powered()?;
         Ok(state.capacity_bytes.unwrap_or(1 << 40).saturating_sub(state.image.used_bytes()))
+    }
+
+    fn total_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.lock();
+        state.powered()?;
+        Ok(state.capacity_bytes.unwrap_or(1 << 40))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
