@@ -7,7 +7,7 @@ use std::error::Error;
 use std::net::TcpListener;
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft_log::env::Env;
 use raft_log::types::{GroupId, LogIndex, NodeId};
 use raft_log::{
@@ -20,7 +20,11 @@ use raft_log::{
 struct Counter {
     applied: Option<AppliedPoint>,
     commands: u64,
+    needed_from: LogIndex,
 }
+
+/// What a command begins with that lets go of old entries; retention proposes it.
+const TRIM: &str = "trim to ";
 
 impl StateMachine for Counter {
     fn applied(&self) -> Option<AppliedPoint> {
@@ -35,6 +39,10 @@ impl StateMachine for Counter {
             match entry.kind {
                 ApplyKind::Blank => {}
                 ApplyKind::Membership(members) => membership = Some((entry.id, members.encode())),
+                ApplyKind::Command(payload) if payload.starts_with(TRIM.as_bytes()) => {
+                    let to = str::from_utf8(&payload[TRIM.len()..]).ok().and_then(|to| to.parse().ok());
+                    self.needed_from = self.needed_from.max(LogIndex(to.unwrap_or(0)));
+                }
                 ApplyKind::Command(_) => {
                     self.commands += 1;
                     response = Bytes::from(format!("command number {}", self.commands));
@@ -56,6 +64,33 @@ impl StateMachine for Counter {
 
     fn reset(&mut self) -> Result<(), ApplyError> {
         *self = Counter::default();
+        Ok(())
+    }
+
+    fn needed_from(&self) -> LogIndex {
+        self.needed_from
+    }
+
+    fn trim_command(&self, to: LogIndex) -> Option<Bytes> {
+        Some(Bytes::from(format!("{TRIM}{to}")))
+    }
+
+    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        let mut file = BytesMut::new();
+        file.put_u64_le(self.commands);
+        file.put_u64_le(self.needed_from.0);
+        self.applied.as_ref().expect("something was applied").encode_into(&mut file);
+        std::fs::write(dir.join("counter"), &file).map_err(|error| ApplyError::new(error.to_string()))
+    }
+
+    fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        let file = std::fs::read(dir.join("counter")).map_err(|error| ApplyError::new(error.to_string()))?;
+        let cut = |_| ApplyError::new("the counter's file is cut");
+        let mut input = &file[..];
+        let commands = input.try_get_u64_le().map_err(cut)?;
+        let needed_from = LogIndex(input.try_get_u64_le().map_err(cut)?);
+        let applied = AppliedPoint::decode_from(&mut input);
+        *self = Counter { applied, commands, needed_from };
         Ok(())
     }
 }

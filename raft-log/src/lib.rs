@@ -52,6 +52,7 @@
 //!
 //! See `examples/three_replicas.rs` for a whole group in one process.
 
+mod checkpoint;
 pub mod env;
 mod exec;
 mod identity;
@@ -70,7 +71,7 @@ pub use membership::{MemberNode, Membership, MembershipDecodeError, NodeAddresse
 pub use raft::vote_gate::GateReason;
 pub use replica::{
     BootstrapError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError, Proposed, ReadError,
-    Replica, ReplicaOptions, Role, Status, TransferError,
+    Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
 };
 pub use state_machine::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
 pub use storage::{Durability, Record, RecordKind};

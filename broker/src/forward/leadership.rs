@@ -160,6 +160,8 @@ mod tests {
             last: None,
             committed: None,
             applied: None,
+            purged: None,
+            checkpoint: None,
             durable: None,
             members: vec![member(1), member(2)],
             serving,

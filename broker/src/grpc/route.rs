@@ -182,6 +182,8 @@ mod tests {
             last: None,
             committed: None,
             applied: None,
+            purged: None,
+            checkpoint: None,
             durable: None,
             members: members.iter().map(member).collect(),
             serving: false,

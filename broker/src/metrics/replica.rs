@@ -44,12 +44,14 @@ impl Collector for ReplicaCollector {
         let status = self.status.borrow().clone();
         let (last, committed, applied) = (index(status.last), index(status.committed), index(status.applied));
         let durable = status.durable.map_or(0, |index| index.0);
-        let gauges: [(&str, &str, u64); 7] = [
+        let gauges: [(&str, &str, u64); 9] = [
             ("tercet_term", "Raft term", status.term.0),
             ("tercet_last_index", "Last entry of the log", last),
             ("tercet_durable_index", "Last entry that is on this disk for sure", durable),
             ("tercet_committed_index", "Last entry known to be committed", committed),
             ("tercet_applied_index", "Last entry in the state", applied),
+            ("tercet_purged_index", "Last entry that is purged", index(status.purged)),
+            ("tercet_checkpoint_index", "Entry of the newest kept checkpoint", index(status.checkpoint)),
             ("tercet_commit_lag", "Entries in the log that are not committed yet", last.saturating_sub(committed)),
             ("tercet_apply_lag", "Committed entries that are not in the state yet", committed.saturating_sub(applied)),
         ];
@@ -122,6 +124,8 @@ mod tests {
             last: id(110),
             committed: id(100),
             applied: id(98),
+            purged: None,
+            checkpoint: None,
             durable: Some(LogIndex(105)),
             members: Vec::new(),
             serving: true,

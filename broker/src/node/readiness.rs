@@ -80,6 +80,8 @@ mod tests {
             last: id(5000),
             committed: id(5000),
             applied: id(5000),
+            purged: None,
+            checkpoint: None,
             durable: Some(LogIndex(5000)),
             members: Vec::new(),
             serving: false,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raft_log::types::LogId;
+use raft_log::types::{LogId, LogIndex};
 use raft_log::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
 use rocksdb::WriteBatch;
 
@@ -101,6 +101,7 @@ impl State {
     /// Applies the entries to the working set and writes what they changed, in one batch (hazards 18).
     fn apply_all(&self, entries: &[ApplyEntry]) -> Result<Applied, Fault> {
         let mut core = self.shared.core_mut();
+        let store = self.shared.store();
         let mut changes = Changes::new(Digest(core.history.latest().map_or(0, |latest| latest.digest)));
         let mut available = BTreeSet::new();
         let mut applied = self.applied.clone();
@@ -108,9 +109,8 @@ impl State {
         for entry in entries {
             let before = applied.as_ref().map(|point| point.id);
             assert!(before.is_none_or(|id| id.index.next() == entry.id.index), "entries come without gaps");
-            let store = &self.shared.store;
             let applying =
-                Applying { store, changes: &mut changes, available: &mut available, id: entry.id, command: 0 };
+                Applying { store: &store, changes: &mut changes, available: &mut available, id: entry.id, command: 0 };
             responses.push(apply_one(&mut core, entry, applying)?);
             let membership = match &entry.kind {
                 ApplyKind::Membership(members) => Some((entry.id, members.encode())),
@@ -121,7 +121,7 @@ impl State {
             core.history.push(entry.id, digest);
         }
         if let Some(point) = &applied {
-            self.shared.store.write(finish(changes, point.clone(), &core))?;
+            store.write(finish(changes, point.clone(), &core))?;
         }
         core.recent.trim();
         Ok(Applied { responses, point: applied, available })
@@ -176,11 +176,11 @@ impl StateMachine for State {
     }
 
     fn wants_flush(&self) -> bool {
-        self.log_bytes_since_flush >= FLUSH_LOG_BYTES || self.shared.store.memtable_bytes() >= FLUSH_MEMTABLE_BYTES
+        self.log_bytes_since_flush >= FLUSH_LOG_BYTES || self.shared.store().memtable_bytes() >= FLUSH_MEMTABLE_BYTES
     }
 
     fn flush(&mut self) -> Result<(), ApplyError> {
-        self.shared.store.flush().map_err(Fault::from)?;
+        self.shared.store().flush().map_err(Fault::from)?;
         self.log_bytes_since_flush = 0;
         self.shared.core_mut().counters.flushes += 1;
         Ok(())
@@ -188,11 +188,42 @@ impl StateMachine for State {
 
     fn reset(&mut self) -> Result<(), ApplyError> {
         let mut core = self.shared.core_mut();
-        self.shared.store.clear().map_err(Fault::from)?;
-        write_format(&self.shared.store).map_err(Fault::from)?;
+        let store = self.shared.store();
+        store.clear().map_err(Fault::from)?;
+        write_format(&store).map_err(Fault::from)?;
         *core = Core::default();
         self.applied = None;
         self.log_bytes_since_flush = 0;
+        Ok(())
+    }
+
+    fn needed_from(&self) -> LogIndex {
+        LogIndex(0)
+    }
+
+    fn trim_command(&self, _to: LogIndex) -> Option<Bytes> {
+        None
+    }
+
+    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        // RocksDB wants to make the folder by itself.
+        std::fs::remove_dir(dir).map_err(|error| ApplyError::new(format!("{}: {error}", dir.display())))?;
+        self.shared.store().checkpoint(dir).map_err(Fault::from)?;
+        self.log_bytes_since_flush = 0;
+        self.shared.core_mut().counters.flushes += 1;
+        Ok(())
+    }
+
+    fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        let mut core = self.shared.core_mut();
+        let mut store = self.shared.store_mut();
+        store.restore(dir).map_err(Fault::from)?;
+        check_format(&store, dir).map_err(|error| ApplyError::new(error.to_string()))?;
+        let (restored, applied) = load(&store)?;
+        *core = restored;
+        self.applied = applied.map(|record| record.point);
+        self.log_bytes_since_flush = 0;
+        self.failed = None;
         Ok(())
     }
 }

@@ -31,6 +31,7 @@ mod machine;
 mod outcome;
 mod producers;
 mod reader;
+mod replace;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -24,21 +24,30 @@ pub struct ReadStateError {
 }
 
 /// What the state machine and its readers share. The working set changes under the write lock only, for as long as one
-/// call of `apply` takes; store and events have locks of their own.
+/// call of `apply` takes; the store's lock is only for its replacement, and events have locks of their own.
 #[derive(Debug)]
 pub(crate) struct Shared {
     core: RwLock<Core>,
-    pub(crate) store: Store,
+    /// Written only by a restored checkpoint. Who takes both locks takes the core's first.
+    store: RwLock<Store>,
     pub(crate) events: Events,
 }
 
 impl Shared {
     pub(crate) fn new(core: Core, store: Store) -> Shared {
-        Shared { core: RwLock::new(core), store, events: Events::default() }
+        Shared { core: RwLock::new(core), store: RwLock::new(store), events: Events::default() }
     }
 
     fn core(&self) -> RwLockReadGuard<'_, Core> {
         self.core.read().expect("apply does not panic, or the process is about to end")
+    }
+
+    pub(crate) fn store(&self) -> RwLockReadGuard<'_, Store> {
+        self.store.read().expect("apply does not panic, or the process is about to end")
+    }
+
+    pub(crate) fn store_mut(&self) -> RwLockWriteGuard<'_, Store> {
+        self.store.write().expect("apply does not panic, or the process is about to end")
     }
 
     pub(crate) fn core_mut(&self) -> RwLockWriteGuard<'_, Core> {
@@ -146,7 +155,7 @@ impl StateReader {
     ) -> Result<Option<QueueOffset>, ReadStateError> {
         let core = self.shared.core();
         let Some(range) = core.topics.get(topic).and_then(|topic| topic.queue(queue)) else { return Ok(None) };
-        let offset = first_at(&core.recent, &self.shared.store, (topic, queue), *range, time)?;
+        let offset = first_at(&core.recent, &self.shared.store(), (topic, queue), *range, time)?;
         Ok(Some(QueueOffset(offset)))
     }
 
@@ -163,7 +172,8 @@ impl StateReader {
     ) -> Result<Vec<Located>, ReadStateError> {
         let core = self.shared.core();
         let Some(range) = core.topics.get(topic).and_then(|topic| topic.queue(queue)) else { return Ok(Vec::new()) };
-        let mut blocks = BlockReader::new(&core.recent, &self.shared.store);
+        let store = self.shared.store();
+        let mut blocks = BlockReader::new(&core.recent, &store);
         let mut located = Vec::new();
         for offset in (from.0.max(range.first)..range.next).take(count) {
             let block = blocks.block((topic, queue), offset)?;

@@ -6,13 +6,17 @@
 //! compaction runs while the memtable holds anything. One column family makes every flush atomic (hazards 18).
 //! Background compaction only rewrites what a flush has persisted.
 
+use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode, LogLevel, Options,
     ReadOptions, WriteBatch, WriteOptions,
 };
+
+use super::replace;
 
 /// The memtable never gets near this, see [`Store::memtable_bytes`]; RocksDB allocates it bit by bit.
 const WRITE_BUFFER_BYTES: usize = 16 << 30;
@@ -39,24 +43,46 @@ impl StoreError {
 pub(crate) type KeyValue = (Box<[u8]>, Box<[u8]>);
 
 pub(crate) struct Store {
-    db: DB,
+    folder: PathBuf,
+    /// `None` only while it is replaced.
+    db: Option<DB>,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("folder", &self.db.path()).finish_non_exhaustive()
+        f.debug_struct("Store").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
 impl Store {
     pub(crate) fn open(folder: &Path) -> Result<Store, StoreError> {
-        let options = options().map_err(StoreError::new("open"))?;
-        let db = DB::open(&options, folder).map_err(StoreError::new("open"))?;
-        Ok(Store { db })
+        let leftover = |error: io::Error| StoreError { action: "open", reason: error.to_string() };
+        replace::settle(folder).map_err(leftover)?;
+        Ok(Store { folder: folder.into(), db: Some(open(folder)?) })
+    }
+
+    fn db(&self) -> &DB {
+        self.db.as_ref().expect("a store that is being replaced is not used")
+    }
+
+    /// Writes everything into the new folder `to`, as tables that nobody changes any more. Flushes, so it is called only
+    /// when the node's log is durable that far.
+    pub(crate) fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
+        let maker = Checkpoint::new(self.db()).map_err(StoreError::new("make a checkpoint"))?;
+        maker.create_checkpoint(to).map_err(StoreError::new("make a checkpoint"))
+    }
+
+    /// Replaces everything by what a checkpoint holds; whole or not at all, durably.
+    pub(crate) fn restore(&mut self, from: &Path) -> Result<(), StoreError> {
+        let failed = |error: io::Error| StoreError { action: "restore a checkpoint", reason: error.to_string() };
+        self.db = None;
+        replace::replace(&self.folder, from).map_err(failed)?;
+        self.db = Some(open(&self.folder)?);
+        Ok(())
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get(key).map_err(StoreError::new("read"))
+        self.db().get(key).map_err(StoreError::new("read"))
     }
 
     /// Visits the records whose keys begin with `prefix`, in order, until `visit` breaks.
@@ -67,7 +93,7 @@ impl Store {
     ) -> Result<(), E> {
         let mut reading = ReadOptions::default();
         reading.fill_cache(false);
-        for item in self.db.iterator_opt(IteratorMode::From(prefix, Direction::Forward), reading) {
+        for item in self.db().iterator_opt(IteratorMode::From(prefix, Direction::Forward), reading) {
             let (key, value) = item.map_err(StoreError::new("read"))?;
             if !key.starts_with(prefix) || visit(&key, &value)?.is_break() {
                 break;
@@ -78,7 +104,7 @@ impl Store {
 
     /// The last record at or before `key` whose key begins with `prefix`.
     pub(crate) fn at_or_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<KeyValue>, StoreError> {
-        let mut found = self.db.iterator(IteratorMode::From(key, Direction::Reverse));
+        let mut found = self.db().iterator(IteratorMode::From(key, Direction::Reverse));
         match found.next() {
             None => Ok(None),
             Some(item) => {
@@ -92,14 +118,14 @@ impl Store {
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
         let mut writing = WriteOptions::default();
         writing.disable_wal(true);
-        self.db.write_opt(batch, &writing).map_err(StoreError::new("write"))
+        self.db().write_opt(batch, &writing).map_err(StoreError::new("write"))
     }
 
     /// Persists everything that was written.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         let mut flushing = FlushOptions::default();
         flushing.set_wait(true);
-        self.db.flush_opt(&flushing).map_err(StoreError::new("flush"))
+        self.db().flush_opt(&flushing).map_err(StoreError::new("flush"))
     }
 
     /// Drops every record, durably.
@@ -109,15 +135,20 @@ impl Store {
         self.write(batch)?;
         self.flush()?;
         // The memtable is empty now, so a manual compaction persists nothing that the log may lack.
-        self.db.compact_range::<&[u8], &[u8]>(None, None);
+        self.db().compact_range::<&[u8], &[u8]>(None, None);
         Ok(())
     }
 
     /// Bytes that wait for a flush.
     pub(crate) fn memtable_bytes(&self) -> u64 {
-        let bytes = self.db.property_int_value("rocksdb.cur-size-all-mem-tables");
+        let bytes = self.db().property_int_value("rocksdb.cur-size-all-mem-tables");
         bytes.ok().flatten().unwrap_or(0)
     }
+}
+
+fn open(folder: &Path) -> Result<DB, StoreError> {
+    let options = options().map_err(StoreError::new("open"))?;
+    DB::open(&options, folder).map_err(StoreError::new("open"))
 }
 
 fn options() -> Result<Options, rocksdb::Error> {

@@ -4,44 +4,12 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
 use raft_log::env::Env;
 use raft_log::types::{GroupId, NodeId};
-use raft_log::{
-    AppliedPoint, ApplyEntry, ApplyError, Durability, ElectionOptions, NodeAddresses, PeerListen, Replica,
-    ReplicaOptions, StateMachine,
-};
+use raft_log::{Durability, ElectionOptions, NodeAddresses, PeerListen, Replica, ReplicaOptions};
 
 use crate::Arguments;
-
-#[derive(Default)]
-struct Nothing(Option<AppliedPoint>);
-
-impl StateMachine for Nothing {
-    fn applied(&self) -> Option<AppliedPoint> {
-        self.0.clone()
-    }
-
-    fn apply(&mut self, entries: Vec<ApplyEntry>) -> Result<Vec<Bytes>, ApplyError> {
-        if let Some(last) = entries.last() {
-            self.0 = Some(AppliedPoint { id: last.id, membership: None });
-        }
-        Ok(vec![Bytes::new(); entries.len()])
-    }
-
-    fn wants_flush(&self) -> bool {
-        false
-    }
-
-    fn flush(&mut self) -> Result<(), ApplyError> {
-        Ok(())
-    }
-
-    fn reset(&mut self) -> Result<(), ApplyError> {
-        self.0 = None;
-        Ok(())
-    }
-}
+use crate::machine::Nothing;
 
 pub(crate) struct Group {
     dir: PathBuf,

@@ -9,6 +9,7 @@
 mod backlog;
 mod failover;
 mod group;
+mod machine;
 mod write;
 
 use std::collections::BTreeMap;

@@ -60,7 +60,7 @@ impl LogStore {
 }
 
 /// Completes `done` with the result of a storage call.
-fn completion() -> (Done, oneshot::Receiver<io::Result<()>>) {
+pub(crate) fn completion() -> (Done, oneshot::Receiver<io::Result<()>>) {
     let (sender, receiver) = oneshot::channel();
     let done = move |result: Result<(), Arc<StorageError>>| {
         // openraft drops the call when it stops; nobody waits then.
@@ -69,7 +69,7 @@ fn completion() -> (Done, oneshot::Receiver<io::Result<()>>) {
     (Box::new(done), receiver)
 }
 
-async fn completed(receiver: oneshot::Receiver<io::Result<()>>) -> io::Result<()> {
+pub(crate) async fn completed(receiver: oneshot::Receiver<io::Result<()>>) -> io::Result<()> {
     receiver.await.map_err(|_| io::Error::other("the log's I/O thread stopped"))?
 }
 

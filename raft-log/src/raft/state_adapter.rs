@@ -1,40 +1,85 @@
 //! openraft's state machine on top of the thread that owns the user's.
 //!
-//! Checkpoints are not part of this version: nothing is ever purged, so no follower needs one, and the snapshot type has
-//! no value. A snapshot that openraft asks for all the same is answered by a clear error.
+//! Its snapshots are our kept checkpoints. Which one it is told of depends on who asks:
+//! - At the start and after each new one: the newest. openraft purges nothing beyond it.
+//! - To bring a follower up: the one at the purge point, so that the follower ends with every retained entry
+//!   (hazards 25). openraft takes the follower's progress from what it was given, so an older one is legal.
+//!
+//! Installing one has no mark of its own. The checkpoint is complete on disk before; then the log begins anew behind it,
+//! durably and at once, and only then is the state replaced. A crash in between leaves a state that lies before the
+//! log's start, and opening restores the checkpoint there: see [`recover`](super::recover).
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 
+use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::exec;
 use crate::membership::Membership;
+use crate::raft::log_store::{completed, completion};
 use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{
     RaftEntry, RaftLogId, RaftStoredMembership, TypeConfig, log_id, membership, raft_log_id, raft_membership,
 };
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyKind};
+use crate::storage::Log;
+use crate::types::LogIndex;
 
 /// Entries handed to the state machine at once.
 const APPLY_ENTRIES_MAX: usize = 4096;
 /// Payload bytes handed to the state machine at once, one entry more at most.
 const APPLY_BYTES_MAX: usize = 8 << 20;
 
-/// The data of a snapshot: there is none in this version.
-#[derive(Debug)]
-pub(crate) enum NoSnapshot {}
-
 /// The state machine as openraft sees it.
 #[derive(Clone)]
 pub(crate) struct StateAdapter {
     worker: StateWorker,
+    checkpoints: Arc<Checkpoints>,
+    log: Log,
+    serving: Arc<AtomicBool>,
 }
 
 impl StateAdapter {
-    pub(crate) fn new(worker: StateWorker) -> StateAdapter {
-        StateAdapter { worker }
+    pub(crate) fn new(worker: StateWorker, checkpoints: Arc<Checkpoints>, log: Log) -> StateAdapter {
+        StateAdapter { worker, checkpoints, log, serving: Arc::default() }
+    }
+
+    /// From now on, followers may be brought up.
+    pub(crate) fn serve(&self) {
+        self.serving.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes a checkpoint of what is applied now, unless it is there. An error leaves everything as it was.
+    pub(crate) async fn checkpoint(&self) -> io::Result<Option<Arc<Checkpoint>>> {
+        let into = self.checkpoints.clone();
+        let Some(point) = self.worker.checkpoint(into.clone()).await.map_err(io::Error::other)? else {
+            return Ok(None);
+        };
+        Ok(Some(exec::blocking(move || into.seal(point)).await??))
+    }
+
+    async fn begin_log_after(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        let id = checkpoint.id();
+        let bounds = self.log.bounds();
+        // An entry at this index is the checkpoint's own, because openraft has truncated any other: the log stays.
+        if bounds.last.is_some_and(|last| last.index >= id.index) {
+            return Ok(());
+        }
+        if bounds.last.is_some_and(|last| last.term > id.term) {
+            // Uncommitted entries of a later term, which the checkpoint overrules. What else lies there is held by the
+            // majority that committed the checkpoint's entry, which this node was not part of.
+            let (done, truncated) = completion();
+            self.log.truncate_after(bounds.purged.map(|purged| purged.index), done).map_err(io::Error::other)?;
+            completed(truncated).await?;
+        }
+        let (done, begun) = completion();
+        self.log.begin_after(id, done).map_err(io::Error::other)?;
+        completed(begun).await
     }
 }
 
@@ -55,26 +100,35 @@ fn payload_bytes(entry: &ApplyEntry) -> usize {
 }
 
 /// The applied point in openraft's terms.
-fn raft_point(point: Option<AppliedPoint>) -> io::Result<(Option<RaftLogId>, RaftStoredMembership)> {
+fn raft_point(point: Option<&AppliedPoint>) -> io::Result<(Option<RaftLogId>, RaftStoredMembership)> {
     let Some(point) = point else {
         return Ok((None, RaftStoredMembership::default()));
     };
-    let stored = match point.membership {
+    let stored = match &point.membership {
         None => RaftStoredMembership::default(),
         Some((id, bytes)) => {
-            let decoded = Membership::decode(&bytes).map_err(io::Error::other)?;
-            RaftStoredMembership::new(Some(raft_log_id(id)), raft_membership(decoded).map_err(io::Error::other)?)
+            let decoded = Membership::decode(bytes).map_err(io::Error::other)?;
+            RaftStoredMembership::new(Some(raft_log_id(*id)), raft_membership(decoded).map_err(io::Error::other)?)
         }
     };
     Ok((Some(raft_log_id(point.id)), stored))
 }
 
+/// A checkpoint in openraft's terms.
+pub(crate) fn raft_snapshot(checkpoint: Arc<Checkpoint>) -> io::Result<SnapshotOf<TypeConfig, Arc<Checkpoint>>> {
+    let (last_log_id, last_membership) = raft_point(Some(&checkpoint.manifest.point))?;
+    Ok(SnapshotOf::<TypeConfig, _> {
+        meta: SnapshotMetaOf::<TypeConfig> { last_log_id, last_membership },
+        snapshot: checkpoint,
+    })
+}
+
 impl RaftStateMachine<TypeConfig> for StateAdapter {
-    type SnapshotData = NoSnapshot;
+    type SnapshotData = Arc<Checkpoint>;
     type SnapshotBuilder = StateAdapter;
 
     async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, RaftStoredMembership), io::Error> {
-        raft_point(self.worker.point().await.map_err(io::Error::other)?)
+        raft_point(self.worker.point().await.map_err(io::Error::other)?.as_ref())
     }
 
     async fn apply<S>(&mut self, mut stream: S) -> Result<(), io::Error>
@@ -105,21 +159,36 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
     async fn install_snapshot(
         &mut self,
         _meta: &SnapshotMetaOf<TypeConfig>,
-        snapshot: NoSnapshot,
+        checkpoint: Arc<Checkpoint>,
     ) -> Result<(), io::Error> {
-        match snapshot {}
+        self.begin_log_after(&checkpoint).await?;
+        self.worker.restore(checkpoint.clone()).await.map_err(io::Error::other)?;
+        tracing::info!(id = %checkpoint.id(), "a checkpoint is installed; the log goes on behind it");
+        Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, NoSnapshot>>, io::Error> {
-        Ok(None)
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, Arc<Checkpoint>>>, io::Error> {
+        let checkpoint = if self.serving.load(Ordering::Relaxed) {
+            let purged = self.log.bounds().purged.map_or(LogIndex(0), |purged| purged.index);
+            self.checkpoints.oldest_from(purged)
+        } else {
+            self.checkpoints.newest()
+        };
+        checkpoint.map(raft_snapshot).transpose()
     }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for StateAdapter {
-    type SnapshotData = NoSnapshot;
+    type SnapshotData = Arc<Checkpoint>;
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, NoSnapshot>, io::Error> {
-        let reason = "checkpoints are not part of this version; the log keeps every entry, so none is needed";
-        Err(io::Error::new(io::ErrorKind::Unsupported, reason))
+    /// Retention makes checkpoints when it is time, where a failure harms nobody, and then has openraft look: so this
+    /// finds one. Only a node that has lost all of them makes one here.
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, Arc<Checkpoint>>, io::Error> {
+        let checkpoint = match self.checkpoints.newest() {
+            Some(checkpoint) => Some(checkpoint),
+            None => self.checkpoint().await?,
+        };
+        let checkpoint = checkpoint.ok_or_else(|| io::Error::other("nothing is applied, so there is no checkpoint"))?;
+        raft_snapshot(checkpoint)
     }
 }

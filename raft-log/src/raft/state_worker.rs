@@ -4,6 +4,7 @@
 //!   raft thread ──Apply{entries, responders}──► this thread ──► StateMachine::apply
 //!        ▲                                          │   responses go straight to the proposers
 //!        └───────────────── done ───────────────────┘   wants_flush? wait until durable ≥ applied, then flush
+//!   retention ──Checkpoint, Needed, TrimCommand──► between two applies; Restore when a checkpoint is installed
 //! ```
 //! Applying blocks on the user's store, and flushing may take long; on its own thread neither delays a heartbeat. The
 //! state is flushed only once the node's own log is durable through everything applied, because openraft applies what a
@@ -17,13 +18,14 @@ use futures::FutureExt as _;
 use openraft::storage::ApplyResponder;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::exec::{self, Thread};
 use crate::raft::type_config::TypeConfig;
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, StateMachine};
 use crate::storage::StorageError;
 use crate::types::{LogId, LogIndex, NodeId};
 
-/// Batches of entries that wait for the thread; openraft applies one after the other, so one is the usual count.
+/// Jobs that wait for the thread. openraft and retention each send one after the other, so two are the most.
 const JOBS_MAX: usize = 4;
 
 /// The end of the log that the disk holds, and the error that ended it.
@@ -55,6 +57,21 @@ enum Job {
     },
     Point {
         done: oneshot::Sender<Option<AppliedPoint>>,
+    },
+    Checkpoint {
+        into: Arc<Checkpoints>,
+        done: oneshot::Sender<Result<Option<AppliedPoint>, ApplyError>>,
+    },
+    Restore {
+        from: Arc<Checkpoint>,
+        done: oneshot::Sender<Result<(), ApplyError>>,
+    },
+    Needed {
+        done: oneshot::Sender<LogIndex>,
+    },
+    TrimCommand {
+        to: LogIndex,
+        done: oneshot::Sender<Option<Bytes>>,
     },
     Finish,
 }
@@ -106,10 +123,40 @@ impl StateWorker {
         receiver.await.map_err(|_| stopped())
     }
 
+    /// Has the state machine write a checkpoint of what it has applied, at a moment when nothing is applied; its files are
+    /// still to be sealed. `None` if nothing is applied or that checkpoint is there already. An error leaves everything
+    /// as it was.
+    pub(crate) async fn checkpoint(&self, into: Arc<Checkpoints>) -> Result<Option<AppliedPoint>, ApplyError> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Job::Checkpoint { into, done }).await?;
+        receiver.await.map_err(|_| stopped())?
+    }
+
+    /// Replaces the state by a checkpoint.
+    pub(crate) async fn restore(&self, from: Arc<Checkpoint>) -> Result<(), ApplyError> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Job::Restore { from, done }).await?;
+        receiver.await.map_err(|_| stopped())?
+    }
+
+    /// The first entry that the state machine needs.
+    pub(crate) async fn needed_from(&self) -> Result<LogIndex, ApplyError> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Job::Needed { done }).await?;
+        receiver.await.map_err(|_| stopped())
+    }
+
+    /// The command that makes the state machines let go of what is below `to`.
+    pub(crate) async fn trim_command(&self, to: LogIndex) -> Result<Option<Bytes>, ApplyError> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Job::TrimCommand { to, done }).await?;
+        receiver.await.map_err(|_| stopped())
+    }
+
     /// Tells the thread to flush what it may, drop the state machine and end.
     pub(crate) fn finish(&self) {
-        // A thread that has ended already has nothing to finish. The inbox has room: openraft has stopped, and it awaits
-        // each apply before it sends the next.
+        // A thread that has ended already has nothing to finish. The inbox has room: openraft and
+        // retention have stopped, and each awaits one job before it sends the next.
         drop(self.jobs.try_send(Job::Finish));
     }
 
@@ -145,7 +192,19 @@ impl WorkerThread {
                         return;
                     }
                 }
+                // Whoever asked is gone only if the replica stops.
                 Job::Point { done } => drop(done.send(self.machine.applied())),
+                Job::Checkpoint { into, done } => drop(done.send(self.checkpoint(&into).await)),
+                Job::Restore { from, done } => {
+                    let result = self.restore(&from);
+                    let failed = result.is_err();
+                    drop(done.send(result));
+                    if failed {
+                        return;
+                    }
+                }
+                Job::Needed { done } => drop(done.send(self.machine.needed_from())),
+                Job::TrimCommand { to, done } => drop(done.send(self.machine.trim_command(to))),
                 Job::Finish => {
                     self.finish();
                     return;
@@ -192,6 +251,21 @@ impl WorkerThread {
         if reached { Ok(()) } else { Err(ApplyError::new("the log failed before the state could be flushed")) }
     }
 
+    async fn checkpoint(&mut self, into: &Checkpoints) -> Result<Option<AppliedPoint>, ApplyError> {
+        let Some(point) = self.machine.applied().filter(|point| into.at(point.id).is_none()) else { return Ok(None) };
+        // It persists the state, and must never say more than this node's log holds (hazards 1).
+        self.await_durable().await?;
+        let dir = into.begin(point.id.index).map_err(|error| ApplyError::new(error.to_string()))?;
+        self.machine.checkpoint(&dir)?;
+        Ok(Some(point))
+    }
+
+    fn restore(&mut self, from: &Checkpoint) -> Result<(), ApplyError> {
+        restore(self.machine.as_mut(), from)?;
+        self.applied.set(from.id());
+        Ok(())
+    }
+
     fn finish(&mut self) {
         if *self.log.durable.borrow() < self.applied.get() {
             tracing::warn!("the state is not flushed: the log is not durable through what it applied");
@@ -201,6 +275,19 @@ impl WorkerThread {
             tracing::error!(%error, "the last flush failed; the log will be replayed at the next start");
         }
     }
+}
+
+/// Replaces the state by a checkpoint, whose bytes were verified.
+///
+/// # Errors
+/// The state machine refused, or restored something else.
+pub(crate) fn restore(machine: &mut dyn StateMachine, from: &Checkpoint) -> Result<(), ApplyError> {
+    machine.restore(&from.state())?;
+    let found = machine.applied().map(|point| point.id);
+    if found != Some(from.id()) {
+        return Err(ApplyError::new(format!("checkpoint {} was restored as {found:?}", from.id())));
+    }
+    Ok(())
 }
 
 fn answer(responders: Vec<Option<ApplyResponder<TypeConfig>>>, responses: Vec<Bytes>) {
@@ -216,6 +303,7 @@ mod tests {
     use super::*;
     use crate::state_machine::ApplyKind;
     use crate::types::Term;
+    use std::path::Path;
     use std::sync::atomic::AtomicUsize;
 
     /// Wants a flush after each batch and counts them.
@@ -245,6 +333,22 @@ mod tests {
 
         fn reset(&mut self) -> Result<(), ApplyError> {
             Ok(())
+        }
+
+        fn needed_from(&self) -> LogIndex {
+            LogIndex(0)
+        }
+
+        fn trim_command(&self, _to: LogIndex) -> Option<Bytes> {
+            None
+        }
+
+        fn checkpoint(&mut self, _dir: &Path) -> Result<(), ApplyError> {
+            Err(ApplyError::new("it makes no checkpoints"))
+        }
+
+        fn restore(&mut self, _dir: &Path) -> Result<(), ApplyError> {
+            Err(ApplyError::new("it makes no checkpoints"))
         }
     }
 

@@ -87,14 +87,21 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The state is ahead of a log whose start is purged: it can neither be kept nor replayed (hazards 1).
-    #[error("the state has applied {applied}, which the log does not hold, and the log is purged up to {purged}")]
+    /// The state does not fit the log, whose start is purged, and no kept checkpoint can replace it (hazards 1). Wipe the
+    /// folder and let the node join the group under a fresh id.
+    #[error(
+        "the state (applied {applied:?}) does not fit the log, the log is purged up to {purged}, and no checkpoint from \
+         there on is whole; wipe the folder and add the node to the group under a fresh id"
+    )]
     StateLost {
         /// What the state has applied.
-        applied: LogId,
+        applied: Option<LogId>,
         /// The last entry that was purged.
         purged: LogId,
     },
+    /// The folder of the checkpoints could not be read or changed.
+    #[error("the checkpoints: {0}")]
+    Checkpoint(String),
     /// The state machine refused to be reset or to replay.
     #[error(transparent)]
     StateMachine(#[from] ApplyError),

@@ -16,7 +16,7 @@ mod thread;
 mod tests;
 
 pub use error::{BootstrapError, Leader, OpenError, ProposeError, ReadError, TransferError};
-pub use options::{ElectionOptions, PeerListen, ReplicaOptions};
+pub use options::{ElectionOptions, PeerListen, ReplicaOptions, RetentionOptions};
 pub use status::{Health, Member, Role, Status};
 
 use std::path::Path;

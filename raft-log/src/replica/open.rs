@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::exec;
 use crate::identity::Identity;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::peers::Peers;
+use crate::raft::recover::fit_state_to_log;
 use crate::raft::settings;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::{LogProgress, StateWorker};
@@ -22,7 +24,6 @@ use crate::replica::thread::{self, CoreParts};
 use crate::replica::{Inner, OpenError, Threads};
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, RecoveryReport, StorageOptions};
-use crate::types::LogId;
 
 /// The largest payload that a frame between peers can carry.
 pub(crate) const ENTRY_BYTES_LIMIT: usize = (8 << 20) + (64 << 10);
@@ -43,7 +44,7 @@ pub(crate) async fn open(
             return Err(OpenError::Options("the peer port was taken by an earlier opening".to_owned()));
         }
     };
-    let (log, identity, machine) = open_folder(&options, &env, machine).await?;
+    let Folder { log, identity, machine, checkpoints } = open_folder(&options, &env, machine).await?;
     let node_id = options.node_id;
 
     let progress = LogProgress { durable: log.durable(), failure: log.failure() };
@@ -61,7 +62,12 @@ pub(crate) async fn open(
         peers: peers.clone(),
         gate: gate.clone(),
         store: LogStore::new(log.clone(), identity.clone()),
-        state: StateAdapter::new(worker.clone()),
+        state: StateAdapter::new(worker.clone(), checkpoints.clone(), log.clone()),
+        worker: worker.clone(),
+        checkpoints,
+        env: env.clone(),
+        dir: options.dir.clone(),
+        retention: options.retention,
         status: StatusTask {
             identity: identity.clone(),
             log: log.clone(),
@@ -73,7 +79,6 @@ pub(crate) async fn open(
             standing: standing.clone(),
         },
         evidence,
-        env: env.clone(),
         election: options.election,
         disk_stall_max: options.disk_stall_max,
     };
@@ -97,12 +102,20 @@ pub(crate) async fn open(
     })
 }
 
+/// What lies in a data folder, recovered and fitted together.
+struct Folder {
+    log: Log,
+    identity: Arc<Identity>,
+    machine: Box<dyn StateMachine>,
+    checkpoints: Arc<Checkpoints>,
+}
+
 /// Says whose folder it is, recovers the log, and fits the state to it.
 async fn open_folder(
     options: &ReplicaOptions,
     env: &Env,
     mut machine: Box<dyn StateMachine>,
-) -> Result<(Log, Arc<Identity>, Box<dyn StateMachine>), OpenError> {
+) -> Result<Folder, OpenError> {
     let (node_id, group) = (options.node_id, options.group);
     Identity::check(env, &options.dir, node_id, group)?;
     let (env, options) = (env.clone(), storage_options(options));
@@ -115,8 +128,9 @@ async fn open_folder(
         let bounds = log.bounds();
         let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
         let identity = Identity::open(&env, &dir, node_id, group, empty)?;
-        fit_state_to_log(machine.as_mut(), &log)?;
-        Ok((log, Arc::new(identity), machine))
+        let checkpoints = Checkpoints::open(&env, &dir, group)?;
+        fit_state_to_log(&env, machine.as_mut(), &checkpoints, &log)?;
+        Ok(Folder { log, identity: Arc::new(identity), machine, checkpoints: Arc::new(checkpoints) })
     })
     .await
     .map_err(|error| OpenError::Raft(error.to_string()))?
@@ -148,37 +162,6 @@ fn log_recovery(report: &RecoveryReport) {
         hard_state_repaired = report.hard_state_repaired,
         "the log is recovered"
     );
-}
-
-/// Resets a state that holds more than the log (hazards 1): it will be replayed from the log's start.
-fn fit_state_to_log(machine: &mut dyn StateMachine, log: &Log) -> Result<(), OpenError> {
-    let Some(applied) = machine.applied() else {
-        return Ok(());
-    };
-    let bounds = log.bounds();
-    if log_holds(log, applied.id)? {
-        return Ok(());
-    }
-    tracing::warn!(applied = %applied.id, last = ?bounds.last, "the state is ahead of the log; it is dropped and replayed");
-    if let Some(purged) = bounds.purged {
-        return Err(OpenError::StateLost { applied: applied.id, purged });
-    }
-    machine.reset()?;
-    assert!(machine.applied().is_none(), "a state machine that was reset has applied nothing");
-    Ok(())
-}
-
-/// Whether the log contains, or has purged, exactly this entry.
-fn log_holds(log: &Log, id: LogId) -> Result<bool, OpenError> {
-    let bounds = log.bounds();
-    if bounds.purged.is_some_and(|purged| id <= purged) {
-        return Ok(true);
-    }
-    if bounds.last.is_none_or(|last| id.index > last.index) {
-        return Ok(false);
-    }
-    let records = log.read(id.index, id.index.next(), 1).map_err(|error| OpenError::Raft(error.to_string()))?;
-    Ok(records.first().is_some_and(|record| record.id == id))
 }
 
 fn storage_options(options: &ReplicaOptions) -> StorageOptions {

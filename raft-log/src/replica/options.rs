@@ -44,6 +44,41 @@ impl Default for ElectionOptions {
     }
 }
 
+/// How much of the log is kept, and how followers that are behind it are brought up.
+///
+/// A segment goes once it exceeds one of the bounds, the state machine no longer needs it, and a checkpoint stands for
+/// it; so up to one segment more than a bound says stays, or more while something in it is needed (hazards 23, 24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionOptions {
+    /// Entries older than this go. `None`: age does not matter.
+    pub age_max: Option<Duration>,
+    /// The oldest segments go while all of them take more than this. `None`: their size does not matter.
+    pub bytes_max: Option<u64>,
+    /// The oldest segments go while the file system of the data folder is fuller than this percentage, whatever fills it,
+    /// and even while a follower catches up. 100: never.
+    pub disk_high_water_percent: u8,
+    /// How often the bounds are looked at.
+    pub check_interval: Duration,
+    /// Checkpoints that are kept; more of them let the log be purged closer to its bounds.
+    pub checkpoints_max: usize,
+    /// A bound on sending checkpoints to followers.
+    pub transfer_bytes_per_second: u64,
+}
+
+impl Default for RetentionOptions {
+    /// Keeps everything.
+    fn default() -> Self {
+        RetentionOptions {
+            age_max: None,
+            bytes_max: None,
+            disk_high_water_percent: 100,
+            check_interval: Duration::from_secs(1),
+            checkpoints_max: 16,
+            transfer_bytes_per_second: 64 << 20,
+        }
+    }
+}
+
 /// Settings of one replica.
 #[derive(Debug)]
 pub struct ReplicaOptions {
@@ -65,6 +100,8 @@ pub struct ReplicaOptions {
     pub disk_stall_max: Duration,
     /// Size at which a log segment is full.
     pub segment_bytes_max: u64,
+    /// How much of the log is kept.
+    pub retention: RetentionOptions,
     /// Log tail kept in memory for followers and readers.
     pub cache_bytes_max: usize,
     /// Largest payload of one entry.
@@ -95,6 +132,7 @@ impl ReplicaOptions {
             election: ElectionOptions::default(),
             disk_stall_max: Duration::from_secs(3),
             segment_bytes_max: 1 << 30,
+            retention: RetentionOptions::default(),
             cache_bytes_max: 64 << 20,
             entry_bytes_max: 8 << 20,
             propose_bytes_in_flight_max: 64 << 20,

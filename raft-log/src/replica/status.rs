@@ -91,6 +91,10 @@ pub struct Status {
     pub committed: Option<LogId>,
     /// The last entry that its state machine applied.
     pub applied: Option<LogId>,
+    /// The last entry that is purged: what is kept begins behind it.
+    pub purged: Option<LogId>,
+    /// The entry of its newest kept checkpoint.
+    pub checkpoint: Option<LogId>,
     /// The last entry that is on its disk (fsynced, in both durabilities).
     pub durable: Option<LogIndex>,
     /// The members of the group by id.
@@ -143,6 +147,8 @@ mod tests {
             last: None,
             committed: None,
             applied: None,
+            purged: None,
+            checkpoint: None,
             durable: None,
             members: vec![member],
             serving: true,

@@ -48,6 +48,8 @@ impl StatusTask {
             last: log.bounds().last,
             committed: None,
             applied: None,
+            purged: log.bounds().purged,
+            checkpoint: None,
             durable: *log.durable().borrow(),
             members: Vec::new(),
             serving: false,
@@ -152,6 +154,8 @@ impl StatusTask {
             last: self.log.bounds().last,
             committed: metrics.local_committed.map(log_id),
             applied,
+            purged: self.log.bounds().purged,
+            checkpoint: metrics.snapshot.map(log_id),
             durable: *self.log.durable().borrow(),
             members,
             // A leader's first entry of its term is its own; once that is applied, so is everything before.

@@ -34,6 +34,22 @@ impl StateMachine for Positions {
         self.0 = None;
         Ok(())
     }
+
+    fn needed_from(&self) -> LogIndex {
+        LogIndex(0)
+    }
+
+    fn trim_command(&self, _to: LogIndex) -> Option<Bytes> {
+        None
+    }
+
+    fn checkpoint(&mut self, _dir: &Path) -> Result<(), ApplyError> {
+        Err(ApplyError::new("it makes no checkpoints"))
+    }
+
+    fn restore(&mut self, _dir: &Path) -> Result<(), ApplyError> {
+        Err(ApplyError::new("it makes no checkpoints"))
+    }
 }
 
 type Voters = Vec<(NodeId, String)>;

@@ -4,24 +4,30 @@
 //! (hazards 12). Everything on it ends when it is told to stop.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::type_config::TypeConfigExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::exec::{self, Thread};
 use crate::raft::early_campaign::{EarlyCampaign, Evidence};
 use crate::raft::log_store::LogStore;
-use crate::raft::network::link::LinkFactory;
+use crate::raft::network::link::{LinkFactory, Sending};
 use crate::raft::network::net::{self, BoundListener};
 use crate::raft::network::peers::Peers;
+use crate::raft::network::receive::Receiving;
 use crate::raft::network::server;
+use crate::raft::pace::Pace;
+use crate::raft::retention::{CatchUps, Retention};
 use crate::raft::state_adapter::StateAdapter;
+use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
-use crate::replica::options::ElectionOptions;
+use crate::replica::options::{ElectionOptions, RetentionOptions};
 use crate::replica::status_task::StatusTask;
 use crate::replica::{OpenError, disk_watch, step_down};
 use crate::types::NodeId;
@@ -35,9 +41,13 @@ pub(crate) struct CoreParts {
     pub(crate) gate: VoteGate,
     pub(crate) store: LogStore,
     pub(crate) state: StateAdapter,
+    pub(crate) worker: StateWorker,
+    pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) env: Env,
+    pub(crate) dir: PathBuf,
+    pub(crate) retention: RetentionOptions,
     pub(crate) status: StatusTask,
     pub(crate) evidence: Evidence,
-    pub(crate) env: Env,
     pub(crate) election: ElectionOptions,
     pub(crate) disk_stall_max: Duration,
 }
@@ -70,31 +80,48 @@ pub(crate) async fn start(parts: CoreParts) -> Result<(RaftCore, CoreThread), Op
 
 async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, OpenError> {
     let listener = net::adopt(parts.listener).map_err(|error| OpenError::Raft(error.to_string()))?;
-    let links = LinkFactory::new(parts.peers.clone(), parts.gate.clone());
-    let raft = RaftCore::build(parts.node_id, Arc::new(parts.config), links.clone(), parts.store, parts.state)
+    let catch_ups = Arc::new(CatchUps::default());
+    let sending = Sending {
+        env: parts.env.clone(),
+        log: parts.status.log.clone(),
+        pace: Pace::new(parts.retention.transfer_bytes_per_second),
+        catch_ups: catch_ups.clone(),
+    };
+    let links = LinkFactory::new(parts.peers.clone(), parts.gate.clone(), Arc::new(sending));
+    let config = Arc::new(parts.config);
+    let raft = RaftCore::build(parts.node_id, config, links.clone(), parts.store, parts.state.clone())
         .await
         .map_err(|fatal| OpenError::Raft(fatal.to_string()))?;
+    parts.state.serve();
     parts.peers.follow(raft.server_metrics());
     // Before the core runs: a node that is gated from the start must not campaign once.
     parts.gate.govern(&raft);
     raft.run();
-    drop(TypeConfig::spawn(server::serve(
-        listener,
-        parts.peers,
-        raft.clone(),
-        parts.gate.clone(),
-        parts.evidence.clone(),
-        stop,
-    )));
+    let receiving = Arc::new(Receiving::new(parts.checkpoints.clone(), parts.peers.identity.group));
+    let (gate, evidence) = (parts.gate.clone(), parts.evidence.clone());
+    drop(TypeConfig::spawn(server::serve(listener, parts.peers, raft.clone(), gate, evidence, receiving, stop)));
     let campaign = EarlyCampaign {
         id: parts.node_id,
-        env: parts.env,
+        env: parts.env.clone(),
         raft: raft.clone(),
         links,
         gate: parts.gate.clone(),
         evidence: parts.evidence,
     };
     drop(TypeConfig::spawn(campaign.run()));
+    let retention = Retention {
+        node: parts.node_id,
+        env: parts.env,
+        dir: parts.dir,
+        options: parts.retention,
+        raft: raft.clone(),
+        log: parts.status.log.clone(),
+        state: parts.state,
+        worker: parts.worker,
+        checkpoints: parts.checkpoints,
+        catch_ups,
+    };
+    drop(TypeConfig::spawn(retention.run()));
     let leadership = parts.status.leadership(raft.clone(), parts.election);
     drop(TypeConfig::spawn(step_down::run(leadership, parts.gate.clone())));
     drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));

@@ -1,25 +1,79 @@
 //! A state machine that remembers what happened to it, and what its "disk" holds after a restart.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use raft_log::env::{Env, OpenMode};
+use raft_log::types::LogIndex;
 use raft_log::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
+
+/// What a command begins with that lets go of the entries below a number; what retention proposes.
+pub const TRIM: &str = "trim to ";
+/// What a command begins with that holds the log at a number, whatever is trimmed.
+pub const HOLD: &str = "hold at ";
 
 /// What a machine has applied.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct State {
     pub point: Option<AppliedPoint>,
     pub commands: Vec<Bytes>,
+    pub needed_from: LogIndex,
+    pub held_at: Option<LogIndex>,
+}
+
+impl State {
+    fn command(&mut self, payload: Bytes) {
+        let number =
+            |prefix: &str| Some(LogIndex(str::from_utf8(payload.strip_prefix(prefix.as_bytes())?).ok()?.parse().ok()?));
+        if let Some(to) = number(TRIM) {
+            let to = self.held_at.map_or(to, |held| held.min(to));
+            self.needed_from = self.needed_from.max(to);
+        } else if let Some(at) = number(HOLD) {
+            self.held_at = Some(at);
+        }
+        self.commands.push(payload);
+    }
+
+    fn encode(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        self.point.as_ref().unwrap().encode_into(&mut out);
+        out.put_u64_le(self.needed_from.0);
+        out.put_u64_le(self.held_at.map_or(u64::MAX, |at| at.0));
+        out.put_u64_le(self.commands.len() as u64);
+        for command in &self.commands {
+            out.put_u64_le(command.len() as u64);
+            out.put_slice(command);
+        }
+        out
+    }
+
+    fn decode(mut input: &[u8]) -> State {
+        let point = AppliedPoint::decode_from(&mut input);
+        let needed_from = LogIndex(input.get_u64_le());
+        let held_at = Some(LogIndex(input.get_u64_le())).filter(|at| at.0 != u64::MAX);
+        let count = input.get_u64_le();
+        let mut command = || {
+            let length = input.get_u64_le() as usize;
+            Bytes::copy_from_slice(input.split_off(..length).unwrap())
+        };
+        let commands = (0..count).map(|_| command()).collect();
+        State { point, commands, needed_from, held_at }
+    }
 }
 
 #[derive(Default, Debug)]
 pub struct Inside {
+    /// Where checkpoints are written; the real files unless a test gives others.
+    pub env: Option<Env>,
     pub state: State,
     /// What survives a restart.
     pub flushed: State,
     pub flush_always: bool,
     pub flushes: usize,
     pub resets: usize,
+    pub checkpoints: usize,
+    pub restores: usize,
     /// While `Some`, apply blocks until the sender is dropped.
     pub hold: Option<std::sync::mpsc::Receiver<()>>,
     pub fail_next: bool,
@@ -39,8 +93,13 @@ impl Machine {
     pub fn reopened(&self) -> Machine {
         let inside = self.inside();
         let state = inside.flushed.clone();
-        let again =
-            Inside { state: state.clone(), flushed: state, flush_always: inside.flush_always, ..Inside::default() };
+        let again = Inside {
+            env: inside.env.clone(),
+            state: state.clone(),
+            flushed: state,
+            flush_always: inside.flush_always,
+            ..Inside::default()
+        };
         Machine { inside: Arc::new(Mutex::new(again)) }
     }
 
@@ -72,7 +131,7 @@ impl StateMachine for Machine {
                 ApplyKind::Membership(of) => membership = Some((entry.id, of.encode())),
                 ApplyKind::Command(payload) => {
                     response = Bytes::from(format!("applied {} bytes", payload.len()));
-                    inside.state.commands.push(payload);
+                    inside.state.command(payload);
                 }
             }
             inside.state.point = Some(AppliedPoint { id: entry.id, membership });
@@ -97,6 +156,37 @@ impl StateMachine for Machine {
         inside.state = State::default();
         inside.flushed = State::default();
         inside.resets += 1;
+        Ok(())
+    }
+
+    fn needed_from(&self) -> LogIndex {
+        self.inside().state.needed_from
+    }
+
+    fn trim_command(&self, to: LogIndex) -> Option<Bytes> {
+        Some(Bytes::from(format!("{TRIM}{to}")))
+    }
+
+    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        let failed = |error: std::io::Error| ApplyError::new(error.to_string());
+        let mut inside = self.inside();
+        let env = inside.env.clone().unwrap_or_else(Env::real);
+        let file = env.disk.open(&dir.join("state"), OpenMode::CreateNew).map_err(failed)?;
+        file.write_all_at(&inside.state.encode(), 0).map_err(failed)?;
+        inside.checkpoints += 1;
+        Ok(())
+    }
+
+    fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        let failed = |error: std::io::Error| ApplyError::new(error.to_string());
+        let mut inside = self.inside();
+        let env = inside.env.clone().unwrap_or_else(Env::real);
+        let file = env.disk.open(&dir.join("state"), OpenMode::Read).map_err(failed)?;
+        let mut bytes = vec![0; file.byte_len().map_err(failed)? as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        inside.state = State::decode(&bytes);
+        inside.flushed = inside.state.clone();
+        inside.restores += 1;
         Ok(())
     }
 }

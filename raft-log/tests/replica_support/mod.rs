@@ -220,6 +220,21 @@ impl Group {
         records
     }
 
+    /// All entries that a node retains: applied and not purged.
+    pub fn retained(&self, id: NodeId) -> Vec<Record> {
+        let replica = self.replica(id);
+        let status = replica.status();
+        let mut from = status.purged.map_or(LogIndex(0), |purged| purged.index.next());
+        let until = status.applied.unwrap().index.next();
+        let mut records: Vec<Record> = Vec::new();
+        while from < until {
+            let read = replica.read(from, until, 1 << 20).unwrap();
+            from = read.last().unwrap().id.index.next();
+            records.extend(read);
+        }
+        records
+    }
+
     /// Asserts that all live nodes hold the same entries, byte for byte, up to the last one that all have applied.
     pub fn assert_equal_entries(&self) -> usize {
         let logs: Vec<Vec<Record>> = self.live().map(|replica| self.entries(replica.status().node_id)).collect();

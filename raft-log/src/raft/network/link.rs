@@ -16,33 +16,55 @@ use openraft::raft::{
     TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
+use crate::checkpoint::Checkpoint;
+use crate::env::Env;
 use crate::membership::MemberNode;
 use crate::raft::network::kept::Kept;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::Peers;
 use crate::raft::network::pipeline::{self, Answer};
 use crate::raft::network::socket::{FrameReader, write_frame};
-use crate::raft::state_adapter::NoSnapshot;
+use crate::raft::network::transfer;
+use crate::raft::pace::Pace;
+use crate::raft::retention::CatchUps;
 use crate::raft::type_config::{RaftVote, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::Purpose;
-use crate::types::NodeId;
+use crate::storage::Log;
+use crate::types::{LogIndex, NodeId};
 
 /// Makes the links of one node.
 #[derive(Clone)]
 pub(crate) struct LinkFactory {
     peers: Arc<Peers>,
     gate: VoteGate,
+    sending: Arc<Sending>,
+}
+
+/// What sending checkpoints to followers takes.
+pub(crate) struct Sending {
+    pub(crate) env: Env,
+    pub(crate) log: Log,
+    pub(crate) pace: Pace,
+    pub(crate) catch_ups: Arc<CatchUps>,
 }
 
 impl LinkFactory {
-    pub(crate) fn new(peers: Arc<Peers>, gate: VoteGate) -> LinkFactory {
-        LinkFactory { peers, gate }
+    pub(crate) fn new(peers: Arc<Peers>, gate: VoteGate, sending: Arc<Sending>) -> LinkFactory {
+        LinkFactory { peers, gate, sending }
     }
 
     fn link(&self, target: NodeId, node: &MemberNode, single: bool) -> PeerLink {
-        PeerLink { peers: self.peers.clone(), gate: self.gate.clone(), target, node: node.clone(), single, kept: None }
+        PeerLink {
+            peers: self.peers.clone(),
+            gate: self.gate.clone(),
+            sending: self.sending.clone(),
+            target,
+            node: node.clone(),
+            single,
+            kept: None,
+        }
     }
 }
 
@@ -62,6 +84,7 @@ impl RaftNetworkFactory<TypeConfig> for LinkFactory {
 pub(crate) struct PeerLink {
     peers: Arc<Peers>,
     gate: VoteGate,
+    sending: Arc<Sending>,
     target: NodeId,
     node: MemberNode,
     /// Heartbeats: one request at a time on a kept connection, instead of a pipeline.
@@ -113,6 +136,35 @@ impl PeerLink {
         answer.map_err(|error| broken(&error))
     }
 
+    /// Sends the checkpoint at the purge point. Purging waits until the follower has caught up (hazards 25).
+    async fn send_checkpoint(
+        &self,
+        vote: RaftVote,
+        checkpoint: &Arc<Checkpoint>,
+    ) -> Result<RaftVote, RPCError<TypeConfig>> {
+        let Sending { env, log, pace, catch_ups } = &*self.sending;
+        if let Some(purged) = log.bounds().purged
+            && checkpoint.id() != purged
+        {
+            let reason = format!(
+                "the checkpoint at the purge point {purged} is lost; hand leadership to another node, which has its own, \
+                 so that node {} gets all retained entries",
+                self.target
+            );
+            tracing::error!(reason, "a follower cannot be brought up");
+            return Err(unreachable(&io::Error::other(reason)));
+        }
+        let stream = self.connect(Purpose::Checkpoint).await?;
+        catch_ups.transferring(self.target);
+        let sent = transfer::send(stream, env, pace, vote, checkpoint).await;
+        let vote = sent.map_err(|error| {
+            tracing::warn!(peer = %self.target, id = %checkpoint.id(), %error, "a transfer stopped; it goes on where it was");
+            unreachable(&error)
+        })?;
+        catch_ups.installed(self.target, log.bounds().last.map_or(LogIndex(0), |last| last.index));
+        Ok(vote)
+    }
+
     /// One call on a connection of its own: elections are rare, and a kept connection may be dead by then.
     async fn call(&self, request: CallRequest, limit: Duration) -> Result<CallAnswer, RPCError<TypeConfig>> {
         in_time(limit, async {
@@ -127,7 +179,7 @@ impl PeerLink {
 }
 
 impl RaftNetworkV2<TypeConfig> for PeerLink {
-    type SnapshotData = NoSnapshot;
+    type SnapshotData = Arc<Checkpoint>;
 
     async fn append_entries(
         &mut self,
@@ -184,12 +236,15 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
 
     async fn full_snapshot(
         &mut self,
-        _vote: RaftVote,
-        snapshot: SnapshotOf<TypeConfig, NoSnapshot>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: RaftVote,
+        snapshot: SnapshotOf<TypeConfig, Arc<Checkpoint>>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        match snapshot.snapshot {}
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            sent = self.send_checkpoint(vote, &snapshot.snapshot) => Ok(SnapshotResponse::new(sent?)),
+        }
     }
 
     async fn transfer_leader(

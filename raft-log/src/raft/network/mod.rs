@@ -5,6 +5,7 @@
 //!   replication ─► PeerLink::stream_append ─► pipeline ══ append ══► serve ─► Raft::stream_append
 //!   heartbeats  ─► PeerLink (its own, kept connection) ══ append ══► serve ─► Raft::stream_append
 //!   elections   ─► PeerLink::{vote, pre_vote, transfer} ══ call ═══► serve ─► Raft::{vote, pre_vote, ..}
+//!   far behind  ─► PeerLink::full_snapshot ─► transfer ══ checkpoint ═► receive ─► Raft::install_full_snapshot
 //! ```
 //! Heartbeats have their own connection, so that a megabyte of entries never delays them. Every connection begins with
 //! the handshake of [`wire::handshake`](super::wire::handshake), checked on both sides by [`peers`].
@@ -15,5 +16,7 @@ pub(crate) mod link;
 pub(crate) mod net;
 pub(crate) mod peers;
 mod pipeline;
+pub(crate) mod receive;
 pub(crate) mod server;
 pub(crate) mod socket;
+mod transfer;

@@ -18,6 +18,7 @@ use crate::raft::early_campaign::Evidence;
 use crate::raft::network::leader_watch::AppendConnection;
 use crate::raft::network::net::{OwnedReadHalf, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
+use crate::raft::network::receive::Receiving;
 use crate::raft::network::socket::{FrameReader, write_frame};
 use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::{self, VoteGate};
@@ -43,6 +44,7 @@ pub(crate) async fn serve(
     raft: RaftCore,
     gate: VoteGate,
     evidence: Evidence,
+    receiving: Arc<Receiving>,
     stop: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -60,8 +62,13 @@ pub(crate) async fn serve(
             }
         };
         let place = room.clone().try_acquire_owned().ok();
-        let connection =
-            Connection { peers: peers.clone(), raft: raft.clone(), gate: gate.clone(), evidence: evidence.clone() };
+        let connection = Connection {
+            peers: peers.clone(),
+            raft: raft.clone(),
+            gate: gate.clone(),
+            evidence: evidence.clone(),
+            receiving: receiving.clone(),
+        };
         let stop = stop.clone();
         drop(TypeConfig::spawn(async move {
             let result = tokio::select! {
@@ -81,6 +88,7 @@ struct Connection {
     raft: RaftCore,
     gate: VoteGate,
     evidence: Evidence,
+    receiving: Arc<Receiving>,
 }
 
 impl Connection {
@@ -99,6 +107,7 @@ impl Connection {
             Purpose::Append => self.serve_appends(stream, self.evidence.watch.opened(hello.from.node)).await,
             Purpose::Call => self.serve_calls(stream).await,
             Purpose::Bootstrap => self.serve_bootstrap(stream).await,
+            Purpose::Checkpoint => self.receiving.serve(stream, &self.raft).await,
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) enum Purpose {
     Call,
     /// Questions to and claims of empty nodes; the only purpose that needs no common cluster.
     Bootstrap,
+    /// A checkpoint for a follower that is behind the log.
+    Checkpoint,
 }
 
 /// One end of a connection.
@@ -133,6 +135,7 @@ impl Hello {
             Purpose::Append => 1,
             Purpose::Call => 2,
             Purpose::Bootstrap => 3,
+            Purpose::Checkpoint => 4,
         };
         let mut out = head(purpose, self.cluster, self.group);
         put_party(&mut out, self.from);
@@ -156,6 +159,7 @@ impl Hello {
             1 => Purpose::Append,
             2 => Purpose::Call,
             3 => Purpose::Bootstrap,
+            4 => Purpose::Checkpoint,
             other => return Err(WireError(format!("unknown purpose {other}"))),
         };
         Ok(Hello { purpose, cluster, group, from: take_party(&mut rest)?, to: take_party(&mut rest)? })

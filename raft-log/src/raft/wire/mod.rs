@@ -1,10 +1,11 @@
 //! What replicas say to each other, byte by byte.
 //!
 //! A connection begins with a [`handshake`] that names both ends and the purpose of the connection, and then carries
-//! one of three conversations until it closes:
+//! one of these conversations until it closes:
 //! ```text
 //!   append     AppendRequest frames ►►►  ◄◄◄ 18-byte answers, in order, many in flight   (log and heartbeats)
 //!   call       one request frame ►  ◄ one answer frame                                    (votes, leadership transfer)
+//!   checkpoint offer, chunks, install ►  ◄ one answer each                               (a follower behind the log)
 //!   bootstrap  one request frame ►  ◄ one answer frame                                    (empty nodes only)
 //! ```
 //! Integers are little-endian. A frame is a length (u32) and a body of at most [`FRAME_BYTES_MAX`]. Whatever a peer
@@ -14,6 +15,7 @@
 pub(crate) mod append;
 pub(crate) mod bootstrap;
 pub(crate) mod call;
+pub(crate) mod checkpoint;
 pub(crate) mod handshake;
 pub(crate) mod values;
 

@@ -1,0 +1,130 @@
+use super::*;
+use crate::env::sim::{Crash, SimDisk, SimEnv};
+use crate::types::Term;
+
+const GROUP: GroupId = GroupId(7);
+
+fn id(index: u64) -> LogId {
+    LogId { term: Term(1), index: LogIndex(index) }
+}
+
+fn point(index: u64) -> AppliedPoint {
+    AppliedPoint { id: id(index), membership: None }
+}
+
+fn env(disk: &Arc<SimDisk>) -> Env {
+    Env { disk: disk.clone(), ..SimEnv::new(1).env() }
+}
+
+fn open(env: &Env) -> Checkpoints {
+    Checkpoints::open(env, Path::new("/data"), GROUP).unwrap()
+}
+
+fn indexes(checkpoints: &Checkpoints) -> Vec<u64> {
+    checkpoints.all().iter().map(|checkpoint| checkpoint.id().index.0).collect()
+}
+
+/// Writes a state of two files, one of more than a chunk; nothing of it is synced by the writer.
+fn make(checkpoints: &Checkpoints, env: &Env, index: u64) -> io::Result<Arc<Checkpoint>> {
+    let state = checkpoints.begin(LogIndex(index))?;
+    for (name, bytes) in [("a", CHUNK_BYTES + 10), ("b", 3)] {
+        let file = env.disk.open(&state.join(name), OpenMode::CreateNew)?;
+        file.write_all_at(&vec![index as u8; bytes], 0)?;
+    }
+    Ok(checkpoints.seal(point(index))?)
+}
+
+#[test]
+fn a_checkpoint_is_there_after_opening_again_and_reads_back() {
+    let env = SimEnv::new(1).env();
+    let checkpoints = open(&env);
+    make(&checkpoints, &env, 30).unwrap();
+    make(&checkpoints, &env, 10).unwrap();
+    let again = open(&env);
+    assert_eq!(indexes(&again), [10, 30]);
+    let newest = again.newest().unwrap();
+    newest.verify(&env).unwrap();
+    let chunk = newest.manifest.chunks().nth(1).unwrap();
+    assert_eq!(newest.read(&env, chunk).unwrap(), vec![30; 10]);
+    assert_eq!(again.newest_below(LogIndex(30)).unwrap().id(), id(10));
+    assert!(again.newest_below(LogIndex(10)).is_none());
+    assert_eq!(again.oldest_from(LogIndex(11)).unwrap().id(), id(30));
+}
+
+// The manifest comes last: a power loss at any write leaves the whole checkpoint or nothing, and the older one.
+#[test]
+fn a_crash_at_any_write_leaves_whole_checkpoints_only() {
+    for removing in [false, true] {
+        for step in 0.. {
+            let disk = Arc::new(SimDisk::new());
+            let before = env(&disk);
+            let checkpoints = open(&before);
+            make(&checkpoints, &before, 10).unwrap();
+            if removing {
+                make(&checkpoints, &before, 20).unwrap();
+            }
+            disk.power_off_after(step);
+            let done = if removing {
+                checkpoints.thin(Some(LogIndex(15)), 2).is_ok()
+            } else {
+                make(&checkpoints, &before, 20).is_ok()
+            };
+            disk.crash(Crash::Torn { seed: step });
+            let after = env(&disk);
+            let found = open(&after);
+            for checkpoint in found.all() {
+                checkpoint.verify(&after).unwrap();
+            }
+            let found = indexes(&found);
+            let expected: [&[u64]; 2] = if removing { [&[10, 20], &[20]] } else { [&[10], &[10, 20]] };
+            assert!(expected.contains(&&found[..]), "step {step}: {found:?}");
+            if done {
+                assert_eq!(found, expected[1], "what was answered as done is durable");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_found_and_a_damaged_manifest_goes() {
+    let disk = Arc::new(SimDisk::new());
+    let env = env(&disk);
+    let checkpoints = open(&env);
+    let checkpoint = make(&checkpoints, &env, 10).unwrap();
+    disk.flip_bit(&checkpoint.state().join("a"), CHUNK_BYTES + 4, 2);
+    assert!(matches!(checkpoint.verify(&env), Err(CheckpointError::Damaged { .. })));
+    let [good, bad] = checkpoint.manifest.chunks().take(2).collect::<Vec<_>>()[..] else { panic!("two chunks") };
+    assert!(checkpoint.read(&env, good).is_ok());
+    assert!(matches!(checkpoint.read(&env, bad), Err(CheckpointError::Damaged { .. })));
+
+    disk.flip_bit(&Manifest::path(Path::new("/data/checkpoints/00000000000000000010")), 30, 1);
+    assert_eq!(indexes(&open(&env)), [0; 0]);
+}
+
+#[test]
+fn thinning_keeps_the_purge_point_the_newest_and_what_is_held() {
+    let env = SimEnv::new(1).env();
+    let checkpoints = open(&env);
+    for index in [10, 20, 30, 31, 50, 60] {
+        make(&checkpoints, &env, index).unwrap();
+    }
+    let held = checkpoints.at(id(31)).unwrap();
+    checkpoints.thin(Some(LogIndex(20)), 4).unwrap();
+    assert_eq!(indexes(&checkpoints), [20, 31, 50, 60]);
+    checkpoints.thin(Some(LogIndex(60)), 4).unwrap();
+    assert_eq!(indexes(&checkpoints), [31, 60]);
+    drop(held);
+    checkpoints.thin(Some(LogIndex(60)), 4).unwrap();
+    assert_eq!(indexes(&checkpoints), [60]);
+}
+
+#[test]
+fn the_victim_has_the_closest_neighbours() {
+    let at = |indexes: &[u64]| indexes.iter().copied().map(LogIndex).collect::<Vec<_>>();
+    assert_eq!(victim(&at(&[0, 10, 20, 22, 40]), &[true; 5], None, 4), Some(2));
+    assert_eq!(victim(&at(&[0, 10, 20, 22, 40]), &[true; 5], None, 5), None);
+    assert_eq!(victim(&at(&[0, 10]), &[true; 2], None, 2), None);
+    assert_eq!(victim(&at(&[]), &[], Some(LogIndex(9)), 2), None);
+    assert_eq!(victim(&at(&[5]), &[true], Some(LogIndex(9)), 2), None, "the newest stays, for a lost state");
+}

@@ -1,0 +1,91 @@
+//! A checkpoint on its way in: chunk after chunk, checked, into a folder that counts only once it is complete.
+//!
+//! It outlives the connection that brings it: after a lost one, the sender is told at which chunk to go on. It does not
+//! outlive the process, because a folder without a manifest goes at the next opening.
+
+use std::sync::Arc;
+
+use crate::checkpoint::folder::{Checkpoint, CheckpointError, Checkpoints};
+use crate::checkpoint::manifest::{Chunk, Manifest, STATE_FOLDER};
+use crate::env::OpenMode;
+
+/// Why a chunk was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IncomingError {
+    #[error("chunk {found} came where {expected} was expected")]
+    OutOfOrder { expected: u64, found: u64 },
+    #[error("chunk {0} does not match the CRC that its manifest states")]
+    Corrupt(u64),
+    #[error(transparent)]
+    Disk(#[from] CheckpointError),
+}
+
+/// What is known of it so far. All calls block on the disk.
+pub(crate) struct Incoming {
+    checkpoints: Arc<Checkpoints>,
+    manifest: Manifest,
+    chunks: Vec<Chunk>,
+    next: u64,
+}
+
+impl Incoming {
+    /// Makes an empty folder for it.
+    pub(crate) fn begin(checkpoints: Arc<Checkpoints>, manifest: Manifest) -> Result<Incoming, CheckpointError> {
+        let state = checkpoints.begin(manifest.id().index)?;
+        let disk = &checkpoints.env().disk;
+        for file in &manifest.files {
+            let path = state.join(&file.name);
+            let made = disk.open(&path, OpenMode::CreateNew);
+            made.map_err(|source| CheckpointError::Io { action: "creating", path, source })?;
+        }
+        let chunks = manifest.chunks().collect();
+        Ok(Incoming { checkpoints, manifest, chunks, next: 0 })
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The number of the chunk that is wanted next; the count of chunks when all are there.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.next == self.chunks.len() as u64
+    }
+
+    /// Takes a chunk in if it is the next and matches the manifest; else nothing changes.
+    pub(crate) fn take(&mut self, number: u64, bytes: &[u8]) -> Result<(), IncomingError> {
+        if number != self.next || self.is_complete() {
+            return Err(IncomingError::OutOfOrder { expected: self.next, found: number });
+        }
+        let chunk = self.chunks[usize::try_from(number).expect("below the count")];
+        if bytes.len() != chunk.bytes || crc32c::crc32c(bytes) != chunk.crc {
+            return Err(IncomingError::Corrupt(number));
+        }
+        let dir = self.checkpoints.dir_of(self.manifest.id().index);
+        let path = dir.join(STATE_FOLDER).join(&self.manifest.files[chunk.file].name);
+        let failed = |source| CheckpointError::Io { action: "writing", path: path.clone(), source };
+        let file = self.checkpoints.env().disk.open(&path, OpenMode::ReadWrite).map_err(failed)?;
+        file.write_all_at(bytes, chunk.offset).map_err(failed)?;
+        // Synced chunk by chunk: what is written at the end in one go would hold up the log's own syncs.
+        file.sync_data().map_err(failed)?;
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Reads everything back from the disk, checks it, and keeps the checkpoint.
+    pub(crate) fn finish(self) -> Result<Arc<Checkpoint>, IncomingError> {
+        assert!(self.is_complete(), "every chunk is there");
+        let sealed = self.checkpoints.seal(self.manifest.point.clone())?;
+        if sealed.manifest != self.manifest {
+            let id = sealed.id();
+            self.checkpoints.remove(id)?;
+            let path = self.checkpoints.dir_of(id.index);
+            let reason = "what was written does not read back".to_owned();
+            return Err(CheckpointError::Damaged { path, reason }.into());
+        }
+        Ok(sealed)
+    }
+}

@@ -1,0 +1,21 @@
+//! Checkpoints of the state machine, as folders on disk and as chunks on the way to a peer.
+//!
+//! ```text
+//!   checkpoints/00000000000000004711/state/*      what StateMachine::checkpoint wrote
+//!                                   /CHECKPOINT   the manifest, written last: id, membership, files, sizes, CRCs
+//! ```
+//! A folder without a manifest is half made, or half removed, and goes at the next opening. A manifest is never changed.
+//!
+//! The log is purged exactly to the index of a kept checkpoint. That oldest one is what a follower behind the log gets:
+//! with the entries after it, it ends with every retained entry (hazards 25). So thinning never takes the oldest one,
+//! nor the newest, from which a lost state is restored (hazards 1).
+//!
+//! Nothing here knows openraft or sockets.
+
+mod folder;
+mod incoming;
+mod manifest;
+
+pub(crate) use folder::{Checkpoint, CheckpointError, Checkpoints};
+pub(crate) use incoming::{Incoming, IncomingError};
+pub(crate) use manifest::Manifest;

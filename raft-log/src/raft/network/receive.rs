@@ -1,0 +1,156 @@
+//! Receiving a checkpoint from the leader, and having it installed.
+//!
+//! What has come so far outlives the connection: the next offer of the same checkpoint goes on where the last one
+//! stopped. One transfer at a time; a newer offer takes over, because it comes from a newer leader or a newer connection
+//! of the same one.
+
+use std::io;
+use std::sync::Arc;
+
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::Mutex;
+
+use crate::checkpoint::{Checkpoint, Checkpoints, Incoming, IncomingError, Manifest};
+use crate::exec;
+use crate::raft::network::net::TcpStream;
+use crate::raft::network::socket::{FrameReader, write_frame};
+use crate::raft::state_adapter::raft_snapshot;
+use crate::raft::type_config::{RaftCore, RaftVote};
+use crate::raft::wire::checkpoint::{CheckpointAnswer, CheckpointRequest};
+use crate::types::GroupId;
+
+/// Where checkpoints arrive on this node.
+pub(crate) struct Receiving {
+    checkpoints: Arc<Checkpoints>,
+    group: GroupId,
+    slot: Mutex<Slot>,
+}
+
+/// The transfer under way. An offer with another number of its own has taken over when `offers` has moved on.
+#[derive(Default)]
+struct Slot {
+    offers: u64,
+    incoming: Option<Incoming>,
+}
+
+/// What a connection knows of the transfer that it carries.
+struct Offered {
+    number: u64,
+    vote: RaftVote,
+    manifest: Manifest,
+}
+
+impl Receiving {
+    pub(crate) fn new(checkpoints: Arc<Checkpoints>, group: GroupId) -> Receiving {
+        Receiving { checkpoints, group, slot: Mutex::default() }
+    }
+
+    /// Serves one connection until its transfer is done or refused, or the connection breaks.
+    pub(crate) async fn serve(&self, stream: TcpStream, raft: &RaftCore) -> io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let mut frames = FrameReader::new(read);
+        let mut offered = None;
+        while let Some(frame) = frames.next().await? {
+            let request = CheckpointRequest::decode(frame).map_err(io::Error::other)?;
+            let answer = self.answer(request, &mut offered, raft).await;
+            let answer = answer.unwrap_or_else(|error| {
+                tracing::warn!(%error, "a checkpoint from the leader is refused");
+                CheckpointAnswer::Refused(error.to_string())
+            });
+            write_frame(&mut write, &answer.encode()).await?;
+            if !matches!(answer, CheckpointAnswer::Wanted(_)) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(
+        &self,
+        request: CheckpointRequest,
+        offered: &mut Option<Offered>,
+        raft: &RaftCore,
+    ) -> io::Result<CheckpointAnswer> {
+        match (request, &offered) {
+            (CheckpointRequest::Offer { vote, manifest }, _) => {
+                if manifest.group != self.group {
+                    return Err(io::Error::other(format!("it is of group {}", manifest.group)));
+                }
+                let (own, applied) = {
+                    let metrics = raft.metrics();
+                    let metrics = metrics.borrow_watched();
+                    (metrics.vote, metrics.last_applied.map(|applied| applied.index))
+                };
+                if own > vote || applied >= Some(manifest.id().index.0) {
+                    return Ok(CheckpointAnswer::Done(own));
+                }
+                let mut slot = self.slot.lock().await;
+                slot.offers += 1;
+                *offered = Some(Offered { number: slot.offers, vote, manifest: manifest.clone() });
+                self.begin(&mut slot, manifest).await.map(CheckpointAnswer::Wanted)
+            }
+            (_, None) => Err(io::Error::other("nothing was offered")),
+            (CheckpointRequest::Chunk { number, bytes }, Some(offer)) => {
+                let mut slot = self.slot.lock().await;
+                let mut incoming = slot.take_for(offer)?;
+                let (incoming, taken) = exec::blocking(move || {
+                    let taken = incoming.take(number, &bytes);
+                    (incoming, taken)
+                })
+                .await?;
+                let next = incoming.next();
+                // A chunk that was not taken leaves what is there as it is, for the next connection.
+                slot.incoming = Some(incoming);
+                taken.map_err(io::Error::other)?;
+                Ok(CheckpointAnswer::Wanted(next))
+            }
+            (CheckpointRequest::Install, Some(offer)) => {
+                let checkpoint = self.complete(offer).await?;
+                let vote = offer.vote;
+                let installed = raft.install_full_snapshot(vote, raft_snapshot(checkpoint)?).await;
+                Ok(CheckpointAnswer::Done(installed.map_err(io::Error::other)?.vote))
+            }
+        }
+    }
+
+    /// Goes on with what is there of this checkpoint, or begins it; answers the chunk that is wanted.
+    async fn begin(&self, slot: &mut Slot, manifest: Manifest) -> io::Result<u64> {
+        if self.checkpoints.at(manifest.id()).is_some() {
+            return Ok(manifest.chunks().count() as u64);
+        }
+        if let Some(incoming) = slot.incoming.as_ref().filter(|incoming| *incoming.manifest() == manifest) {
+            tracing::info!(id = %manifest.id(), chunk = incoming.next(), "the transfer of a checkpoint goes on");
+            return Ok(incoming.next());
+        }
+        tracing::info!(id = %manifest.id(), bytes = manifest.bytes(), "the leader sends a checkpoint");
+        slot.incoming = None;
+        let checkpoints = self.checkpoints.clone();
+        slot.incoming = Some(exec::blocking(move || Incoming::begin(checkpoints, manifest)).await??);
+        Ok(0)
+    }
+
+    /// The complete and verified checkpoint that was offered.
+    async fn complete(&self, offer: &Offered) -> io::Result<Arc<Checkpoint>> {
+        let mut slot = self.slot.lock().await;
+        if let Some(kept) = self.checkpoints.at(offer.manifest.id()) {
+            return Ok(kept);
+        }
+        let incoming = slot.take_for(offer)?;
+        if !incoming.is_complete() {
+            let reason = format!("chunk {} and what follows is not there", incoming.next());
+            slot.incoming = Some(incoming);
+            return Err(io::Error::other(reason));
+        }
+        let finished: Result<_, IncomingError> = exec::blocking(move || incoming.finish()).await?;
+        finished.map_err(io::Error::other)
+    }
+}
+
+impl Slot {
+    fn take_for(&mut self, offer: &Offered) -> io::Result<Incoming> {
+        if self.offers != offer.number {
+            return Err(io::Error::other("another transfer has taken over"));
+        }
+        self.incoming.take().ok_or_else(|| io::Error::other("its beginning is lost; offer it again"))
+    }
+}

@@ -1,0 +1,127 @@
+//! What is kept of the log, and followers that are behind it (hazards 23 to 25).
+
+mod replica_support;
+
+use std::time::Duration;
+
+use raft_log::types::{LogIndex, NodeId};
+use raft_log::{Record, ReplicaOptions};
+use replica_support::machine::HOLD;
+use replica_support::{Group, PATIENCE};
+
+const ENTRY_BYTES: usize = 256 << 10;
+
+/// Small segments of which three stay.
+fn small(options: &mut ReplicaOptions) {
+    options.retention.bytes_max = Some(3 * options.segment_bytes_max);
+    // What is purged is not read from the cache.
+    options.cache_bytes_max = 1 << 20;
+    options.retention.check_interval = Duration::from_millis(20);
+}
+
+/// Stores entries of which no two are equal.
+async fn fill(group: &Group, entries: u32) -> LogIndex {
+    let mut last = LogIndex(0);
+    for number in 0..entries {
+        let mut payload = vec![number as u8; ENTRY_BYTES];
+        payload[..4].copy_from_slice(&number.to_le_bytes());
+        last = group.store(payload).await.id.index;
+    }
+    last
+}
+
+/// Waits until a node has purged at least up to `index`.
+async fn await_purged(group: &Group, id: NodeId, index: LogIndex) {
+    let reached = move |status: &raft_log::Status| status.purged.is_some_and(|purged| purged.index >= index);
+    group.await_status(id, &format!("purging {index}"), reached).await;
+}
+
+/// What both retain is equal byte for byte, and the one that caught up has all that the other has.
+fn assert_caught_up(group: &Group, leader: NodeId, id: NodeId) {
+    let (leaders, own) = (group.retained(leader), group.retained(id));
+    let first = leaders[0].id.index;
+    let own: Vec<&Record> = own.iter().filter(|record| record.id.index >= first).collect();
+    let common = leaders.len().min(own.len());
+    assert!(common > 10, "something is left to compare");
+    assert_eq!(own[0].id.index, first, "nothing that the leader retains is missing");
+    for (one, other) in leaders[..common].iter().zip(own) {
+        assert_eq!((one.id, one.kind, &one.payload), (other.id, other.kind, &other.payload));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_segments_go_and_the_rest_reads_back() {
+    let group = Group::three_with(small).await;
+    let last = fill(&group, 120).await;
+    group.await_all_applied(last).await;
+    for id in group.ids() {
+        await_purged(&group, id, LogIndex(40)).await;
+        assert!(group.retained(id).last().unwrap().id.index >= last);
+        let released = async {
+            loop {
+                match group.replica(id).read(LogIndex(1), LogIndex(2), 1) {
+                    Ok(_) => tokio::task::yield_now().await,
+                    Err(error) => return error.to_string(),
+                }
+            }
+        };
+        let text = tokio::time::timeout(PATIENCE, released).await.expect("purged segments are released");
+        assert!(text.contains("below the first kept entry"), "{text}");
+    }
+    let leader = group.leader().await;
+    let bytes: u64 = std::fs::read_dir(group.node(leader).dir.join("log"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes < 120 * ENTRY_BYTES as u64, "{bytes} bytes are left");
+}
+
+// Hazards 23: a bound never takes what the state machine needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_state_machine_needs_stays_whatever_the_bounds_say() {
+    let group = Group::three_with(small).await;
+    let held = group.store(format!("{HOLD}25")).await.id.index;
+    assert!(held < LogIndex(25));
+    let last = fill(&group, 120).await;
+    group.await_all_applied(last).await;
+    for id in group.ids() {
+        let trimmed = || group.node(id).machine.inside().state.needed_from;
+        let settled = async {
+            while trimmed() < LogIndex(25) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled).await.unwrap();
+        assert_eq!(trimmed(), LogIndex(25));
+        let purged = group.replica(id).status().purged;
+        assert!(purged.is_none_or(|purged| purged.index < LogIndex(25)), "{purged:?}");
+        assert_eq!(group.replica(id).read(LogIndex(25), LogIndex(26), 1).unwrap()[0].id.index, LogIndex(25));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_behind_the_purge_point_ends_with_every_retained_entry() {
+    let mut group = Group::three_with(small).await;
+    let behind = fill(&group, 5).await;
+    let id = group.follower().await;
+    group.await_applied(id, behind).await;
+    group.kill(id).await;
+    let last = fill(&group, 150).await;
+    let leader = group.leader().await;
+    await_purged(&group, leader, LogIndex(behind.0 + 20)).await;
+    group.open(id).await.unwrap();
+    group.await_applied(id, last).await;
+    assert_eq!(group.node(id).machine.inside().restores, 1);
+    assert_caught_up(&group, leader, id);
+
+    // It goes on as any other, also after a restart.
+    let more = fill(&group, 3).await;
+    group.await_applied(id, more).await;
+    group.shut_down(id).await;
+    group.open(id).await.unwrap();
+    let more = fill(&group, 3).await;
+    group.await_applied(id, more).await;
+    assert_caught_up(&group, leader, id);
+    let inside = group.node(id).machine.inside();
+    assert_eq!(inside.state.commands, group.node(leader).machine.commands());
+}
