@@ -19,7 +19,7 @@ CONFORMANCE_TIME_MAX ?= 40m
 UNCHECKED := --config profile.dev.debug-assertions=false --config profile.dev.overflow-checks=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify fix bench bench-log conformance
+.PHONY: help setup build demo test verify fix bench bench-log bench-gap bench-calm conformance
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ bench: setup ## rates and latencies of a three-node group on this machine (CEILI
 
 bench-log: setup ## the replicated log alone: three replicas in one process
 	@cargo run --locked -p raft-log --example bench $(UNCHECKED)
+
+bench-gap: setup ## publish gaps over EVENTS=50 lost and replaced leaders of each kind; needs root (network namespaces)
+	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
+	@unshare -n $(BIN)/gap --events $(or $(EVENTS),50) $(GAP_ARGS)
+
+bench-calm: setup ## elections without cause in MINUTES=10 with all cores saturated by publishers; needs root
+	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
+	@unshare -n $(BIN)/calm --minutes $(or $(MINUTES),10) $(CALM_ARGS)
 
 conformance: build ## the official RocketMQ 5 clients in five languages against a group whose leader is killed
 	@timeout --kill-after=10s $(CONFORMANCE_TIME_MAX) $(BIN)/conformance

@@ -263,12 +263,12 @@ impl Drop for Cluster {
 }
 
 /// A log file to append to.
-fn open_log(path: &Path) -> Result<File, Failure> {
+pub(crate) fn open_log(path: &Path) -> Result<File, Failure> {
     File::options().create(true).append(true).open(path).doing(|| format!("open {}", path.display()))
 }
 
 /// The last lines of a log, for error texts.
-fn tail_of(path: &Path) -> String {
+pub(crate) fn tail_of(path: &Path) -> String {
     const SHOWN_BYTES_MAX: usize = 2_000;
     let Ok(text) = std::fs::read(path) else { return String::new() };
     let shown = &text[text.len().saturating_sub(SHOWN_BYTES_MAX)..];
