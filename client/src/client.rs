@@ -56,6 +56,8 @@ struct Shared {
     /// When the route of a topic was last asked for.
     asked: Mutex<BTreeMap<Box<str>, Instant>>,
     relearning: AtomicBool,
+    /// Somebody whose request waits is asking who leads.
+    asking: AtomicBool,
 }
 
 /// What came of one attempt, and at which node.
@@ -93,6 +95,7 @@ impl Client {
             table: Mutex::new(RouteTable::new(options.endpoints.clone())),
             asked: Mutex::new(BTreeMap::new()),
             relearning: AtomicBool::new(false),
+            asking: AtomicBool::new(false),
             options,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -144,11 +147,30 @@ impl Client {
     where
         Fut: Future<Output = Result<T, Status>>,
     {
-        self.attempt_on(timeout, |link| send(link.channel)).await
+        self.attempt_unless(timeout, |link| send(link.channel), async |_| std::future::pending().await).await
     }
 
-    /// The same with all of the connection.
-    pub(crate) async fn attempt_on<T, Fut>(&self, timeout: Duration, send: impl FnOnce(Link) -> Fut) -> Attempt<T>
+    /// The same with all of the connection; given up when another leader than at its begin is known.
+    pub(crate) async fn attempt_at_leader<T, Fut>(
+        &self,
+        topic: &str,
+        timeout: Duration,
+        send: impl FnOnce(Link) -> Fut,
+    ) -> Attempt<T>
+    where
+        Fut: Future<Output = Result<T, Status>>,
+    {
+        let leader = self.preferred();
+        let moot = async |endpoint: Endpoint| self.superseded(topic, &endpoint, leader.as_ref()).await;
+        self.attempt_unless(timeout, send, moot).await
+    }
+
+    async fn attempt_unless<T, Fut>(
+        &self,
+        timeout: Duration,
+        send: impl FnOnce(Link) -> Fut,
+        moot: impl AsyncFnOnce(Endpoint),
+    ) -> Attempt<T>
     where
         Fut: Future<Output = Result<T, Status>>,
     {
@@ -158,10 +180,15 @@ impl Client {
         };
         let result = match self.shared.connections.get(&endpoint).await {
             Err(error) => Err(error),
-            Ok(link) => match tokio::time::timeout(timeout, send(link)).await {
-                Ok(answer) => answer.map_err(AttemptError::of),
-                Err(_) => Err(AttemptError::Failed(Status::deadline_exceeded(format!(
-                    "no answer from {endpoint} within {timeout:?}"
+            Ok(link) => tokio::select! {
+                answer = tokio::time::timeout(timeout, send(link)) => match answer {
+                    Ok(answer) => answer.map_err(AttemptError::of),
+                    Err(_) => Err(AttemptError::Failed(Status::deadline_exceeded(format!(
+                        "no answer from {endpoint} within {timeout:?}"
+                    )))),
+                },
+                () = moot(endpoint.clone()) => Err(AttemptError::Failed(Status::unavailable(format!(
+                    "no answer from {endpoint}, and the leader has changed"
                 )))),
             },
         };
@@ -185,6 +212,23 @@ impl Client {
         if let Some(endpoint) = endpoint {
             self.table().succeeded(endpoint);
         }
+    }
+
+    /// Where requests go while nothing fails: the leader, as far as it is known.
+    pub(crate) fn preferred(&self) -> Option<Endpoint> {
+        self.table().candidates().next().cloned()
+    }
+
+    pub(crate) fn learn(&self, route: Vec<Endpoint>) {
+        self.table().learn(route);
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.shared.connections
+    }
+
+    pub(crate) fn asking(&self) -> &AtomicBool {
+        &self.shared.asking
     }
 
     /// Whether requests go to `endpoint` while nothing fails.

@@ -47,6 +47,7 @@ mod producer;
 mod route;
 mod telemetry;
 mod transport;
+mod vigil;
 
 pub use admin::{Admin, GroupSettings, Start};
 pub use client::Client;

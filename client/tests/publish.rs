@@ -371,3 +371,39 @@ async fn a_dead_endpoint_costs_a_moment_and_not_the_message() {
     producer.send(message("hello")).await.stored().unwrap();
     assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
 }
+
+/// How long the next one waits for an answer.
+const PATIENT: Duration = Duration::from_secs(20);
+
+fn patient_producer(group: &Group) -> Producer {
+    let endpoints = Endpoint::parse_list(&group.addresses()).unwrap();
+    let options = ClientOptions { attempt_timeout: PATIENT, ..ClientOptions::new(endpoints) };
+    Client::new(options).unwrap().producer(ProducerOptions::default()).unwrap()
+}
+
+/// A leader that is stopped or cut off closes nothing: whoever names the next one is believed long before the attempt's
+/// time is up, and the same request goes there.
+#[tokio::test]
+async fn a_silent_leader_is_given_up_as_soon_as_another_node_names_the_next() {
+    let group = Group::start(3, [Step::StoreThenHang]).await;
+    let producer = patient_producer(&group);
+    let pending = producer.enqueue(message("m")).await;
+    group.until("the leader has it", |shared| shared.publishes.len() == 1).await;
+    group.lock().route = [2, 0, 1].map(|node| group.address(node)).to_vec();
+    let outcome = tokio::time::timeout(PATIENT / 2, pending).await.unwrap();
+    assert!(matches!(outcome, Outcome::Stored(stored) if stored.offset == 0), "stored once");
+    let publishes = group.publishes();
+    assert_eq!((publishes.len(), publishes[1].node), (2, 2));
+    assert!(same_request(&publishes));
+}
+
+#[tokio::test]
+async fn a_slow_leader_is_waited_for_while_nobody_names_another() {
+    let group = Group::start(3, [Step::AtGate]).await;
+    let producer = patient_producer(&group);
+    let pending = producer.enqueue(message("m")).await;
+    group.until("several nodes were asked who leads", |shared| shared.route_asked >= 4).await;
+    group.gate.add_permits(1);
+    assert!(matches!(pending.await, Outcome::Stored(_)));
+    assert_eq!(group.publishes().len(), 1);
+}

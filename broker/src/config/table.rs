@@ -99,13 +99,13 @@ pub static SETTINGS: &[Setting] = &[
     setting(
         "election",
         "timeout_min",
-        Kind::Millis { default: 400, min: 50, max: 60 * SECOND },
+        Kind::Millis { default: 300, min: 50, max: 60 * SECOND },
         "A follower that has heard nothing of its leader for timeout_max waits for a random time between this and\ntimeout_max, then stands for election. At least three times the heartbeat interval.",
     ),
     setting(
         "election",
         "timeout_max",
-        Kind::Millis { default: 700, min: 60, max: 120 * SECOND },
+        Kind::Millis { default: 500, min: 60, max: 120 * SECOND },
         "See timeout_min; greater than it, so that two nodes seldom stand at once.",
     ),
     setting(

@@ -123,7 +123,7 @@ fn listening_everywhere_needs_an_address_to_advertise() {
 fn contradictions_between_settings_are_refused() {
     for (text, told) in [
         ("[election]\ntimeout_min = \"299ms\"\n", "three times election.heartbeat_interval"),
-        ("[election]\ntimeout_max = \"400ms\"\n", "greater than election.timeout_min"),
+        ("[election]\ntimeout_max = \"300ms\"\n", "greater than election.timeout_min"),
         ("[listen]\nhttp = \"127.0.0.1:8081\"\n", "must differ"),
         ("[nameserver]\nhttp = \"127.0.0.1:9876\"\n", "must differ"),
         ("[cluster]\nvoters = [\"1=a:1\", \"1=b:1\"]\n", "each node id and each address once"),

@@ -111,6 +111,18 @@ impl Leadership {
         let _ = tokio::time::timeout_at(wake, changed).await;
     }
 
+    /// Returns when the leader is no longer at this place and the old one has had a moment to answer what it was sent: one
+    /// that handed over does, one that is stopped or cut off does not.
+    pub async fn moved(&self, from: &Place) {
+        const LAST_WORDS: Duration = Duration::from_millis(100);
+        let mut standing = self.standing.clone();
+        // An error: the replica is gone; what was sent is left to its deadline.
+        if standing.wait_for(|standing| standing.place.as_ref() != Some(from)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LAST_WORDS).await;
+    }
+
     fn reserve(&self, bytes: usize) -> Option<Waiting<'_>> {
         let held = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         let waiting = Waiting { leadership: self, bytes };

@@ -98,7 +98,11 @@ impl Relay {
             let Place::At { client, .. } = &place else { return Ok(Relayed::Here(errand.message)) };
             assert!(!forwarded, "a forwarded request is done here or not at all");
             let channel = self.peers.channel(client).ok_or(RelayError::NoLeader)?;
-            match call(channel, marked(&errand)).await {
+            let answer = tokio::select! {
+                answer = call(channel, marked(&errand)) => answer,
+                () = self.leadership.moved(&place) => Err(unanswered()),
+            };
+            match answer {
                 Ok(answer) => return Ok(Relayed::Answer(own_headers(answer))),
                 Err(status) if never_sent(&status) => {}
                 Err(status) if status.source().is_none() => return Err(RelayError::Answered(status)),
@@ -111,6 +115,14 @@ impl Relay {
             self.leadership.settle(&place, errand.find_until).await;
         }
     }
+}
+
+/// A call that was given up because another node leads. It has a source, like every failure that no leader answered.
+fn unanswered() -> Status {
+    Status::from_error(Box::new(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        "the leader changed before it answered",
+    )))
 }
 
 /// The request as the leader gets it.

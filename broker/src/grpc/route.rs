@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use raft_log::Status as ReplicaStatus;
+use raft_log::{Member, Status as ReplicaStatus};
 use tercet_proto::rocketmq::v2::{
     Assignment, Broker, MessageQueue, MessageType, Permission, QueryAssignmentRequest, QueryAssignmentResponse,
     QueryRouteRequest, QueryRouteResponse, Resource,
@@ -134,16 +134,15 @@ fn broker(node: &Node, single: bool) -> Broker {
     }
 }
 
-/// The leader's address first, then the others by node id; this node's own alone before the group is formed.
+/// The leader's address first, then the others by node id. Without a leader this node's own comes first: it lives, and
+/// takes what is sent to it to the next leader.
 fn client_addresses(status: &ReplicaStatus, own: &str) -> Vec<String> {
-    let leader = status.leader.and_then(|leader| status.member(leader));
-    let others = status.members.iter().filter(|member| Some(member.id) != status.leader);
-    let addresses = leader.into_iter().chain(others).map(|member| member.addresses.client.clone());
-    let mut addresses: Vec<String> = addresses.filter(|address| !address.is_empty()).collect();
-    if addresses.is_empty() {
-        addresses.push(own.to_owned());
-    }
-    addresses
+    let address = |member: &Member| member.addresses.client.clone();
+    let leader = status.leader.and_then(|leader| status.member(leader)).map(address);
+    let first = leader.filter(|leader| !leader.is_empty()).unwrap_or_else(|| own.to_owned());
+    let others = status.members.iter().map(address).filter(|other| !other.is_empty() && *other != first);
+    let others: Vec<String> = others.collect();
+    std::iter::once(first).chain(others).collect()
 }
 
 /// What a topic takes, as the protocol names it.
@@ -195,7 +194,7 @@ mod tests {
     #[test]
     fn the_leaders_address_comes_first() {
         assert_eq!(client_addresses(&status(Some(2), &[1, 2, 3]), "own:1"), ["h:2", "h:1", "h:3"]);
-        assert_eq!(client_addresses(&status(None, &[1, 2, 3]), "own:1"), ["h:1", "h:2", "h:3"]);
+        assert_eq!(client_addresses(&status(None, &[1, 2, 3]), "h:2"), ["h:2", "h:1", "h:3"], "this node lives");
         assert_eq!(client_addresses(&status(None, &[]), "own:1"), ["own:1"]);
     }
 }

@@ -141,7 +141,7 @@ async fn attempt(
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = client.options().attempt_timeout.min(left).max(ATTEMPT_SHORTEST);
     let publish = async |link: Link| link.publish(client.identity(), request.clone(), headers, timeout).await;
-    let attempt = client.attempt_on(timeout, publish).await;
+    let attempt = client.attempt_at_leader(topic, timeout, publish).await;
     let endpoint = attempt.endpoint;
     let verdict = verdict::judge(attempt.result, ids);
     match &verdict {

@@ -83,7 +83,10 @@ async fn run(args: &Args) -> Result<u64, Failure> {
     let busy = 100.0 * (1.0 - (idle_ticks()? - idle) as f64 / ticks / seconds / cores);
     let rate = stored.load(Relaxed) as f64 / seconds;
     let elections = term - first_term;
-    println!("{seconds:.0} s at {rate:.0} messages/s of {} bytes, cores {busy:.0} % busy: {elections} elections", args.bytes);
+    println!(
+        "{seconds:.0} s at {rate:.0} messages/s of {} bytes, cores {busy:.0} % busy: {elections} elections",
+        args.bytes
+    );
     Ok(elections)
 }
 

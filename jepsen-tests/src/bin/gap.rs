@@ -113,7 +113,9 @@ async fn run(args: &Args) -> Result<bool, Failure> {
             if good { "met" } else { "MISSED" },
         );
     }
-    println!("\nOf others, measured by killing the leader (median, worst): RabbitMQ quorum queue 1.1 s, 1.8 s; NATS R3 5.7 s,");
+    println!(
+        "\nOf others, measured by killing the leader (median, worst): RabbitMQ quorum queue 1.1 s, 1.8 s; NATS R3 5.7 s,"
+    );
     println!("7.2 s; RocketMQ DLedger 8.0 s, 9.5 s; Kafka 8.2 s, 9.6 s.");
     Ok(met)
 }

@@ -73,7 +73,7 @@ pub(crate) async fn open(
             log: log.clone(),
             leader_watch: evidence.watch.clone(),
             gate: gate.clone(),
-            leader_silence_max: options.election.timeout_max * 2,
+            leader_silence_max: options.election.timeout_max,
             health,
             status: status.clone(),
             standing: standing.clone(),

@@ -38,8 +38,8 @@ impl Default for ElectionOptions {
     fn default() -> Self {
         ElectionOptions {
             heartbeat_interval: Duration::from_millis(100),
-            timeout_min: Duration::from_millis(400),
-            timeout_max: Duration::from_millis(700),
+            timeout_min: Duration::from_millis(300),
+            timeout_max: Duration::from_millis(500),
         }
     }
 }
