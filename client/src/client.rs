@@ -14,7 +14,7 @@ use tercet_proto::{
     nameserver::v1::{self as ns, name_server_client::NameServerClient},
     rocketmq::v2::{self as pb, messaging_service_client::MessagingServiceClient},
 };
-use tokio::time::Instant;
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 use tonic::{Status, transport::Channel};
 
 use crate::{
@@ -56,8 +56,8 @@ struct Shared {
     /// When the route of a topic was last asked for.
     asked: Mutex<BTreeMap<Box<str>, Instant>>,
     relearning: AtomicBool,
-    /// Somebody whose request waits is asking who leads.
-    asking: AtomicBool,
+    /// Held by somebody whose request waits while he asks who leads; an answer to his request ends that at any point.
+    asking: AsyncMutex<()>,
 }
 
 /// What came of one attempt, and at which node.
@@ -95,7 +95,7 @@ impl Client {
             table: Mutex::new(RouteTable::new(options.endpoints.clone())),
             asked: Mutex::new(BTreeMap::new()),
             relearning: AtomicBool::new(false),
-            asking: AtomicBool::new(false),
+            asking: AsyncMutex::default(),
             options,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -227,7 +227,7 @@ impl Client {
         &self.shared.connections
     }
 
-    pub(crate) fn asking(&self) -> &AtomicBool {
+    pub(crate) fn asking(&self) -> &AsyncMutex<()> {
         &self.shared.asking
     }
 

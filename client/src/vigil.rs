@@ -5,7 +5,7 @@
 //! leads; as soon as one of them names another leader than the request was sent under, the attempt is given up. Whether it
 //! got through is not known then: it is judged like any attempt without an answer (see `producer::verdict`).
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use tercet_proto::rocketmq::v2::{QueryRouteRequest, messaging_service_client::MessagingServiceClient};
 
@@ -33,9 +33,8 @@ impl Client {
                 return;
             }
             // One of all the requests that wait asks for all of them.
-            if !self.asking().swap(true, Ordering::AcqRel) {
+            if let Ok(_turn) = self.asking().try_lock() {
                 self.ask_another(topic, asked, round).await;
-                self.asking().store(false, Ordering::Release);
             }
             round += 1;
             tokio::time::sleep(ASK_INTERVAL).await;

@@ -397,6 +397,25 @@ async fn a_silent_leader_is_given_up_as_soon_as_another_node_names_the_next() {
     assert!(same_request(&publishes));
 }
 
+/// Whoever asked for all stopped asking when his own answer came; the next one asks again.
+#[tokio::test]
+async fn the_next_request_asks_after_one_that_was_answered_while_it_asked() {
+    let group = Group::start(3, [Step::AtGate, Step::StoreThenHang]).await;
+    let producer = patient_producer(&group);
+    let asked = |count: usize| move |shared: &fake::Shared| shared.route_asked >= count;
+    let first = producer.enqueue(message("slow")).await;
+    group.lock().route_hangs = true;
+    group.until("somebody asks", |shared| shared.route_hanging > 0).await;
+    group.gate.add_permits(1);
+    assert!(matches!(first.await, Outcome::Stored(_)));
+    group.lock().route_hangs = false;
+    let before = group.lock().route_asked;
+    let second = producer.enqueue(message("lost")).await;
+    group.until("the second asks", asked(before + 1)).await;
+    group.lock().route.rotate_left(1);
+    assert!(matches!(tokio::time::timeout(PATIENT / 2, second).await, Ok(Outcome::Stored(_))));
+}
+
 #[tokio::test]
 async fn a_slow_leader_is_waited_for_while_nobody_names_another() {
     let group = Group::start(3, [Step::AtGate]).await;

@@ -74,6 +74,9 @@ pub(crate) struct Shared {
     /// Client addresses, the leader's first: what QueryRoute answers. Empty: it fails.
     pub(crate) route: Vec<String>,
     pub(crate) route_asked: usize,
+    /// QueryRoute never answers, and how many wait for it.
+    pub(crate) route_hangs: bool,
+    pub(crate) route_hanging: usize,
     /// How often a stream was opened.
     pub(crate) streams: usize,
     /// Requests that are being served, by producer, and the most at a time.

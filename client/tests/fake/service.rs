@@ -118,6 +118,11 @@ impl MessagingService for Service {
     type PullMessageStream = BoxStream<'static, Result<pb::PullMessageResponse, Status>>;
 
     async fn query_route(&self, _: Request<pb::QueryRouteRequest>) -> Answer<pb::QueryRouteResponse> {
+        let hangs = self.lock().route_hangs;
+        if hangs {
+            self.lock().route_hanging += 1;
+            return std::future::pending().await;
+        }
         let mut shared = self.lock();
         shared.route_asked += 1;
         if shared.route.is_empty() {

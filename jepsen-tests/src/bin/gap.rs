@@ -102,12 +102,12 @@ async fn run(args: &Args) -> Result<bool, Failure> {
         let good = median <= limits.0 && worst <= limits.1;
         met &= good;
         println!(
-            "{:10} {:>6} {:>9.0?} {:>9.0?} {:>9.0?}   {:?}, {:?}: {}",
+            "{:10} {:>6} {:>6} ms {:>6} ms {:>6} ms   {:?}, {:?}: {}",
             kind.name(),
             gaps.len(),
-            median,
-            quantile(&gaps, 0.9),
-            worst,
+            median.as_millis(),
+            quantile(&gaps, 0.9).as_millis(),
+            worst.as_millis(),
             limits.0,
             limits.1,
             if good { "met" } else { "MISSED" },
