@@ -157,7 +157,7 @@ impl BacklogReader {
 }
 
 /// Asks the system to forget the pages of the files in `folder`; only clean ones go.
-fn drop_cached_pages(folder: &Path) {
+pub(crate) fn drop_cached_pages(folder: &Path) {
     for file in std::fs::read_dir(folder).expect("the folder of the segments") {
         let file = std::fs::File::open(file.expect("an entry").path()).expect("a segment opens");
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("the advice is taken");

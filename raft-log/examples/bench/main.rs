@@ -1,15 +1,18 @@
-//! Measures three replicas in one process: throughput, the gap that a killed leader leaves, the cost of a backlog read.
+//! Measures three replicas in one process: throughput, the gap that a killed leader leaves, the cost of a backlog read;
+//! and how long one log takes to open.
 //!
 //! ```text
 //! cargo run -p raft-log --example bench -- write --conc 1024 --size 1024 --secs 5 --durability sync
 //! cargo run -p raft-log --example bench -- failover --rounds 20 --busy 4
 //! cargo run -p raft-log --example bench -- backlog --backlog-mb 2048 --segment-mb 128 --reader-mb-per-s 200 --rate 2000
+//! cargo run -p raft-log --example bench -- reopen --gib 10 --dir FOLDER
 //! ```
 
 mod backlog;
 mod failover;
 mod group;
 mod machine;
+mod reopen;
 mod write;
 
 use std::collections::BTreeMap;
@@ -43,6 +46,8 @@ fn main() {
         "write" => runtime.block_on(write::run(&arguments)),
         "failover" => runtime.block_on(failover::run(&arguments)),
         "backlog" => runtime.block_on(backlog::run(&arguments)),
-        other => panic!("{other}: write, failover or backlog"),
+        "reopen" => reopen::run(&arguments),
+        "reopen-writer" => reopen::write(&arguments),
+        other => panic!("{other}: write, failover, backlog or reopen"),
     }
 }
