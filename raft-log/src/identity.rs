@@ -298,6 +298,16 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_of_the_first_version_opens() {
+        // hazards 30: written by the first program, never again
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), include_bytes!("../tests/fixtures/v1/identity")).unwrap();
+        let identity = open(dir.path(), false).unwrap();
+        assert_eq!((identity.claim(), identity.is_used()), (Some(claim(5)), true));
+        assert_eq!(identity.incarnation, Incarnation(0x1234_5678_9abc_def0));
+    }
+
+    #[test]
     fn two_folders_have_two_incarnations() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         assert_ne!(open(one.path(), true).unwrap().incarnation, open(two.path(), true).unwrap().incarnation);

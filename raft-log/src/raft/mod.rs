@@ -18,6 +18,8 @@ pub(crate) mod bootstrap;
 pub(crate) mod early_campaign;
 pub(crate) mod log_store;
 pub(crate) mod network;
+#[cfg(test)]
+mod openraft_suite;
 pub(crate) mod pace;
 pub(crate) mod recover;
 pub(crate) mod responder;

@@ -1,6 +1,7 @@
 //! Files of every format version that ever wrote a log: they must open for ever.
 //!
-//! A folder is written once, by the program of its day, and never again: `v1` is the first format. When a format
+//! A folder is written once, by the program of its day, and never again: `v1` is the first format; `v2` has segment
+//! headers and manifest of version 2, and saved indexes. When a format
 //! changes, run `cargo test -p raft-log --test storage_suite -- --ignored write_a_fixture` with the *old* program and
 //! check the folder in under a new name.
 
@@ -51,7 +52,7 @@ fn write_a_fixture() {
 #[test]
 fn a_log_of_every_version_opens_and_goes_on() {
     // hazards 30
-    for version in ["v1"] {
+    for (version, indexed) in [("v1", 0), ("v2", 2)] {
         let dir = tempfile::tempdir().unwrap();
         copy_dir(&folder(version), dir.path());
         for reopened in [false, true] {
@@ -61,6 +62,7 @@ fn a_log_of_every_version_opens_and_goes_on() {
             let written = if reopened { [expected(), added.clone()].concat() } else { expected() };
             assert_eq!(all, written, "{version}");
             assert_eq!(report.torn_tail, None, "{version}");
+            assert!(reopened || report.indexed_segments == indexed, "{version}: {report:?}");
             assert_eq!(log.bounds().purged, Some(id(1, 2)), "{version}");
             assert_eq!(log.hard_state(), Some(voted(3)), "{version}");
             if !reopened {
