@@ -9,6 +9,11 @@ export TERCETD ?= $(BIN)/tercetd
 export TERCET ?= $(BIN)/tercet
 # What the proofs with real processes measured; printed after the tests, because cargo hides what passing tests print.
 export MEASURED ?= $(CARGO_TARGET_DIR)/measured.txt
+# The simulation has flags of its own, hence a target folder of its own: nothing else is built again because of it.
+SIM := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/sim RUSTFLAGS="--cfg tercet_sim --cfg tokio_unstable" cargo
+SEED ?= 1
+N ?= 100
+FROM ?= 1
 # Nothing hangs for ever: these stop a run, building not included.
 TEST_TIME_MAX ?= 45m
 DEMO_TIME_MAX ?= 5m
@@ -19,7 +24,7 @@ CONFORMANCE_TIME_MAX ?= 40m
 UNCHECKED := --config profile.dev.debug-assertions=false --config profile.dev.overflow-checks=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify fix bench bench-log bench-gap bench-calm conformance
+.PHONY: help setup build demo test verify fix bench bench-log bench-gap bench-calm conformance sim sim-many sim-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +42,7 @@ test: build ## all tests, real processes included
 	@cargo test --locked --workspace --features tercet-client/cli --no-run
 	@: > $(MEASURED)
 	@timeout --kill-after=10s $(TEST_TIME_MAX) cargo test --locked --workspace --features tercet-client/cli
+	@$(MAKE) --no-print-directory sim-test
 	@printf '\nWhat the tests with killed processes measured:\n'; cat $(MEASURED)
 
 verify: setup ## format, lints, docs, licences, lock file; never writes the tree
@@ -50,6 +56,15 @@ verify: setup ## format, lints, docs, licences, lock file; never writes the tree
 fix: setup ## format and apply what clippy can mend
 	@cargo fmt --all
 	@cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets --features tercet-client/cli
+
+sim: setup ## one seed of the deterministic simulation (SEED=n; SIM_STORY=1 tells what happens)
+	@$(SIM) run --quiet --locked -p simulation -- run $(SEED)
+
+sim-many: setup ## many seeds on all cores (N=n, FROM=seed)
+	@$(SIM) run --quiet --locked -p simulation -- many $(N) $(FROM)
+
+sim-test: setup
+	@$(SIM) test --locked -p simulation
 
 bench: setup ## rates and latencies of a three-node group on this machine (CEILING=program compares with a yardstick)
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)

@@ -18,7 +18,6 @@ impl Thread {
 }
 
 /// Runs `work` on the spot.
-#[expect(clippy::unused_async, reason = "on a machine this waits")]
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     Ok(work())
 }

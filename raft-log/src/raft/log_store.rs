@@ -177,8 +177,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<RaftLogId>) -> Result<(), io::Error> {
         let (done, receiver) = completion();
-        #[cfg(tercet_sim)]
-        observe::observe(Deed::Truncated(last_log_id.map(|id| LogIndex(id.index))));
         self.log.truncate_after(last_log_id.map(|id| LogIndex(id.index)), done).map_err(io::Error::other)?;
         completed(receiver).await
     }

@@ -28,4 +28,10 @@ pub use process::Process;
 pub use runtime::{SimRuntime, block_on};
 pub use trace::{note, trace_hash};
 
+/// The CRC that the log keeps of a payload.
+#[must_use]
+pub fn payload_crc(payload: &[u8]) -> u32 {
+    crc32c::crc32c(payload)
+}
+
 pub(crate) use process::disk_delay;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver as _;
 
 use crate::raft::type_config::log_id;
@@ -36,8 +37,10 @@ pub enum Deed {
     Opened {
         /// Raft's log begins behind this entry.
         purged: Option<LogId>,
-        /// The log.
+        /// The log, as far as it could be read.
         entries: Vec<Entry>,
+        /// Where it ends.
+        end: LogIndex,
         /// The saved vote.
         vote: Option<HardState>,
     },
@@ -45,16 +48,30 @@ pub enum Deed {
     Appended(Vec<Entry>),
     /// It told Raft that its log is persisted through this entry.
     Persisted(LogId),
-    /// It removed everything after this entry.
-    Truncated(Option<LogIndex>),
+    /// Its disk holds everything before this entry.
+    Synced(LogIndex),
+    /// A durable mark on its disk says that everything before this entry is there.
+    Marked(LogIndex),
+    /// It removed this entry and everything after it.
+    Truncated(LogIndex),
+    /// It began its log anew behind this entry, which a checkpoint stands for.
+    Began(LogId),
     /// It told Raft that this vote is saved.
     Voted(HardState),
     /// It moved the start of Raft's log behind this entry.
     Purged(LogId),
-    /// Its state machine applied this entry.
-    Applied(Entry),
-    /// Its state machine persisted everything through this entry, while the log was durable through the other.
+    /// Its state machine applied this entry, with this payload.
+    Applied(Entry, Bytes),
+    /// Its state machine persisted everything through this entry.
     Flushed(LogId),
+    /// Its state machine dropped everything.
+    Reset,
+    /// Its state machine needs no entry below this any more.
+    Trimmed(LogIndex),
+    /// Its state machine wrote a checkpoint of everything through this entry.
+    Checkpointed(LogId),
+    /// Its state machine was replaced by a checkpoint of everything through this entry.
+    Restored(LogId),
 }
 
 /// One step of a simulation.
@@ -90,13 +107,13 @@ pub(crate) fn observe_opened(log: &Log) {
     let mut entries: Vec<Entry> = Vec::new();
     let mut at = first;
     while at < end {
-        // What cannot be read is the log's to refuse, not ours.
-        let Ok(records) = log.read(at, end, usize::MAX) else { break };
+        // A device may fail once; what stays unreadable is the log's to find, not ours.
+        let Some(records) = (0..3).find_map(|_| log.read(at, end, usize::MAX).ok()) else { break };
         let Some(last) = records.last() else { break };
         at = last.id.index.next();
         entries.extend(records.iter().map(Entry::from));
     }
-    observe(Deed::Opened { purged: bounds.purged, entries, vote: log.hard_state() });
+    observe(Deed::Opened { purged: bounds.purged, entries, end, vote: log.hard_state() });
 }
 
 /// Lets `done` say that entries up to `last` are persisted.

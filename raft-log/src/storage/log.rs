@@ -11,6 +11,8 @@ use super::stats::StorageStats;
 use super::stepper::Stepper;
 use crate::env::{DiskLock, Env};
 use crate::exec;
+#[cfg(tercet_sim)]
+use crate::sim::observe::{Deed, observe};
 use crate::types::{LogId, LogIndex, Term};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -143,6 +145,8 @@ impl Log {
             state.terms.truncate(first_removed);
             let durable_end = state.durable_end.min(first_removed);
             shared.set_durable(&mut state, durable_end);
+            #[cfg(tercet_sim)]
+            observe(Deed::Truncated(first_removed));
         }
         let (last, epoch) = (state.last(), state.epoch);
         self.push(Job::Truncate { first_removed, last, epoch, done });
@@ -191,6 +195,8 @@ impl Log {
         state.purged = Some(id);
         let epoch = state.epoch;
         self.push(Job::BeginAfter { id, epoch, done });
+        #[cfg(tercet_sim)]
+        observe(Deed::Began(id));
         Ok(())
     }
 

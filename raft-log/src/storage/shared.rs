@@ -101,6 +101,8 @@ impl Shared {
     pub(crate) fn set_durable(&self, state: &mut State, end: LogIndex) {
         assert!(end <= state.tail.next(), "nothing is durable that is not in the log");
         state.durable_end = end;
+        #[cfg(tercet_sim)]
+        crate::sim::observe::observe(crate::sim::observe::Deed::Synced(end));
         self.durable.send_replace(end.0.checked_sub(1).map(LogIndex));
     }
 

@@ -143,3 +143,36 @@ fn an_error_while_opening_names_the_file() {
         assert!(matches!(&error, OpenError::Io { file, .. } if file.ends_with(path)), "{error}");
     }
 }
+
+/// The process starts again after a failed sync, on the same machine: the page cache shows what the disk lacks.
+#[test]
+fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
+    let mut node = Node::new();
+    node.append(records(1, 0..3, 700));
+    node.sim.disk.order(Fault::once(FaultKind::Sync, ".seg"));
+    node.queue(records(1, 3..6, 700));
+    node.stepper.step();
+    assert!(node.outcomes.lock().unwrap().iter().any(Result::is_err));
+
+    let node = node.crash(Crash::KeepAll).unwrap();
+    let found = node.all();
+    assert_eq!(found.len(), 6, "the page cache holds all of them");
+    assert_eq!(node.durable(), Some(5));
+    let node = node.crash(Crash::LoseUnsynced).unwrap();
+    assert_eq!(node.all(), found);
+}
+
+#[test]
+fn a_mark_that_a_failed_sync_left_in_the_page_cache_leaves_no_gap() {
+    let mut node = Node::new();
+    node.append(records(1, 0..3, 700));
+    node.sim.disk.order(Fault::once(FaultKind::Sync, ".seg"));
+    node.stepper.idle();
+    assert_eq!(node.sim.disk.fault_hits(), 1, "the mark was written and its sync failed");
+
+    let mut node = node.crash(Crash::KeepAll).unwrap();
+    node.append(records(1, 3..6, 700));
+    let found = node.all();
+    let node = node.crash(Crash::LoseUnsynced).unwrap();
+    assert_eq!(node.all(), found);
+}

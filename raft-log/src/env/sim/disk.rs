@@ -4,6 +4,7 @@ use super::faults::{Fault, FaultKind, Faults};
 use super::file::SimFile;
 use super::image::{DiskImage, FileImage, Inode};
 use super::rng::SeededRng;
+use super::session::Session;
 use crate::env::{Disk, DiskLock, File, OpenMode};
 use std::collections::BTreeSet;
 use std::io;
@@ -41,6 +42,7 @@ pub(super) struct SimState {
     /// The power goes off at this change.
     power_off_at: Option<u64>,
     capacity_bytes: Option<u64>,
+    refused_as_full: u64,
     locks: BTreeSet<PathBuf>,
 }
 
@@ -72,6 +74,16 @@ impl SimDisk {
         state.faults.clear();
     }
 
+    /// The disk for one life of a process: it is of no use after the next crash.
+    #[must_use]
+    pub fn session(self: &Arc<Self>) -> Arc<dyn Disk> {
+        Arc::new(Session::new(self.clone(), self.life()))
+    }
+
+    pub(super) fn life(&self) -> u64 {
+        self.lock().life
+    }
+
     /// Lets `changes` more calls that change the disk succeed; then every call fails until [`SimDisk::crash`]. The one
     /// write at which the power goes off counts as issued: a torn crash may keep parts of it.
     pub fn power_off_after(&self, changes: u64) {
@@ -93,7 +105,42 @@ impl SimDisk {
     /// How many calls ordered faults have hit: a test whose fault never bit proves nothing.
     #[must_use]
     pub fn fault_hits(&self) -> u64 {
-        self.lock().faults.hits
+        self.lock().faults.hits()
+    }
+
+    /// How many calls of this kind ordered faults have hit.
+    #[must_use]
+    pub fn fault_hits_of(&self, kind: FaultKind) -> u64 {
+        self.lock().faults.hits_of(kind)
+    }
+
+    /// Takes back all ordered faults that have not struck.
+    pub fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// Whether the power went off, as ordered by [`SimDisk::power_off_after`].
+    #[must_use]
+    pub fn power_is_off(&self) -> bool {
+        self.lock().powered().is_err()
+    }
+
+    /// How many calls were refused because the disk was full.
+    #[must_use]
+    pub fn refused_as_full(&self) -> u64 {
+        self.lock().refused_as_full
+    }
+
+    /// Bytes that the files take.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.lock().image.used_bytes()
+    }
+
+    /// How many files hold changes that a loss of power would take.
+    #[must_use]
+    pub fn unsynced_files(&self) -> usize {
+        self.lock().image.unsynced_files()
     }
 
     /// Limits the disk's size: what would exceed it fails with [`io::ErrorKind::StorageFull`].
@@ -101,9 +148,13 @@ impl SimDisk {
         self.lock().capacity_bytes = bytes;
     }
 
-    /// Flips one bit of a file, on disk and in memory.
+    /// Flips one bit of a file, on disk and in memory, wherever the file is that long.
     pub fn flip_bit(&self, path: &Path, byte: usize, bit: u8) {
-        self.damage(path, |content| content[byte] ^= 1 << bit);
+        self.damage(path, |content| {
+            if let Some(byte) = content.get_mut(byte) {
+                *byte ^= 1 << bit;
+            }
+        });
     }
 
     /// Cuts a file to `length` bytes.
@@ -174,9 +225,12 @@ impl SimState {
     }
 
     /// Fails if `more` bytes exceed the disk.
-    pub(super) fn reserve(&self, more: u64) -> io::Result<()> {
+    pub(super) fn reserve(&mut self, more: u64) -> io::Result<()> {
         match self.capacity_bytes {
-            Some(capacity) if self.image.used_bytes() + more > capacity => Err(io::ErrorKind::StorageFull.into()),
+            Some(capacity) if more > 0 && self.image.used_bytes() + more > capacity => {
+                self.refused_as_full += 1;
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         }
     }

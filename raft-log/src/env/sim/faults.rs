@@ -1,10 +1,11 @@
 //! Faults that a test orders: the next calls of a kind fail.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 /// Which calls fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// Reads.
     Read,
@@ -48,12 +49,22 @@ impl Fault {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     ordered: Vec<Fault>,
-    pub(super) hits: u64,
+    hits: BTreeMap<FaultKind, u64>,
 }
 
 impl Faults {
     pub(super) fn order(&mut self, fault: Fault) {
         self.ordered.push(fault);
+    }
+
+    /// Calls of this kind that ordered faults have hit.
+    pub(super) fn hits_of(&self, kind: FaultKind) -> u64 {
+        self.hits.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// All calls that ordered faults have hit.
+    pub(super) fn hits(&self) -> u64 {
+        self.hits.values().sum()
     }
 
     pub(super) fn clear(&mut self) {
@@ -72,7 +83,7 @@ impl Faults {
                 continue;
             }
             fault.times -= 1;
-            self.hits += 1;
+            *self.hits.entry(kind).or_default() += 1;
             return Err(io::Error::new(fault.error, format!("simulated fault: {kind:?} of {path}")));
         }
         Ok(())

@@ -157,6 +157,11 @@ impl DiskImage {
         self.names.iter().find(|(_, named)| **named == inode).map(|(path, _)| path.as_path())
     }
 
+    /// Named files that hold unsynced changes.
+    pub(super) fn unsynced_files(&self) -> usize {
+        self.names.values().filter(|inode| !self.files[*inode].unsynced.is_empty()).count()
+    }
+
     /// Bytes that the named files take.
     pub(super) fn used_bytes(&self) -> u64 {
         self.names.values().map(|inode| self.files[inode].now.len() as u64).sum()

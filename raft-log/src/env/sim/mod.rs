@@ -9,6 +9,7 @@ mod faults;
 mod file;
 mod image;
 mod rng;
+mod session;
 
 pub use clock::ManualClock;
 pub use disk::{Crash, SimDisk};

@@ -111,3 +111,14 @@ fn clock_and_randomness_are_decided_by_the_test() {
     assert_eq!(draw(7), draw(7));
     assert_ne!(draw(7), draw(8));
 }
+
+#[test]
+fn a_session_ends_with_the_process() {
+    let disk = Arc::new(disk());
+    synced_file(&disk, b"durable");
+    let session = disk.session();
+    session.open(Path::new(FILE), OpenMode::Read).unwrap();
+    disk.crash(Crash::KeepAll);
+    assert!(session.remove(Path::new(FILE)).is_err());
+    disk.session().open(Path::new(FILE), OpenMode::Read).unwrap();
+}

@@ -60,7 +60,6 @@ impl TcpStream {
     }
 
     /// There is nothing to set here.
-    #[expect(clippy::unnecessary_wraps, reason = "on a machine this may fail")]
     pub fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
         Ok(())
     }

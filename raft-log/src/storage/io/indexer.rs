@@ -3,7 +3,9 @@
 //! A sidecar that cannot be written costs a longer start, so that is logged and forgotten.
 
 use crate::env::Env;
-use crate::exec::{self, Thread};
+#[cfg(not(tercet_sim))]
+use crate::exec;
+use crate::exec::Thread;
 use crate::storage::shared::Shared;
 use crate::storage::sidecar::Sidecar;
 use crate::types::{GroupId, LogIndex};
@@ -101,6 +103,7 @@ impl Indexer {
     }
 }
 
+#[cfg(not(tercet_sim))]
 fn run(desk: &Desk, writer: &Writer) {
     let mut inner = desk.lock();
     loop {

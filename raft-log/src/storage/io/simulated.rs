@@ -4,6 +4,7 @@
 use super::engine::Engine;
 use crate::exec;
 use crate::sim::disk_delay;
+use crate::sim::observe::{Deed, observe};
 use crate::storage::shared::Shared;
 use std::collections::VecDeque;
 use std::io;
@@ -43,7 +44,7 @@ impl Driven {
 /// Starts the task.
 pub(crate) fn spawn(shared: Arc<Shared>, engine: Engine) -> io::Result<IoThread> {
     let engine = Driven(Arc::new(Mutex::new(Some(engine))));
-    drop(exec::worker("log-io", run(shared.clone(), engine.clone()))?);
+    let _task = exec::worker("log-io", run(shared.clone(), engine.clone()))?;
     Ok(IoThread { shared, engine })
 }
 
@@ -63,5 +64,6 @@ async fn run(shared: Arc<Shared>, engine: Driven) {
             }
             Err(_) => engine.idle(),
         }
+        observe(Deed::Marked(engine.marked_end));
     }
 }

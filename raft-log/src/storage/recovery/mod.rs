@@ -13,6 +13,7 @@
 
 mod judge;
 mod residue;
+mod rewrite;
 mod scan;
 mod segments;
 mod start;

@@ -1,6 +1,7 @@
 //! The whole of recovery: read, judge, then repair.
 
 use super::judge::{Judged, judge};
+use super::rewrite::rewrite;
 use super::segments;
 use crate::env::Env;
 use crate::storage::catalog::Catalog;
@@ -101,7 +102,8 @@ fn repair(env: &Env, options: &StorageOptions, folder: &Path, judged: Judged) ->
         erase(&segment, start, end).map_err(during("cutting the torn tail of", &segment.path))?;
     }
     if let Some(last) = log.catalog.last() {
-        // What survived a killed process may be in the page cache only.
+        // What survived a killed process may be in the page cache only, and count as clean there.
+        rewrite(last, log.marked_end).map_err(during("writing again", &last.segment.path))?;
         last.segment.file.sync_data().map_err(during("syncing", &last.segment.path))?;
     }
     if log.hard_state.needs_repair {

@@ -1,0 +1,76 @@
+//! A simulated disk as one life of a process sees it: it ends with that life, whoever still holds it.
+
+use super::disk::SimDisk;
+use crate::env::{Disk, DiskLock, File, OpenMode};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// See the module. Made by [`SimDisk::session`].
+pub(super) struct Session {
+    disk: Arc<SimDisk>,
+    life: u64,
+}
+
+impl Session {
+    pub(super) fn new(disk: Arc<SimDisk>, life: u64) -> Session {
+        Session { disk, life }
+    }
+
+    fn disk(&self) -> io::Result<&SimDisk> {
+        if self.disk.life() == self.life {
+            return Ok(&self.disk);
+        }
+        Err(io::Error::other("the process that used this simulated disk is dead"))
+    }
+}
+
+impl Disk for Session {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.disk()?.create_dir_all(dir)
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        self.disk()?.open(path, mode)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk()?.list(dir)
+    }
+
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk()?.list_dirs(dir)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk()?.remove_dir(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.disk()?.exists(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk()?.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk()?.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk()?.sync_dir(dir)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.disk()?.free_bytes(dir)
+    }
+
+    fn total_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.disk()?.total_bytes(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        Disk::lock(self.disk()?, path)
+    }
+}

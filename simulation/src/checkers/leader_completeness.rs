@@ -1,0 +1,30 @@
+//! Leader completeness: if an entry is committed in a given term, then it is present in the logs of the leaders of all
+//! higher terms.
+
+use raft_log::sim::observe::{Deed, Event};
+
+use crate::checkers::Checker;
+use crate::view::{View, node_of};
+
+pub(super) struct LeaderCompleteness;
+
+impl Checker for LeaderCompleteness {
+    fn name(&self) -> &'static str {
+        "leader completeness"
+    }
+
+    fn check(&mut self, view: &View, event: &Event) -> Result<(), String> {
+        let Deed::Voted(vote) = &event.deed else { return Ok(()) };
+        if !vote.committed || vote.voted_for != Some(node_of(event.node)) {
+            return Ok(());
+        }
+        let Some(node) = view.node(event.node) else { return Ok(()) };
+        // A leader may learn of its election late, when a later one has committed entries already.
+        for (entry, _) in view.committed.values().filter(|(_, committed_in)| *committed_in < vote.term) {
+            if !node.holds(entry) {
+                return Err(format!("the leader of term {} lacks the committed entry {}", vote.term, entry.id));
+            }
+        }
+        Ok(())
+    }
+}

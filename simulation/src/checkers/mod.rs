@@ -1,0 +1,80 @@
+//! One promise each, checked after every step. The Raft properties are named as in the paper (figure 3).
+
+mod commit_quorum;
+mod durability;
+mod election_safety;
+mod exactly_once;
+mod leader_append_only;
+mod leader_completeness;
+mod log_matching;
+mod one_vote;
+mod state_behind_log;
+mod state_machine_safety;
+
+pub use exactly_once::ExactlyOnce;
+
+use raft_log::sim::observe::Event;
+
+use crate::view::View;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Who noticed.
+    pub checker: &'static str,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Watches one promise.
+pub trait Checker {
+    /// Its name in reports.
+    fn name(&self) -> &'static str;
+
+    /// Looks at an event; `view` is what was known before it.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    fn check(&mut self, view: &View, event: &Event) -> Result<(), String>;
+}
+
+/// All checkers of the nodes, and the view that they share.
+pub struct Checkers {
+    /// What is known of the nodes.
+    pub view: View,
+    checkers: Vec<Box<dyn Checker>>,
+}
+
+impl Checkers {
+    /// For a group of so many voters.
+    #[must_use]
+    pub fn new(voters: usize) -> Checkers {
+        let checkers: Vec<Box<dyn Checker>> = vec![
+            Box::<election_safety::ElectionSafety>::default(),
+            Box::<one_vote::OneVote>::default(),
+            Box::new(leader_append_only::LeaderAppendOnly),
+            Box::<log_matching::LogMatching>::default(),
+            Box::new(leader_completeness::LeaderCompleteness),
+            Box::new(commit_quorum::CommitQuorum),
+            Box::new(state_machine_safety::StateMachineSafety),
+            Box::new(durability::Durability),
+            Box::new(state_behind_log::StateBehindLog),
+        ];
+        Checkers { view: View { voters, ..View::default() }, checkers }
+    }
+
+    /// Shows an event to all of them.
+    ///
+    /// # Errors
+    /// The first promise that it breaks.
+    pub fn take(&mut self, event: &Event) -> Result<(), Violation> {
+        for checker in &mut self.checkers {
+            if let Err(what) = checker.check(&self.view, event) {
+                let what = format!("node {}: {what}", crate::view::node_of(event.node));
+                return Err(Violation { checker: checker.name(), what });
+            }
+        }
+        self.view.take(event);
+        Ok(())
+    }
+}

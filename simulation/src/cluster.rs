@@ -1,0 +1,307 @@
+//! The nodes of a simulated group: their disks, their processes, and what happens to them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use raft_log::env::Env;
+use raft_log::env::Rng as _;
+use raft_log::env::sim::{Crash, SeededRng, SimDisk};
+use raft_log::sim::net::Network;
+use raft_log::sim::{Process, SimClock};
+use raft_log::types::{GroupId, NodeId};
+use raft_log::{Durability, NodeAddresses, PeerListen, Replica, ReplicaOptions};
+use tokio::time::Instant;
+
+use crate::clients::Directory;
+use crate::machine::Machine;
+use crate::settings::Settings;
+use crate::story::tell_of;
+
+/// The data folder on each node's disk.
+pub const DIR: &str = "/data";
+const PEER_PORT: u16 = 7000;
+const ENTRY_BYTES_MAX: usize = 8 << 10;
+const PROPOSE_DEADLINE: Duration = Duration::from_millis(1_500);
+
+/// What a node is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Its process runs, or opens its folder.
+    Up,
+    /// It has no process; it starts again then.
+    Down(Instant),
+    /// It never starts again: its folder was damaged or wiped, and it said so.
+    Lost(String),
+}
+
+/// How an opening ended.
+enum Opening {
+    Under,
+    Open(Replica),
+    Refused(String),
+}
+
+/// One node.
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Its place in the group, from 0.
+    pub place: usize,
+    /// Its host.
+    pub address: IpAddr,
+    /// Its disk.
+    pub disk: Arc<SimDisk>,
+    /// Its clocks.
+    pub clock: Arc<SimClock>,
+    /// What it does.
+    pub life: Life,
+    /// Its process, while it is up.
+    pub process: Option<Process>,
+    /// Its state machine.
+    pub machine: Machine,
+    /// Its folder was tampered with: it may refuse to go on.
+    pub damaged: bool,
+    /// A fault of its disk was ordered in this life: it may fail.
+    pub excused: bool,
+    /// Its disk is full now.
+    pub full: bool,
+    /// Its process is stopped until then.
+    pub paused_until: Option<Instant>,
+    rng: Arc<SeededRng>,
+    opening: Arc<Mutex<Opening>>,
+}
+
+/// The group.
+pub struct Cluster {
+    /// Its settings.
+    pub settings: Settings,
+    /// Its nodes, by place.
+    pub nodes: Vec<Node>,
+    /// The network between them.
+    pub network: Network,
+    /// The replicas that clients may call.
+    pub directory: Directory,
+    /// Hosts whose disks were replaced since the last look.
+    pub wiped: Vec<IpAddr>,
+    lives: u64,
+}
+
+/// The host of the node at this place.
+#[must_use]
+pub fn host(place: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(place + 1).expect("few nodes")))
+}
+
+impl Cluster {
+    /// A group of empty nodes, all off.
+    #[must_use]
+    pub fn new(settings: Settings, network: Network) -> Cluster {
+        let nodes = (0..usize::from(settings.nodes)).map(|place| {
+            let disk = Arc::new(SimDisk::new());
+            Node {
+                id: NodeId(place as u64 + 1),
+                place,
+                address: host(place),
+                disk: disk.clone(),
+                clock: Arc::new(SimClock::new()),
+                life: Life::Down(Instant::now()),
+                process: None,
+                machine: Machine::new(settings.flush_every, disk.clone()),
+                damaged: false,
+                excused: false,
+                full: false,
+                paused_until: None,
+                rng: Arc::new(SeededRng::new(settings.seed.wrapping_mul(1_000_003) + place as u64)),
+                opening: Arc::new(Mutex::new(Opening::Under)),
+            }
+        });
+        let nodes = nodes.collect();
+        let directory = Directory::new(settings.nodes);
+        Cluster { settings, nodes, network, directory, wiped: Vec::new(), lives: 0 }
+    }
+
+    fn options(&self, place: usize) -> ReplicaOptions {
+        let settings = &self.settings;
+        let address = SocketAddr::new(host(place), PEER_PORT);
+        let advertised =
+            NodeAddresses { peer: address.to_string(), client: format!("client-{place}"), http: String::new() };
+        let id = NodeId(place as u64 + 1);
+        let mut options =
+            ReplicaOptions::new(id, GroupId(7), PathBuf::from(DIR), PeerListen::Address(address), advertised);
+        options.durability = settings.durability;
+        options.election = settings.election;
+        options.segment_bytes_max = settings.segment_bytes_max;
+        options.retention = settings.retention;
+        options.cache_bytes_max = settings.cache_bytes_max;
+        options.entry_bytes_max = ENTRY_BYTES_MAX;
+        options.propose_bytes_in_flight_max = 1 << 20;
+        options.propose_deadline = PROPOSE_DEADLINE;
+        options
+    }
+
+    /// Starts a node's process.
+    pub fn start(&mut self, place: usize) {
+        tell_of(place, "starts");
+        self.lives += 1;
+        let options = self.options(place);
+        let seed = self.settings.seed.wrapping_mul(7_919) ^ (self.lives << 32);
+        let node = &mut self.nodes[place];
+        self.network.power_on(node.address);
+        let process = Process::new(node.address, seed);
+        node.machine = node.machine.reopened();
+        node.opening = Arc::new(Mutex::new(Opening::Under));
+        node.excused = node.full;
+        node.life = Life::Up;
+        node.paused_until = None;
+        let env = Env { disk: node.disk.session(), clock: node.clock.clone(), rng: node.rng.clone() };
+        let (machine, opening) = (node.machine.clone(), node.opening.clone());
+        drop(process.spawn(async move {
+            let opened = match Replica::open(options, env, machine).await {
+                Ok(replica) => Opening::Open(replica),
+                Err(error) => Opening::Refused(error.to_string()),
+            };
+            *opening.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+        }));
+        node.process = Some(process);
+    }
+
+    /// Ends a node's process at once; with a loss of power, its disk and its host suffer too.
+    pub fn crash(&mut self, place: usize, crash: Crash, restart: Instant) {
+        tell_of(place, format_args!("ends: {crash:?}"));
+        let node = &mut self.nodes[place];
+        if let Some(process) = node.process.take() {
+            process.kill();
+        }
+        if crash != Crash::KeepAll {
+            self.network.power_off(node.address);
+        }
+        node.disk.crash(crash);
+        node.life = Life::Down(restart);
+        node.paused_until = None;
+        *node.opening.lock().unwrap_or_else(PoisonError::into_inner) = Opening::Under;
+        drop(self.directory.set(place, None));
+    }
+
+    /// Replaces a node's disk by an empty one. It comes back under its old id, and must be refused by the others.
+    pub fn wipe(&mut self, place: usize, restart: Instant) {
+        self.crash(place, Crash::LoseUnsynced, restart);
+        let node = &mut self.nodes[place];
+        node.disk = Arc::new(SimDisk::new());
+        node.machine = Machine::new(self.settings.flush_every, node.disk.clone());
+        node.damaged = true;
+        self.wiped.push(node.address);
+    }
+
+    /// A node's replica, if it is open.
+    #[must_use]
+    pub fn replica(&self, place: usize) -> Option<Replica> {
+        self.directory.get(place)
+    }
+
+    /// The node that leads the highest term, as far as nodes know by themselves.
+    #[must_use]
+    pub fn leader(&self) -> Option<usize> {
+        let standings = self.nodes.iter().filter_map(|node| {
+            let standing = self.replica(node.place)?.standing_now();
+            standing.leads.then_some((standing.term, node.place))
+        });
+        standings.max().map(|(_, place)| place)
+    }
+
+    /// Nodes that can come back.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.nodes.iter().filter(|node| node.damaged || matches!(node.life, Life::Lost(_))).count()
+    }
+
+    /// Shows replicas that have opened, restarts what is due, ends processes that failed. Only an excused node may fail.
+    ///
+    /// # Errors
+    /// A node that stopped or refused its folder without a cause.
+    pub fn tend(&mut self, rng: &SeededRng) -> Result<(), String> {
+        let now = Instant::now();
+        for place in 0..self.nodes.len() {
+            let node = &mut self.nodes[place];
+            if node.paused_until.is_some_and(|until| until <= now) {
+                node.paused_until = None;
+                if let Some(process) = &node.process {
+                    process.set_paused(false);
+                }
+            }
+            if let Life::Down(at) = node.life {
+                if at <= now {
+                    // An orderly end has had its time.
+                    if self.nodes[place].process.is_some() {
+                        self.crash(place, Crash::KeepAll, now);
+                    }
+                    self.start(place);
+                }
+                continue;
+            }
+            self.tend_opening(place, rng)?;
+            self.tend_failed(place, rng)?;
+        }
+        Ok(())
+    }
+
+    fn tend_opening(&mut self, place: usize, rng: &SeededRng) -> Result<(), String> {
+        let node = &mut self.nodes[place];
+        let opening =
+            std::mem::replace(&mut *node.opening.lock().unwrap_or_else(PoisonError::into_inner), Opening::Under);
+        match opening {
+            Opening::Under => Ok(()),
+            Opening::Open(replica) => {
+                drop(self.directory.set(place, Some(replica)));
+                Ok(())
+            }
+            Opening::Refused(reason) if node.damaged => {
+                let place = node.place;
+                self.crash(place, Crash::KeepAll, Instant::now());
+                self.nodes[place].life = Life::Lost(reason);
+                Ok(())
+            }
+            Opening::Refused(_) if node.excused || node.disk.power_is_off() => {
+                self.crash(place, Crash::KeepAll, Instant::now() + soon(rng));
+                Ok(())
+            }
+            Opening::Refused(reason) => Err(format!("node {} refused to open: {reason}", node.id)),
+        }
+    }
+
+    fn tend_failed(&mut self, place: usize, rng: &SeededRng) -> Result<(), String> {
+        let node = &self.nodes[place];
+        let off = node.disk.power_is_off();
+        let failed = self.replica(place).and_then(|replica| replica.failed());
+        if let Some(reason) = &failed {
+            tell_of(place, reason);
+        }
+        let Some(reason) = failed else {
+            if off {
+                let crash = if rng.chance(50) { Crash::Torn { seed: rng.next_u64() } } else { Crash::LoseUnsynced };
+                self.crash(place, crash, Instant::now() + soon(rng));
+            }
+            return Ok(());
+        };
+        if !off && !node.excused && !node.damaged {
+            return Err(format!("node {} failed without a cause: {reason}", node.id));
+        }
+        if node.damaged {
+            self.crash(place, Crash::KeepAll, Instant::now() + soon(rng));
+            return Ok(());
+        }
+        // The operator starts the process again, or the machine.
+        let keeps = self.settings.durability == Durability::Async;
+        let crash = if off || (!keeps && rng.chance(50)) { Crash::LoseUnsynced } else { Crash::KeepAll };
+        self.crash(place, crash, Instant::now() + soon(rng));
+        Ok(())
+    }
+}
+
+/// A pause before a node starts again.
+#[must_use]
+pub fn soon(rng: &SeededRng) -> Duration {
+    let most = if rng.chance(70) { 300 } else { 3_000 };
+    Duration::from_millis(10 + rng.below(most))
+}

@@ -1,0 +1,233 @@
+//! The state machine of the simulation: it remembers every command.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use raft_log::env::sim::SimDisk;
+use raft_log::env::{Disk as _, OpenMode};
+use raft_log::sim::observe::{self, Deed, Entry};
+use raft_log::types::{LogId, LogIndex, Term};
+use raft_log::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, RecordKind, StateMachine};
+
+use crate::history::{TRIM, number_of};
+
+/// A command of a client that was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Where it stands.
+    pub id: LogId,
+    /// The proposal.
+    pub number: u64,
+    /// The CRC of its payload.
+    pub payload_crc: u32,
+}
+
+/// Everything that was applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// How far.
+    pub point: Option<AppliedPoint>,
+    /// Entries below this need not stay readable.
+    pub needed_from: LogIndex,
+    /// The commands of clients, in order.
+    pub commands: Vec<Command>,
+}
+
+impl State {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        self.point.as_ref().expect("a checkpoint is made of something").encode_into(&mut out);
+        out.put_u64_le(self.needed_from.0);
+        for command in &self.commands {
+            out.put_u64_le(command.id.term.0);
+            out.put_u64_le(command.id.index.0);
+            out.put_u64_le(command.number);
+            out.put_u32_le(command.payload_crc);
+        }
+        out.to_vec()
+    }
+
+    fn decode(mut input: &[u8]) -> Option<State> {
+        let point = Some(AppliedPoint::decode_from(&mut input)?);
+        let needed_from = LogIndex(input.try_get_u64_le().ok()?);
+        let mut commands = Vec::new();
+        while !input.is_empty() {
+            let (term, index) = (input.try_get_u64_le().ok()?, input.try_get_u64_le().ok()?);
+            let id = LogId { term: Term(term), index: LogIndex(index) };
+            let (number, payload_crc) = (input.try_get_u64_le().ok()?, input.try_get_u32_le().ok()?);
+            commands.push(Command { id, number, payload_crc });
+        }
+        Some(State { point, needed_from, commands })
+    }
+}
+
+/// What a node's state holds now and what of it survives the process; clones are the same.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    inside: Arc<Mutex<Inside>>,
+    disk: Arc<SimDisk>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    now: State,
+    flushed: State,
+    flush_every: u64,
+    unflushed: u64,
+}
+
+/// The answer to a command, by which a client knows that it is the answer to its own.
+#[must_use]
+pub fn response_to(payload: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&number_of(payload).to_le_bytes())
+}
+
+impl Machine {
+    /// An empty state that asks for a flush after so many entries and writes checkpoints to this disk.
+    #[must_use]
+    pub fn new(flush_every: u64, disk: Arc<SimDisk>) -> Machine {
+        Machine { inside: Arc::new(Mutex::new(Inside { flush_every, ..Inside::default() })), disk }
+    }
+
+    /// The machine after a restart: what was flushed.
+    #[must_use]
+    pub fn reopened(&self) -> Machine {
+        let inside = self.inside();
+        let flushed = inside.flushed.clone();
+        let again = Inside { now: flushed.clone(), flushed, flush_every: inside.flush_every, unflushed: 0 };
+        Machine { inside: Arc::new(Mutex::new(again)), disk: self.disk.clone() }
+    }
+
+    /// What is applied now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.inside().now.clone()
+    }
+
+    /// The last applied index.
+    #[must_use]
+    pub fn applied(&self) -> Option<LogIndex> {
+        self.inside().now.point.as_ref().map(|point| point.id.index)
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    fn take(&mut self, id: LogId, payload: &Bytes) {
+        let number = number_of(payload);
+        if number != TRIM {
+            self.now.commands.push(Command { id, number, payload_crc: raft_log::sim::payload_crc(payload) });
+            return;
+        }
+        let to = payload.get(8..).and_then(|mut to| to.try_get_u64_le().ok()).unwrap_or(0);
+        if LogIndex(to) > self.now.needed_from {
+            self.now.needed_from = LogIndex(to);
+            observe::observe(Deed::Trimmed(LogIndex(to)));
+        }
+    }
+}
+
+impl StateMachine for Machine {
+    fn applied(&self) -> Option<AppliedPoint> {
+        self.inside().now.point.clone()
+    }
+
+    fn apply(&mut self, entries: Vec<ApplyEntry>) -> Result<Vec<Bytes>, ApplyError> {
+        let mut inside = self.inside();
+        let mut responses = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let mut membership = inside.now.point.take().and_then(|point| point.membership);
+            let (kind, payload, response) = match entry.kind {
+                ApplyKind::Blank => (RecordKind::Blank, Bytes::new(), Bytes::new()),
+                ApplyKind::Membership(of) => {
+                    membership = Some((entry.id, of.encode()));
+                    (RecordKind::Membership, of.encode(), Bytes::new())
+                }
+                ApplyKind::Command(payload) => {
+                    inside.take(entry.id, &payload);
+                    let response = response_to(&payload);
+                    (RecordKind::Command, payload, response)
+                }
+            };
+            let payload_crc = raft_log::sim::payload_crc(&payload);
+            observe::observe(Deed::Applied(Entry { id: entry.id, kind, payload_crc }, payload));
+            inside.now.point = Some(AppliedPoint { id: entry.id, membership });
+            inside.unflushed += 1;
+            responses.push(response);
+        }
+        Ok(responses)
+    }
+
+    fn wants_flush(&self) -> bool {
+        let inside = self.inside();
+        inside.unflushed >= inside.flush_every
+    }
+
+    fn flush(&mut self) -> Result<(), ApplyError> {
+        let mut inside = self.inside();
+        inside.flushed = inside.now.clone();
+        inside.unflushed = 0;
+        if let Some(point) = &inside.flushed.point {
+            observe::observe(Deed::Flushed(point.id));
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), ApplyError> {
+        let mut inside = self.inside();
+        inside.now = State::default();
+        inside.flushed = State::default();
+        observe::observe(Deed::Reset);
+        Ok(())
+    }
+
+    fn needed_from(&self) -> LogIndex {
+        self.inside().now.needed_from
+    }
+
+    fn trim_command(&self, to: LogIndex) -> Option<Bytes> {
+        let mut payload = BytesMut::new();
+        payload.put_u64_le(TRIM);
+        payload.put_u64_le(to.0);
+        Some(payload.freeze())
+    }
+
+    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        let inside = self.inside();
+        let file = self.disk.open(&dir.join(STATE), OpenMode::CreateNew).map_err(failed)?;
+        file.write_all_at(&inside.now.encode(), 0).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        self.disk.sync_dir(dir).map_err(failed)?;
+        if let Some(point) = &inside.now.point {
+            observe::observe(Deed::Checkpointed(point.id));
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        let file = self.disk.open(&dir.join(STATE), OpenMode::Read).map_err(failed)?;
+        let mut bytes = vec![0; usize::try_from(file.byte_len().map_err(failed)?).expect("small")];
+        file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        let state = State::decode(&bytes).ok_or_else(|| ApplyError::new("the checkpoint does not decode"))?;
+        let mut inside = self.inside();
+        if let Some(point) = &state.point {
+            observe::observe(Deed::Restored(point.id));
+        }
+        observe::observe(Deed::Trimmed(state.needed_from));
+        inside.now = state.clone();
+        inside.flushed = state;
+        inside.unflushed = 0;
+        Ok(())
+    }
+}
+
+/// The one file of a checkpoint.
+const STATE: &str = "state";
+
+fn failed(error: std::io::Error) -> ApplyError {
+    ApplyError::new(error.to_string())
+}

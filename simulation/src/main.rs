@@ -1,0 +1,67 @@
+//! Runs the simulation: `make sim SEED=n`, `make sim-many N=n`, `make sim-sensitivity`.
+
+#[cfg(not(tercet_sim))]
+fn main() {
+    eprintln!("this build holds no simulation; `make sim SEED=n` builds one that does");
+    std::process::exit(2);
+}
+
+#[cfg(tercet_sim)]
+fn main() -> std::process::ExitCode {
+    simulated::main()
+}
+
+#[cfg(tercet_sim)]
+mod simulated {
+    use std::process::ExitCode;
+    use std::time::Instant;
+
+    use simulation::many::many;
+    use simulation::report::{Totals, replay};
+    use simulation::run::run;
+
+    pub(super) fn main() -> ExitCode {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let number = |at: usize, default: u64| match arguments.get(at) {
+            Some(text) => text.parse().map_err(|error| format!("{text}: {error}")),
+            None => Ok(default),
+        };
+        let done = match arguments.first().map(String::as_str) {
+            Some("run") => number(1, 1).map(one),
+            Some("many") => number(1, 100).and_then(|count| Ok(several(count, number(2, 1)?))),
+            _ => Err("simulation run SEED | many COUNT [FROM]".to_owned()),
+        };
+        done.unwrap_or_else(|error| {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        })
+    }
+
+    fn one(seed: u64) -> ExitCode {
+        if std::env::var_os("RUST_LOG").is_some() {
+            let filter = tracing_subscriber::EnvFilter::from_default_env();
+            tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
+        }
+        println!("{}", replay(seed));
+        let report = run(seed);
+        println!("{report}");
+        println!("{}", replay(seed));
+        if report.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn several(count: u64, from: u64) -> ExitCode {
+        println!("make sim-many N={count} FROM={from}");
+        let begin = Instant::now();
+        let mut totals = Totals::default();
+        many(from, count, |seed, report| {
+            if let Some(violation) = &report.violation {
+                println!("{}   # {}: {}", replay(seed), violation.checker, violation.what);
+            }
+            totals.add(seed, &report);
+            true
+        });
+        println!("{}", totals.table(begin.elapsed()));
+        println!("make sim-many N={count} FROM={from}");
+        if totals.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}

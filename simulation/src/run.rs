@@ -1,0 +1,310 @@
+//! One seed, from empty disks to the last check.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use raft_log::env::sim::SeededRng;
+use raft_log::sim::net::Network;
+use raft_log::sim::observe::{Entry, take_events};
+use raft_log::sim::{block_on, note, trace_hash};
+use raft_log::types::{LogIndex, NodeId};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::checkers::{Checkers, ExactlyOnce, Violation};
+use crate::clients::client;
+use crate::cluster::{Cluster, Life, Node, host};
+use crate::faults::{Effects, Faults};
+use crate::history::{History, Outcome};
+use crate::panics;
+use crate::settings::Settings;
+use crate::story;
+use crate::view::node_of;
+
+/// Between two looks at the group, in simulated time.
+const STEP: Duration = Duration::from_millis(5);
+/// The group must be formed by then.
+const FORMED_WITHIN: Duration = Duration::from_secs(20);
+/// After the last fault, the group must serve and agree by then.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Proposals.
+    pub proposed: u64,
+    /// Of those, acknowledged.
+    pub acknowledged: u64,
+    /// Surely not stored.
+    pub refused: u64,
+    /// Perhaps stored.
+    pub unknown: u64,
+    /// Read points given.
+    pub reads: u64,
+    /// Terms that had a leader.
+    pub terms: u64,
+    /// Faults that took effect.
+    pub effects: Effects,
+    /// Hash of everything that happened.
+    pub trace: u64,
+    /// Simulated time in milliseconds.
+    pub millis: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it did, up to a violation.
+    pub figures: Figures,
+    /// The first broken promise.
+    pub violation: Option<Violation>,
+}
+
+/// Runs a seed.
+#[must_use]
+pub fn run(seed: u64) -> Report {
+    panics::catch();
+    drop(panics::take());
+    drop(take_events());
+    let settings = Settings::of(seed);
+    block_on(seed, async |network| {
+        story::begin();
+        Run::new(settings, network).whole().await
+    })
+}
+
+struct Run {
+    cluster: Cluster,
+    checkers: Checkers,
+    once: ExactlyOnce,
+    history: History,
+    rng: SeededRng,
+    begin: Instant,
+}
+
+type Step<T = ()> = Result<T, Violation>;
+
+fn breach<T>(checker: &'static str, what: impl Into<String>) -> Step<T> {
+    Err(Violation { checker, what: what.into() })
+}
+
+impl Run {
+    fn new(settings: Settings, network: Network) -> Run {
+        Run {
+            checkers: Checkers::new(usize::from(settings.nodes)),
+            once: ExactlyOnce::default(),
+            history: History::default(),
+            rng: SeededRng::new(settings.seed ^ 0x0072_756e),
+            begin: Instant::now(),
+            cluster: Cluster::new(settings, network),
+        }
+    }
+
+    async fn whole(mut self) -> Report {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut effects = Effects::new();
+        let result = self.phases(&stop, &mut effects).await;
+        stop.store(true, Ordering::Relaxed);
+        let figures = self.figures(effects);
+        for place in 0..self.cluster.nodes.len() {
+            self.cluster.crash(place, raft_log::env::sim::Crash::KeepAll, Instant::now());
+        }
+        // Tasks of killed processes are dropped when their turn comes.
+        tokio::time::sleep(STEP).await;
+        drop(take_events());
+        Report { figures, violation: result.err() }
+    }
+
+    async fn phases(&mut self, stop: &Arc<AtomicBool>, effects: &mut Effects) -> Step {
+        self.form().await?;
+        let clients: Vec<JoinHandle<()>> = (0..self.cluster.settings.clients)
+            .map(|number| {
+                let (settings, directory) = (self.cluster.settings.clone(), self.cluster.directory.clone());
+                tokio::spawn(client(number, settings, directory, self.history.clone(), stop.clone()))
+            })
+            .collect();
+        let faults = self.faults(effects).await;
+        faults?;
+        stop.store(true, Ordering::Relaxed);
+        self.await_clients(clients).await?;
+        self.settle().await?;
+        self.compare()
+    }
+
+    /// Starts all nodes and makes them a group.
+    async fn form(&mut self) -> Step {
+        let voters: Vec<(NodeId, String)> =
+            self.cluster.nodes.iter().map(|node| (node.id, format!("{}:7000", host(node.place)))).collect();
+        let deadline = Instant::now() + FORMED_WITHIN;
+        let mut formed: Option<JoinHandle<bool>> = None;
+        loop {
+            self.step().await?;
+            if Instant::now() > deadline {
+                return breach("liveness", "the group was not formed");
+            }
+            if let Some(forming) = formed.take_if(|forming| forming.is_finished())
+                && forming.await.unwrap_or(false)
+            {
+                return Ok(());
+            }
+            let all_open = self.cluster.nodes.iter().all(|node| self.cluster.replica(node.place).is_some());
+            if formed.is_none() && all_open {
+                let replica = self.cluster.replica(0).expect("all are open");
+                let voters = voters.clone();
+                let process = self.cluster.nodes[0].process.clone().expect("it is open");
+                formed = Some(process.spawn(async move { replica.bootstrap(voters).await.is_ok() }));
+            }
+        }
+    }
+
+    async fn faults(&mut self, effects: &mut Effects) -> Step {
+        let until = Instant::now() + self.cluster.settings.faults_last;
+        let mut faults = Faults::new(&self.cluster);
+        let mut result = Ok(());
+        while result.is_ok() && Instant::now() < until {
+            faults.step(&mut self.cluster, &self.checkers.view);
+            result = self.step().await;
+        }
+        *effects = faults.end(&mut self.cluster);
+        result
+    }
+
+    async fn await_clients(&mut self, clients: Vec<JoinHandle<()>>) -> Step {
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        while !clients.iter().all(JoinHandle::is_finished) {
+            self.step().await?;
+            if Instant::now() > deadline {
+                return breach("liveness", "a client got no answer at all");
+            }
+        }
+        Ok(())
+    }
+
+    /// After the last fault: a proposal is acknowledged and all nodes that are not lost apply it.
+    async fn settle(&mut self) -> Step {
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        let mut probe: Option<JoinHandle<Outcome>> = None;
+        let (mut number, mut stored) = (0, None);
+        loop {
+            self.step().await?;
+            if let Some(ended) = probe.take_if(|probe| probe.is_finished()) {
+                let outcome = ended.await.unwrap_or(Outcome::Unknown);
+                self.history.end(number, outcome);
+                if let Outcome::Acknowledged(id) = outcome {
+                    stored = Some(id.index);
+                }
+            }
+            let expected = self.cluster.nodes.iter().filter(|node| !node.damaged);
+            let expected = expected.filter(|node| !matches!(node.life, Life::Lost(_)));
+            let behind: Vec<NodeId> =
+                expected.filter(|node| node.machine.applied() < stored).map(|node| node.id).collect();
+            if stored.is_some() && behind.is_empty() {
+                return self.step().await;
+            }
+            if Instant::now() > deadline {
+                let lives: Vec<&Life> = self.cluster.nodes.iter().map(|node| &node.life).collect();
+                let what = format!("nothing settled: probe at {stored:?}, behind {behind:?}, {lives:?}");
+                return breach("liveness", what);
+            }
+            if stored.is_none()
+                && probe.is_none()
+                && let Some(replica) = self.cluster.leader().and_then(|leader| self.cluster.replica(leader))
+            {
+                let (begun, payload) = self.history.begin(32);
+                number = begun;
+                probe = Some(tokio::spawn(async move {
+                    match replica.propose(payload, 1).await {
+                        Ok(proposed) => Outcome::Acknowledged(proposed.id),
+                        Err(error) if error.surely_not_stored() => Outcome::Refused,
+                        Err(_) => Outcome::Unknown,
+                    }
+                }));
+            }
+        }
+    }
+
+    /// All nodes that are not lost hold the same, and everything that was acknowledged.
+    fn compare(&mut self) -> Step {
+        let history = self.history.clone();
+        for node in &self.cluster.nodes {
+            if node.damaged || matches!(node.life, Life::Lost(_)) {
+                continue;
+            }
+            self.once.settled(node.place + 1, &node.machine.state().commands, &history)?;
+            self.readable(node)?;
+        }
+        Ok(())
+    }
+
+    /// Whatever the state machine needs is there to be read, as it was committed.
+    fn readable(&self, node: &Node) -> Step {
+        let Some(replica) = self.cluster.replica(node.place) else {
+            return breach("liveness", format!("node {} is not open", node.id));
+        };
+        let state = node.machine.state();
+        let end = state.point.map_or(LogIndex(0), |point| point.id.index.next());
+        let mut at = state.needed_from;
+        while at < end {
+            let read = replica.read(at, end, 64 << 10);
+            let records = match read {
+                Ok(records) if !records.is_empty() => records,
+                other => return breach("readable", format!("node {}: entry {at} of {end}: {other:?}", node.id)),
+            };
+            for record in &records {
+                let committed = self.checkers.view.committed.get(&record.id.index.0).map(|(entry, _)| *entry);
+                if committed != Some(Entry::from(record)) || record.id.index != at {
+                    return breach("readable", format!("node {}: {} is not {committed:?}", node.id, record.id));
+                }
+                at = at.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a little time pass, then looks at everything that happened.
+    async fn step(&mut self) -> Step {
+        tokio::time::sleep(STEP).await;
+        if let Err(what) = self.cluster.tend(&self.rng) {
+            return breach("no failure without a cause", what);
+        }
+        for host in std::mem::take(&mut self.cluster.wiped) {
+            self.checkers.view.wipe(host);
+        }
+        for event in take_events() {
+            story::tell(|| format!("  node {} {:?}", node_of(event.node), event.deed));
+            self.checkers.take(&event)?;
+            self.once.take(&event, &self.history)?;
+        }
+        let (news, breaches) = self.history.take_news();
+        for (number, operation) in news {
+            self.once.told(number, &operation)?;
+        }
+        if let Some(what) = breaches.into_iter().next() {
+            return breach("client", what);
+        }
+        match panics::take() {
+            Some(what) => breach("panic", what),
+            None => Ok(()),
+        }
+    }
+
+    fn figures(&self, effects: Effects) -> Figures {
+        let mut figures = Figures { effects, reads: self.history.reads(), ..Figures::default() };
+        for operation in self.history.operations() {
+            figures.proposed += 1;
+            match operation.outcome {
+                Outcome::Acknowledged(_) => figures.acknowledged += 1,
+                Outcome::Refused => figures.refused += 1,
+                Outcome::Unknown | Outcome::Pending => figures.unknown += 1,
+            }
+        }
+        let terms: std::collections::BTreeSet<_> =
+            self.checkers.view.committed.values().map(|(entry, _)| entry.id.term).collect();
+        figures.terms = terms.len() as u64;
+        figures.millis = u64::try_from(self.begin.elapsed().as_millis()).expect("short");
+        note(figures.acknowledged);
+        figures.trace = trace_hash();
+        figures
+    }
+}

@@ -1,0 +1,91 @@
+//! What a seed decides before anything runs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use raft_log::env::sim::SeededRng;
+use raft_log::{Durability, ElectionOptions, RetentionOptions};
+
+use crate::faults::Kind;
+
+/// One run's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The seed that decided the rest.
+    pub seed: u64,
+    /// Voters.
+    pub nodes: u8,
+    /// Clients that publish at the same time.
+    pub clients: u64,
+    /// Longest pause of a client between two proposals.
+    pub think_max: Duration,
+    /// Longest payload.
+    pub payload_bytes_max: u64,
+    /// When an append counts as persisted.
+    pub durability: Durability,
+    /// Size of a segment.
+    pub segment_bytes_max: u64,
+    /// Bound of the log's cache: small ones make nodes read files.
+    pub cache_bytes_max: usize,
+    /// How much of the log is kept.
+    pub retention: RetentionOptions,
+    /// Entries between two flushes of the state.
+    pub flush_every: u64,
+    /// Times of elections.
+    pub election: ElectionOptions,
+    /// How long faults are made.
+    pub faults_last: Duration,
+    /// Longest pause between two faults.
+    pub fault_pause_max: Duration,
+    /// Which faults this run makes: few kinds at a time reach states that all of them together never do.
+    pub kinds: BTreeSet<Kind>,
+}
+
+fn millis(rng: &SeededRng, least: u64, most: u64) -> Duration {
+    Duration::from_millis(least + rng.below(most - least + 1))
+}
+
+impl Settings {
+    /// The settings of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Settings {
+        let rng = SeededRng::new(seed ^ 0x0073_6574_7469_6e67);
+        let durability = if rng.chance(85) { Durability::Sync } else { Durability::Async };
+        let timeout_min = millis(&rng, 100, 400);
+        let election = ElectionOptions {
+            heartbeat_interval: timeout_min / 5,
+            timeout_min,
+            timeout_max: timeout_min + millis(&rng, 50, 300),
+        };
+        let segment_bytes_max = 16 << 10 << rng.below(4);
+        let retention = RetentionOptions {
+            bytes_max: rng.chance(60).then(|| segment_bytes_max * (1 + rng.below(4))),
+            check_interval: millis(&rng, 100, 1_000),
+            checkpoints_max: usize::try_from(2 + rng.below(5)).expect("few"),
+            transfer_bytes_per_second: 4 << 10 << rng.below(12),
+            ..RetentionOptions::default()
+        };
+        let usable = |kind: &Kind| durability == Durability::Sync || kind.spares_unsynced();
+        let share = 20 + rng.below(70);
+        let mut kinds: BTreeSet<Kind> = Kind::ALL.into_iter().filter(usable).filter(|_| rng.chance(share)).collect();
+        // Something must happen.
+        kinds.insert(Kind::Kill);
+        kinds.insert(Kind::CutLeader);
+        Settings {
+            seed,
+            nodes: if rng.chance(85) { 3 } else { 5 },
+            clients: 1 + rng.below(5),
+            think_max: millis(&rng, 20, 300),
+            payload_bytes_max: [40, 400, 3_000][usize::try_from(rng.below(3)).expect("one of three")],
+            durability,
+            segment_bytes_max,
+            retention,
+            cache_bytes_max: [1 << 10, 16 << 10, 1 << 20][usize::try_from(rng.below(3)).expect("one of three")],
+            flush_every: 1 + rng.below(60),
+            election,
+            faults_last: millis(&rng, 6_000, 14_000),
+            fault_pause_max: millis(&rng, 150, 1_500),
+            kinds,
+        }
+    }
+}
