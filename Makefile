@@ -70,8 +70,9 @@ bench: setup ## rates and latencies of a three-node group on this machine (CEILI
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/bench
 
-bench-log: setup ## the replicated log alone: three replicas in one process
-	@cargo run --locked -p raft-log --example bench $(UNCHECKED)
+bench-log: setup ## the replicated log alone, three replicas in one process (CEILING=program compares with a yardstick)
+	@cargo build --locked -p raft-log --example bench $(UNCHECKED)
+	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/examples/bench compare
 
 bench-gap: setup ## publish gaps over EVENTS=50 lost and replaced leaders of each kind; needs root (network namespaces)
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)

@@ -5,10 +5,12 @@
 //! cargo run -p raft-log --example bench -- write --conc 1024 --size 1024 --secs 5 --durability sync
 //! cargo run -p raft-log --example bench -- failover --rounds 20 --busy 4
 //! cargo run -p raft-log --example bench -- backlog --backlog-mb 2048 --segment-mb 128 --reader-mb-per-s 200 --rate 2000
+//! CEILING=program cargo run -p raft-log --example bench -- compare --rounds 5 --secs 4
 //! cargo run -p raft-log --example bench -- reopen --gib 10 --dir FOLDER
 //! ```
 
 mod backlog;
+mod compare;
 mod failover;
 mod group;
 mod machine;
@@ -46,8 +48,9 @@ fn main() {
         "write" => runtime.block_on(write::run(&arguments)),
         "failover" => runtime.block_on(failover::run(&arguments)),
         "backlog" => runtime.block_on(backlog::run(&arguments)),
+        "compare" => compare::run(&arguments),
         "reopen" => reopen::run(&arguments),
         "reopen-writer" => reopen::write(&arguments),
-        other => panic!("{other}: write, failover, backlog or reopen"),
+        other => panic!("{other}: write, compare, failover, backlog or reopen"),
     }
 }
