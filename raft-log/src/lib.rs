@@ -22,4 +22,4 @@ pub use replica::{
     Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
 };
 pub use state_machine::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
-pub use storage::{Durability, Record, RecordKind};
+pub use storage::{Durability, Record, RecordKind, Room};

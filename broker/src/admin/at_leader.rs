@@ -85,7 +85,7 @@ fn no_leader() -> Status {
 pub(super) fn status_of(error: SubmitError) -> Status {
     match error {
         SubmitError::NotLeader => no_leader(),
-        SubmitError::Overloaded => Status::resource_exhausted(error.to_string()),
+        SubmitError::Overloaded | SubmitError::DiskFull => Status::resource_exhausted(error.to_string()),
         SubmitError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
         SubmitError::Unknown(_) => Status::deadline_exceeded(error.to_string()),
     }

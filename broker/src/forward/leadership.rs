@@ -178,6 +178,7 @@ mod tests {
             members: vec![member(1), member(2)],
             serving,
             gate: Default::default(),
+            room: Default::default(),
             health: Health::Healthy,
         }
     }

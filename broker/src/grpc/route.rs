@@ -187,6 +187,7 @@ mod tests {
             members: members.iter().map(member).collect(),
             serving: false,
             gate: Default::default(),
+            room: Default::default(),
             health: Health::Healthy,
         }
     }

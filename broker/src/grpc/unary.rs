@@ -212,6 +212,9 @@ impl From<SubmitError> for Refusal {
             SubmitError::Overloaded => {
                 Refusal::new(Code::TooManyRequests, "too many bytes wait to be stored; nothing was stored, try later")
             }
+            SubmitError::DiskFull => {
+                Refusal::new(Code::TooManyRequests, format!("{error}; nothing was stored, try later"))
+            }
             SubmitError::TooLarge { .. } => Refusal::new(Code::PayloadTooLarge, error.to_string()),
             SubmitError::Unknown(_) => Refusal::unknown(Code::MasterPersistenceTimeout, error.to_string()),
         }
@@ -236,6 +239,7 @@ mod tests {
         let cases: Vec<(Refused, Code, bool)> = vec![
             (SubmitError::NotLeader.into(), Code::HaNotAvailable, false),
             (SubmitError::Overloaded.into(), Code::TooManyRequests, false),
+            (SubmitError::DiskFull.into(), Code::TooManyRequests, false),
             (SubmitError::TooLarge { bytes: 1 }.into(), Code::PayloadTooLarge, false),
             (unknown().into(), Code::MasterPersistenceTimeout, true),
             (RelayError::NoLeader.into(), Code::HaNotAvailable, false),

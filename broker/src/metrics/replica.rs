@@ -130,6 +130,7 @@ mod tests {
             members: Vec::new(),
             serving: true,
             gate: Default::default(),
+            room: Default::default(),
             health: Health::Healthy,
         };
         let (sender, receiver) = watch::channel(status.clone());

@@ -86,6 +86,7 @@ mod tests {
             members: Vec::new(),
             serving: false,
             gate: Default::default(),
+            room: Default::default(),
             health: Health::Healthy,
         }
     }

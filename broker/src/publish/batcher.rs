@@ -16,7 +16,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -40,6 +40,11 @@ pub trait Proposer: Send + Sync + 'static {
         payload: Bytes,
         count: u32,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static;
+
+    /// Whether disks are so full that publishes are refused now.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 impl Proposer for Replica {
@@ -50,6 +55,10 @@ impl Proposer for Replica {
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static {
         let replica = self.clone();
         async move { Replica::propose(&replica, payload, count).await }
+    }
+
+    fn is_full(&self) -> bool {
+        !self.full_members().is_empty()
     }
 }
 
@@ -62,6 +71,9 @@ pub enum SubmitError {
     /// Not stored: the bytes that wait are at their bound.
     #[error("too many bytes wait to be stored")]
     Overloaded,
+    /// Not stored: the disks of the group are nearly full.
+    #[error("the disks of the broker group are nearly full")]
+    DiskFull,
     /// Not stored: the command is larger than an entry may be.
     #[error("the request makes a command of {bytes} bytes, at most {COMMAND_BYTES_MAX} are allowed")]
     TooLarge {
@@ -113,6 +125,8 @@ struct Shared {
     line: Mutex<Line>,
     pending_bytes: AtomicUsize,
     wake: Notify,
+    /// Publishes are refused at the door, so that none shares an entry with what still passes.
+    full: AtomicBool,
     traffic: Traffic,
 }
 
@@ -143,6 +157,7 @@ impl Batcher {
             line: Mutex::new(Line::default()),
             pending_bytes: AtomicUsize::new(0),
             wake: Notify::new(),
+            full: AtomicBool::new(false),
             traffic,
         });
         tokio::spawn(pump(Arc::clone(&shared), proposer, stamp, stop));
@@ -154,6 +169,11 @@ impl Batcher {
         let bytes = command.bytes();
         if bytes > COMMAND_BYTES_MAX {
             return Err(SubmitError::TooLarge { bytes });
+        }
+        if command.messages() > 0 && self.shared.full.load(Ordering::Relaxed) {
+            // The pump looks whether that is still so.
+            self.shared.wake.notify_one();
+            return Err(SubmitError::DiskFull);
         }
         let held = self.shared.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         if held + bytes > self.shared.options.pending_bytes_max {
@@ -236,6 +256,7 @@ async fn pump(
             }
             continue;
         }
+        shared.full.store(proposer.is_full(), Ordering::Relaxed);
         while in_flight.len() < shared.options.entries_in_flight_max {
             let Some((builder, batch)) = shared.take() else { break };
             let messages = builder.messages();
@@ -278,6 +299,7 @@ fn settle(shared: &Shared, batch: Batch, result: Result<Proposed, ProposeError>)
         },
         Err(ProposeError::NotLeader { .. }) => SubmitError::NotLeader,
         Err(ProposeError::Overloaded { .. }) => SubmitError::Overloaded,
+        Err(ProposeError::DiskFull { .. }) => SubmitError::DiskFull,
         Err(ProposeError::TooLarge { bytes, .. }) => SubmitError::TooLarge { bytes },
         Err(ProposeError::Unknown { reason }) => SubmitError::Unknown(reason),
     };

@@ -24,6 +24,7 @@ pub(crate) mod pace;
 pub(crate) mod recover;
 pub(crate) mod responder;
 pub(crate) mod retention;
+pub(crate) mod rooms;
 pub(crate) mod settings;
 pub(crate) mod state_adapter;
 pub(crate) mod state_worker;

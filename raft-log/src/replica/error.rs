@@ -30,6 +30,13 @@ pub enum ProposeError {
         /// The bound.
         in_flight_bytes_max: usize,
     },
+    /// The disks of these members are nearly full, so that no majority could take more messages. Not stored. Entries without
+    /// messages still pass. Retry once there is space again.
+    #[error("the disks of nodes {nodes:?} are nearly full; make space there")]
+    DiskFull {
+        /// The members that are in the way.
+        nodes: Vec<NodeId>,
+    },
     /// The payload is larger than an entry may be. Not stored. A retry cannot help.
     #[error("a payload of {bytes} bytes is larger than an entry may be ({bytes_max})")]
     TooLarge {

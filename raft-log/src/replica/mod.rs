@@ -110,12 +110,20 @@ impl Replica {
         bootstrap::bootstrap(&self.inner.peers, &self.inner.raft, &self.inner.env, voters).await
     }
 
-    /// Appends a payload of `count` messages and answers once a majority holds it and it is applied here.
+    /// Appends a payload of `count` messages and answers once a majority holds it and it is applied here. While disks are
+    /// nearly full, only payloads without messages are taken ([`ProposeError::DiskFull`]).
     ///
     /// # Errors
     /// See [`ProposeError`]; only [`ProposeError::Unknown`] may be stored.
     pub async fn propose(&self, payload: Bytes, count: u32) -> Result<Proposed, ProposeError> {
         self.inner.propose(payload, count).await
+    }
+
+    /// The members because of whose nearly full disks publishes are refused now (hazards 9); none on a node that does not
+    /// lead, unless its own disk is.
+    #[must_use]
+    pub fn full_members(&self) -> Vec<NodeId> {
+        self.inner.full_members()
     }
 
     /// The status now.

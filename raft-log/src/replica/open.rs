@@ -12,6 +12,7 @@ use crate::raft::early_campaign::Evidence;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::peers::Peers;
 use crate::raft::recover::fit_state_to_log;
+use crate::raft::rooms::Rooms;
 use crate::raft::settings;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::{LogProgress, StateWorker};
@@ -54,7 +55,8 @@ pub(crate) async fn open(
     let (gate, evidence) = (VoteGate::default(), Evidence::default());
     let status = watch::Sender::new(StatusTask::initial(&identity, &log));
     let standing = watch::Sender::new(status.borrow().clone());
-    let peers = Arc::new(Peers::new(identity.clone(), options.advertised.clone(), health.clone()));
+    let rooms = Rooms::new(node_id, log.room());
+    let peers = Arc::new(Peers::new(identity.clone(), options.advertised.clone(), rooms, health.clone()));
     let parts = CoreParts {
         node_id,
         config,

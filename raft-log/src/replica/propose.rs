@@ -11,7 +11,7 @@ use openraft::raft::linearizable_read::Linearizer;
 use crate::raft::responder::ProposalResponder;
 use crate::raft::type_config::{Command, RaftCore, TypeConfig, log_id};
 use crate::replica::{Inner, Leader, ProposeError, Proposed};
-use crate::types::LogIndex;
+use crate::types::{LogIndex, NodeId};
 
 /// What a proposal counts beside its payload, so that tiny ones are bounded as well.
 const PROPOSAL_OVERHEAD_BYTES: usize = 1024;
@@ -30,6 +30,11 @@ impl Inner {
         if !self.gate.is_open() {
             return Err(ProposeError::NotLeader { leader: self.leadership.leader() });
         }
+        if count > 0
+            && let nodes @ [_, ..] = &self.full_members()[..]
+        {
+            return Err(ProposeError::DiskFull { nodes: nodes.to_vec() });
+        }
         let in_flight_bytes_max = self.options.propose_bytes_in_flight_max;
         let share = (bytes + PROPOSAL_OVERHEAD_BYTES).min(in_flight_bytes_max);
         let share = u32::try_from(share).expect("the bound was checked when the replica was opened");
@@ -47,6 +52,16 @@ impl Inner {
         let decided = tokio::time::timeout(self.options.propose_deadline, decided).await;
         let outcome = decided.unwrap_or_else(|_| Err(unknown("the deadline passed before it was committed")))?;
         self.proposed(outcome)
+    }
+
+    /// The members because of which publishes are refused now.
+    pub(crate) fn full_members(&self) -> Vec<NodeId> {
+        if self.peers.rooms.all_have_room() {
+            return Vec::new();
+        }
+        let voters =
+            self.status.borrow().members.iter().filter(|member| member.voter).map(|member| member.id).collect();
+        self.peers.rooms.in_the_way(&voters)
     }
 
     fn proposed(&self, outcome: ClientWriteResult<TypeConfig>) -> Result<Proposed, ProposeError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::membership::NodeAddresses;
 use crate::raft::vote_gate::GateReason;
+use crate::storage::Room;
 use crate::types::{ClusterId, LogId, LogIndex, NodeId, Term};
 
 /// The part that a replica plays now.
@@ -103,6 +104,8 @@ pub struct Status {
     pub serving: bool,
     /// Why it keeps out of elections: it neither campaigns nor grants votes nor takes over leadership. Empty is normal.
     pub gate: BTreeSet<GateReason>,
+    /// Whether its disk has room for more messages (hazards 9).
+    pub room: Room,
     /// Whether the node can do its part.
     pub health: Health,
 }
@@ -120,6 +123,7 @@ impl Status {
             && self.leader == other.leader
             && self.serving == other.serving
             && self.gate == other.gate
+            && self.room == other.room
             && self.health == other.health
             && self.members.iter().map(member).eq(other.members.iter().map(member))
     }
@@ -152,6 +156,7 @@ mod tests {
             durable: None,
             members: vec![member],
             serving: true,
+            room: Room::Enough,
             gate: BTreeSet::new(),
             health: Health::Healthy,
         }
@@ -168,7 +173,8 @@ mod tests {
 
     #[test]
     fn anything_else_changes_the_standing() {
-        let changes: [fn(&mut Status); 10] = [
+        let changes: [fn(&mut Status); 11] = [
+            |status| status.room = Room::Low,
             |status| status.cluster = None,
             |status| status.role = Role::Follower,
             |status| status.term = Term(3),

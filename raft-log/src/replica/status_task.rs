@@ -54,6 +54,7 @@ impl StatusTask {
             members: Vec::new(),
             serving: false,
             gate: BTreeSet::new(),
+            room: *log.room().borrow(),
             health: Health::Healthy,
         }
     }
@@ -161,6 +162,7 @@ impl StatusTask {
             // A leader's first entry of its term is its own; once that is applied, so is everything before.
             serving: role == Role::Leader && self.gate.is_open() && applied.is_some_and(|applied| applied.term == term),
             gate: self.gate.reasons(),
+            room: *self.log.room().borrow(),
             health: health.clone(),
         }
     }

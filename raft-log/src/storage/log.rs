@@ -6,6 +6,7 @@ use super::opened::Opened;
 use super::options::{Durability, StorageOptions};
 use super::record::{HardState, Record};
 use super::report::{LogBounds, RecoveryReport, SegmentInfo};
+use super::room::Room;
 use super::shared::Shared;
 use super::stats::StorageStats;
 use super::stepper::Stepper;
@@ -259,6 +260,12 @@ impl Log {
     #[must_use]
     pub fn failure(&self) -> watch::Receiver<Option<Arc<StorageError>>> {
         self.shared().failure.subscribe()
+    }
+
+    /// Whether there is room for entries that only fill the disk (hazards 9). Looked at a few times a second.
+    #[must_use]
+    pub fn room(&self) -> watch::Receiver<Room> {
+        self.shared().room.subscribe()
     }
 
     /// Counters.

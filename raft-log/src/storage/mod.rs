@@ -33,6 +33,7 @@ mod reader;
 mod record;
 mod recovery;
 mod report;
+mod room;
 pub mod sealed_file;
 pub(crate) mod segment;
 mod shared;
@@ -48,9 +49,11 @@ pub use log::{Done, Log};
 pub(crate) use log::{LOCK_NAME, SEGMENTS_FOLDER};
 pub use options::{
     BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, INDEX_EVERY_BYTES_DEFAULT, MAPPED_SEGMENTS_DEFAULT,
-    RECORD_PAYLOAD_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, SPARE_SEGMENTS_DEFAULT, StorageOptions,
+    RECORD_PAYLOAD_BYTES_DEFAULT, RESERVE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT,
+    SPARE_SEGMENTS_DEFAULT, StorageOptions,
 };
 pub use record::{HardState, Record, RecordKind};
 pub use report::{LogBounds, RecoveryReport, SegmentInfo, TornTail};
+pub use room::Room;
 pub use stats::StorageStats;
 pub use stepper::Stepper;

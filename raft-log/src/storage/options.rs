@@ -23,6 +23,9 @@ pub const SPARE_SEGMENTS_DEFAULT: usize = 2;
 /// The index of the active segment is saved each time that so many bytes were written by default: 128 MiB.
 pub const INDEX_EVERY_BYTES_DEFAULT: u64 = 128 << 20;
 
+/// Free bytes of the disk below which publishes are refused by default: 256 MiB.
+pub const RESERVE_BYTES_DEFAULT: u64 = 256 << 20;
+
 /// When an append counts as persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -56,6 +59,8 @@ pub struct StorageOptions {
     /// The index of the active segment is saved each time that so many bytes were written to it; that is what a start
     /// after a killed process has to scan at most.
     pub index_every_bytes: u64,
+    /// When less than this is free on the disk, [`Room`](super::Room) is low: what only fills the disk must be refused.
+    pub reserve_bytes: u64,
 }
 
 impl StorageOptions {
@@ -73,6 +78,7 @@ impl StorageOptions {
             mapped_segments_max: MAPPED_SEGMENTS_DEFAULT,
             spare_segments_max: SPARE_SEGMENTS_DEFAULT,
             index_every_bytes: INDEX_EVERY_BYTES_DEFAULT,
+            reserve_bytes: RESERVE_BYTES_DEFAULT,
         }
     }
 }

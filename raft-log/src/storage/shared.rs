@@ -10,6 +10,7 @@ use super::error::StorageError;
 use super::io::Queue;
 use super::options::StorageOptions;
 use super::record::HardState;
+use super::room::Room;
 use super::tail::Tail;
 use super::terms::Terms;
 use crate::env::Env;
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) opened: UnixMillis,
     pub(crate) durable: watch::Sender<Option<LogIndex>>,
     pub(crate) failure: watch::Sender<Option<Arc<StorageError>>>,
+    pub(crate) room: watch::Sender<Room>,
     state: Mutex<State>,
 }
 
@@ -82,6 +84,7 @@ impl Shared {
             counters: Counters::default(),
             durable,
             failure: watch::Sender::new(None),
+            room: watch::Sender::default(),
             state: Mutex::new(state),
         }
     }

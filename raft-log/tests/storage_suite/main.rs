@@ -8,6 +8,7 @@ mod damage;
 mod faults;
 mod fixtures;
 mod flipped;
+mod full_disk;
 mod hard_state;
 mod inspect;
 mod model;

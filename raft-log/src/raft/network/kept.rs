@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::socket::write_pieces;
 use crate::raft::type_config::TypeConfig;
-use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request};
+use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request, room_of_answer};
+use crate::storage::Room;
 
 /// A follower that owes an answer for this long hangs; the connection is made anew.
 const OWED_MAX: Duration = Duration::from_secs(2);
@@ -42,11 +43,11 @@ impl Kept {
         !self.cut && (self.owed == 0 || self.since.elapsed() < OWED_MAX)
     }
 
-    /// Sends the request and waits for its answer, which is the last one owed.
+    /// Sends the request and waits for its answer, which is the last one owed, and what it says of the follower's disk.
     pub(crate) async fn exchange(
         &mut self,
         request: AppendEntriesRequest<TypeConfig>,
-    ) -> io::Result<StreamAppendResult<TypeConfig>> {
+    ) -> io::Result<(StreamAppendResult<TypeConfig>, Room)> {
         if self.owed == 0 {
             self.since = Instant::now();
         }
@@ -61,11 +62,11 @@ impl Kept {
                 }
             }
             let bytes = self.buffer.first_chunk().expect("the loop above fills it");
-            let answer = decode_answer(bytes).map_err(io::Error::other)?;
+            let (answer, room) = (decode_answer(bytes).map_err(io::Error::other)?, room_of_answer(bytes));
             self.buffer.advance(ANSWER_BYTES);
             self.owed -= 1;
             if self.owed == 0 {
-                return Ok(answer);
+                return Ok((answer, room));
             }
         }
     }

@@ -128,7 +128,10 @@ impl PeerLink {
             self.kept = Some(Kept::new(self.connect(Purpose::Append).await?));
         }
         let kept = self.kept.as_mut().expect("it was filled above");
-        let answer = kept.exchange(request).await;
+        let answer = kept.exchange(request).await.map(|(answer, room)| {
+            self.peers.rooms.heard(self.target, room);
+            answer
+        });
         // After a refused request the follower closes, and so do we.
         if !matches!(answer, Ok(Ok(_))) {
             self.kept = None;

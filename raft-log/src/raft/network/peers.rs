@@ -13,6 +13,7 @@ use crate::identity::Identity;
 use crate::membership::{MemberNode, NodeAddresses};
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::socket;
+use crate::raft::rooms::Rooms;
 use crate::raft::type_config::TypeConfig;
 use crate::raft::wire::WireError;
 use crate::raft::wire::handshake::{Hello, HelloError, Party, Purpose, Refusal, WELCOME_BYTES, Welcome};
@@ -36,6 +37,7 @@ pub(crate) enum ConnectError {
 pub(crate) struct Peers {
     pub(crate) identity: Arc<Identity>,
     pub(crate) advertised: NodeAddresses,
+    pub(crate) rooms: Rooms,
     metrics: OnceLock<ServerMetrics>,
     health: watch::Sender<Health>,
     /// The last refusal logged for a peer: each is logged once until it changes.
@@ -43,8 +45,13 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(identity: Arc<Identity>, advertised: NodeAddresses, health: watch::Sender<Health>) -> Peers {
-        Peers { identity, advertised, metrics: OnceLock::new(), health, logged: Mutex::default() }
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        advertised: NodeAddresses,
+        rooms: Rooms,
+        health: watch::Sender<Health>,
+    ) -> Peers {
+        Peers { identity, advertised, rooms, metrics: OnceLock::new(), health, logged: Mutex::default() }
     }
 
     /// Follows the membership of this core from now on.

@@ -2,6 +2,7 @@ use super::*;
 use crate::raft::network::socket::FrameReader;
 use crate::raft::type_config::{RaftLogId, RaftVote, entry_of};
 use crate::raft::wire::append::{decode_request, encode_answer};
+use crate::storage::Room;
 use crate::storage::{Record, RecordKind};
 use crate::types::{LogId, LogIndex, NodeId, Term};
 use openraft::impls::leader_id_std::LeaderId;
@@ -32,7 +33,7 @@ async fn told(requests: Vec<AppendEntriesRequest<TypeConfig>>) -> Vec<u64> {
         while let Some(frame) = frames.next().await.unwrap() {
             let request = decode_request(frame).unwrap();
             told.push(request.leader_commit.unwrap().index);
-            write.write_all(&encode_answer(&Ok(request.prev_log_id))).await.unwrap();
+            write.write_all(&encode_answer(&Ok(request.prev_log_id), Room::Enough)).await.unwrap();
         }
         told
     });

@@ -125,7 +125,7 @@ impl Connection {
                 if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
                     leader.heard();
                 }
-                bytes.extend_from_slice(&encode_answer(&answer));
+                bytes.extend_from_slice(&encode_answer(&answer, self.peers.rooms.own()));
             }
             write.write_all(&bytes).await?;
         }

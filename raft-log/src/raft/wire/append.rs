@@ -15,7 +15,7 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult
 use crate::raft::type_config::{RaftEntry, TypeConfig, entry_of, record_of};
 use crate::raft::wire::values::{VALUE_BYTES, checked, put_log_id, put_vote, take_log_id, take_vote};
 use crate::raft::wire::{FRAME_BYTES_MAX, WireError};
-use crate::storage::{Record, RecordKind};
+use crate::storage::{Record, RecordKind, Room};
 use crate::types::{LogId, LogIndex, Term};
 
 /// Size of an answer.
@@ -126,7 +126,10 @@ fn take_entry(head: &mut &[u8], payloads: &mut Bytes) -> Result<RaftEntry, WireE
     entry_of(Record { id, kind, count, payload, payload_crc }).map_err(WireError)
 }
 
-pub(crate) fn encode_answer(answer: &StreamAppendResult<TypeConfig>) -> [u8; ANSWER_BYTES] {
+/// The highest bit of an answer's kind: the follower's disk is low.
+const LOW_BIT: u8 = 0x80;
+
+pub(crate) fn encode_answer(answer: &StreamAppendResult<TypeConfig>, room: Room) -> [u8; ANSWER_BYTES] {
     let mut bytes = [0; ANSWER_BYTES];
     let mut out = &mut bytes[..];
     match answer {
@@ -143,12 +146,20 @@ pub(crate) fn encode_answer(answer: &StreamAppendResult<TypeConfig>) -> [u8; ANS
             put_vote(&mut out, vote);
         }
     }
+    if room == Room::Low {
+        bytes[0] |= LOW_BIT;
+    }
     bytes
+}
+
+/// What an answer says about the follower's disk.
+pub(crate) fn room_of_answer(bytes: &[u8; ANSWER_BYTES]) -> Room {
+    if bytes[0] & LOW_BIT == 0 { Room::Enough } else { Room::Low }
 }
 
 pub(crate) fn decode_answer(bytes: &[u8; ANSWER_BYTES]) -> Result<StreamAppendResult<TypeConfig>, WireError> {
     let mut input = &bytes[..];
-    match input.try_get_u8()? {
+    match input.try_get_u8()? & !LOW_BIT {
         0 => Ok(Ok(take_log_id(&mut input)?)),
         1 => {
             let id = take_log_id(&mut input)?.ok_or_else(|| WireError("a conflict without log id".to_owned()))?;
@@ -224,7 +235,10 @@ mod tests {
         let answers: [StreamAppendResult<TypeConfig>; 4] =
             [Ok(None), Ok(Some(id)), Err(StreamAppendError::Conflict(id)), Err(StreamAppendError::HigherVote(vote()))];
         for answer in answers {
-            assert_eq!(decode_answer(&encode_answer(&answer)).unwrap(), answer);
+            for room in [Room::Enough, Room::Low] {
+                let bytes = encode_answer(&answer, room);
+                assert_eq!((decode_answer(&bytes).unwrap(), room_of_answer(&bytes)), (answer.clone(), room));
+            }
         }
     }
 }

@@ -313,8 +313,8 @@ impl Engine {
 
     pub(super) fn save_manifest(&self) -> Result<(), StorageError> {
         let options = &self.shared.options;
-        self.manifest
-            .save(&self.shared.env, &options.dir, options.group)
+        self.preparer
+            .patiently(|| self.manifest.save(&self.shared.env, &options.dir, options.group))
             .map_err(failed("saving", &Manifest::path(&options.dir)))
     }
 

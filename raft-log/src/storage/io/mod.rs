@@ -11,6 +11,7 @@ mod engine;
 mod frontier;
 mod indexer;
 mod preparer;
+mod preparing;
 mod progress;
 mod queue;
 mod release;

@@ -11,7 +11,8 @@
 //! The file of a released segment is better still: all of it is allocated and written. Some are kept as *spares*
 //! (`<old base>.spare`) and taken first. What they hold is told from new records by the salt.
 
-use super::frontier::{Claim, Frontier};
+use super::frontier::Frontier;
+use super::preparing::Inside;
 use crate::env::{Env, File, OpenMode};
 use crate::exec::{self, Thread};
 use crate::storage::format::Salt;
@@ -24,13 +25,9 @@ use std::time::Duration;
 
 /// The file's name in the log's folder until it becomes a segment.
 pub(crate) const PREPARED_NAME: &str = "next.tmp";
-/// How much is zeroed and synced at once.
-const ZERO_CHUNK_BYTES: u64 = 8 << 20;
-/// Zeroing of the next segment begins when this part (1/n) of the active one is used.
-const ZERO_AFTER_FRACTION: u64 = 8;
 /// How often a waiting preparer looks at the active segment, or tries again after an error.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-const POISONED: &str = "no thread panics while it holds the desk";
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const POISONED: &str = "no thread panics while it holds the desk";
 
 /// A file that is ready to become a segment.
 pub(crate) struct Prepared {
@@ -60,34 +57,52 @@ struct Worker {
 
 /// Where the I/O thread and the worker meet.
 #[derive(Default)]
-struct Desk {
+pub(super) struct Desk {
     inner: Mutex<Inner>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
 }
 
 #[derive(Default)]
-struct Inner {
+pub(super) struct Inner {
     /// A next file is to be made.
     wanted: bool,
-    ready: Option<Ready>,
+    pub(super) ready: Option<Ready>,
     /// The worker is busy with the next file; whoever takes it waits for that step to end.
-    working: bool,
-    stop: bool,
+    pub(super) working: bool,
+    /// The last attempt to make a file failed for want of space.
+    pub(super) starved: bool,
+    pub(super) stop: bool,
 }
 
-struct Ready {
-    prepared: Prepared,
-    zeroed_to: u64,
+pub(super) struct Ready {
+    pub(super) prepared: Prepared,
+    pub(super) zeroed_to: u64,
+}
+
+impl Worker {
+    /// Sleeps before another attempt; `false` where waiting is not possible.
+    #[cfg(not(tercet_sim))]
+    fn wait_a_moment(&self) -> bool {
+        let goes_on = |inner: &mut Inner| !inner.stop;
+        drop(self.desk.changed.wait_timeout_while(self.desk.lock(), LOOK_AGAIN, goes_on).expect(POISONED));
+        true
+    }
+
+    /// Under simulation all nodes share one thread: nobody can wait on it.
+    #[cfg(tercet_sim)]
+    fn wait_a_moment(&self) -> bool {
+        false
+    }
 }
 
 impl Inner {
-    fn lacks_file(&self) -> bool {
+    pub(super) fn lacks_file(&self) -> bool {
         self.wanted && self.ready.is_none()
     }
 }
 
 impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect(POISONED)
     }
 }
@@ -166,7 +181,32 @@ impl Preparer {
                 return Ok(ready.prepared);
             }
         }
-        create(&self.env, &self.path, self.bytes).map_err(|error| (self.path.clone(), error))
+        let made = self.patiently(|| create(&self.env, &self.path, self.bytes));
+        if let Some(worker) = &self.worker {
+            worker.desk.lock().starved = made.is_err();
+        }
+        made.map_err(|error| (self.path.clone(), error))
+    }
+
+    /// Calls until it does not fail for want of space, or the log is shut down (hazards 9): no append fails because the
+    /// disk is full, it waits.
+    pub(super) fn patiently<T>(&self, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let mut told = false;
+        loop {
+            let result = call();
+            let full = result.as_ref().is_err_and(is_full);
+            let Some(worker) = self.worker.as_ref().filter(|worker| full && !worker.shared.lock().closed) else {
+                return result;
+            };
+            if !told {
+                tracing::error!(dir = %worker.shared.options.dir.display(), "the disk is full; appends wait for space");
+            }
+            told = true;
+            worker.desk.lock().starved = true;
+            if !worker.wait_a_moment() {
+                return result;
+            }
+        }
     }
 
     /// Ends the thread.
@@ -182,143 +222,17 @@ impl Preparer {
     }
 }
 
-fn create(env: &Env, path: &Path, bytes: u64) -> io::Result<Prepared> {
+pub(super) fn create(env: &Env, path: &Path, bytes: u64) -> io::Result<Prepared> {
     let file = env.disk.open(path, OpenMode::CreateOrTruncate)?;
-    file.allocate(bytes)?;
+    if let Err(error) = file.allocate(bytes) {
+        // What was allocated of it is given back; if that fails too, opening removes it.
+        drop(env.disk.remove(path));
+        return Err(error);
+    }
     Ok(Prepared { path: path.into(), file, bytes, former: None })
 }
 
-/// What the worker holds.
-struct Inside {
-    desk: Arc<Desk>,
-    shared: Arc<Shared>,
-    frontier: Arc<Frontier>,
-}
-
-/// The most urgent thing to do.
-enum Task {
-    Nothing,
-    Create,
-    ZeroActive(Claim),
-    ZeroNext(Arc<dyn File>, u64),
-}
-
-/// How long to do nothing, and why.
-#[derive(Clone, Copy, Default)]
-struct Rest {
-    pause: Duration,
-    #[cfg_attr(tercet_sim, expect(dead_code, reason = "the task looks at intervals whatever happened"))]
-    failed: bool,
-}
-
-impl Inside {
-    #[cfg(not(tercet_sim))]
-    fn run(&self, path: &Path, bytes: u64) {
-        let mut rest = Rest::default();
-        while let Some(task) = self.next_task(rest) {
-            rest = self.perform(&task, path, bytes);
-        }
-    }
-
-    /// Under simulation: looks for something to do at intervals.
-    #[cfg(tercet_sim)]
-    async fn run_as_task(&self, path: &Path, bytes: u64) {
-        let mut rest = Rest::default();
-        loop {
-            tokio::time::sleep(rest.pause.max(Duration::from_millis(1))).await;
-            let Some(task) = self.choose(&mut self.desk.lock()) else { return };
-            rest = self.perform(&task, path, bytes);
-        }
-    }
-
-    /// Does it, and says how long to rest.
-    fn perform(&self, task: &Task, path: &Path, bytes: u64) -> Rest {
-        let begin = self.shared.env.clock.monotonic();
-        let done = match task {
-            Task::Nothing => Ok(()),
-            Task::Create => self.create(path, bytes),
-            Task::ZeroActive(claim) => self.zero_active(claim),
-            Task::ZeroNext(file, at) => self.zero_next(file.as_ref(), *at, bytes),
-        };
-        let failed = done.is_err();
-        if let Err(error) = done {
-            tracing::warn!(file = %path.display(), %error, "space for the log cannot be prepared; trying again");
-        }
-        let pause = match task {
-            // Rest as long as it took, so that appends keep at least half of the disk.
-            Task::Create | Task::ZeroActive(_) | Task::ZeroNext(..) if !failed => {
-                self.shared.env.clock.monotonic().saturating_sub(begin)
-            }
-            _ => LOOK_AGAIN,
-        };
-        Rest { pause, failed }
-    }
-
-    /// Waits out the rest, less if a file is wanted and nothing failed before; says what to do. `None` ends the thread.
-    #[cfg(not(tercet_sim))]
-    fn next_task(&self, Rest { pause, failed }: Rest) -> Option<Task> {
-        let inner = self.desk.lock();
-        let rest = |inner: &mut Inner| !inner.stop && (failed || !inner.lacks_file());
-        let (mut inner, _) = self.desk.changed.wait_timeout_while(inner, pause, rest).expect(POISONED);
-        self.choose(&mut inner)
-    }
-
-    /// What is most urgent; `None` when it is to end.
-    fn choose(&self, inner: &mut Inner) -> Option<Task> {
-        if inner.stop {
-            return None;
-        }
-        if inner.lacks_file() {
-            inner.working = true;
-            return Some(Task::Create);
-        }
-        if let Some(claim) = self.frontier.claim(ZERO_CHUNK_BYTES) {
-            return Some(Task::ZeroActive(claim));
-        }
-        let left = self.shared.counters.active_left_bytes.load(Relaxed);
-        let Some(ready) = &inner.ready else { return Some(Task::Nothing) };
-        let bytes = ready.prepared.bytes;
-        let due = (1..bytes - bytes / ZERO_AFTER_FRACTION).contains(&left);
-        if !due || ready.zeroed_to >= bytes {
-            return Some(Task::Nothing);
-        }
-        let task = Task::ZeroNext(ready.prepared.file.clone(), ready.zeroed_to);
-        inner.working = true;
-        Some(task)
-    }
-
-    fn create(&self, path: &Path, bytes: u64) -> io::Result<()> {
-        let made = create(&self.shared.env, path, bytes);
-        let mut inner = self.desk.lock();
-        inner.working = false;
-        self.desk.changed.notify_all();
-        let prepared = made?;
-        inner.ready = Some(Ready { prepared, zeroed_to: 0 });
-        self.shared.counters.prepared_bytes.store(bytes, Relaxed);
-        Ok(())
-    }
-
-    fn zero_next(&self, file: &dyn File, at: u64, bytes: u64) -> io::Result<()> {
-        let end = bytes.min(at + ZERO_CHUNK_BYTES);
-        let zeroed = file.zero(at, end - at);
-        let mut inner = self.desk.lock();
-        inner.working = false;
-        if let Some(ready) = &mut inner.ready {
-            ready.zeroed_to = end;
-        }
-        self.desk.changed.notify_all();
-        zeroed
-    }
-
-    fn zero_active(&self, claim: &Claim) -> io::Result<()> {
-        let (start, end) = (claim.range.start, claim.range.end);
-        // What is written already was zeroed before, perhaps by an earlier process.
-        let zeroed = match claim.file.next_data(start) {
-            Ok(data) if data < end => Ok(()),
-            Ok(_) => claim.file.zero(start, end - start),
-            Err(error) => Err(error),
-        };
-        self.frontier.release(claim);
-        zeroed
-    }
+/// Whether a call failed for want of space.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
