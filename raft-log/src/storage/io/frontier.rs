@@ -4,7 +4,8 @@
 //!   records ──► written_to ··· MARGIN ··· zeroed_to ──► [what is being zeroed] ··· reserved, never written
 //! ```
 //! A write into reserved space costs its fdatasync a commit of the file system's journal; one into written zeroes does
-//! not. Segments after the first were zeroed before they were taken, as far as there was time; this is for the rest.
+//! not. Segments after the first were zeroed before they were taken, as far as there was time; this is for the rest. A
+//! busy log is left alone, see [`Load`](super::load::Load).
 //!
 //! Invariant: nothing is zeroed that a record was written to or is being written to. The writer says where it will
 //! write before it does, and waits in the rare case that just this is being zeroed.

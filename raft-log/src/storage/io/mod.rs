@@ -10,6 +10,7 @@ mod batch;
 mod engine;
 mod frontier;
 mod indexer;
+mod load;
 mod preparer;
 mod preparing;
 mod progress;

@@ -12,6 +12,7 @@
 //! (`<old base>.spare`) and taken first. What they hold is told from new records by the salt.
 
 use super::frontier::Frontier;
+use super::load::Load;
 use super::preparing::Inside;
 use crate::env::{Env, File, OpenMode};
 use crate::exec::{self, Thread};
@@ -125,7 +126,12 @@ impl Preparer {
     pub(crate) fn spawn(shared: Arc<Shared>, folder: &Path, spares: Vec<Prepared>) -> io::Result<Preparer> {
         let mut preparer = Preparer::inline(&shared, folder, spares);
         let desk = Arc::new(Desk::default());
-        let inside = Inside { desk: desk.clone(), shared: shared.clone(), frontier: preparer.frontier.clone() };
+        let inside = Inside {
+            desk: desk.clone(),
+            shared: shared.clone(),
+            frontier: preparer.frontier.clone(),
+            load: Load::default(),
+        };
         let (file, bytes) = (preparer.path.clone(), preparer.bytes);
         #[cfg(not(tercet_sim))]
         let handle = exec::thread("log-prepare", move || inside.run(&file, bytes))?;

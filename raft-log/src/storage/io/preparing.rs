@@ -1,6 +1,7 @@
 //! The worker of the [`Preparer`](super::Preparer): makes the next file, zeroes, and watches the room on the disk.
 
 use super::frontier::{Claim, Frontier};
+use super::load::Load;
 use super::preparer::{Desk, Inner, LOOK_AGAIN, Prepared, Ready, create, is_full};
 use crate::env::File;
 use crate::storage::room::{Room, Space};
@@ -21,6 +22,7 @@ pub(super) struct Inside {
     pub(super) desk: Arc<Desk>,
     pub(super) shared: Arc<Shared>,
     pub(super) frontier: Arc<Frontier>,
+    pub(super) load: Load,
 }
 
 /// The most urgent thing to do.
@@ -102,6 +104,10 @@ impl Inside {
         if inner.lacks_file() {
             inner.working = true;
             return Some(Task::Create);
+        }
+        let written = self.shared.counters.bytes_written.load(Relaxed);
+        if self.load.is_busy(self.shared.env.clock.monotonic(), written) {
+            return Some(Task::Nothing);
         }
         if let Some(claim) = self.frontier.claim(ZERO_CHUNK_BYTES) {
             return Some(Task::ZeroActive(claim));
