@@ -18,8 +18,8 @@ pub use identity::IdentityError;
 pub use membership::{MemberNode, Membership, MembershipDecodeError, NodeAddresses};
 pub use raft::vote_gate::GateReason;
 pub use replica::{
-    BootstrapError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError, Proposed, ReadError,
-    Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
+    BootstrapError, ChangeError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError,
+    Proposed, ReadError, Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
 };
 pub use state_machine::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
 pub use storage::{Durability, Record, RecordKind, Room};

@@ -69,6 +69,26 @@ pub(crate) async fn reserve(
     Ok(claim)
 }
 
+/// Asks an empty node that is to join this group, and claims it: the member that it becomes.
+pub(crate) async fn reserve_joiner(peers: &Peers, node: NodeId, address: String) -> Result<MemberNode, BootstrapError> {
+    let asked = ask(peers, node, address).await?;
+    let claimed = asked.state.claim.as_ref().map(|claim| claim.cluster);
+    if !asked.state.empty {
+        return Err(BootstrapError::NotEmpty { node, cluster: claimed });
+    }
+    let joiner = member(&asked);
+    let cluster = peers.identity.cluster().expect("a leader belongs to a cluster");
+    // Without voters: a claim that no bootstrap makes, so that none can take the node.
+    let membership = Membership { configs: Vec::new(), nodes: BTreeMap::from([(node, joiner.clone())]) };
+    claim_voter(peers, &asked, &Claim { cluster, membership: membership.encode() }).await?;
+    Ok(joiner)
+}
+
+/// Asks a node that may be a member already who it is.
+pub(crate) async fn ask_member(peers: &Peers, node: NodeId, address: String) -> Result<MemberNode, BootstrapError> {
+    Ok(member(&ask(peers, node, address).await?))
+}
+
 fn check_voters(voters: &[(NodeId, String)], own: NodeId) -> Result<(), BootstrapError> {
     let ids: BTreeSet<NodeId> = voters.iter().map(|(node, _)| *node).collect();
     let problem = if ids.len() != voters.len() {

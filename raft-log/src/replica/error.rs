@@ -1,6 +1,7 @@
 //! The errors of the public face. Each says whether something may have been stored and whether a retry can help.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::membership::NodeAddresses;
 use crate::state_machine::ApplyError;
@@ -166,6 +167,63 @@ pub enum BootstrapError {
 
 fn cluster_hint(cluster: Option<ClusterId>) -> String {
     cluster.map(|cluster| format!(" (cluster {cluster})")).unwrap_or_default()
+}
+
+/// Why the members of a group were not changed. Nothing was changed unless it says [`ChangeError::Unknown`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// This node does not lead. Retry at the leader.
+    #[error("this node does not lead the group{}", leader_hint(.leader.as_ref()))]
+    NotLeader {
+        /// The leader, when this node knows one.
+        leader: Option<Leader>,
+    },
+    /// The node that is to join did not answer as an empty one of this id. Retry once the cause is gone.
+    #[error("the node cannot join: {0}")]
+    Joiner(#[from] BootstrapError),
+    /// The id belongs to a member already. An id is never used for a second data folder: choose a fresh one.
+    #[error("node id {0} is a member's already; a node joins under an id that was never used")]
+    IdInUse(NodeId),
+    /// The node does not belong to the group.
+    #[error("node {0} is no member of the group")]
+    NotAMember(NodeId),
+    /// The node has no vote to give away.
+    #[error("node {0} is no voter of the group")]
+    NotAVoter(NodeId),
+    /// The node lacks too much of the log, or is silent. Retry once it has caught up.
+    #[error("node {node} is not caught up: {lag} entries behind, last heard {}", silence_hint(*.silence))]
+    Behind {
+        /// The node.
+        node: NodeId,
+        /// Entries that it lacks.
+        lag: u64,
+        /// How long ago it last answered, if it ever did.
+        silence: Option<Duration>,
+    },
+    /// The voters that the change leaves would have no majority that is live: nothing would be stored any more.
+    #[error("only {live} of the {voters} voters that would be left are live, which is no majority")]
+    QuorumAtRisk {
+        /// Those of them that answer now.
+        live: usize,
+        /// All that would vote.
+        voters: usize,
+    },
+    /// Another change has begun and is not done. Retry later.
+    #[error("another change of the group's members is under way")]
+    UnderWay,
+    /// The node leads. Hand leadership over, then repeat the change at the new leader.
+    #[error("node {0} leads the group; hand leadership over first")]
+    Leads(NodeId),
+    /// The change may be done, now or later, or not. Repeating it is safe.
+    #[error("whether the change is made is unknown: {reason}")]
+    Unknown {
+        /// What happened.
+        reason: String,
+    },
+}
+
+fn silence_hint(silence: Option<Duration>) -> String {
+    silence.map_or_else(|| "never".to_owned(), |silence| format!("{} ms ago", silence.as_millis()))
 }
 
 /// Why committed entries could not be read.

@@ -38,6 +38,12 @@ impl Leadership {
         status.member(id).map(|member| Leader { id, addresses: member.addresses.clone() })
     }
 
+    /// Whether a leader has heard of this member just now.
+    pub(crate) fn is_live(&self, member: &Member) -> bool {
+        let silence_max = self.election.heartbeat_interval * LIVE_HEARTBEATS;
+        member.last_heard.is_some_and(|silence| silence <= silence_max)
+    }
+
     /// Hands leadership to `to` or to the voter that is furthest along, and waits until it leads.
     pub(crate) async fn transfer(&self, to: Option<NodeId>) -> Result<(), TransferError> {
         let target = self.await_candidate(to).await?;
@@ -86,11 +92,9 @@ impl Leadership {
     /// Only a live and nearly caught-up voter: writes stop while a transfer lasts (hazards 14).
     fn choose(&self, status: &Status, to: Option<NodeId>) -> Result<NodeId, TransferError> {
         let last = status.last.map_or(LogIndex(0), |last| last.index);
-        let silence_max = self.election.heartbeat_interval * LIVE_HEARTBEATS;
         let others = status.members.iter().filter(|member| member.voter && member.id != status.node_id);
         let fit = |member: &&Member| {
-            let live = member.last_heard.is_some_and(|silence| silence <= silence_max);
-            live && member.matched.is_some_and(|matched| matched.0 + LAG_MAX >= last.0)
+            self.is_live(member) && member.matched.is_some_and(|matched| matched.0 + LAG_MAX >= last.0)
         };
         match to {
             Some(to) => {

@@ -3,6 +3,7 @@
 mod disk_watch;
 mod error;
 mod leadership;
+mod members;
 mod open;
 mod options;
 mod propose;
@@ -11,11 +12,12 @@ mod status;
 mod status_task;
 mod step_down;
 mod thread;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::{BootstrapError, Leader, OpenError, ProposeError, ReadError, TransferError};
+pub use error::{BootstrapError, ChangeError, Leader, OpenError, ProposeError, ReadError, TransferError};
 pub use options::{ElectionOptions, PeerListen, ReplicaOptions, RetentionOptions};
 pub use status::{Health, Member, Role, Status};
 
@@ -29,6 +31,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::env::Env;
 use crate::exec::{self, Thread};
 use crate::identity::Identity;
+use crate::membership::NodeAddresses;
 use crate::raft::bootstrap;
 use crate::raft::network::peers::Peers;
 use crate::raft::state_worker::{AppliedIndex, StateWorker};
@@ -191,6 +194,54 @@ impl Replica {
     /// See [`TransferError`]; this node goes on leading then.
     pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), TransferError> {
         self.inner.leadership.transfer(to).await
+    }
+
+    /// Takes an empty node into the group as a learner: it gets the log and has no vote. `address` is its peer address.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; at the leader only. Repeating it is safe, as with all changes of members.
+    pub async fn add_learner(&self, node: NodeId, address: String) -> Result<(), ChangeError> {
+        self.inner.add_learner(node, address).await
+    }
+
+    /// Gives a learner that is caught up a vote.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; at the leader only.
+    pub async fn promote(&self, node: NodeId) -> Result<(), ChangeError> {
+        self.inner.promote(node).await
+    }
+
+    /// Takes a voter's vote; it stays as a learner.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; at the leader only, and not of itself.
+    pub async fn demote(&self, node: NodeId) -> Result<(), ChangeError> {
+        self.inner.demote(node).await
+    }
+
+    /// Removes a member; its id is never used again.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; at the leader only, and not of itself.
+    pub async fn remove(&self, node: NodeId) -> Result<(), ChangeError> {
+        self.inner.remove(node).await
+    }
+
+    /// Gives the vote of `old` to the learner `new` and removes `old`, in one change: the number of voters stays.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; at the leader only, which cannot be `old`.
+    pub async fn swap(&self, old: NodeId, new: NodeId) -> Result<(), ChangeError> {
+        self.inner.swap(old, new).await
+    }
+
+    /// Changes where a member can be reached (hazards 28).
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; at the leader only.
+    pub async fn set_addresses(&self, node: NodeId, addresses: NodeAddresses) -> Result<(), ChangeError> {
+        self.inner.set_addresses(node, addresses).await
     }
 
     /// Stops this replica: hands leadership over when it leads, flushes, ends its threads. Later calls do nothing.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::membership::NodeAddresses;
+use crate::membership::{Membership, NodeAddresses};
+use crate::raft::type_config::raft_membership;
 use crate::raft::vote_gate::GateReason;
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError};
 use crate::types::GroupId;
@@ -136,4 +137,27 @@ async fn a_gated_node_neither_votes_nor_campaigns_nor_takes_over() {
     following[0].inner.gate.close(GateReason::Damaged);
     let refused = leading[0].transfer_leadership(Some(following[0].status().node_id)).await;
     assert!(matches!(refused, Err(TransferError::TimedOut(_))), "{refused:?}");
+}
+
+// The leader that began the change is gone before the second step; whoever leads then takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_voters_that_was_left_half_done_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (voters, _) = interrupted(dir.path()).await;
+    let replicas = open_all(dir.path(), &voters).await;
+    replicas[0].bootstrap(voters).await.unwrap();
+    let leader = serving(&replicas).await;
+    let leading = replicas.iter().find(|replica| replica.status().node_id == leader).unwrap();
+    let inner = &leading.inner;
+    let stays = replicas.iter().map(|replica| replica.status().node_id).filter(|id| id.0 != leader.0 % 3 + 1);
+    let (all, stays) = (std::collections::BTreeSet::from([1, 2, 3].map(NodeId)), stays.collect());
+    let nodes: Vec<_> = all.iter().map(|id| (*id, inner.peers.member(*id).unwrap())).collect();
+    let joint = Membership { configs: vec![all, stays], nodes: nodes.into_iter().collect() };
+    let blank = openraft::EntryPayload::Blank;
+    inner.raft.append_membership(raft_membership(joint).unwrap(), blank, []).await.unwrap();
+    assert!(inner.peers.is_joint());
+    assert_eq!(leading.promote(leader).await, Err(ChangeError::UnderWay));
+    let mut watch = leading.watch();
+    watch.wait_for(|status| status.members.iter().filter(|member| member.voter).count() == 2).await.unwrap();
+    assert!(!inner.peers.is_joint());
 }

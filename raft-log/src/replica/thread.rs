@@ -29,7 +29,7 @@ use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
 use crate::replica::options::{ElectionOptions, RetentionOptions};
 use crate::replica::status_task::StatusTask;
-use crate::replica::{OpenError, disk_watch, step_down};
+use crate::replica::{OpenError, disk_watch, step_down, unfinished};
 use crate::types::NodeId;
 
 /// What the thread is started with.
@@ -122,6 +122,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         catch_ups,
     };
     drop(TypeConfig::spawn(retention.run()));
+    drop(TypeConfig::spawn(unfinished::run(raft.clone())));
     let leadership = parts.status.leadership(raft.clone(), parts.election);
     drop(TypeConfig::spawn(step_down::run(leadership, parts.gate.clone())));
     drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));

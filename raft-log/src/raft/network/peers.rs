@@ -65,6 +65,12 @@ impl Peers {
         metrics.membership_config.membership().get_node(&id).cloned()
     }
 
+    /// Whether a change of voters is under way.
+    pub(crate) fn is_joint(&self) -> bool {
+        let Some(metrics) = self.metrics.get() else { return false };
+        metrics.borrow_watched().membership_config.membership().get_joint_config().len() > 1
+    }
+
     fn party(&self) -> Party {
         Party { node: self.identity.node_id, incarnation: self.identity.incarnation }
     }

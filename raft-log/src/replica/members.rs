@@ -1,0 +1,202 @@
+//! Who belongs to the group: adding, promoting, demoting, removing, swapping members and changing their addresses, while
+//! publishing goes on.
+//!
+//! ```text
+//!   a new node, empty ──add_learner──► learner ──promote──► voter ──demote──► learner ──remove──► no member, for ever
+//!                                         └──────── swap(old, new): one change, old leaves as new enters ────────┘
+//! ```
+//! - A node joins with an empty folder and a node id that was never used; it is asked for the incarnation of that folder,
+//!   which the membership holds from then on, and claimed for this cluster (hazards 2, 27).
+//! - Voters change by joint consensus: both the old and the new majority decide until the change is done. Once begun, it is
+//!   ended even if the caller stops waiting, or by a later leader (see [`super::unfinished`]).
+//! - Refused beforehand: what would leave the group without a live majority, a second change while one is under way, a
+//!   voter that is not caught up, and the removal of the leader by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::type_config::TypeConfigExt;
+
+use crate::membership::{MemberNode, NodeAddresses};
+use crate::raft::bootstrap;
+use crate::raft::type_config::TypeConfig;
+use crate::replica::status::{Member, Role, Status};
+use crate::replica::{ChangeError, Inner, Leader};
+use crate::types::{LogIndex, NodeId};
+
+/// A change that is not committed by then is answered as unknown; it goes on.
+const COMMIT_DEADLINE: Duration = Duration::from_secs(10);
+/// Entries that a node may lack when it becomes a voter. It gets them within moments, and until then it counts for less.
+const LAG_MAX: u64 = 1_000;
+
+type Changes = ChangeMembers<NodeId, MemberNode>;
+
+impl Inner {
+    /// Takes an empty node into the group, without a vote.
+    pub(crate) async fn add_learner(&self, node: NodeId, address: String) -> Result<(), ChangeError> {
+        let status = self.leading()?;
+        let known = self.peers.member(node);
+        let joiner = match &known {
+            Some(_) => bootstrap::ask_member(&self.peers, node, address).await?,
+            None => bootstrap::reserve_joiner(&self.peers, node, address).await?,
+        };
+        match known {
+            None => self.commit(ChangeMembers::AddNodes(BTreeMap::from([(node, joiner)])), true).await,
+            // An earlier attempt got through.
+            Some(member) if member.incarnation == joiner.incarnation && !is_voter(&status, node) => Ok(()),
+            Some(_) => Err(ChangeError::IdInUse(node)),
+        }
+    }
+
+    /// Gives a learner that is caught up a vote.
+    pub(crate) async fn promote(&self, node: NodeId) -> Result<(), ChangeError> {
+        let status = self.leading()?;
+        if is_voter(&status, node) {
+            return Ok(());
+        }
+        self.check_caught_up(&status, node)?;
+        self.check_quorum(&status, &[node], &[])?;
+        self.commit(ChangeMembers::AddVoterIds(BTreeSet::from([node])), true).await
+    }
+
+    /// Takes a voter's vote; it stays as a learner.
+    pub(crate) async fn demote(&self, node: NodeId) -> Result<(), ChangeError> {
+        let status = self.leading()?;
+        member(&status, node)?;
+        if !is_voter(&status, node) {
+            return Ok(());
+        }
+        self.check_leaves(&status, node)?;
+        self.check_quorum(&status, &[], &[node])?;
+        self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([node])), true).await
+    }
+
+    /// Removes a member. Its id is used up.
+    pub(crate) async fn remove(&self, node: NodeId) -> Result<(), ChangeError> {
+        let status = self.leading()?;
+        if member(&status, node).is_err() {
+            return Ok(());
+        }
+        if !is_voter(&status, node) {
+            return self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([node])), true).await;
+        }
+        self.check_leaves(&status, node)?;
+        self.check_quorum(&status, &[], &[node])?;
+        self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([node])), false).await
+    }
+
+    /// One change in which the learner `new` gets the vote of `old`, and `old` leaves.
+    pub(crate) async fn swap(&self, old: NodeId, new: NodeId) -> Result<(), ChangeError> {
+        let status = self.leading()?;
+        if member(&status, old).is_err() && is_voter(&status, new) {
+            return Ok(());
+        }
+        member(&status, old)?;
+        if !is_voter(&status, old) {
+            return Err(ChangeError::NotAVoter(old));
+        }
+        self.check_leaves(&status, old)?;
+        self.check_caught_up(&status, new)?;
+        self.check_quorum(&status, &[new], &[old])?;
+        let enters = ChangeMembers::AddVoterIds(BTreeSet::from([new]));
+        let leaves = ChangeMembers::RemoveVoters(BTreeSet::from([old]));
+        self.commit(ChangeMembers::Batch(vec![enters, leaves]), false).await
+    }
+
+    /// Changes where a member can be reached; its folder stays the same.
+    pub(crate) async fn set_addresses(&self, node: NodeId, addresses: NodeAddresses) -> Result<(), ChangeError> {
+        self.leading()?;
+        let known = self.peers.member(node).ok_or(ChangeError::NotAMember(node))?;
+        let moved = MemberNode { addresses, ..known };
+        self.commit(ChangeMembers::SetNodes(BTreeMap::from([(node, moved)])), true).await
+    }
+
+    /// The status of a leader between changes.
+    fn leading(&self) -> Result<Status, ChangeError> {
+        let status = self.status.borrow().clone();
+        if status.role != Role::Leader {
+            return Err(ChangeError::NotLeader { leader: self.leadership.leader() });
+        }
+        if self.peers.is_joint() { Err(ChangeError::UnderWay) } else { Ok(status) }
+    }
+
+    fn is_live(&self, status: &Status, member: &Member) -> bool {
+        member.id == status.node_id || self.leadership.is_live(member)
+    }
+
+    /// The group that results must have a majority that is live now, or nothing would ever be stored again.
+    fn check_quorum(&self, status: &Status, enter: &[NodeId], leave: &[NodeId]) -> Result<(), ChangeError> {
+        let stays = |member: &&Member| (member.voter || enter.contains(&member.id)) && !leave.contains(&member.id);
+        let voters: Vec<&Member> = status.members.iter().filter(stays).collect();
+        let live = voters.iter().filter(|member| self.is_live(status, member)).count();
+        if live * 2 > voters.len() {
+            return Ok(());
+        }
+        Err(ChangeError::QuorumAtRisk { live, voters: voters.len() })
+    }
+
+    fn check_leaves(&self, status: &Status, node: NodeId) -> Result<(), ChangeError> {
+        if status.node_id == node { Err(ChangeError::Leads(node)) } else { Ok(()) }
+    }
+
+    fn check_caught_up(&self, status: &Status, node: NodeId) -> Result<(), ChangeError> {
+        let member = member(status, node)?;
+        let last = status.last.map_or(LogIndex(0), |last| last.index);
+        let lag = last.0.saturating_sub(member.matched.map_or(0, |matched| matched.0));
+        if lag > LAG_MAX || !self.is_live(status, member) {
+            return Err(ChangeError::Behind { node, lag, silence: member.last_heard });
+        }
+        Ok(())
+    }
+
+    /// Proposes the change and waits until it is done, both steps of it if voters change.
+    async fn commit(&self, changes: Changes, retain: bool) -> Result<(), ChangeError> {
+        tracing::info!(%changes, "the group changes");
+        let raft = self.raft.clone();
+        let committed = spawned(async move { raft.change_membership(changes, retain).await });
+        let committed = tokio::time::timeout(COMMIT_DEADLINE, committed).await;
+        let unknown = |reason: String| ChangeError::Unknown { reason };
+        let committed =
+            committed.map_err(|_| unknown(format!("not committed within {COMMIT_DEADLINE:?}; it goes on")))?;
+        match committed.ok_or_else(|| unknown("the replica stopped".to_owned()))? {
+            Ok(_) => Ok(()),
+            Err(RaftError::Fatal(fatal)) => Err(unknown(fatal.to_string())),
+            Err(RaftError::APIError(error)) => Err(refused(error)),
+        }
+    }
+}
+
+/// Runs to its end even if nobody waits for it any more.
+async fn spawned<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    drop(TypeConfig::spawn(async move { drop(done.send(work.await)) }));
+    result.await.ok()
+}
+
+fn refused(error: ClientWriteError<TypeConfig>) -> ChangeError {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => {
+            let leader = forward.leader_id.zip(forward.leader_node);
+            ChangeError::NotLeader { leader: leader.map(|(id, node)| Leader { id, addresses: node.addresses }) }
+        }
+        ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_)) => ChangeError::UnderWay,
+        ClientWriteError::ChangeMembershipError(ChangeMembershipError::LearnerNotFound(missing)) => {
+            ChangeError::NotAMember(missing.node_id)
+        }
+        ClientWriteError::ChangeMembershipError(ChangeMembershipError::EmptyMembership(_)) => {
+            ChangeError::QuorumAtRisk { live: 0, voters: 0 }
+        }
+        other => ChangeError::Unknown { reason: other.to_string() },
+    }
+}
+
+fn member(status: &Status, node: NodeId) -> Result<&Member, ChangeError> {
+    status.member(node).ok_or(ChangeError::NotAMember(node))
+}
+
+fn is_voter(status: &Status, node: NodeId) -> bool {
+    status.member(node).is_some_and(|member| member.voter)
+}
