@@ -131,6 +131,66 @@ impl Admin {
         self.call("cluster status", request, async |mut node, request| node.cluster_status(request).await).await
     }
 
+    /// Hands leadership to the node, or to the one that is best caught up; answers with the new leader.
+    ///
+    /// # Errors
+    /// If no voter can take over, or no node answers in time.
+    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<api::TransferLeadershipResponse, Error> {
+        let request = api::TransferLeadershipRequest { to };
+        self.call("transfer leadership", request, async |mut node, request| node.transfer_leadership(request).await)
+            .await
+    }
+
+    /// Takes an empty node, listening for peers at `peer`, into the group as a learner.
+    ///
+    /// # Errors
+    /// If it is not empty or not reached, or its id was used before, or no node answers in time.
+    pub async fn add_node(&self, node_id: u64, peer: &str) -> Result<Vec<api::Member>, Error> {
+        let request = api::AddNodeRequest { node_id, peer: peer.to_owned() };
+        let answer = self.call("add node", request, async |mut node, request| node.add_node(request).await);
+        Ok(answer.await?.members)
+    }
+
+    /// Gives a learner that is caught up a vote.
+    ///
+    /// # Errors
+    /// If it is no member or lags behind, or no node answers in time.
+    pub async fn promote_node(&self, node_id: u64) -> Result<Vec<api::Member>, Error> {
+        let request = api::PromoteNodeRequest { node_id };
+        let answer = self.call("promote node", request, async |mut node, request| node.promote_node(request).await);
+        Ok(answer.await?.members)
+    }
+
+    /// Removes a node, or only its vote.
+    ///
+    /// # Errors
+    /// If it leads, or the others would have no live majority, or no node answers in time.
+    pub async fn remove_node(&self, node_id: u64, keep_as_learner: bool) -> Result<Vec<api::Member>, Error> {
+        let request = api::RemoveNodeRequest { node_id, keep_as_learner };
+        let answer = self.call("remove node", request, async |mut node, request| node.remove_node(request).await);
+        Ok(answer.await?.members)
+    }
+
+    /// Gives the vote of `old` to the learner `new` and removes `old`.
+    ///
+    /// # Errors
+    /// If `old` leads or `new` lags behind, or no node answers in time.
+    pub async fn replace_node(&self, old: u64, new: u64) -> Result<Vec<api::Member>, Error> {
+        let request = api::ReplaceNodeRequest { old, new };
+        let answer = self.call("replace node", request, async |mut node, request| node.replace_node(request).await);
+        Ok(answer.await?.members)
+    }
+
+    /// Changes the addresses at which a node is reached; those left empty stay.
+    ///
+    /// # Errors
+    /// If it is no member, or no node answers in time.
+    pub async fn move_node(&self, node_id: u64, addresses: api::NodeAddresses) -> Result<Vec<api::Member>, Error> {
+        let request = api::MoveNodeRequest { node_id, addresses: Some(addresses) };
+        let answer = self.call("move node", request, async |mut node, request| node.move_node(request).await);
+        Ok(answer.await?.members)
+    }
+
     async fn call<Q, A, F>(&self, call: &'static str, request: Q, send: F) -> Result<A, Error>
     where
         Q: Clone,

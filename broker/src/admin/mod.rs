@@ -1,4 +1,4 @@
-//! `tercet.admin.v1`: bootstrap, topics, consumer groups, status and inspection, on the client port of every node.
+//! `tercet.admin.v1`: bootstrap, members, topics, consumer groups, status and inspection, on the client port of every node.
 //!
 //! What changes or lists the group's state is done at the leader, and is linearizable; what says "of this node" is
 //! answered here. Failures are gRPC statuses whose codes the .proto file lists.
@@ -8,6 +8,7 @@ mod cluster;
 mod convert;
 mod groups;
 mod inspect;
+mod members;
 mod service;
 mod topics;
 

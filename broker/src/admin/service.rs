@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use tercet_proto::admin::v1::{
-    BootstrapRequest, BootstrapResponse, ClusterStatusRequest, ClusterStatusResponse, CreateGroupRequest,
-    CreateGroupResponse, CreateTopicRequest, CreateTopicResponse, DescribeTopicRequest, DescribeTopicResponse,
-    ListGroupsRequest, ListGroupsResponse, ListTopicsRequest, ListTopicsResponse, LogRangeRequest, LogRangeResponse,
-    NodeStatusRequest, NodeStatusResponse, StateDigestRequest, StateDigestResponse, TransferLeadershipRequest,
-    TransferLeadershipResponse, admin_server::Admin,
+    AddNodeRequest, BootstrapRequest, BootstrapResponse, ClusterStatusRequest, ClusterStatusResponse,
+    CreateGroupRequest, CreateGroupResponse, CreateTopicRequest, CreateTopicResponse, DescribeTopicRequest,
+    DescribeTopicResponse, ListGroupsRequest, ListGroupsResponse, ListTopicsRequest, ListTopicsResponse,
+    LogRangeRequest, LogRangeResponse, MembersResponse, MoveNodeRequest, NodeStatusRequest, NodeStatusResponse,
+    PromoteNodeRequest, RemoveNodeRequest, ReplaceNodeRequest, StateDigestRequest, StateDigestResponse,
+    TransferLeadershipRequest, TransferLeadershipResponse, admin_server::Admin,
 };
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     at_leader::{Client, at_leader},
-    cluster, groups, inspect, topics,
+    cluster, groups, inspect, members, topics,
 };
 use crate::grpc::Node;
 
@@ -77,6 +78,31 @@ impl Admin for Administration {
     ) -> Reply<TransferLeadershipResponse> {
         let call = |mut client: Client, request| async move { client.transfer_leadership(request).await };
         at_leader(&self.node, request, cluster::transfer, call).await
+    }
+
+    async fn add_node(&self, request: Request<AddNodeRequest>) -> Reply<MembersResponse> {
+        let call = |mut client: Client, request| async move { client.add_node(request).await };
+        at_leader(&self.node, request, members::add, call).await
+    }
+
+    async fn promote_node(&self, request: Request<PromoteNodeRequest>) -> Reply<MembersResponse> {
+        let call = |mut client: Client, request| async move { client.promote_node(request).await };
+        at_leader(&self.node, request, members::promote, call).await
+    }
+
+    async fn remove_node(&self, request: Request<RemoveNodeRequest>) -> Reply<MembersResponse> {
+        let call = |mut client: Client, request| async move { client.remove_node(request).await };
+        at_leader(&self.node, request, members::remove, call).await
+    }
+
+    async fn replace_node(&self, request: Request<ReplaceNodeRequest>) -> Reply<MembersResponse> {
+        let call = |mut client: Client, request| async move { client.replace_node(request).await };
+        at_leader(&self.node, request, members::replace, call).await
+    }
+
+    async fn move_node(&self, request: Request<MoveNodeRequest>) -> Reply<MembersResponse> {
+        let call = |mut client: Client, request| async move { client.move_node(request).await };
+        at_leader(&self.node, request, members::relocate, call).await
     }
 
     async fn log_range(&self, request: Request<LogRangeRequest>) -> Reply<LogRangeResponse> {

@@ -1,10 +1,11 @@
 //! The administration.
 
 use tercet_proto::admin::v1::{
-    BootstrapRequest, ClusterStatusRequest, CreateGroupRequest, CreateTopicRequest, DescribeTopicRequest,
-    ListGroupsRequest, ListTopicsRequest, LogRangeRequest, NodeRole, StateDigestRequest, TopicType, Voter,
+    AddNodeRequest, BootstrapRequest, ClusterStatusRequest, CreateGroupRequest, CreateTopicRequest,
+    DescribeTopicRequest, ListGroupsRequest, ListTopicsRequest, LogRangeRequest, Member, NodeRole, PromoteNodeRequest,
+    RemoveNodeRequest, ReplaceNodeRequest, StateDigestRequest, TopicType, Voter,
 };
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::rig::{Group, fresh, message, run, shared};
 
@@ -123,5 +124,40 @@ fn a_dead_node_is_shown_as_such() {
         let node = after.nodes.iter().find(|node| node.node_id == dead.0).expect("listed");
         assert!(!node.healthy && !node.problem.is_empty() && node.addresses.is_some(), "{node:?}");
         assert_eq!(after.nodes.iter().filter(|node| node.healthy).count(), 2);
+    });
+}
+
+/// Through a follower, as all of it: a new node is added and takes the place of an old one; what makes no sense is named.
+#[test]
+fn a_node_is_replaced_by_a_new_one() {
+    run(async {
+        let mut group = Group::start("replace").await;
+        let (leader, old) = (group.leader().await.id, group.follower().await.id);
+        let peer = group.add_empty(4).await;
+        let asked = group.nodes.iter().find(|node| node.id != old).expect("there are four");
+        let mut admin = asked.caller().admin();
+        let add = AddNodeRequest { node_id: 4, peer: peer.clone() };
+        let added = admin.add_node(add.clone()).await.expect("added").into_inner().members;
+        let voters = |members: &[Member]| members.iter().filter(|m| m.voter).map(|m| m.node_id).collect::<Vec<_>>();
+        assert_eq!((added.len(), voters(&added).len()), (4, 3));
+        let swap = ReplaceNodeRequest { old: old.0, new: 4 };
+        let swapped = loop {
+            match admin.replace_node(swap).await {
+                Ok(answer) => break answer.into_inner().members,
+                Err(status) => assert!(status.message().contains("is not caught up"), "{status}"),
+            }
+        };
+        assert_eq!(swapped.len(), 3);
+        assert!(voters(&swapped).contains(&4) && !voters(&swapped).contains(&old.0));
+
+        let code = |refused: Result<_, Status>| refused.map(drop).expect_err("refused").code();
+        assert_eq!(
+            code(admin.add_node(AddNodeRequest { node_id: 0, peer: peer.clone() }).await),
+            Code::InvalidArgument
+        );
+        assert_eq!(code(admin.add_node(AddNodeRequest { peer: "x".into(), ..add }).await), Code::InvalidArgument);
+        assert_eq!(code(admin.promote_node(PromoteNodeRequest { node_id: 9 }).await), Code::NotFound);
+        let itself = RemoveNodeRequest { node_id: leader.0, keep_as_learner: false };
+        assert_eq!(code(admin.remove_node(itself).await), Code::FailedPrecondition);
     });
 }

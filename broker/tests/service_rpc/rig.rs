@@ -72,6 +72,7 @@ pub(crate) struct Node {
 /// Three of them.
 pub(crate) struct Group {
     pub nodes: Vec<Node>,
+    root: PathBuf,
 }
 
 impl Group {
@@ -87,13 +88,20 @@ impl Group {
             nodes.push(node);
         }
         nodes[0].replica.bootstrap(voters).await.expect("all are empty");
-        let group = Group { nodes };
+        let group = Group { nodes, root };
         group.leader().await;
         let topic = fresh("ready");
         for node in &group.nodes {
             node.caller().topic(&topic, 1, TopicType::Normal).await;
         }
         group
+    }
+
+    /// Starts an empty node that belongs to no group yet; answers with its peer address.
+    pub(crate) async fn add_empty(&mut self, id: u64) -> String {
+        let (node, peer) = Node::start(&self.root, NodeId(id)).await;
+        self.nodes.push(node);
+        peer
     }
 
     /// The node that serves as leader.

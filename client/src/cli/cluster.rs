@@ -3,13 +3,13 @@
 use serde::Serialize;
 use tercet_client::{
     Client,
-    proto::admin::v1::{Node as ApiNode, NodeRole},
+    proto::admin::v1::{Node as ApiNode, NodeAddresses, NodeRole},
 };
 
 use super::{
     Done,
     args::{ClusterCommand, Output},
-    output,
+    members, output,
 };
 
 #[derive(Serialize)]
@@ -35,7 +35,27 @@ struct Node {
 }
 
 pub(super) async fn run(client: Client, command: ClusterCommand, format: Output) -> Done {
-    let ClusterCommand::Status = command;
+    match command {
+        ClusterCommand::Status => status(client, format).await,
+        ClusterCommand::Add { node, peer, voter, patience } => {
+            members::add(&client, node, &peer, voter, patience.timeout, format).await
+        }
+        ClusterCommand::Promote { node } => members::promote(&client, node, format).await,
+        ClusterCommand::Remove { node, keep_as_learner } => {
+            members::remove(&client, node, keep_as_learner, format).await
+        }
+        ClusterCommand::Replace { old, new, peer, patience } => {
+            members::replace(&client, (old, new), &peer, patience.timeout, format).await
+        }
+        ClusterCommand::Move { node, client: for_clients, peer, http } => {
+            let addresses = NodeAddresses { client: for_clients, peer, http };
+            members::relocate(&client, node, addresses, format).await
+        }
+        ClusterCommand::TransferLeader { node } => members::transfer(&client, node, format).await,
+    }
+}
+
+async fn status(client: Client, format: Output) -> Done {
     let answer = client.admin().cluster_status().await?;
     let status = Status {
         cluster: answer.cluster_id,

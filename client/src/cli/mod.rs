@@ -2,7 +2,7 @@
 //!
 //! - `args`: what can be typed, with its help.
 //! - `output`: tables and JSON.
-//! - one file per noun or verb: `topic`, `group`, `cluster`, `publish`, `consume`, `bench`, `log`.
+//! - one file per noun or verb: `topic`, `group`, `cluster` (and `members`, its changes), `publish`, `consume`, `bench`, `log`.
 //!
 //! Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 failed, or not every
 //! message was stored, or a log is damaged; 2 the command line is wrong.
@@ -13,6 +13,7 @@ mod cluster;
 mod consume;
 mod group;
 mod log;
+mod members;
 mod output;
 mod publish;
 mod topic;
