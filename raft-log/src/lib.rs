@@ -5,6 +5,7 @@ pub mod env;
 mod exec;
 mod identity;
 pub mod inspect;
+mod last_run;
 mod membership;
 mod raft;
 mod replica;

@@ -91,6 +91,12 @@ pub static SETTINGS: &[Setting] = &[
         "Newest entries that are kept in memory for followers and consumers.",
     ),
     setting(
+        "storage",
+        "accept_async_loss",
+        Kind::Switch { default: false },
+        "A node in `async` whose machine stopped without a clean end may have forgotten acknowledged messages,\nand neither votes nor leads until it holds what a leader has committed. If there can be no leader\nwithout it, start it once with --set storage.accept_async_loss=true: what only it held is lost then.",
+    ),
+    setting(
         "election",
         "heartbeat_interval",
         Kind::Millis { default: 100, min: 10, max: 10 * SECOND },

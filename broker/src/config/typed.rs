@@ -124,6 +124,8 @@ pub struct Storage {
     pub durability: Durability,
     pub segment_bytes_max: u64,
     pub cache_bytes_max: u64,
+    /// Let a node vote at once that may have forgotten what it acknowledged.
+    pub accept_async_loss: bool,
 }
 
 /// Election timing.
@@ -354,6 +356,7 @@ fn storage(taker: &Taker<'_>) -> Storage {
         },
         segment_bytes_max: taker.number("storage", "segment_bytes_max"),
         cache_bytes_max: taker.number("storage", "cache_bytes_max"),
+        accept_async_loss: taker.switch("storage", "accept_async_loss"),
     }
 }
 

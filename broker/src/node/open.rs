@@ -59,6 +59,7 @@ fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
             timeout_min: config.election.timeout_min,
             timeout_max: config.election.timeout_max,
         },
+        accept_async_loss: config.storage.accept_async_loss,
         segment_bytes_max: config.storage.segment_bytes_max,
         cache_bytes_max: usize::try_from(config.storage.cache_bytes_max).expect("bounded by the table"),
         entry_bytes_max: ENTRY_BYTES_MAX,

@@ -57,6 +57,11 @@ pub trait Disk: Send + Sync + 'static {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Bytes of the whole file system where `dir` is.
     fn total_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Names the system's present run. While it stays the same, what was written is still there even if it was not synced.
+    /// A disk that cannot tell always answers 0.
+    fn boot_id(&self) -> io::Result<u128> {
+        Ok(0)
+    }
     /// Creates the file if needed and locks it; [`io::ErrorKind::WouldBlock`] if somebody else holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
 }

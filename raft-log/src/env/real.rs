@@ -88,6 +88,16 @@ impl Disk for RealDisk {
         Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
 
+    fn boot_id(&self) -> io::Result<u128> {
+        // Linux draws it at each start; elsewhere there is none, and every stop of the machine looks like one of ours.
+        let text = match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            text => text?,
+        };
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        u128::from_str_radix(&digits, 16).map_err(io::Error::other)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;

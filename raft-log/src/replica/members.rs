@@ -22,7 +22,7 @@ use openraft::type_config::TypeConfigExt;
 
 use crate::membership::{MemberNode, NodeAddresses};
 use crate::raft::bootstrap;
-use crate::raft::type_config::TypeConfig;
+use crate::raft::type_config::{RaftMembership, TypeConfig, membership};
 use crate::replica::status::{Member, Role, Status};
 use crate::replica::{ChangeError, Inner, Leader};
 use crate::types::{LogIndex, NodeId};
@@ -31,6 +31,9 @@ use crate::types::{LogIndex, NodeId};
 const COMMIT_DEADLINE: Duration = Duration::from_secs(10);
 /// Entries that a node may lack when it becomes a voter. It gets them within moments, and until then it counts for less.
 const LAG_MAX: u64 = 1_000;
+
+/// The status shows a change by then, or something newer.
+const SHOWN_DEADLINE: Duration = Duration::from_secs(1);
 
 type Changes = ChangeMembers<NodeId, MemberNode>;
 
@@ -162,10 +165,27 @@ impl Inner {
         let committed =
             committed.map_err(|_| unknown(format!("not committed within {COMMIT_DEADLINE:?}; it goes on")))?;
         match committed.ok_or_else(|| unknown("the replica stopped".to_owned()))? {
-            Ok(_) => Ok(()),
+            Ok(done) => {
+                self.await_shown(done.membership.as_ref()).await;
+                Ok(())
+            }
             Err(RaftError::Fatal(fatal)) => Err(unknown(fatal.to_string())),
             Err(RaftError::APIError(error)) => Err(refused(error)),
         }
+    }
+}
+
+impl Inner {
+    /// The status follows the core within moments; a caller that looks at it next is to find what he asked for.
+    async fn await_shown(&self, wanted: Option<&RaftMembership>) {
+        let Some(wanted) = wanted.map(membership) else { return };
+        let mut watch = self.status.subscribe();
+        let shown = watch.wait_for(|status| {
+            let shown = status.members.iter().map(|member| (member.id, member.voter, &member.addresses));
+            shown.eq(wanted.nodes.iter().map(|(id, node)| (*id, wanted.is_voter(*id), &node.addresses)))
+        });
+        // Another change may have come since; nobody waits for that.
+        let _ = tokio::time::timeout(SHOWN_DEADLINE, shown).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The public face of a replica: open, bootstrap, propose, read, status, leadership, shutdown.
 
 mod disk_watch;
+mod doubt;
 mod error;
 mod leadership;
 mod members;
@@ -31,6 +32,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::env::Env;
 use crate::exec::{self, Thread};
 use crate::identity::Identity;
+use crate::last_run::LastRun;
 use crate::membership::NodeAddresses;
 use crate::raft::bootstrap;
 use crate::raft::network::peers::Peers;
@@ -67,6 +69,7 @@ pub(crate) struct Inner {
     log: Log,
     peers: Arc<Peers>,
     gate: VoteGate,
+    last_run: Arc<LastRun>,
     env: Env,
     /// The channels stay open when the core has stopped: watchers then see why, until the last clone is dropped.
     status: watch::Sender<Status>,
@@ -284,10 +287,24 @@ impl Inner {
         threads.core.joiner.join();
         self.log.shutdown();
         if flush {
+            self.end_cleanly();
             threads.worker.finish();
         }
         drop(threads.worker);
         threads.apply_joiner.join();
+    }
+}
+
+impl Inner {
+    /// Says that nothing is forgotten, if the disk holds the whole log (hazards 10).
+    fn end_cleanly(&self) {
+        let last = self.log.bounds().last.map(|last| last.index);
+        if *self.log.durable().borrow() < last || self.log.failure().borrow().is_some() {
+            return;
+        }
+        if let Err(error) = self.last_run.end() {
+            tracing::warn!(%error, "that this run ended cleanly could not be written");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opening a replica: whose folder, whose log, whose state, then the core.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
@@ -8,6 +9,7 @@ use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::exec;
 use crate::identity::Identity;
+use crate::last_run::LastRun;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::peers::Peers;
@@ -16,7 +18,7 @@ use crate::raft::rooms::Rooms;
 use crate::raft::settings;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::{LogProgress, StateWorker};
-use crate::raft::vote_gate::VoteGate;
+use crate::raft::vote_gate::{GateReason, VoteGate};
 use crate::replica::leadership::Leadership;
 use crate::replica::options::{PeerListen, ReplicaOptions};
 use crate::replica::status::Health;
@@ -24,7 +26,7 @@ use crate::replica::status_task::StatusTask;
 use crate::replica::thread::{self, CoreParts};
 use crate::replica::{Inner, OpenError, Threads};
 use crate::state_machine::StateMachine;
-use crate::storage::{Log, RecoveryReport, StorageOptions};
+use crate::storage::{Durability, Log, RecoveryReport, StorageOptions};
 
 /// The largest payload that a frame between peers can carry.
 pub(crate) const ENTRY_BYTES_LIMIT: usize = (8 << 20) + (64 << 10);
@@ -45,7 +47,7 @@ pub(crate) async fn open(
             return Err(OpenError::Options("the peer port was taken by an earlier opening".to_owned()));
         }
     };
-    let Folder { log, identity, machine, checkpoints } = open_folder(&options, &env, machine).await?;
+    let Folder { log, identity, machine, checkpoints, last_run } = open_folder(&options, &env, machine).await?;
     let node_id = options.node_id;
 
     let progress = LogProgress { durable: log.durable(), failure: log.failure() };
@@ -53,6 +55,9 @@ pub(crate) async fn open(
     let (worker, apply_joiner) = started.map_err(|error| OpenError::Raft(error.to_string()))?;
     let (health, _) = watch::channel(Health::Healthy);
     let (gate, evidence) = (VoteGate::default(), Evidence::default());
+    if last_run.is_in_doubt() {
+        gate.close(GateReason::AsyncUnclean);
+    }
     let status = watch::Sender::new(StatusTask::initial(&identity, &log));
     let standing = watch::Sender::new(status.borrow().clone());
     let rooms = Rooms::new(node_id, log.room());
@@ -83,6 +88,7 @@ pub(crate) async fn open(
         evidence,
         election: options.election,
         disk_stall_max: options.disk_stall_max,
+        last_run: last_run.clone(),
     };
     let (raft, core) = thread::start(parts).await?;
     let election = options.election;
@@ -92,6 +98,7 @@ pub(crate) async fn open(
         log,
         peers,
         gate,
+        last_run,
         env,
         status,
         standing,
@@ -110,6 +117,7 @@ struct Folder {
     identity: Arc<Identity>,
     machine: Box<dyn StateMachine>,
     checkpoints: Arc<Checkpoints>,
+    last_run: Arc<LastRun>,
 }
 
 /// Says whose folder it is, recovers the log, and fits the state to it.
@@ -120,6 +128,7 @@ async fn open_folder(
 ) -> Result<Folder, OpenError> {
     let (node_id, group) = (options.node_id, options.group);
     Identity::check(env, &options.dir, node_id, group)?;
+    let (durability, accept_async_loss) = (options.durability, options.accept_async_loss);
     let (env, options) = (env.clone(), storage_options(options));
     exec::blocking(move || {
         let dir = options.dir.clone();
@@ -130,12 +139,29 @@ async fn open_folder(
         let bounds = log.bounds();
         let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
         let identity = Identity::open(&env, &dir, node_id, group, empty)?;
+        let last_run = begin_run(&env, &dir, durability, accept_async_loss)?;
         let checkpoints = Checkpoints::open(&env, &dir, group)?;
         fit_state_to_log(&env, machine.as_mut(), &checkpoints, &log)?;
-        Ok(Folder { log, identity: Arc::new(identity), machine, checkpoints: Arc::new(checkpoints) })
+        let (identity, checkpoints, last_run) = (Arc::new(identity), Arc::new(checkpoints), Arc::new(last_run));
+        Ok(Folder { log, identity, machine, checkpoints, last_run })
     })
     .await
     .map_err(|error| OpenError::Raft(error.to_string()))?
+}
+
+/// Judges how the last run ended (hazards 10).
+fn begin_run(env: &Env, dir: &Path, durability: Durability, accept_async_loss: bool) -> Result<LastRun, OpenError> {
+    let last_run = LastRun::begin(env, dir, durability)?;
+    if last_run.is_in_doubt() && accept_async_loss {
+        tracing::warn!("the machine stopped while the log was async; what may be forgotten is accepted as lost");
+        last_run.trust().map_err(|error| OpenError::Raft(error.to_string()))?;
+    } else if last_run.is_in_doubt() {
+        tracing::error!(
+            "the machine stopped while the log was async: this node may have forgotten what it acknowledged, and keeps out of \
+             elections until it holds what a leader has committed; if there can be no leader without it, accept the loss"
+        );
+    }
+    Ok(last_run)
 }
 
 fn check(options: &ReplicaOptions) -> Result<openraft::Config, OpenError> {

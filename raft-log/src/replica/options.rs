@@ -96,6 +96,9 @@ pub struct ReplicaOptions {
     pub durability: Durability,
     /// Times of elections.
     pub election: ElectionOptions,
+    /// Accept that entries are lost which this node acknowledged in [`Durability::Async`] before its machine stopped, and let
+    /// it vote at once (hazards 10). For one start, when there can be no leader without it.
+    pub accept_async_loss: bool,
     /// A disk that finishes no write for this long keeps the node out of elections; a leader hands over.
     pub disk_stall_max: Duration,
     /// Size at which a log segment is full.
@@ -130,6 +133,7 @@ impl ReplicaOptions {
             advertised,
             durability: Durability::Sync,
             election: ElectionOptions::default(),
+            accept_async_loss: false,
             disk_stall_max: Duration::from_secs(3),
             segment_bytes_max: 1 << 30,
             retention: RetentionOptions::default(),

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::exec::{self, Thread};
+use crate::last_run::LastRun;
 use crate::raft::early_campaign::{EarlyCampaign, Evidence};
 use crate::raft::log_store::LogStore;
 use crate::raft::network::link::{LinkFactory, Sending};
@@ -27,6 +28,7 @@ use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
+use crate::replica::doubt::Doubt;
 use crate::replica::options::{ElectionOptions, RetentionOptions};
 use crate::replica::status_task::StatusTask;
 use crate::replica::{OpenError, disk_watch, step_down, unfinished};
@@ -50,6 +52,7 @@ pub(crate) struct CoreParts {
     pub(crate) evidence: Evidence,
     pub(crate) election: ElectionOptions,
     pub(crate) disk_stall_max: Duration,
+    pub(crate) last_run: Arc<LastRun>,
 }
 
 /// The running thread.
@@ -123,6 +126,11 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     };
     drop(TypeConfig::spawn(retention.run()));
     drop(TypeConfig::spawn(unfinished::run(raft.clone())));
+    if parts.last_run.is_in_doubt() {
+        let (log, watch, gate) = (parts.status.log.clone(), parts.status.leader_watch.clone(), parts.gate.clone());
+        let doubt = Doubt { id: parts.node_id, raft: raft.clone(), log, watch, gate, last_run: parts.last_run };
+        drop(TypeConfig::spawn(doubt.run()));
+    }
     let leadership = parts.status.leadership(raft.clone(), parts.election);
     drop(TypeConfig::spawn(step_down::run(leadership, parts.gate.clone())));
     drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));

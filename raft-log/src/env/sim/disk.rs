@@ -347,6 +347,12 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn boot_id(&self) -> io::Result<u128> {
+        let state = self.lock();
+        state.powered()?;
+        Ok(u128::from(state.life) + 1)
+    }
+
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         let state = self.lock();
         state.powered()?;

@@ -1,0 +1,87 @@
+//! `async` durability: what a node that lost power may have forgotten must not decide elections (hazards 10).
+
+mod replica_support;
+
+use std::time::Duration;
+
+use raft_log::env::sim::{Crash, SimEnv};
+use raft_log::types::NodeId;
+use raft_log::{Durability, GateReason, Status};
+use replica_support::Group;
+
+/// Three nodes on simulated machines.
+async fn three_async() -> (Group, Vec<SimEnv>) {
+    let mut group = Group::closed(3, |options| options.durability = Durability::Async);
+    let machines: Vec<SimEnv> = (1..=3).map(SimEnv::new).collect();
+    for (node, machine) in group.nodes.iter_mut().zip(&machines) {
+        node.env = machine.env();
+    }
+    group.open_all().await;
+    group.bootstrap().await;
+    group.store("before").await;
+    (group, machines)
+}
+
+/// The node's machine loses power.
+async fn cut_power(group: &mut Group, machines: &[SimEnv], id: NodeId) {
+    group.kill(id).await;
+    machines[usize::try_from(id.0).expect("three nodes") - 1].disk.crash(Crash::LoseUnsynced);
+}
+
+fn in_doubt(status: &Status) -> bool {
+    status.gate.contains(&GateReason::AsyncUnclean)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_power_votes_again_once_it_holds_what_the_leader_committed() {
+    let (mut group, machines) = three_async().await;
+    let (leader, cut) = (group.leader().await, group.follower().await);
+    cut_power(&mut group, &machines, cut).await;
+    let last = group.store("while it is away").await.id.index;
+    group.open(cut).await.unwrap();
+    let early = group.replica(cut).status();
+    assert!(in_doubt(&early) || early.last.is_some_and(|held| held.index >= last), "{early:?}");
+    let settled = group.await_status(cut, "the end of the doubt", |status| !in_doubt(status)).await;
+    assert!(settled.durable >= Some(last), "not before it held everything");
+
+    // Its vote counts again: the other two cannot go on without it once one of them is gone.
+    group.kill(leader).await;
+    group.store("by the two that are left").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_leader_the_doubt_stays_until_the_operator_accepts_the_loss() {
+    let (mut group, machines) = three_async().await;
+    let (leader, cut) = (group.leader().await, group.follower().await);
+    cut_power(&mut group, &machines, cut).await;
+    group.store("acknowledged by the other two").await;
+    group.kill(leader).await;
+    group.open(cut).await.unwrap();
+    // Absence has no event: long enough for several campaigns of the third node.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(in_doubt(&group.replica(cut).status()));
+    assert!(group.ids().into_iter().filter(|id| *id != leader).all(|id| !group.replica(id).status().serving));
+
+    group.kill(cut).await;
+    let mut options = group.options(cut);
+    options.accept_async_loss = true;
+    let (env, machine) = (group.node(cut).env.clone(), group.node(cut).machine.reopened());
+    let accepting = raft_log::Replica::open(options, env, machine.clone()).await.unwrap();
+    group.node_mut(cut).machine = machine;
+    group.node_mut(cut).replica = Some(accepting);
+    group.store("on what is left").await;
+}
+
+// A process that dies takes nothing with it, and a machine that stops in order has written everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_and_a_clean_stop_leave_no_doubt() {
+    let (mut group, machines) = three_async().await;
+    let id = group.follower().await;
+    group.kill(id).await;
+    group.open(id).await.unwrap();
+    assert!(!in_doubt(&group.replica(id).status()));
+    group.shut_down(id).await;
+    machines[usize::try_from(id.0).expect("three nodes") - 1].disk.crash(Crash::LoseUnsynced);
+    group.open(id).await.unwrap();
+    assert!(!in_doubt(&group.replica(id).status()));
+}
