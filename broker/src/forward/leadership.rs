@@ -229,4 +229,14 @@ mod tests {
         assert_eq!(leadership.find(false, 101, far).await, None, "answered at once");
         assert_eq!(leadership.waiting_bytes.load(Ordering::Relaxed), 0);
     }
+
+    #[tokio::test]
+    async fn a_leader_that_is_none_any_more_is_not_waited_for() {
+        let (sender, receiver) = watch::channel(status(Some(2), false));
+        let leadership = Leadership::follow(receiver, 100);
+        let waited = tokio::time::timeout(Duration::from_millis(300), leadership.moved(&at_2())).await;
+        assert!(waited.is_err(), "it leads");
+        sender.send_replace(status(None, false));
+        tokio::time::timeout(Duration::from_secs(20), leadership.moved(&at_2())).await.expect("nobody leads there");
+    }
 }

@@ -189,4 +189,11 @@ mod tests {
         let answer = own_headers(answer);
         assert!(answer.metadata().contains_key("x-tercet-queues") && !answer.metadata().contains_key("date"));
     }
+
+    // hazards 15: bytes left this node, so the outcome is unknown, and a publish is not sent again.
+    #[test]
+    fn a_call_that_was_given_up_counts_as_sent_and_not_as_answered() {
+        let status = unanswered();
+        assert!(status.source().is_some() && !never_sent(&status), "{status:?}");
+    }
 }

@@ -10,7 +10,7 @@ use clap::Parser;
 use jepsen_tests::{
     admin,
     failure::{Doing, Failure},
-    hosts::Hosts,
+    hosts::{Hosts, until_stopped},
 };
 use tercet_client::{Client, Message, Outcome, Producer, ProducerOptions};
 use tercet_proto::admin::v1::{CreateTopicRequest, TopicType};
@@ -25,11 +25,14 @@ struct Args {
     /// How long
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
+    /// After this time the group begins anew with empty folders: at full rate a log fills any disk
+    #[arg(long, default_value_t = 60)]
+    round_seconds: u64,
     /// Messages in flight
     #[arg(long, default_value_t = 1024)]
     in_flight: usize,
     /// Length of a body in bytes
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 256)]
     bytes: usize,
     /// A setting of all nodes over the defaults, as name=value
     #[arg(long = "set")]
@@ -38,7 +41,8 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Args::parse()).await {
+    let args = Args::parse();
+    match until_stopped(run(&args)).await {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(failure) => {
@@ -48,8 +52,49 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The elections.
+/// The elections of all rounds.
 async fn run(args: &Args) -> Result<u64, Failure> {
+    let (mut total, mut left) = (Round::default(), Duration::from_secs_f64(args.minutes * 60.0));
+    while !left.is_zero() {
+        let span = left.min(Duration::from_secs(args.round_seconds));
+        let round = load(args, span).await?;
+        eprintln!("{} elections in {span:.0?}", round.elections);
+        total.add(&round);
+        left = left.saturating_sub(span);
+    }
+    let seconds = total.span.as_secs_f64();
+    let cores = std::thread::available_parallelism().doing(|| "cores".to_owned())?.get() as f64;
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let busy = 100.0 * (1.0 - total.idle_ticks as f64 / ticks / seconds / cores);
+    println!(
+        "{seconds:.0} s at {:.0} messages/s of {} bytes, cores {busy:.0} % busy: {} elections",
+        total.stored as f64 / seconds,
+        args.bytes,
+        total.elections
+    );
+    Ok(total.elections)
+}
+
+/// What a group under load did.
+#[derive(Debug, Default)]
+struct Round {
+    elections: u64,
+    stored: u64,
+    idle_ticks: u64,
+    span: Duration,
+}
+
+impl Round {
+    fn add(&mut self, other: &Round) {
+        self.elections += other.elections;
+        self.stored += other.stored;
+        self.idle_ticks += other.idle_ticks;
+        self.span += other.span;
+    }
+}
+
+/// A fresh group under load; its log is gone afterwards.
+async fn load(args: &Args, span: Duration) -> Result<Round, Failure> {
     let hosts = Hosts::start(&args.settings).await?;
     let (leader, first_term) = hosts.leader().await?;
     let request = CreateTopicRequest { name: TOPIC.to_owned(), queues: 4, r#type: TopicType::Normal.into() };
@@ -65,7 +110,7 @@ async fn run(args: &Args) -> Result<u64, Failure> {
     }
     let (begun, idle) = (Instant::now(), idle_ticks()?);
     let mut term = first_term;
-    while begun.elapsed() < Duration::from_secs_f64(args.minutes * 60.0) {
+    while begun.elapsed() < span {
         tokio::time::sleep(LOOK_INTERVAL).await;
         for id in hosts.ids() {
             let Ok(status) = admin::node_status(hosts.client(id)).await else { continue };
@@ -75,19 +120,10 @@ async fn run(args: &Args) -> Result<u64, Failure> {
             }
         }
     }
+    let (span, idle_ticks) = (begun.elapsed(), idle_ticks()? - idle);
     stop.store(true, Relaxed);
     while senders.join_next().await.is_some() {}
-    let seconds = begun.elapsed().as_secs_f64();
-    let cores = std::thread::available_parallelism().doing(|| "cores".to_owned())?.get() as f64;
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
-    let busy = 100.0 * (1.0 - (idle_ticks()? - idle) as f64 / ticks / seconds / cores);
-    let rate = stored.load(Relaxed) as f64 / seconds;
-    let elections = term - first_term;
-    println!(
-        "{seconds:.0} s at {rate:.0} messages/s of {} bytes, cores {busy:.0} % busy: {elections} elections",
-        args.bytes
-    );
-    Ok(elections)
+    Ok(Round { elections: term - first_term, stored: stored.load(Relaxed), idle_ticks, span })
 }
 
 async fn send(producer: Producer, bytes: usize, stop: Arc<AtomicBool>, stored: Arc<AtomicU64>) {

@@ -13,7 +13,7 @@ use jepsen_tests::{
     failure::{Doing, Failure},
     gap,
     history::{Event, Recorder, What},
-    hosts::Hosts,
+    hosts::{Hosts, until_stopped},
     wait,
     workload::beat::{self, Beat},
 };
@@ -79,7 +79,8 @@ impl Kind {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Args::parse()).await {
+    let args = Args::parse();
+    match until_stopped(run(&args)).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {

@@ -19,6 +19,7 @@ use std::{
 use network::{Cable, Network};
 use rustix::process::Signal;
 use tercet_proto::admin::v1::{BootstrapRequest, Voter};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     admin, binaries,
@@ -35,6 +36,21 @@ const HTTP_PORT: u16 = 8080;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long a node that was told to stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs a measurement until its end or a SIGTERM or SIGINT: hosts and processes are taken down in either case.
+///
+/// # Errors
+/// Those of the measurement, and being stopped.
+pub async fn until_stopped<T>(measurement: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut term = signal(SignalKind::terminate()).doing(|| "SIGTERM".to_owned())?;
+    let mut interrupt = signal(SignalKind::interrupt()).doing(|| "SIGINT".to_owned())?;
+    let stopped = || Err(Failure("stopped by a signal".to_owned()));
+    tokio::select! {
+        result = measurement => result,
+        _ = term.recv() => stopped(),
+        _ = interrupt.recv() => stopped(),
+    }
+}
 
 /// A node and its host.
 #[derive(Debug)]

@@ -13,7 +13,10 @@ use crate::types::{LogIndex, NodeId};
 
 /// A voter that is silent for longer than this many heartbeats is not live.
 const LIVE_HEARTBEATS: u32 = 5;
-/// Entries that a target may lack at first; it gets them before it takes over.
+/// Writes stop from the moment of a transfer until the target leads, and it first persists what it lacks. So a target is
+/// waited for that lacks next to nothing ...
+const LAG_WANTED: u64 = 64;
+/// ... and after a while one is taken that lacks no more than this.
 const LAG_MAX: u64 = 10_000;
 
 /// What a transfer needs of a replica; clones are the same.
@@ -69,32 +72,37 @@ impl Leadership {
         }
     }
 
-    /// The node to hand over to. A leader that was elected just now hears of its followers with the first answers; it is
-    /// given a moment for them.
+    /// The node to hand over to. A leader that was elected just now hears of its followers with the first answers, and a
+    /// target of a busy leader gets what it lacks; they are given a moment for it.
     async fn await_candidate(&self, to: Option<NodeId>) -> Result<NodeId, TransferError> {
         let deadline = Instant::now() + self.election.timeout_min;
+        let mut lag_max = LAG_WANTED;
         let mut watch = self.status.subscribe();
         loop {
             let status = watch.borrow_and_update().clone();
             if status.role != Role::Leader {
                 return Err(TransferError::NotLeader { leader: self.leader() });
             }
-            let problem = match self.choose(&status, to) {
+            let problem = match self.choose(&status, to, lag_max) {
                 Err(problem @ TransferError::NoCandidate(_)) => problem,
                 decided => return decided,
             };
-            if !matches!(tokio::time::timeout_at(deadline, watch.changed()).await, Ok(Ok(()))) {
+            if matches!(tokio::time::timeout_at(deadline, watch.changed()).await, Ok(Ok(()))) {
+                continue;
+            }
+            if lag_max == LAG_MAX {
                 return Err(problem);
             }
+            lag_max = LAG_MAX;
         }
     }
 
     /// Only a live and nearly caught-up voter: writes stop while a transfer lasts (hazards 14).
-    fn choose(&self, status: &Status, to: Option<NodeId>) -> Result<NodeId, TransferError> {
+    fn choose(&self, status: &Status, to: Option<NodeId>, lag_max: u64) -> Result<NodeId, TransferError> {
         let last = status.last.map_or(LogIndex(0), |last| last.index);
         let others = status.members.iter().filter(|member| member.voter && member.id != status.node_id);
         let fit = |member: &&Member| {
-            self.is_live(member) && member.matched.is_some_and(|matched| matched.0 + LAG_MAX >= last.0)
+            self.is_live(member) && member.matched.is_some_and(|matched| matched.0 + lag_max >= last.0)
         };
         match to {
             Some(to) => {
