@@ -255,7 +255,10 @@ impl Client {
         let mut failures = 0;
         loop {
             self.learn_first_node(topic).await;
-            let Attempt { endpoint, result } = self.attempt(attempt_timeout, &send).await;
+            let Attempt { endpoint, result } = match topic {
+                Some(topic) => self.attempt_at_leader(topic, attempt_timeout, |link| send(link.channel)).await,
+                None => self.attempt(attempt_timeout, &send).await,
+            };
             tried.extend(endpoint.clone().filter(|endpoint| !tried.contains(endpoint)));
             let last = match judge(call, result) {
                 Judged::Final(result) => {

@@ -17,8 +17,11 @@ use crate::{
 
 /// A request that is not answered by then makes its sender ask around. A healthy group answers far sooner.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Between two rounds of questions.
+/// Between two rounds of questions, at first ...
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
+/// ... for this many rounds, and later: a receive that waits for messages waits long in a healthy group too.
+const ROUNDS_EARLY: usize = 20;
+const ASK_INTERVAL_LATE: Duration = Duration::from_secs(1);
 /// How long a node has to say who leads.
 const ANSWER_LIMIT: Duration = Duration::from_millis(300);
 
@@ -37,7 +40,7 @@ impl Client {
                 self.ask_another(topic, asked, round).await;
             }
             round += 1;
-            tokio::time::sleep(ASK_INTERVAL).await;
+            tokio::time::sleep(if round <= ROUNDS_EARLY { ASK_INTERVAL } else { ASK_INTERVAL_LATE }).await;
         }
     }
 

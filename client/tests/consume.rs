@@ -42,6 +42,21 @@ async fn a_receive_that_fails_is_tried_at_another_node_under_the_same_attempt_id
     assert!(shared.receives[0].attempt_id.is_some());
 }
 
+/// A long poll waits for up to 15 s; a leader that fell silent meanwhile is not waited for that long.
+#[tokio::test]
+async fn a_receive_at_a_silent_leader_goes_to_the_next_one_as_soon_as_it_is_known() {
+    let group = Group::start(2, []).await;
+    group.lock().receive_script = [Step::Hang].into();
+    let consumer = consumer(&group);
+    let (received, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), consumer.receive()), async {
+        group.until("the leader has it", |shared| shared.receives.len() == 1).await;
+        group.lock().route.rotate_left(1);
+    });
+    assert!(!received.unwrap().unwrap().is_empty());
+    let shared = group.lock();
+    assert!(shared.receives.len() == 2 && shared.receives[0] == shared.receives[1], "under the same attempt id");
+}
+
 #[tokio::test]
 async fn nothing_to_deliver_is_no_error() {
     let group = Group::start(1, []).await;

@@ -158,6 +158,7 @@ impl MessagingService for Service {
         let (code, count) = match step {
             Step::Grpc(code) => return Err(Status::new(code, "scripted")),
             Step::Code(code) => (code, 0),
+            Step::Hang => std::future::pending().await,
             _ => (20_000, request.batch_size),
         };
         let item = |content| Ok(pb::ReceiveMessageResponse { content: Some(content) });

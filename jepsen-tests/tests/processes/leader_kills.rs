@@ -21,8 +21,8 @@ const ACKNOWLEDGED_BETWEEN_KILLS: usize = 50;
 const RESUME_LIMIT: Duration = Duration::from_secs(20);
 const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 /// The bounds of the promise.
-const GAP_MEDIAN_MAX: Duration = Duration::from_secs(2);
-const GAP_MAX: Duration = Duration::from_secs(5);
+const GAP_MEDIAN_MAX: Duration = Duration::from_millis(500);
+const GAP_MAX: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_killed_leaders_lose_no_acknowledged_message() {
