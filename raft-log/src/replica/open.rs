@@ -54,11 +54,8 @@ pub(crate) async fn open(
     let started = StateWorker::start(node_id, machine, progress);
     let (worker, apply_joiner) = started.map_err(|error| OpenError::Raft(error.to_string()))?;
     let (health, _) = watch::channel(Health::Healthy);
-    let (gate, evidence) = (VoteGate::default(), Evidence::default());
-    if last_run.is_in_doubt() {
-        gate.close(GateReason::AsyncUnclean);
-    }
-    let status = watch::Sender::new(StatusTask::initial(&identity, &log));
+    let (gate, evidence) = (gate_after(&last_run), Evidence::default());
+    let status = watch::Sender::new(StatusTask::initial(&identity, &log, &gate));
     let standing = watch::Sender::new(status.borrow().clone());
     let rooms = Rooms::new(node_id, log.room());
     let peers = Arc::new(Peers::new(identity.clone(), options.advertised.clone(), rooms, health.clone()));
@@ -162,6 +159,15 @@ fn begin_run(env: &Env, dir: &Path, durability: Durability, accept_async_loss: b
         );
     }
     Ok(last_run)
+}
+
+/// The vote gate that a node opens with.
+fn gate_after(last_run: &LastRun) -> VoteGate {
+    let gate = VoteGate::default();
+    if last_run.is_in_doubt() {
+        gate.close(GateReason::AsyncUnclean);
+    }
+    gate
 }
 
 fn check(options: &ReplicaOptions) -> Result<openraft::Config, OpenError> {

@@ -1,6 +1,5 @@
 //! Turns openraft's metrics, the log's durable mark and its failures into [`Status`].
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +37,7 @@ pub(crate) struct StatusTask {
 
 impl StatusTask {
     /// The status before the core runs.
-    pub(crate) fn initial(identity: &Identity, log: &Log) -> Status {
+    pub(crate) fn initial(identity: &Identity, log: &Log, gate: &VoteGate) -> Status {
         Status {
             node_id: identity.node_id,
             cluster: identity.cluster(),
@@ -53,7 +52,7 @@ impl StatusTask {
             durable: *log.durable().borrow(),
             members: Vec::new(),
             serving: false,
-            gate: BTreeSet::new(),
+            gate: gate.reasons(),
             room: *log.room().borrow(),
             health: Health::Healthy,
         }
