@@ -70,6 +70,10 @@ bench: setup ## rates and latencies of a three-node group on this machine (CEILI
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/bench
 
+.PHONY: single-fault
+single-fault: setup ## flip one bit in every byte of every file of a replica, one at a time; prints what came of it
+	@SINGLE_FAULT_EVERY_BYTE=1 cargo test --locked -p raft-log --lib single_fault -- --nocapture
+
 bench-log: setup ## the replicated log alone, three replicas in one process (CEILING=program compares with a yardstick)
 	@cargo build --locked -p raft-log --example bench $(UNCHECKED)
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/examples/bench compare

@@ -126,6 +126,7 @@ impl Identity {
         log_is_empty: bool,
     ) -> Result<Identity, IdentityError> {
         let file = dir.join(FILE_NAME);
+        let damaged_copy = sealed_file::fault(env, &file, FORMAT)?;
         let fields = match read(env, &file, node_id, group)? {
             Some(fields) if fields.used && log_is_empty => return Err(IdentityError::LogLost { file }),
             Some(fields) => fields,
@@ -137,6 +138,10 @@ impl Identity {
                 fields
             }
         };
+        if let Some(fault) = damaged_copy {
+            tracing::warn!(file = %file.display(), %fault, "it is written anew");
+            write(env, &file, &fields).map_err(|source| IdentityError::Write { file: file.clone(), source })?;
+        }
         let incarnation = fields.incarnation;
         Ok(Identity { node_id, group, incarnation, env: env.clone(), file, fields: Mutex::new(fields) })
     }
@@ -204,6 +209,16 @@ pub(crate) fn owner(env: &Env, dir: &Path) -> Result<Option<Owner>, crate::stora
         incarnation: fields.incarnation,
         cluster: fields.claim.map(|claim| claim.cluster),
     }))
+}
+
+/// Where the identity of `dir` lies.
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join(FILE_NAME)
+}
+
+/// What is wrong with one of the copies of `dir`'s identity, if anything is.
+pub(crate) fn fault(env: &Env, dir: &Path) -> Result<Option<String>, crate::storage::OpenError> {
+    sealed_file::fault(env, &dir.join(FILE_NAME), FORMAT)
 }
 
 fn read_any(env: &Env, file: &Path) -> Result<Option<Fields>, crate::storage::OpenError> {

@@ -126,7 +126,7 @@ fn gate(status: &ReplicaStatus) -> String {
 fn problem(status: &ReplicaStatus) -> String {
     match &status.health {
         Health::Failed { reason } => return format!("stopped: {reason}"),
-        Health::WipedVoter { reason } => return reason.clone(),
+        Health::WipedVoter { reason } | Health::Damaged { reason } => return reason.clone(),
         Health::Healthy => {}
     }
     match status.role {

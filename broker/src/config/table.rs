@@ -97,6 +97,12 @@ pub static SETTINGS: &[Setting] = &[
         "A node in `async` whose machine stopped without a clean end may have forgotten acknowledged messages,\nand neither votes nor leads until it holds what a leader has committed. If there can be no leader\nwithout it, start it once with --set storage.accept_async_loss=true: what only it held is lost then.",
     ),
     setting(
+        "storage",
+        "scrub_bytes_per_second",
+        Kind::Bytes { default: 4 * MIB, min: 64 * KIB, max: GIB },
+        "How fast old log files are read again and again in the background, to find damage while other nodes\nstill hold what is lost.",
+    ),
+    setting(
         "election",
         "heartbeat_interval",
         Kind::Millis { default: 100, min: 10, max: 10 * SECOND },

@@ -126,6 +126,7 @@ pub struct Storage {
     pub cache_bytes_max: u64,
     /// Let a node vote at once that may have forgotten what it acknowledged.
     pub accept_async_loss: bool,
+    pub scrub_bytes_per_second: u64,
 }
 
 /// Election timing.
@@ -357,6 +358,7 @@ fn storage(taker: &Taker<'_>) -> Storage {
         segment_bytes_max: taker.number("storage", "segment_bytes_max"),
         cache_bytes_max: taker.number("storage", "cache_bytes_max"),
         accept_async_loss: taker.switch("storage", "accept_async_loss"),
+        scrub_bytes_per_second: taker.number("storage", "scrub_bytes_per_second"),
     }
 }
 

@@ -62,6 +62,7 @@ fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
         accept_async_loss: config.storage.accept_async_loss,
         segment_bytes_max: config.storage.segment_bytes_max,
         cache_bytes_max: usize::try_from(config.storage.cache_bytes_max).expect("bounded by the table"),
+        scrub_bytes_per_second: config.storage.scrub_bytes_per_second,
         entry_bytes_max: ENTRY_BYTES_MAX,
         // Above what clients may have in flight, so that their refusal comes from the batcher, with its code.
         propose_bytes_in_flight_max: config.limits.publish_bytes_in_flight_max + 2 * ENTRY_BYTES_MAX,
@@ -105,6 +106,7 @@ mod tests {
         assert_eq!(ours.election, theirs.election);
         assert_eq!(ours.segment_bytes_max, theirs.segment_bytes_max);
         assert_eq!(ours.cache_bytes_max, theirs.cache_bytes_max);
+        assert_eq!(ours.scrub_bytes_per_second, theirs.scrub_bytes_per_second);
         assert_eq!(ours.durability, theirs.durability);
         assert_eq!(ours.propose_deadline, theirs.propose_deadline);
     }

@@ -42,7 +42,8 @@ impl Readiness {
 
 fn check(status: &Status, seeded: bool) -> Result<(), String> {
     match &status.health {
-        Health::Healthy => {}
+        // It serves what is whole, and repairs the rest.
+        Health::Healthy | Health::Damaged { .. } => {}
         Health::WipedVoter { reason } | Health::Failed { reason } => return Err(reason.clone()),
     }
     if status.cluster.is_none() {

@@ -39,7 +39,14 @@ struct Verified {
     entries: u64,
     last: Option<String>,
     segments: Vec<Segment>,
+    checkpoints: Vec<Checkpoint>,
     findings: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct Checkpoint {
+    last: String,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -90,6 +97,9 @@ fn verify(dir: &Path, format: Output) -> Done {
     output::print(format, headings, rows, &verified)?;
     if format == Output::Table {
         let mut out = io::stdout().lock();
+        for checkpoint in &verified.checkpoints {
+            writeln!(out, "checkpoint up to {}, {} bytes", checkpoint.last, checkpoint.bytes)?;
+        }
         for finding in &report.findings {
             writeln!(out, "{}: {finding}", severity(finding))?;
         }
@@ -127,6 +137,11 @@ fn verified(report: &Report) -> Verified {
         entries: report.entries(),
         last: report.last().map(|id| id.to_string()),
         segments: report.segments.iter().map(segment).collect(),
+        checkpoints: report
+            .checkpoints
+            .iter()
+            .map(|checkpoint| Checkpoint { last: checkpoint.id.to_string(), bytes: checkpoint.bytes })
+            .collect(),
         findings: report.findings.iter().map(problem).collect(),
     }
 }

@@ -13,7 +13,7 @@ use crate::storage::OpenError;
 use crate::types::{GroupId, LogId, LogIndex};
 
 /// The folder's name in the data folder.
-const FOLDER: &str = "checkpoints";
+pub(super) const FOLDER: &str = "checkpoints";
 /// How many digits a checkpoint's name has, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
 
@@ -39,7 +39,7 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 /// One complete checkpoint. While somebody holds it, it is not removed.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     pub(crate) manifest: Manifest,
 }
 

@@ -98,7 +98,10 @@ fn damage_is_found_and_a_damaged_manifest_goes() {
     assert!(checkpoint.read(&env, good).is_ok());
     assert!(matches!(checkpoint.read(&env, bad), Err(CheckpointError::Damaged { .. })));
 
-    disk.flip_bit(&Manifest::path(Path::new("/data/checkpoints/00000000000000000010")), 30, 1);
+    let manifest = Manifest::path(Path::new("/data/checkpoints/00000000000000000010"));
+    disk.flip_bit(&manifest, 30, 1);
+    assert_eq!(indexes(&open(&env)), [10], "one of two copies");
+    disk.flip_bit(&manifest, disk.content(&manifest).len() / 2 + 30, 1);
     assert_eq!(indexes(&open(&env)), [0; 0]);
 }
 

@@ -101,6 +101,11 @@ impl Manifest {
         Manifest::decode(&body).map(Some).map_err(|reason| OpenError::Damaged { file, reason })
     }
 
+    /// What is wrong with one of its copies, if anything is.
+    pub(super) fn fault(env: &Env, dir: &Path) -> Result<Option<String>, OpenError> {
+        sealed_file::fault(env, &Manifest::path(dir), FORMAT)
+    }
+
     pub(crate) fn encode(&self) -> BytesMut {
         let mut out = BytesMut::with_capacity(256);
         out.put_u32_le(self.group.0);

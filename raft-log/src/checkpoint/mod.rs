@@ -15,7 +15,9 @@
 mod folder;
 mod incoming;
 mod manifest;
+mod survey;
 
 pub(crate) use folder::{Checkpoint, CheckpointError, Checkpoints};
 pub(crate) use incoming::{Incoming, IncomingError};
 pub(crate) use manifest::Manifest;
+pub(crate) use survey::survey;

@@ -44,6 +44,17 @@ pub(super) fn read(env: &Env, dir: &Path, folder: &Path) -> Result<Report, Inspe
         truncating: manifest.truncating,
         segments: manifest.segments.iter().map(|listed| listed.base).collect(),
     });
+    let faults = [(identity::path(dir), identity::fault(env, dir)), (manifest_file, Manifest::fault(env, dir))];
+    for (file, fault) in faults {
+        // A file that cannot be read at all has been noted above.
+        if let Ok(Some(fault)) = fault {
+            report.findings.push(Finding::of_file(
+                Severity::Damage,
+                &file,
+                format!("{fault}; the node mends it from the other"),
+            ));
+        }
+    }
     read_hard_state(env, dir, group, &mut report)?;
     Ok(report)
 }

@@ -3,17 +3,21 @@
 //! ```text
 //!   identity, manifest, hard state ─► whose they are, what the log must consist of
 //!   segments, one after the other  ─► every record checked as at a read; damage is walked past, not stopped at
+//!   indexes and checkpoints        ─► their own checksums
 //!                                     │
 //!   verify ◄── Report: summaries, findings ──► dump: each record of a range as well
 //! ```
 //! It is what an operator asks before and after an accident. It takes the folder's lock while it reads, so that no node
 //! starts beneath it, and refuses a folder that a running node holds. It repairs nothing: a node does that by itself.
 
+mod copies;
 mod files;
 mod report;
 mod segments;
 
-pub use report::{Dumped, Finding, IdentitySummary, ManifestSummary, Report, SegmentSummary, Severity};
+pub use report::{
+    CheckpointSummary, Dumped, Finding, IdentitySummary, ManifestSummary, Report, SegmentSummary, Severity,
+};
 
 use crate::env::{DiskLock, Env};
 use crate::storage::{LOCK_NAME, SEGMENTS_FOLDER};
@@ -71,6 +75,7 @@ pub fn dump(
     let lock = lock(env, dir)?;
     let mut report = files::read(env, dir, &folder)?;
     segments::read(env, &folder, &range, &mut report, visit)?;
+    copies::read_checkpoints(env, dir, &mut report)?;
     drop(lock);
     Ok(report)
 }

@@ -15,6 +15,8 @@ pub struct Report {
     pub hard_state: Option<HardState>,
     /// The segments that were read, ascending.
     pub segments: Vec<SegmentSummary>,
+    /// The complete checkpoints of the state, ascending.
+    pub checkpoints: Vec<CheckpointSummary>,
     /// What is wrong, or worth knowing.
     pub findings: Vec<Finding>,
 }
@@ -92,6 +94,17 @@ pub struct SegmentSummary {
     pub last: Option<LogId>,
     /// All entries below this are marked as durable (hazards 3).
     pub mark_end: LogIndex,
+}
+
+/// A checkpoint of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointSummary {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The last entry in it.
+    pub id: LogId,
+    /// The length of its files.
+    pub bytes: u64,
 }
 
 /// How bad a finding is.

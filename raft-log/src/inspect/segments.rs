@@ -1,5 +1,6 @@
 //! The segments: every record checked, damage walked past, the whole compared with manifest and hard state.
 
+use super::copies;
 use super::files::{group_of, noted};
 use super::report::{Dumped, Finding, Report, SegmentSummary, Severity};
 use super::{InspectError, failed};
@@ -8,7 +9,7 @@ use crate::storage::format::{HeaderKind, RecordHeader, SEGMENT_HEADER_BYTES, Seg
 use crate::storage::hard_state::HardStateFile;
 use crate::storage::manifest::Manifest;
 use crate::storage::segment::Segment;
-use crate::storage::survey::{Found, Hole, SealedEnd, Surveyed, survey};
+use crate::storage::survey::{Found, Hole, Position, Surveyed, survey};
 use crate::types::{LogId, LogIndex};
 use std::ops::Range;
 use std::path::Path;
@@ -43,6 +44,7 @@ pub(super) fn read(
             last = None;
             continue;
         }
+        copies::read_index(env, segment, report)?;
         let sealed = next.map(|next| sealed_end(segment, next));
         let io_error = failed("reading", &segment.path);
         let truncating = report.manifest.as_ref().and_then(|manifest| manifest.truncating);
@@ -124,6 +126,10 @@ fn open(env: &Env, path: &Path, base: LogIndex, report: &mut Report) -> Result<P
         report.findings.push(Finding::of_file(Severity::Damage, path, reason));
         return Ok(unreadable);
     }
+    if SegmentHeader::mend(&head, path).is_some() {
+        let reason = "one of the two copies of its header is damaged; the node mends it from the other";
+        report.findings.push(Finding::of_file(Severity::Damage, path, reason));
+    }
     if bytes < header.file_bytes {
         let reason = format!("it is truncated: {bytes} bytes instead of {}", header.file_bytes);
         report.findings.push(Finding::of_file(Severity::Damage, path, reason));
@@ -134,9 +140,9 @@ fn open(env: &Env, path: &Path, base: LogIndex, report: &mut Report) -> Result<P
 }
 
 /// Where a segment ends, as the next one tells.
-fn sealed_end(segment: &Segment, next: &Placed) -> SealedEnd {
+fn sealed_end(segment: &Segment, next: &Placed) -> Position {
     let told = next.segment.as_ref().and_then(|next| next.base_offset.checked_sub(segment.base_offset));
-    SealedEnd { index: next.base, offset: told.map_or(segment.file_bytes, |bytes| SEGMENT_HEADER_BYTES + bytes) }
+    Position { index: next.base, offset: told.map_or(segment.file_bytes, |bytes| SEGMENT_HEADER_BYTES + bytes) }
 }
 
 /// One segment while it is read.

@@ -80,6 +80,5 @@ fn log_holds(log: &Log, id: LogId) -> Result<bool, OpenError> {
     if bounds.last.is_none_or(|last| id.index > last.index) {
         return Ok(false);
     }
-    let records = log.read(id.index, id.index.next(), 1).map_err(|error| OpenError::Raft(error.to_string()))?;
-    Ok(records.first().is_some_and(|record| record.id == id))
+    Ok(log.id_at(id.index) == Some(id))
 }

@@ -87,6 +87,20 @@ pub enum OpenError {
     /// The log did not open.
     #[error(transparent)]
     Storage(#[from] crate::storage::OpenError),
+    /// The log is damaged, and the peers cannot help. Start again if a peer that holds the range was down; else the node
+    /// must join under a fresh id, because its vote counted on what is lost (hazards 2).
+    #[error(
+        "{damage}; it cannot be repaired from the peers: {reason}. If a member that holds it is down, start that first; \
+         else remove node {node} from the group and let it join under a fresh id with an empty folder"
+    )]
+    NotRepairable {
+        /// What recovery found.
+        damage: String,
+        /// Why no peer can help.
+        reason: String,
+        /// This node.
+        node: NodeId,
+    },
     /// The peer port could not be bound.
     #[error("cannot listen for peers on {address}: {source}")]
     Listen {

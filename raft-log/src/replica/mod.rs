@@ -9,6 +9,7 @@ mod open;
 mod options;
 mod propose;
 mod read_point;
+mod repair;
 mod status;
 mod status_task;
 mod step_down;
@@ -265,7 +266,7 @@ impl Replica {
     pub fn failed(&self) -> Option<String> {
         match &self.inner.status.borrow().health {
             Health::Failed { reason } => Some(reason.clone()),
-            Health::Healthy | Health::WipedVoter { .. } => None,
+            Health::Healthy | Health::WipedVoter { .. } | Health::Damaged { .. } => None,
         }
     }
 }

@@ -10,8 +10,10 @@ use crate::env::Env;
 use crate::exec;
 use crate::identity::Identity;
 use crate::last_run::LastRun;
+use crate::membership::MemberNode;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::log_store::LogStore;
+use crate::raft::network::net::BoundListener;
 use crate::raft::network::peers::Peers;
 use crate::raft::recover::fit_state_to_log;
 use crate::raft::rooms::Rooms;
@@ -21,12 +23,14 @@ use crate::raft::state_worker::{LogProgress, StateWorker};
 use crate::raft::vote_gate::{GateReason, VoteGate};
 use crate::replica::leadership::Leadership;
 use crate::replica::options::{PeerListen, ReplicaOptions};
+use crate::replica::repair::{at_open, members};
 use crate::replica::status::Health;
 use crate::replica::status_task::StatusTask;
 use crate::replica::thread::{self, CoreParts};
 use crate::replica::{Inner, OpenError, Threads};
-use crate::state_machine::StateMachine;
+use crate::state_machine::{AppliedPoint, StateMachine};
 use crate::storage::{Durability, Log, RecoveryReport, StorageOptions};
+use crate::types::NodeId;
 
 /// The largest payload that a frame between peers can carry.
 pub(crate) const ENTRY_BYTES_LIMIT: usize = (8 << 20) + (64 << 10);
@@ -40,14 +44,10 @@ pub(crate) async fn open(
     machine: Box<dyn StateMachine>,
 ) -> Result<Inner, OpenError> {
     let config = check(&options)?;
-    let listener = match std::mem::replace(&mut options.peer_listen, PeerListen::Taken) {
-        PeerListen::Address(address) => thread::bind(address)?,
-        PeerListen::Bound(listener) => thread::taken_over(listener)?,
-        PeerListen::Taken => {
-            return Err(OpenError::Options("the peer port was taken by an earlier opening".to_owned()));
-        }
-    };
-    let Folder { log, identity, machine, checkpoints, last_run } = open_folder(&options, &env, machine).await?;
+    let listener = take_listener(&mut options)?;
+    let (log, listener) = open_log(&options, &env, machine.applied(), listener).await?;
+    let Folder { identity, machine, checkpoints, last_run, members } =
+        open_folder(&options, &env, log.clone(), machine).await?;
     let node_id = options.node_id;
 
     let progress = LogProgress { durable: log.durable(), failure: log.failure() };
@@ -72,6 +72,7 @@ pub(crate) async fn open(
         env: env.clone(),
         dir: options.dir.clone(),
         retention: options.retention,
+        members,
         status: StatusTask {
             identity: identity.clone(),
             log: log.clone(),
@@ -82,6 +83,7 @@ pub(crate) async fn open(
             status: status.clone(),
             standing: standing.clone(),
         },
+        scrub_bytes_per_second: options.scrub_bytes_per_second,
         evidence,
         election: options.election,
         disk_stall_max: options.disk_stall_max,
@@ -108,39 +110,59 @@ pub(crate) async fn open(
     })
 }
 
-/// What lies in a data folder, recovered and fitted together.
+fn take_listener(options: &mut ReplicaOptions) -> Result<BoundListener, OpenError> {
+    match std::mem::replace(&mut options.peer_listen, PeerListen::Taken) {
+        PeerListen::Address(address) => thread::bind(address),
+        PeerListen::Bound(listener) => thread::taken_over(listener),
+        PeerListen::Taken => Err(OpenError::Options("the peer port was taken by an earlier opening".to_owned())),
+    }
+}
+
+/// Recovers the log of a folder that is this node's, with the help of the peers where it is damaged.
+async fn open_log(
+    options: &ReplicaOptions,
+    env: &Env,
+    applied: Option<AppliedPoint>,
+    listener: BoundListener,
+) -> Result<(Log, BoundListener), OpenError> {
+    Identity::check(env, &options.dir, options.node_id, options.group)?;
+    let storage = storage_options(options);
+    let (log, report, listener) = at_open::open_log(options, storage, env, applied, listener).await?;
+    log_recovery(&report);
+    #[cfg(tercet_sim)]
+    crate::sim::observe::observe_opened(&log);
+    Ok((log, listener))
+}
+
+/// What lies in a data folder beside its log, fitted to it.
 struct Folder {
-    log: Log,
     identity: Arc<Identity>,
     machine: Box<dyn StateMachine>,
     checkpoints: Arc<Checkpoints>,
     last_run: Arc<LastRun>,
+    /// Who may hold this node's entries.
+    members: Vec<(NodeId, MemberNode)>,
 }
 
-/// Says whose folder it is, recovers the log, and fits the state to it.
+/// Says whose folder it is, and fits the state to the log.
 async fn open_folder(
     options: &ReplicaOptions,
     env: &Env,
+    log: Log,
     mut machine: Box<dyn StateMachine>,
 ) -> Result<Folder, OpenError> {
-    let (node_id, group) = (options.node_id, options.group);
-    Identity::check(env, &options.dir, node_id, group)?;
+    let (node_id, group, dir, env) = (options.node_id, options.group, options.dir.clone(), env.clone());
     let (durability, accept_async_loss) = (options.durability, options.accept_async_loss);
-    let (env, options) = (env.clone(), storage_options(options));
     exec::blocking(move || {
-        let dir = options.dir.clone();
-        let (log, report) = Log::open(env.clone(), options)?;
-        log_recovery(&report);
-        #[cfg(tercet_sim)]
-        crate::sim::observe::observe_opened(&log);
         let bounds = log.bounds();
         let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
         let identity = Identity::open(&env, &dir, node_id, group, empty)?;
+        let members = members::known(&env, &dir, machine.applied().as_ref(), &identity);
         let last_run = begin_run(&env, &dir, durability, accept_async_loss)?;
         let checkpoints = Checkpoints::open(&env, &dir, group)?;
         fit_state_to_log(&env, machine.as_mut(), &checkpoints, &log)?;
         let (identity, checkpoints, last_run) = (Arc::new(identity), Arc::new(checkpoints), Arc::new(last_run));
-        Ok(Folder { log, identity, machine, checkpoints, last_run })
+        Ok(Folder { identity, machine, checkpoints, last_run, members })
     })
     .await
     .map_err(|error| OpenError::Raft(error.to_string()))?
@@ -194,6 +216,7 @@ fn log_recovery(report: &RecoveryReport) {
         torn_tail = ?report.torn_tail,
         truncation_finished = ?report.truncation_finished,
         hard_state_repaired = report.hard_state_repaired,
+        mended = ?report.mended,
         "the log is recovered"
     );
 }

@@ -101,6 +101,8 @@ pub struct ReplicaOptions {
     pub accept_async_loss: bool,
     /// A disk that finishes no write for this long keeps the node out of elections; a leader hands over.
     pub disk_stall_max: Duration,
+    /// How fast the scrub reads segments to find damage; 0 turns it off.
+    pub scrub_bytes_per_second: u64,
     /// Size at which a log segment is full.
     pub segment_bytes_max: u64,
     /// How much of the log is kept.
@@ -135,6 +137,7 @@ impl ReplicaOptions {
             election: ElectionOptions::default(),
             accept_async_loss: false,
             disk_stall_max: Duration::from_secs(3),
+            scrub_bytes_per_second: 4 << 20,
             segment_bytes_max: 1 << 30,
             retention: RetentionOptions::default(),
             cache_bytes_max: 64 << 20,

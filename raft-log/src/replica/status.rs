@@ -51,6 +51,12 @@ pub enum Health {
         /// What was refused, naming both incarnations.
         reason: String,
     },
+    /// Part of its log is damaged, and is being repaired from the peers (hazards 8). The node follows, and keeps out of
+    /// elections; if it stays so, no peer holds what is lost: remove the node and let it join under a fresh id.
+    Damaged {
+        /// Where, and what is missing for the repair.
+        reason: String,
+    },
     /// The node stopped and must be restarted; for instance a failed fsync.
     Failed {
         /// What failed.

@@ -15,13 +15,14 @@ use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::exec::{self, Thread};
 use crate::last_run::LastRun;
+use crate::membership::MemberNode;
 use crate::raft::early_campaign::{EarlyCampaign, Evidence};
 use crate::raft::log_store::LogStore;
 use crate::raft::network::link::{LinkFactory, Sending};
 use crate::raft::network::net::{self, BoundListener};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::receive::Receiving;
-use crate::raft::network::server;
+use crate::raft::network::server::{self, Connection};
 use crate::raft::pace::Pace;
 use crate::raft::retention::{CatchUps, Retention};
 use crate::raft::state_adapter::StateAdapter;
@@ -30,6 +31,8 @@ use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
 use crate::replica::doubt::Doubt;
 use crate::replica::options::{ElectionOptions, RetentionOptions};
+use crate::replica::repair::online::OnlineRepair;
+use crate::replica::repair::{members, scrub};
 use crate::replica::status_task::StatusTask;
 use crate::replica::{OpenError, disk_watch, step_down, unfinished};
 use crate::types::NodeId;
@@ -49,6 +52,9 @@ pub(crate) struct CoreParts {
     pub(crate) dir: PathBuf,
     pub(crate) retention: RetentionOptions,
     pub(crate) status: StatusTask,
+    /// Who may hold this node's entries, before the core knows.
+    pub(crate) members: Vec<(NodeId, MemberNode)>,
+    pub(crate) scrub_bytes_per_second: u64,
     pub(crate) evidence: Evidence,
     pub(crate) election: ElectionOptions,
     pub(crate) disk_stall_max: Duration,
@@ -81,7 +87,22 @@ pub(crate) async fn start(parts: CoreParts) -> Result<(RaftCore, CoreThread), Op
     Ok((launched?, CoreThread { stop, joiner }))
 }
 
+/// Starts to repair what readers and the scrub report.
+fn attend_to_damage(parts: &CoreParts) {
+    let repair = OnlineRepair {
+        log: parts.status.log.clone(),
+        peers: parts.peers.clone(),
+        members: parts.members.clone(),
+        gate: parts.gate.clone(),
+        health: parts.status.health.clone(),
+        status: parts.status.status.clone(),
+    };
+    drop(TypeConfig::spawn(repair.run()));
+}
+
 async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, OpenError> {
+    // Before the core, which reads the log when it starts.
+    attend_to_damage(&parts);
     let listener = net::adopt(parts.listener).map_err(|error| OpenError::Raft(error.to_string()))?;
     let catch_ups = Arc::new(CatchUps::default());
     let sending = Sending {
@@ -100,9 +121,17 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     // Before the core runs: a node that is gated from the start must not campaign once.
     parts.gate.govern(&raft);
     raft.run();
-    let receiving = Arc::new(Receiving::new(parts.checkpoints.clone(), parts.peers.identity.group));
-    let (gate, evidence) = (parts.gate.clone(), parts.evidence.clone());
-    drop(TypeConfig::spawn(server::serve(listener, parts.peers, raft.clone(), gate, evidence, receiving, stop)));
+    let connections = Connection {
+        peers: parts.peers.clone(),
+        raft: raft.clone(),
+        gate: parts.gate.clone(),
+        evidence: parts.evidence.clone(),
+        receiving: Arc::new(Receiving::new(parts.checkpoints.clone(), parts.peers.identity.group)),
+        ranges: Arc::new(parts.status.log.clone()),
+    };
+    drop(TypeConfig::spawn(server::serve(listener, connections, stop)));
+    drop(TypeConfig::spawn(members::keep(raft.clone(), parts.env.clone(), parts.dir.clone())));
+    drop(TypeConfig::spawn(scrub::run(parts.status.log.clone(), parts.scrub_bytes_per_second)));
     let campaign = EarlyCampaign {
         id: parts.node_id,
         env: parts.env.clone(),

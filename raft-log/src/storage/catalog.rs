@@ -30,6 +30,8 @@ pub(crate) struct Place {
     pub(crate) segment: Arc<Segment>,
     /// The nearest known record at or below the entry.
     pub(crate) start: Position,
+    /// The nearest known record above the entry, if there is one in the segment.
+    pub(crate) next: Option<Position>,
     /// The end of the segment's entries and bytes.
     pub(crate) end: LogIndex,
     pub(crate) end_offset: u64,
@@ -103,6 +105,16 @@ impl Catalog {
         segments
     }
 
+    /// All segments, ascending.
+    pub(crate) fn all(&self) -> &[Placed] {
+        &self.placed
+    }
+
+    /// The segment that begins with `base`.
+    pub(crate) fn segment(&self, base: LogIndex) -> Option<Arc<Segment>> {
+        self.placed.iter().find(|placed| placed.segment.base == base).map(|placed| placed.segment.clone())
+    }
+
     /// Where the written entry `index` is.
     pub(crate) fn find(&self, index: LogIndex) -> Option<Place> {
         let after = self.placed.partition_point(|placed| placed.segment.base <= index);
@@ -114,6 +126,7 @@ impl Catalog {
         Some(Place {
             segment: placed.segment.clone(),
             start: placed.positions.floor(index)?,
+            next: placed.positions.above(index),
             end: placed.end,
             end_offset: placed.end_offset,
             newer: self.placed.len() - after,

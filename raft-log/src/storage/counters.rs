@@ -11,6 +11,9 @@ pub(crate) struct Counters {
     pub(crate) bytes_written: AtomicU64,
     pub(crate) reads_from_files: AtomicU64,
     pub(crate) unwritten_bytes: AtomicU64,
+    pub(crate) repaired_ranges: AtomicU64,
+    pub(crate) scrubbed_bytes: AtomicU64,
+    pub(crate) scrub_rounds: AtomicU64,
     /// What is left of the active segment.
     pub(crate) active_left_bytes: AtomicU64,
     /// The next segment's space, once it is allocated.
@@ -53,6 +56,9 @@ impl Counters {
                 + self.prepared_bytes.load(Relaxed)
                 + self.spare_bytes.load(Relaxed),
             segments_recycled: self.segments_recycled.load(Relaxed),
+            repaired_ranges: self.repaired_ranges.load(Relaxed),
+            scrubbed_bytes: self.scrubbed_bytes.load(Relaxed),
+            scrub_rounds: self.scrub_rounds.load(Relaxed),
         }
     }
 }

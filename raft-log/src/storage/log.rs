@@ -1,12 +1,15 @@
 //! The log's public face.
 
+use super::damage_reports::DamageReports;
 use super::error::{OpenError, ReadError, StorageError};
 use super::io::{AppendJob, Engine, Indexer, IoThread, Job, Preparer, Syncer, spawn};
 use super::opened::Opened;
 use super::options::{Durability, StorageOptions};
 use super::record::{HardState, Record};
+use super::repair::{OpenLost, RangeRequest};
 use super::report::{LogBounds, RecoveryReport, SegmentInfo};
 use super::room::Room;
+use super::scrub::{ScrubPlace, Scrubbed};
 use super::shared::Shared;
 use super::stats::StorageStats;
 use super::stepper::Stepper;
@@ -17,12 +20,17 @@ use crate::sim::observe::{Deed, observe};
 use crate::types::{LogId, LogIndex, Term};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The folder of the segments in the data folder.
 pub(crate) const SEGMENTS_FOLDER: &str = "log";
 /// The file that is locked while the log is open.
 pub(crate) const LOCK_NAME: &str = "LOCK";
+
+/// How long a reader waits for the repair of one damaged range, and how many of them it waits for.
+const REPAIR_PATIENCE: Duration = Duration::from_secs(10);
+const REPAIRS_AWAITED_MAX: u32 = 16;
 
 /// Called once, on the I/O thread, in the order of the calls. MUST NOT block.
 pub type Done = Box<dyn FnOnce(Result<(), Arc<StorageError>>) + Send>;
@@ -210,19 +218,85 @@ impl Log {
     /// one if there is any. Blocks on the disk when the cache no longer holds them ([`Log::is_cached`]).
     pub fn read(&self, from: LogIndex, until: LogIndex, bytes_max: usize) -> Result<Vec<Record>, ReadError> {
         loop {
-            if let Some(records) = self.shared().read(from, until, bytes_max)? {
-                return Ok(records);
+            match self.shared().read(from, until, bytes_max) {
+                Ok(Some(records)) => return Ok(records),
+                // A truncation came between.
+                Ok(None) => {}
+                Err(error) => {
+                    if let ReadError::Corrupt { index, .. } = &error {
+                        self.damage().report(*index);
+                    }
+                    return Err(error);
+                }
             }
         }
     }
 
-    /// [`Log::read`] for tasks that must not block: at once from the cache, else where blocking is allowed.
+    /// [`Log::read`] for tasks that must not block: at once from the cache, else where blocking is allowed. If a replica
+    /// repairs this log, a damaged record is waited for, for a while.
     pub async fn fetch(&self, from: LogIndex, until: LogIndex, bytes_max: usize) -> Result<Vec<Record>, ReadError> {
         if self.is_cached(from) {
             return self.read(from, until, bytes_max);
         }
-        let log = self.clone();
-        exec::blocking(move || log.read(from, until, bytes_max)).await.map_err(|_| ReadError::Stopped)?
+        let mut repairs = 0;
+        loop {
+            let log = self.clone();
+            let read =
+                exec::blocking(move || log.read(from, until, bytes_max)).await.map_err(|_| ReadError::Stopped)?;
+            match &read {
+                Err(ReadError::Corrupt { index, .. }) if repairs < REPAIRS_AWAITED_MAX => {
+                    repairs += 1;
+                    if !self.damage().settled(*index, REPAIR_PATIENCE).await {
+                        return read;
+                    }
+                }
+                _ => return read,
+            }
+        }
+    }
+
+    /// What readers and the scrub report as damaged.
+    pub(crate) fn damage(&self) -> &DamageReports {
+        &self.shared().damage
+    }
+
+    /// One step of the scrub; blocks on the disk.
+    pub(crate) fn scrub(&self, place: Option<ScrubPlace>, bytes: u64) -> std::io::Result<Scrubbed> {
+        self.shared().scrub(place, bytes)
+    }
+
+    /// The id of the entry at this index, if the log holds it.
+    pub(crate) fn id_at(&self, index: LogIndex) -> Option<LogId> {
+        let state = self.shared().lock();
+        let term = if index < state.tail.next() { state.terms.at(index) } else { None };
+        term.map(|term| LogId { term, index })
+    }
+
+    /// The damaged ranges near `index`, if there are any. Blocks on the disk.
+    pub(crate) fn lost_near(&self, index: LogIndex) -> std::io::Result<Vec<OpenLost>> {
+        self.shared().lost_near(index)
+    }
+
+    /// What a peer asks for to repair its log, as much as fits; `None` if this log does not hold its anchor. Blocks on
+    /// the disk.
+    pub(crate) fn matching(&self, request: RangeRequest, bytes_max: usize) -> Result<Option<Vec<Record>>, ReadError> {
+        self.shared().matching(request, bytes_max)
+    }
+
+    /// Writes entries into the damaged range that they were lost from, in order with the appends. `done` is called when
+    /// they stand there and were read back.
+    ///
+    /// # Errors
+    /// When they do not fill the range; nothing is changed then.
+    pub(crate) fn refill(&self, lost: OpenLost, records: &[Record], done: Done) -> std::io::Result<()> {
+        let Some(refill) = lost.refill(self.shared(), records)? else {
+            done(Ok(()));
+            return Ok(());
+        };
+        let state = self.shared().lock();
+        state.check_alive().map_err(std::io::Error::other)?;
+        self.push(Job::Refill { refill: Box::new(refill), done });
+        Ok(())
     }
 
     /// Whether [`Log::read`] from `from` is served from memory, so without blocking.

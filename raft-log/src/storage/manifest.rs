@@ -73,6 +73,11 @@ impl Manifest {
         }
     }
 
+    /// What is wrong with one of the manifest's copies, if anything is.
+    pub(crate) fn fault(env: &Env, dir: &Path) -> Result<Option<String>, OpenError> {
+        sealed_file::fault(env, &Manifest::path(dir), FORMAT)
+    }
+
     /// The manifest of `dir`, if there is one, and the group that it belongs to.
     pub(crate) fn read(env: &Env, dir: &Path) -> Result<Option<(GroupId, Manifest)>, OpenError> {
         let file = Manifest::path(dir);

@@ -74,7 +74,8 @@ fn create(env: &Env, dir: &Path) -> Result<(), OpenError> {
     env.disk.create_dir_all(dir).map_err(|source| OpenError::Io { action: "creating", file: dir.into(), source })
 }
 
-fn lock(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, OpenError> {
+/// Keeps other processes away from the folder.
+pub(super) fn lock(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, OpenError> {
     let file = dir.join(LOCK_NAME);
     env.disk.lock(&file).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => OpenError::Locked { file },

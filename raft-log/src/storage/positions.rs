@@ -62,6 +62,20 @@ impl Positions {
         Some(Position { index: LogIndex(self.base.0 + u64::from(kept)), offset: u64::from(offset) })
     }
 
+    /// The nearest kept position above `index`.
+    pub(crate) fn above(&self, index: LogIndex) -> Option<Position> {
+        let relative = index.0.checked_sub(self.base.0)?;
+        let after = self.kept.partition_point(|(kept, _)| u64::from(*kept) <= relative);
+        let (kept, offset) = *self.kept.get(after)?;
+        Some(Position { index: LogIndex(self.base.0 + u64::from(kept)), offset: u64::from(offset) })
+    }
+
+    /// The first kept position at or behind `offset`.
+    pub(crate) fn behind(&self, offset: u64) -> Option<Position> {
+        let (kept, found) = *self.kept.get(self.kept.partition_point(|(_, kept)| u64::from(*kept) < offset))?;
+        Some(Position { index: LogIndex(self.base.0 + u64::from(kept)), offset: u64::from(found) })
+    }
+
     /// Forgets `first_removed` and all entries after it.
     pub(crate) fn truncate(&mut self, first_removed: LogIndex) {
         let relative = first_removed.0.saturating_sub(self.base.0);
@@ -88,6 +102,11 @@ mod tests {
         assert_eq!(positions.floor(LogIndex(10)), Some(position(10, 4_096)));
         assert_eq!(positions.floor(LogIndex(26)), Some(position(10, 4_096)));
         assert_eq!(positions.floor(LogIndex(27)), Some(position(27, 21_096)));
+        assert_eq!(positions.above(LogIndex(26)), Some(position(27, 21_096)));
+        assert_eq!(positions.above(LogIndex(27)), Some(position(44, 38_096)));
+        assert_eq!(positions.above(LogIndex(109)), None);
+        assert_eq!(positions.behind(21_096), Some(position(27, 21_096)));
+        assert_eq!(positions.behind(21_097), Some(position(44, 38_096)));
         positions.truncate(LogIndex(27));
         assert_eq!(positions.floor(LogIndex(90)), Some(position(10, 4_096)));
         positions.truncate(LogIndex(10));

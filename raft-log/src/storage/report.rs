@@ -59,4 +59,6 @@ pub struct RecoveryReport {
     pub truncation_finished: Option<LogIndex>,
     /// A slot of the hard state was damaged or behind, and has been rewritten from the other.
     pub hard_state_repaired: bool,
+    /// Files of which one of two copies was damaged, and has been written anew from the other.
+    pub mended: Vec<PathBuf>,
 }

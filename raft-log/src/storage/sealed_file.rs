@@ -1,12 +1,16 @@
 //! Small files that are replaced as a whole: after a crash the old or the new content is there, never a mixture.
 //!
 //! ```text
-//!   │ prefix 16 (magic, version, CRC) │ body length u32 │ body │ CRC32C of all before │
+//!   copy: │ prefix 16 (magic, version, CRC) │ body length u32 │ body │ CRC32C of all before │
+//!   file: │ copy │ the same copy again │
 //! ```
+//! The second copy serves when the first is damaged; the next [`write()`] mends the file. A file with one copy is read too:
+//! those that only repeat what other files say have no second one.
+//!
 //! [`write()`] makes `<file>.tmp`, syncs it, renames it over the file and syncs the directory (hazards 5).
 
 use super::error::OpenError;
-use super::format::prefix::{self, PREFIX_BYTES};
+use super::format::prefix::{self, PREFIX_BYTES, PrefixError};
 use crate::env::{Env, OpenMode};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,10 +32,12 @@ pub struct SealedFormat {
 
 /// Replaces the content of `path`, durably. A `.tmp` that an earlier crash left is overwritten.
 pub fn write(env: &Env, path: &Path, format: SealedFormat, body: &[u8]) -> io::Result<()> {
-    write_within(env, path, format, body, SEALED_BODY_BYTES_MAX)
+    assert!(body.len() <= SEALED_BODY_BYTES_MAX, "a sealed file is small, not {} bytes", body.len());
+    let copy = encode(format, body);
+    replace(env, path, &[&copy[..], &copy[..]].concat())
 }
 
-/// [`write()`] with another limit.
+/// [`write()`] with another limit and a single copy, for what can be made anew.
 pub(super) fn write_within(
     env: &Env,
     path: &Path,
@@ -40,6 +46,10 @@ pub(super) fn write_within(
     body_bytes_max: usize,
 ) -> io::Result<()> {
     assert!(body.len() <= body_bytes_max, "a sealed file is small, not {} bytes", body.len());
+    replace(env, path, &encode(format, body))
+}
+
+fn encode(format: SealedFormat, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).expect("below the limit");
     let mut bytes = Vec::with_capacity(BODY_START + body.len() + CRC_BYTES);
     bytes.extend_from_slice(&prefix::encode(format.magic, format.version));
@@ -47,8 +57,7 @@ pub(super) fn write_within(
     bytes.extend_from_slice(body);
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
-
-    replace(env, path, &bytes)
+    bytes
 }
 
 /// Puts a file with these bytes in the place of `path`: temporary file, sync, rename, sync of the directory.
@@ -63,7 +72,7 @@ pub(super) fn replace(env: &Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The body and version of `path`, or `None` if there is no such file.
 pub fn read(env: &Env, path: &Path, format: SealedFormat) -> Result<Option<(u32, Vec<u8>)>, OpenError> {
-    read_within(env, path, format, SEALED_BODY_BYTES_MAX)
+    Ok(read_copies(env, path, format, SEALED_BODY_BYTES_MAX)?.map(|read| (read.version, read.body)))
 }
 
 /// [`read()`] with another limit.
@@ -73,30 +82,79 @@ pub(super) fn read_within(
     format: SealedFormat,
     body_bytes_max: usize,
 ) -> Result<Option<(u32, Vec<u8>)>, OpenError> {
+    Ok(read_copies(env, path, format, body_bytes_max)?.map(|read| (read.version, read.body)))
+}
+
+/// What is wrong with a file that can still be read, if anything is.
+pub(crate) fn fault(env: &Env, path: &Path, format: SealedFormat) -> Result<Option<String>, OpenError> {
+    Ok(read_copies(env, path, format, SEALED_BODY_BYTES_MAX)?.and_then(|read| read.fault))
+}
+
+/// A file that was read.
+struct Copies {
+    version: u32,
+    body: Vec<u8>,
+    /// Why one of its copies is not whole.
+    fault: Option<String>,
+}
+
+fn read_copies(
+    env: &Env,
+    path: &Path,
+    format: SealedFormat,
+    body_bytes_max: usize,
+) -> Result<Option<Copies>, OpenError> {
     let io_error = |action| move |source| OpenError::Io { action, file: path.into(), source };
     if !env.disk.exists(path).map_err(io_error("looking for"))? {
         return Ok(None);
     }
     let file = env.disk.open(path, OpenMode::Read).map_err(io_error("opening"))?;
     let length = file.byte_len().map_err(io_error("measuring"))?;
-    let length_max = BODY_START + body_bytes_max + CRC_BYTES;
+    let length_max = 2 * (BODY_START + body_bytes_max + CRC_BYTES);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(length_max)];
     file.read_exact_at(&mut bytes, 0).map_err(io_error("reading"))?;
-
-    let version =
-        prefix::decode(&bytes, format.magic, format.version).map_err(|error| error.of_file(path, format.version))?;
-    let body = body_of(&bytes, length).map_err(|reason| OpenError::Damaged { file: path.into(), reason })?;
-    Ok(Some((version, body.to_vec())))
+    choose(&bytes, format).map(Some).map_err(|error| error.of_file(path, format.version))
 }
 
-fn body_of(bytes: &[u8], file_length: u64) -> Result<&[u8], String> {
+/// The first whole copy of one or two.
+fn choose(bytes: &[u8], format: SealedFormat) -> Result<Copies, PrefixError> {
+    let first = copy_of(bytes, format);
+    let place = first.as_ref().map_or(bytes.len() / 2, |first| first.length);
+    let second = copy_of(&bytes[place..], format);
+    let (read, fault) = match (first, second) {
+        (Ok(first), _) if first.length == bytes.len() => (first, None),
+        (Ok(first), Ok(second)) if first == second && 2 * first.length == bytes.len() => (first, None),
+        (Ok(_), Ok(_)) => return Err(PrefixError::Damaged("its two copies contradict each other".into())),
+        (Ok(read), Err(error)) => (read, Some(format!("its second copy is damaged: {error}"))),
+        (Err(error @ PrefixError::Damaged(_)), Ok(read)) if place + read.length == bytes.len() => {
+            (read, Some(format!("its first copy is damaged: {error}")))
+        }
+        (Err(error), _) => return Err(error),
+    };
+    Ok(Copies { version: read.version, body: read.body.to_vec(), fault })
+}
+
+/// One whole copy.
+#[derive(PartialEq, Eq)]
+struct Copy<'a> {
+    version: u32,
+    body: &'a [u8],
+    length: usize,
+}
+
+/// The copy that `bytes` begin with.
+fn copy_of(bytes: &[u8], format: SealedFormat) -> Result<Copy<'_>, PrefixError> {
+    let version = prefix::decode(bytes, format.magic, format.version)?;
+    let body = body_of(bytes).map_err(PrefixError::Damaged)?;
+    Ok(Copy { version, body, length: BODY_START + body.len() + CRC_BYTES })
+}
+
+fn body_of(bytes: &[u8]) -> Result<&[u8], String> {
     let stated = bytes.get(PREFIX_BYTES..BODY_START).ok_or("it ends inside its header")?;
-    let stated = u32::from_le_bytes(stated.try_into().expect("four bytes"));
-    let expected = BODY_START as u64 + u64::from(stated) + CRC_BYTES as u64;
-    if file_length != expected || bytes.len() as u64 != expected {
-        return Err(format!("it is {file_length} bytes long and states {expected}"));
-    }
-    let (content, crc) = bytes.split_at(bytes.len() - CRC_BYTES);
+    let stated = u32::from_le_bytes(stated.try_into().expect("four bytes")) as usize;
+    let copy = bytes.get(..BODY_START + stated + CRC_BYTES);
+    let copy = copy.ok_or_else(|| format!("it states {stated} bytes of content and has {}", bytes.len()))?;
+    let (content, crc) = copy.split_at(copy.len() - CRC_BYTES);
     if crc32c::crc32c(content).to_le_bytes() != crc {
         return Err("its CRC does not match".into());
     }

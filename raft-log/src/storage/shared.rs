@@ -6,6 +6,7 @@
 
 use super::catalog::Catalog;
 use super::counters::Counters;
+use super::damage_reports::DamageReports;
 use super::error::StorageError;
 use super::io::Queue;
 use super::options::StorageOptions;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) options: StorageOptions,
     pub(crate) queue: Queue,
     pub(crate) counters: Counters,
+    pub(crate) damage: DamageReports,
     /// When the log was opened: the age of what does not tell its own.
     pub(crate) opened: UnixMillis,
     pub(crate) durable: watch::Sender<Option<LogIndex>>,
@@ -82,6 +84,7 @@ impl Shared {
             options,
             queue: Queue::default(),
             counters: Counters::default(),
+            damage: DamageReports::default(),
             durable,
             failure: watch::Sender::new(None),
             room: watch::Sender::default(),

@@ -19,6 +19,12 @@ pub struct StorageStats {
     pub sync_micros_log2: [u64; StorageStats::BUCKETS],
     /// Records that were read from files because the cache no longer held them.
     pub reads_from_files: u64,
+    /// Damaged ranges that were repaired in place from peers.
+    pub repaired_ranges: u64,
+    /// Bytes of segments that the scrub read and checked.
+    pub scrubbed_bytes: u64,
+    /// How often the scrub has read all segments.
+    pub scrub_rounds: u64,
     /// Payload bytes that are queued and not yet written.
     pub unwritten_bytes: u64,
     /// Bytes that can be appended before a new segment must be allocated: the rest of the active one, the next, and

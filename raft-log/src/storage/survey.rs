@@ -13,7 +13,8 @@
 use super::format::{HeaderKind, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use super::format::{SEGMENT_HEADER_BYTES, record_header::stride_of};
 use super::reader::SegmentReader;
-use super::recovery::{BadRecord, check};
+pub(crate) use super::recovery::BadRecord;
+use super::recovery::check;
 use super::segment::Segment;
 use crate::types::{LogId, LogIndex};
 use std::io;
@@ -44,12 +45,9 @@ pub(crate) enum Found {
     Hole(Hole),
 }
 
-/// Where the records of a sealed segment end, as the segment behind it tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SealedEnd {
-    pub(crate) index: LogIndex,
-    pub(crate) offset: u64,
-}
+/// Where records begin or end: with the entry of this index, at this offset. The end of a sealed segment is told by the
+/// segment behind it.
+pub(crate) use super::positions::Position;
 
 /// What a survey ended with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,16 +63,29 @@ pub(crate) struct Surveyed {
     pub(crate) behind: Option<BadRecord>,
 }
 
-/// Walks all of `segment`; `before` is the entry before it. `sealed` is `None` for the newest segment.
+/// Walks all of `segment`; `before` is the entry before it. `end` is where its records are known to end; `None` in the
+/// newest segment of a log that is not open.
 pub(crate) fn survey(
     segment: &Segment,
     before: Option<LogId>,
-    sealed: Option<SealedEnd>,
+    end: Option<Position>,
+    visit: &mut dyn FnMut(Found),
+) -> io::Result<Surveyed> {
+    let start = Position { index: segment.base, offset: SEGMENT_HEADER_BYTES };
+    survey_from(segment, start, before, end, visit)
+}
+
+/// Like [`survey`], from the record that begins at `start`.
+pub(crate) fn survey_from(
+    segment: &Segment,
+    start: Position,
+    before: Option<LogId>,
+    sealed: Option<Position>,
     visit: &mut dyn FnMut(Found),
 ) -> io::Result<Surveyed> {
     let mut reader = SegmentReader::chunked(segment, CHUNK_BYTES);
     let limit = sealed.map_or(segment.file_bytes, |end| end.offset.min(segment.file_bytes));
-    let (end, end_offset) = (segment.base, SEGMENT_HEADER_BYTES);
+    let Position { index: end, offset: end_offset } = start;
     let mut at = Surveyed { end, end_offset, last: before, mark_end: end, behind: None };
     while at.end_offset < limit {
         let bad = match reader.header(at.end_offset)? {
@@ -130,8 +141,8 @@ impl Surveyed {
         }
     }
 
-    /// The hole up to the next good header, or to the end of a sealed segment; `None` at the end of the log.
-    fn hole_until(&self, next: Option<&RecordHeader>, sealed: Option<SealedEnd>, bad: BadRecord) -> Option<Hole> {
+    /// The hole up to the next good header, or to where the records end; `None` at the end of the log.
+    fn hole_until(&self, next: Option<&RecordHeader>, sealed: Option<Position>, bad: BadRecord) -> Option<Hole> {
         let (end, end_offset, anchor) = match (next, sealed) {
             (Some(next), _) => {
                 let end = if next.kind == HeaderKind::Mark { next.id.index.next() } else { next.id.index };

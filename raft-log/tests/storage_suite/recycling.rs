@@ -98,12 +98,12 @@ fn every_flipped_bit_in_the_headers_of_a_recycled_segment_is_detected_or_harmles
         match open_copy(&damaged, options()) {
             Ok(node) => {
                 assert_eq!(node.all(), expected, "byte {byte}");
-                false
+                !node.report.mended.is_empty()
             }
             Err(_) => true,
         }
     };
-    assert!((0..68).filter(|byte| !detected(*byte)).all(|byte| byte > 68), "the whole segment header counts");
+    assert!((0..68).all(detected), "the whole segment header counts");
     for nth in 0..5 {
         let header = offset(nth)..offset(nth) + 56;
         assert!(header.clone().all(detected), "record {nth}");

@@ -47,7 +47,7 @@ fn a_power_loss_at_any_step_leaves_the_old_or_the_new_content() {
 }
 
 #[test]
-fn every_flipped_bit_and_every_cut_is_noticed() {
+fn every_flipped_bit_is_mended_from_the_other_copy_or_noticed() {
     let sim = machine();
     write(&sim.env(), Path::new(FILE), FORMAT, b"some content").unwrap();
     let length = sim.disk.content(Path::new(FILE)).len();
@@ -55,16 +55,34 @@ fn every_flipped_bit_and_every_cut_is_noticed() {
         let env = SimEnv { disk: std::sync::Arc::new(disk), ..sim.clone() }.env();
         matches!(read(&env, Path::new(FILE), FORMAT), Err(OpenError::Damaged { .. }))
     };
+    let content_of = |disk| {
+        let env = SimEnv { disk: std::sync::Arc::new(disk), ..sim.clone() }.env();
+        read(&env, Path::new(FILE), FORMAT).unwrap().unwrap().1
+    };
     for byte in 0..length {
         for bit in 0..8 {
             let damaged = sim.disk.fork();
             damaged.flip_bit(Path::new(FILE), byte, bit);
-            assert!(is_damaged(damaged), "byte {byte} bit {bit}");
+            assert_eq!(content_of(damaged.fork()), b"some content", "byte {byte} bit {bit}: there is another copy");
+            damaged.flip_bit(Path::new(FILE), (byte + length / 2) % length, bit);
+            assert!(is_damaged(damaged), "byte {byte} bit {bit} of both copies");
         }
         let cut = sim.disk.fork();
         cut.truncate(Path::new(FILE), byte);
-        assert!(is_damaged(cut), "cut to {byte}");
+        if byte < length / 2 {
+            assert!(is_damaged(cut), "cut to {byte}");
+        } else {
+            assert_eq!(content_of(cut), b"some content", "cut to {byte}: one copy is left");
+        }
     }
+}
+
+#[test]
+fn a_file_of_one_copy_is_read_as_well() {
+    let sim = machine();
+    write(&sim.env(), Path::new(FILE), FORMAT, b"some content").unwrap();
+    sim.disk.truncate(Path::new(FILE), sim.disk.content(Path::new(FILE)).len() / 2);
+    assert_eq!(body(&sim).as_deref(), Some(&b"some content"[..]));
 }
 
 #[test]

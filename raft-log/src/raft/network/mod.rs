@@ -16,6 +16,7 @@ pub(crate) mod link;
 pub(crate) mod net;
 pub(crate) mod peers;
 mod pipeline;
+pub(crate) mod ranges;
 pub(crate) mod receive;
 pub(crate) mod server;
 pub(crate) mod socket;

@@ -2,10 +2,12 @@
 
 #[cfg(tercet_sim)]
 pub(crate) use crate::sim::net::{
-    BoundListener, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, adopt, bind, from_std,
+    BoundListener, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, adopt, bind, from_std, release,
 };
 #[cfg(not(tercet_sim))]
-pub(crate) use real::{BoundListener, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, adopt, bind, from_std};
+pub(crate) use real::{
+    BoundListener, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, adopt, bind, from_std, release,
+};
 
 #[cfg(not(tercet_sim))]
 mod real {
@@ -40,5 +42,10 @@ mod real {
     pub(crate) fn adopt(listener: BoundListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
+    }
+
+    /// Takes the socket away from its runtime, for another one to adopt.
+    pub(crate) fn release(listener: TcpListener) -> io::Result<BoundListener> {
+        listener.into_std()
     }
 }

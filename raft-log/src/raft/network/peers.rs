@@ -71,6 +71,13 @@ impl Peers {
         metrics.borrow_watched().membership_config.membership().get_joint_config().len() > 1
     }
 
+    /// All members in the newest membership of this node's log; none before the core runs.
+    pub(crate) fn members(&self) -> Vec<(NodeId, MemberNode)> {
+        let Some(metrics) = self.metrics.get() else { return Vec::new() };
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().nodes().map(|(id, node)| (*id, node.clone())).collect()
+    }
+
     fn party(&self) -> Party {
         Party { node: self.identity.node_id, incarnation: self.identity.incarnation }
     }

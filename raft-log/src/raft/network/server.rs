@@ -18,6 +18,7 @@ use crate::raft::early_campaign::Evidence;
 use crate::raft::network::leader_watch::AppendConnection;
 use crate::raft::network::net::{OwnedReadHalf, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
+use crate::raft::network::ranges::{self, Ranges};
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::socket::{FrameReader, write_frame};
 use crate::raft::type_config::{RaftCore, TypeConfig};
@@ -31,22 +32,14 @@ use crate::types::NodeId;
 /// Connections at once; a group of seven needs fewer than 30.
 const CONNECTIONS_MAX: usize = 256;
 /// A caller that has not introduced itself by then is dropped.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Answers written at once.
 const ANSWERS_MAX: usize = 256;
 /// Pause after a failed accept, for instance without file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves peers until `stop`; connections end with it.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    peers: Arc<Peers>,
-    raft: RaftCore,
-    gate: VoteGate,
-    evidence: Evidence,
-    receiving: Arc<Receiving>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn serve(listener: TcpListener, connections: Connection, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -62,13 +55,7 @@ pub(crate) async fn serve(
             }
         };
         let place = room.clone().try_acquire_owned().ok();
-        let connection = Connection {
-            peers: peers.clone(),
-            raft: raft.clone(),
-            gate: gate.clone(),
-            evidence: evidence.clone(),
-            receiving: receiving.clone(),
-        };
+        let connection = connections.clone();
         let stop = stop.clone();
         drop(TypeConfig::spawn(async move {
             let result = tokio::select! {
@@ -83,12 +70,15 @@ pub(crate) async fn serve(
     }
 }
 
-struct Connection {
-    peers: Arc<Peers>,
-    raft: RaftCore,
-    gate: VoteGate,
-    evidence: Evidence,
-    receiving: Arc<Receiving>,
+/// What every connection is served from.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) raft: RaftCore,
+    pub(crate) gate: VoteGate,
+    pub(crate) evidence: Evidence,
+    pub(crate) receiving: Arc<Receiving>,
+    pub(crate) ranges: Arc<dyn Ranges>,
 }
 
 impl Connection {
@@ -108,6 +98,7 @@ impl Connection {
             Purpose::Call => self.serve_calls(stream).await,
             Purpose::Bootstrap => self.serve_bootstrap(stream).await,
             Purpose::Checkpoint => self.receiving.serve(stream, &self.raft).await,
+            Purpose::Repair => ranges::answer(stream, self.ranges.clone()).await,
         }
     }
 

@@ -12,7 +12,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 
-use crate::raft::type_config::{RaftEntry, TypeConfig, entry_of, record_of};
+use crate::raft::type_config::{TypeConfig, entry_of, record_of};
 use crate::raft::wire::values::{VALUE_BYTES, checked, put_log_id, put_vote, take_log_id, take_vote};
 use crate::raft::wire::{FRAME_BYTES_MAX, WireError};
 use crate::storage::{Record, RecordKind, Room};
@@ -22,7 +22,7 @@ use crate::types::{LogId, LogIndex, Term};
 pub(crate) const ANSWER_BYTES: usize = 1 + VALUE_BYTES;
 /// Payloads up to this size are copied together; larger ones are written from where they are.
 const COPIED_BYTES_MAX: usize = 4096;
-const ENTRY_HEAD_BYTES: usize = 29;
+pub(super) const ENTRY_HEAD_BYTES: usize = 29;
 const FIXED_HEAD_BYTES: usize = 3 * VALUE_BYTES + 4;
 
 /// The request as pieces of a vectored write, length included.
@@ -80,7 +80,7 @@ pub(crate) fn decode_request(mut body: Bytes) -> Result<AppendEntriesRequest<Typ
     }
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
-        entries.push(take_entry(&mut head, &mut body)?);
+        entries.push(entry_of(take_record(&mut head, &mut body)?).map_err(WireError)?);
     }
     if !body.is_empty() {
         return Err(WireError(format!("{} bytes behind the last entry", body.len())));
@@ -92,7 +92,8 @@ fn cut() -> WireError {
     WireError("an append request is cut".to_owned())
 }
 
-fn put_entry_head(out: &mut BytesMut, record: &Record) {
+/// The fixed part of an entry; its payload stands elsewhere.
+pub(super) fn put_entry_head(out: &mut BytesMut, record: &Record) {
     out.put_u8(match record.kind {
         RecordKind::Blank => 0,
         RecordKind::Command => 1,
@@ -105,7 +106,8 @@ fn put_entry_head(out: &mut BytesMut, record: &Record) {
     out.put_u32_le(record.payload_crc);
 }
 
-fn take_entry(head: &mut &[u8], payloads: &mut Bytes) -> Result<RaftEntry, WireError> {
+/// The next entry, whose payload must match the CRC that it came with.
+pub(super) fn take_record(head: &mut &[u8], payloads: &mut Bytes) -> Result<Record, WireError> {
     let kind = match head.try_get_u8()? {
         0 => RecordKind::Blank,
         1 => RecordKind::Command,
@@ -123,7 +125,7 @@ fn take_entry(head: &mut &[u8], payloads: &mut Bytes) -> Result<RaftEntry, WireE
     if crc32c::crc32c(&payload) != payload_crc {
         return Err(WireError(format!("the payload of entry {id} does not match its CRC")));
     }
-    entry_of(Record { id, kind, count, payload, payload_crc }).map_err(WireError)
+    Ok(Record { id, kind, count, payload, payload_crc })
 }
 
 /// The highest bit of an answer's kind: the follower's disk is low.

@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     Bootstrap,
     /// A checkpoint for a follower that is behind the log.
     Checkpoint,
+    /// Questions for ranges of the log, by a node whose own is damaged; answered without a leader too.
+    Repair,
 }
 
 /// One end of a connection.
@@ -81,9 +83,11 @@ pub(crate) enum Refusal {
     CallerIncarnation,
     /// Too many connections.
     Busy,
+    /// The one called repairs its own log, and only serves ranges of it to others who do.
+    Repairing,
 }
 
-const REFUSALS: [Refusal; 8] = [
+const REFUSALS: [Refusal; 9] = [
     Refusal::Version,
     Refusal::Group,
     Refusal::Node,
@@ -92,6 +96,7 @@ const REFUSALS: [Refusal; 8] = [
     Refusal::Incarnation,
     Refusal::CallerIncarnation,
     Refusal::Busy,
+    Refusal::Repairing,
 ];
 
 impl fmt::Display for Refusal {
@@ -105,6 +110,7 @@ impl fmt::Display for Refusal {
             Refusal::Incarnation => "the node's folder is not the one in the membership: wiped or swapped",
             Refusal::CallerIncarnation => "the caller's folder is not the one in the membership: wiped or swapped",
             Refusal::Busy => "too many connections",
+            Refusal::Repairing => "the node repairs its log and takes no part in the group yet",
         })
     }
 }
@@ -136,6 +142,7 @@ impl Hello {
             Purpose::Call => 2,
             Purpose::Bootstrap => 3,
             Purpose::Checkpoint => 4,
+            Purpose::Repair => 5,
         };
         let mut out = head(purpose, self.cluster, self.group);
         put_party(&mut out, self.from);
@@ -160,6 +167,7 @@ impl Hello {
             2 => Purpose::Call,
             3 => Purpose::Bootstrap,
             4 => Purpose::Checkpoint,
+            5 => Purpose::Repair,
             other => return Err(WireError(format!("unknown purpose {other}"))),
         };
         Ok(Hello { purpose, cluster, group, from: take_party(&mut rest)?, to: take_party(&mut rest)? })
@@ -170,7 +178,7 @@ impl Welcome {
     pub(crate) fn encode(&self) -> BytesMut {
         let place = |refusal: Refusal| REFUSALS.iter().position(|other| *other == refusal);
         let code = self.refusal.map_or(0, |refusal| 1 + place(refusal).expect("the list holds every refusal"));
-        let mut out = head(u8::try_from(code).expect("eight refusals"), self.cluster, self.group);
+        let mut out = head(u8::try_from(code).expect("few refusals"), self.cluster, self.group);
         put_party(&mut out, self.party);
         seal(&mut out);
         assert_eq!(out.len(), WELCOME_BYTES, "the welcome's size is fixed");

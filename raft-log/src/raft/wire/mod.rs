@@ -7,6 +7,7 @@
 //!   call       one request frame ►  ◄ one answer frame                                    (votes, leadership transfer)
 //!   checkpoint offer, chunks, install ►  ◄ one answer each                               (a follower behind the log)
 //!   bootstrap  one request frame ►  ◄ one answer frame                                    (empty nodes only)
+//!   repair     one request frame ►  ◄ one answer frame                                    (ranges of a damaged log)
 //! ```
 //! Integers are little-endian. A frame is a length (u32) and a body of at most [`FRAME_BYTES_MAX`]. Whatever a peer
 //! sends is checked before it is believed; payloads by their CRC, the rest by a CRC of its own. Nothing here knows
@@ -17,6 +18,7 @@ pub(crate) mod bootstrap;
 pub(crate) mod call;
 pub(crate) mod checkpoint;
 pub(crate) mod handshake;
+pub(crate) mod repair;
 pub(crate) mod values;
 
 /// Largest body of a frame (hazards 26): an entry of 8 MiB and 64 KiB, or 1 MiB of smaller ones, with their heads.

@@ -7,7 +7,7 @@ pub(crate) mod segment_header;
 
 pub(crate) use record_header::{HeaderFault, HeaderKind, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 pub(crate) use salt::Salt;
-pub(crate) use segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+pub(crate) use segment_header::{HeaderCopy, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// The eight-byte number at `at`; the caller has made sure that it is there.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {

@@ -52,6 +52,15 @@ pub(crate) fn decode(bytes: &[u8], magic: Magic, version_max: u32) -> Result<u32
     }
 }
 
+impl std::fmt::Display for PrefixError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PrefixError::Damaged(reason) => f.write_str(reason),
+            PrefixError::Newer { found } => write!(f, "format version {found}, which this program does not know"),
+        }
+    }
+}
+
 impl PrefixError {
     /// As the error of opening `file`.
     pub(crate) fn of_file(self, file: &Path, supported: u32) -> OpenError {

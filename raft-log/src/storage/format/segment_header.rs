@@ -2,8 +2,11 @@
 //!
 //! ```text
 //!    0 prefix 16 │ 16 group u32 │ 20 flags u32 (1 recycled) │ 24 base index u64 │ 32 base offset u64 │
-//!   40 salt u64 │ 48 file bytes u64 │ 56 created u64 │ 64 CRC32C of the 64 bytes before u32 │ zeroes up to 4,096
+//!   40 salt u64 │ 48 file bytes u64 │ 56 created u64 │ 64 CRC32C of the 64 bytes before u32 │ zeroes │
+//!   2,048 the same again │ zeroes up to 4,096
 //! ```
+//! The second copy serves when the first is damaged. Segments made by earlier versions have none.
+//!
 //! Version 1 had neither flags nor *created*: its CRC stands at 56. Both are read.
 //!
 //! *Base index* is the first entry's; the file's name repeats it. *Base offset* is how many bytes of records the log
@@ -24,6 +27,8 @@ const MAGIC: Magic = *b"TERCSEGM";
 const CRC_AT: usize = 64;
 const CRC_AT_IN_V1: usize = 56;
 const FLAG_RECYCLED: u32 = 1;
+/// Where the copies stand.
+const COPIES_AT: [usize; 2] = [0, 2_048];
 
 /// A decoded segment header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +44,24 @@ pub(crate) struct SegmentHeader {
     pub(crate) recycled: bool,
 }
 
+/// One copy of a header, to be written anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderCopy {
+    pub(crate) offset: u64,
+    pub(crate) bytes: [u8; CRC_AT + 4],
+}
+
 impl SegmentHeader {
-    /// The header's bytes, without the zeroes behind them.
-    pub(crate) fn encode(&self) -> [u8; CRC_AT + 4] {
+    /// All bytes before the first record: the header, twice.
+    pub(crate) fn encode_block(&self) -> Vec<u8> {
+        let mut block = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).expect("a constant that fits")];
+        let copy = self.encode();
+        COPIES_AT.iter().for_each(|at| block[*at..*at + copy.len()].copy_from_slice(&copy));
+        block
+    }
+
+    /// The bytes of one copy.
+    fn encode(&self) -> [u8; CRC_AT + 4] {
         let mut bytes = [0; CRC_AT + 4];
         bytes[..PREFIX_BYTES].copy_from_slice(&prefix::encode(MAGIC, SEGMENT_VERSION));
         let flags = if self.recycled { FLAG_RECYCLED } else { 0 };
@@ -66,8 +86,35 @@ impl SegmentHeader {
         Ok(header)
     }
 
-    /// Decodes the start of `file`, whichever group it belongs to.
-    pub(crate) fn decode_any(bytes: &[u8], file: &Path) -> Result<SegmentHeader, OpenError> {
+    /// Decodes the start of `file`, whichever group it belongs to: the first whole copy.
+    pub(crate) fn decode_any(block: &[u8], file: &Path) -> Result<SegmentHeader, OpenError> {
+        let first = SegmentHeader::decode_copy(block, file);
+        match &first {
+            Err(OpenError::Damaged { .. }) => SegmentHeader::second_copy(block, file).or(first),
+            _ => first,
+        }
+    }
+
+    /// Where a copy has to be written anew, and its bytes; of two that contradict each other none.
+    pub(crate) fn mend(block: &[u8], file: &Path) -> Option<HeaderCopy> {
+        let [first_at, second_at] = COPIES_AT;
+        match (SegmentHeader::decode_copy(block, file), SegmentHeader::second_copy(block, file)) {
+            (Err(OpenError::Damaged { .. }), Ok(header)) => {
+                Some(HeaderCopy { offset: first_at as u64, bytes: header.encode() })
+            }
+            (Ok(header), Err(OpenError::Damaged { .. })) => {
+                let had_one = block.get(second_at..).is_some_and(|copy| copy.iter().any(|byte| *byte != 0));
+                had_one.then(|| HeaderCopy { offset: second_at as u64, bytes: header.encode() })
+            }
+            _ => None,
+        }
+    }
+
+    fn second_copy(block: &[u8], file: &Path) -> Result<SegmentHeader, OpenError> {
+        SegmentHeader::decode_copy(block.get(COPIES_AT[1]..).unwrap_or_default(), file)
+    }
+
+    fn decode_copy(bytes: &[u8], file: &Path) -> Result<SegmentHeader, OpenError> {
         let version =
             prefix::decode(bytes, MAGIC, SEGMENT_VERSION).map_err(|error| error.of_file(file, SEGMENT_VERSION))?;
         let crc_at = if version == 1 { CRC_AT_IN_V1 } else { CRC_AT };
@@ -108,6 +155,18 @@ mod tests {
             let mut damaged = bytes;
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(SegmentHeader::decode(&damaged, Path::new("f"), GroupId(2)).is_err(), "bit {bit}");
+        }
+        let block = header.encode_block();
+        assert_eq!(SegmentHeader::mend(&block, Path::new("f")), None);
+        for (bit, at) in (0..bytes.len() * 8).zip(COPIES_AT.into_iter().cycle()) {
+            let mut damaged = block.clone();
+            damaged[at + bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::decode(&damaged, Path::new("f"), GroupId(2)).unwrap(), header, "bit {bit}");
+            assert_eq!(
+                SegmentHeader::mend(&damaged, Path::new("f")),
+                Some(HeaderCopy { offset: at as u64, bytes }),
+                "bit {bit}"
+            );
         }
     }
 }

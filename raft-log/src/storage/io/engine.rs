@@ -48,7 +48,7 @@ pub(crate) struct EngineStart {
 
 /// See the module.
 pub(crate) struct Engine {
-    pub(super) shared: Arc<Shared>,
+    pub(in crate::storage) shared: Arc<Shared>,
     pub(super) manifest: Manifest,
     pub(super) active: Option<Active>,
     /// The last entry and the one after it, as far as the queue is done.
@@ -57,7 +57,7 @@ pub(crate) struct Engine {
     /// Entries below this are covered by a durable mark on disk.
     pub(super) marked_end: LogIndex,
     /// The epoch of what was done last (see [`crate::storage::shared`]).
-    pub(super) epoch: u64,
+    pub(in crate::storage) epoch: u64,
     pub(super) preparer: Preparer,
     pub(super) indexer: Indexer,
     /// The saved index of the active segment covers the records before this offset.
@@ -111,6 +111,7 @@ impl Engine {
                 Job::Purge { id, done } => self.finish(done, |engine| engine.purge(id)),
                 Job::Release { below, done } => self.finish(done, |engine| engine.release_below(below)),
                 Job::BeginAfter { id, epoch, done } => self.finish(done, |engine| engine.begin_after(id, epoch)),
+                Job::Refill { refill, done } => self.finish(done, |engine| engine.refill(&refill)),
             }
         }
     }

@@ -3,6 +3,7 @@
 //! It is bounded by its callers: a replica bounds the bytes that it proposes and that it takes from its leader. What is
 //! queued shows in [`crate::storage::StorageStats::unwritten_bytes`].
 
+use crate::storage::repair::Refill;
 use crate::storage::{Done, HardState, Record};
 use crate::types::{LogId, LogIndex};
 use std::collections::VecDeque;
@@ -25,6 +26,7 @@ pub(crate) enum Job {
     Purge { id: LogId, done: Done },
     Release { below: LogIndex, done: Done },
     BeginAfter { id: LogId, epoch: u64, done: Done },
+    Refill { refill: Box<Refill>, done: Done },
 }
 
 /// Why [`Queue::wait`] returned.

@@ -42,7 +42,10 @@ impl Engine {
             recycled: prepared.former.is_some(),
         };
         let path = prepared.path.with_file_name(Segment::name(base));
-        prepared.file.write_all_at(&header.encode(), 0).map_err(failed("writing the header of", &prepared.path))?;
+        prepared
+            .file
+            .write_all_at(&header.encode_block(), 0)
+            .map_err(failed("writing the header of", &prepared.path))?;
         prepared.file.sync_all().map_err(failed("syncing", &prepared.path))?;
         env.disk.rename(&prepared.path, &path).map_err(failed("naming", &path))?;
         let segment = Arc::new(Segment::new(path, prepared.file, &header));

@@ -19,4 +19,5 @@ mod segments;
 mod start;
 
 pub(crate) use scan::{BadRecord, check};
+pub(crate) use segments::open_segments;
 pub(crate) use start::{Recovered, recover};

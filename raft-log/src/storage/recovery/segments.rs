@@ -1,7 +1,7 @@
 //! Which segment files there are, against those that the manifest says there must be.
 
 use crate::env::{Env, File, OpenMode};
-use crate::storage::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
+use crate::storage::format::{HeaderCopy, SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 use crate::storage::io::Prepared;
 use crate::storage::manifest::Manifest;
 use crate::storage::segment::Segment;
@@ -18,6 +18,8 @@ pub(super) struct Files {
     pub(super) segments: Vec<Arc<Segment>>,
     /// Files to remove: temporary ones, indexes of nothing, and segments that were released, or that a truncation under way takes away.
     pub(super) leftovers: Vec<PathBuf>,
+    /// Segments of whose header one copy is damaged, and what to write where.
+    pub(super) headers_to_mend: Vec<(Arc<Segment>, HeaderCopy)>,
     /// Files of released segments, to be used again.
     pub(super) spares: Vec<Prepared>,
 }
@@ -69,14 +71,16 @@ pub(super) fn open_all(
                 return Err(OpenError::Damaged { file: path, reason });
             }
         }
-        let segment = open(env, path, base, options.group)?;
+        let (segment, mend) = open(env, path, base, options.group)?;
         if let Some(salt) = listed.and_then(|listed| listed.salt)
             && salt != segment.salt
         {
             let reason = "its header carries another salt than the manifest lists: it is the header of another file";
             return Err(OpenError::Damaged { file: segment.path, reason: reason.into() });
         }
-        files.segments.push(Arc::new(segment));
+        let segment = Arc::new(segment);
+        files.headers_to_mend.extend(mend.map(|copy| (segment.clone(), copy)));
+        files.segments.push(segment);
     }
     Ok(files)
 }
@@ -104,7 +108,18 @@ fn former_life(env: &Env, path: &Path, options: &StorageOptions) -> Option<(Arc<
     (file.byte_len().ok()? == options.segment_bytes_max).then_some((file, header.salt))
 }
 
-fn open(env: &Env, path: PathBuf, base: LogIndex, group: GroupId) -> Result<Segment, OpenError> {
+/// Opens the segments of the log in `folder`, without looking at their records.
+pub(crate) fn open_segments(
+    env: &Env,
+    folder: &Path,
+    options: &StorageOptions,
+    manifest: &Manifest,
+) -> Result<Vec<Arc<Segment>>, OpenError> {
+    Ok(open_all(env, folder, options, manifest)?.segments)
+}
+
+/// Opens a segment; gives the copy of its header that must be written anew, if one is damaged.
+fn open(env: &Env, path: PathBuf, base: LogIndex, group: GroupId) -> Result<(Segment, Option<HeaderCopy>), OpenError> {
     let io_error = |action| {
         let file = path.clone();
         move |source| OpenError::Io { action, file, source }
@@ -124,5 +139,6 @@ fn open(env: &Env, path: PathBuf, base: LogIndex, group: GroupId) -> Result<Segm
     if bytes < header.file_bytes {
         return Err(OpenError::SegmentTruncated { file: path, bytes, bytes_expected: header.file_bytes });
     }
-    Ok(Segment::new(path, file, &header))
+    let mend = SegmentHeader::mend(&head, &path);
+    Ok((Segment::new(path, file, &header), mend))
 }

@@ -111,9 +111,18 @@ fn repair(env: &Env, options: &StorageOptions, folder: &Path, judged: Judged) ->
         log.hard_state.file.save(env, state).map_err(during("repairing", &HardStateFile::path(&options.dir)))?;
         log.report.hard_state_repaired = true;
     }
+    for (segment, copy) in files.headers_to_mend {
+        segment.file.write_all_at(&copy.bytes, copy.offset).map_err(during("mending the header of", &segment.path))?;
+        segment.file.sync_data().map_err(during("syncing", &segment.path))?;
+        log.report.mended.push(segment.path.clone());
+    }
+    let path = Manifest::path(&options.dir);
+    if let Some(fault) = Manifest::fault(env, &options.dir)? {
+        tracing::warn!(file = %path.display(), %fault, "it is written anew");
+        log.report.mended.push(path.clone());
+    }
     log.manifest.truncating = None;
     log.manifest.segments = log.catalog.listed();
-    let path = Manifest::path(&options.dir);
     log.manifest.save(env, &options.dir, options.group).map_err(during("saving", &path))?;
     save_indexes(env, options, folder, &mut log, &unindexed);
     Ok(log)
