@@ -24,7 +24,7 @@ CONFORMANCE_TIME_MAX ?= 40m
 UNCHECKED := --config profile.dev.debug-assertions=false --config profile.dev.overflow-checks=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify fix bench bench-log bench-gap bench-calm conformance sim sim-many sim-test
+.PHONY: help setup build demo test verify fix bench bench-log bench-gap bench-calm conformance sim sim-many sim-sensitivity sim-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ sim: setup ## one seed of the deterministic simulation (SEED=n; SIM_STORY=1 tell
 
 sim-many: setup ## many seeds on all cores (N=n, FROM=seed)
 	@$(SIM) run --quiet --locked -p simulation -- many $(N) $(FROM)
+
+sim-sensitivity: setup ## plants bugs, one at a time, and counts the seeds until each is found
+	@$(SIM) run --quiet --locked -p simulation -- sensitivity
 
 sim-test: setup
 	@$(SIM) test --locked -p simulation

@@ -7,6 +7,10 @@ mod identity;
 pub mod inspect;
 mod last_run;
 mod membership;
+#[cfg(tercet_sim)]
+pub mod planted;
+#[cfg(not(tercet_sim))]
+mod planted;
 mod raft;
 mod replica;
 #[cfg(tercet_sim)]

@@ -279,7 +279,7 @@ impl Cluster {
         }
         let Some(reason) = failed else {
             if off {
-                let crash = if rng.chance(50) { Crash::Torn { seed: rng.next_u64() } } else { Crash::LoseUnsynced };
+                let crash = if rng.chance(75) { Crash::Torn { seed: rng.next_u64() } } else { Crash::LoseUnsynced };
                 self.crash(place, crash, Instant::now() + soon(rng));
             }
             return Ok(());

@@ -390,14 +390,16 @@ impl Faults {
         if files.is_empty() {
             return;
         }
-        let file = &files[usize::try_from(self.rng.below(files.len() as u64)).expect("few")];
+        let newest = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "seg")).max();
+        let any = &files[usize::try_from(self.rng.below(files.len() as u64)).expect("few")];
+        let file = newest.filter(|_| self.rng.chance(50)).unwrap_or(any);
         let content = node.disk.content(file);
         if content.is_empty() {
             return;
         }
-        let from = usize::try_from(self.rng.below(content.len() as u64)).expect("small");
         // What is written is more telling than empty space.
-        let byte = content[from..].iter().position(|byte| *byte != 0).map_or(from, |at| from + at);
+        let written = content.iter().rposition(|byte| *byte != 0).map_or(content.len(), |last| last + 1);
+        let byte = usize::try_from(self.rng.below(written as u64)).expect("small");
         node.disk.flip_bit(file, byte, u8::try_from(self.rng.below(8)).expect("of a byte"));
         node.damaged = true;
         self.count(Kind::BitFlip);

@@ -23,6 +23,7 @@ pub mod many;
 pub mod panics;
 pub mod report;
 pub mod run;
+pub mod sensitivity;
 pub mod settings;
 pub mod story;
 pub mod view;

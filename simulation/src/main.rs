@@ -16,9 +16,11 @@ mod simulated {
     use std::process::ExitCode;
     use std::time::Instant;
 
+    use raft_log::planted::Bug;
     use simulation::many::many;
     use simulation::report::{Totals, replay};
     use simulation::run::run;
+    use simulation::sensitivity::{SEARCHES, search};
 
     pub(super) fn main() -> ExitCode {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,7 +31,8 @@ mod simulated {
         let done = match arguments.first().map(String::as_str) {
             Some("run") => number(1, 1).map(one),
             Some("many") => number(1, 100).and_then(|count| Ok(several(count, number(2, 1)?))),
-            _ => Err("simulation run SEED | many COUNT [FROM]".to_owned()),
+            Some("sensitivity") => Ok(sensitivity(arguments.get(1))),
+            _ => Err("simulation run SEED | many COUNT [FROM] | sensitivity [BUG]".to_owned()),
         };
         done.unwrap_or_else(|error| {
             eprintln!("{error}");
@@ -47,6 +50,20 @@ mod simulated {
         println!("{report}");
         println!("{}", replay(seed));
         if report.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn sensitivity(only: Option<&String>) -> ExitCode {
+        let bugs: Vec<Bug> =
+            Bug::ALL.into_iter().filter(|bug| only.is_none_or(|only| bug.name().contains(only))).collect();
+        println!("make sim-sensitivity");
+        let begin = Instant::now();
+        let found = search(&bugs, |found| eprintln!("{}", found.line()));
+        println!("| bug | seeds until found, median of {SEARCHES} | most | found by (searches) |\n|---|---|---|---|");
+        found.iter().for_each(|found| println!("{}", found.line()));
+        let all = found.iter().filter(|found| found.median().is_some()).count();
+        println!("{all} of {} found, {:.0} s", found.len(), begin.elapsed().as_secs_f64());
+        println!("make sim-sensitivity");
+        if all == found.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn several(count: u64, from: u64) -> ExitCode {

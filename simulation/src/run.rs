@@ -199,7 +199,9 @@ impl Run {
             let expected = expected.filter(|node| !matches!(node.life, Life::Lost(_)));
             let behind: Vec<NodeId> =
                 expected.filter(|node| node.machine.applied() < stored).map(|node| node.id).collect();
-            if stored.is_some() && behind.is_empty() {
+            let closed = |node: &Node| matches!(node.life, Life::Down(_)) || self.cluster.replica(node.place).is_none();
+            let all_open = !self.cluster.nodes.iter().any(|node| !node.damaged && closed(node));
+            if stored.is_some() && behind.is_empty() && all_open {
                 return self.step().await;
             }
             if Instant::now() > deadline {

@@ -57,7 +57,7 @@ impl Settings {
             timeout_min,
             timeout_max: timeout_min + millis(&rng, 50, 300),
         };
-        let segment_bytes_max = 16 << 10 << rng.below(4);
+        let segment_bytes_max = 16 << 10 << rng.below(3);
         let retention = RetentionOptions {
             bytes_max: rng.chance(60).then(|| segment_bytes_max * (1 + rng.below(4))),
             check_interval: millis(&rng, 100, 1_000),
@@ -73,9 +73,9 @@ impl Settings {
         kinds.insert(Kind::CutLeader);
         Settings {
             seed,
-            nodes: if rng.chance(85) { 3 } else { 5 },
+            nodes: if rng.chance(75) { 3 } else { 5 },
             clients: 1 + rng.below(5),
-            think_max: millis(&rng, 20, 300),
+            think_max: millis(&rng, 10, 200),
             payload_bytes_max: [40, 400, 3_000][usize::try_from(rng.below(3)).expect("one of three")],
             durability,
             segment_bytes_max,

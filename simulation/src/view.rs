@@ -20,6 +20,8 @@ pub struct NodeView {
     pub synced_end: u64,
     /// Entries below this are covered by a durable mark on its disk.
     pub marked_end: u64,
+    /// A truncation is under way: what it removes may come back.
+    pub cutting: bool,
     /// Its vote, as saved.
     pub vote: Option<HardState>,
     /// Its state machine needs no entry below this.
@@ -118,7 +120,11 @@ impl View {
             }
             Deed::Synced(end) => node.synced_end = end.0,
             Deed::Marked(end) => node.marked_end = end.0,
-            Deed::Truncated(LogIndex(end)) => node.cut(*end),
+            Deed::Truncated(LogIndex(end)) => {
+                node.cut(*end);
+                node.cutting = true;
+            }
+            Deed::Cut => node.cutting = false,
             Deed::Began(id) => {
                 node.purged = Some(*id);
                 node.log.clear();

@@ -178,7 +178,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last_log_id: Option<RaftLogId>) -> Result<(), io::Error> {
         let (done, receiver) = completion();
         self.log.truncate_after(last_log_id.map(|id| LogIndex(id.index)), done).map_err(io::Error::other)?;
-        completed(receiver).await
+        completed(receiver).await?;
+        #[cfg(tercet_sim)]
+        observe::observe(Deed::Cut);
+        Ok(())
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {

@@ -2,6 +2,7 @@
 
 use openraft::{Config, SnapshotPolicy};
 
+use crate::planted::{self, Bug};
 use crate::replica::ElectionOptions;
 use crate::types::GroupId;
 
@@ -29,7 +30,7 @@ pub(crate) fn config(group: GroupId, election: &ElectionOptions) -> Result<Confi
         state_machine_channel_size: Some(APPLY_QUEUE_MAX),
         // Entries are replicated before the leader's own fsync. A leader that crashed then could come back as leader of
         // the same term and give a used log id to another entry.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(planted::is(Bug::LeaderRestore)),
         // A node that was paused must not depose a healthy leader.
         enable_pre_vote: Some(true),
         // A voter that forgot what it acknowledged is wiped, and never welcome again (hazards 2).

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::exec::{self, Thread};
+use crate::planted::{self, Bug};
 use crate::raft::type_config::TypeConfig;
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, StateMachine};
 use crate::storage::StorageError;
@@ -237,7 +238,9 @@ impl WorkerThread {
         if !self.machine.wants_flush() {
             return Ok(());
         }
-        self.await_durable().await?;
+        if !planted::is(Bug::StateAheadOfLog) {
+            self.await_durable().await?;
+        }
         self.machine.flush()
     }
 
@@ -257,6 +260,11 @@ impl WorkerThread {
         self.await_durable().await?;
         let dir = into.begin(point.id.index).map_err(|error| ApplyError::new(error.to_string()))?;
         self.machine.checkpoint(&dir)?;
+        let point = if planted::is(Bug::CheckpointAhead) {
+            AppliedPoint { id: LogId { index: point.id.index.next(), ..point.id }, ..point }
+        } else {
+            point
+        };
         Ok(Some(point))
     }
 
@@ -284,7 +292,7 @@ impl WorkerThread {
 pub(crate) fn restore(machine: &mut dyn StateMachine, from: &Checkpoint) -> Result<(), ApplyError> {
     machine.restore(&from.state())?;
     let found = machine.applied().map(|point| point.id);
-    if found != Some(from.id()) {
+    if found != Some(from.id()) && !planted::is(Bug::CheckpointAhead) {
         return Err(ApplyError::new(format!("checkpoint {} was restored as {found:?}", from.id())));
     }
     Ok(())

@@ -8,6 +8,7 @@ use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, 
 use openraft::raft::ClientWriteResult;
 use openraft::raft::linearizable_read::Linearizer;
 
+use crate::planted::{self, Bug};
 use crate::raft::responder::ProposalResponder;
 use crate::raft::type_config::{Command, RaftCore, TypeConfig, log_id};
 use crate::replica::{Inner, Leader, ProposeError, Proposed};
@@ -50,6 +51,9 @@ impl Inner {
             outcome.await.map_err(|_| unknown("the core stopped before it decided"))
         };
         let decided = tokio::time::timeout(self.options.propose_deadline, decided).await;
+        if decided.is_err() && planted::is(Bug::TimeoutAsRefused) {
+            return Err(ProposeError::Overloaded { in_flight_bytes_max });
+        }
         let outcome = decided.unwrap_or_else(|_| Err(unknown("the deadline passed before it was committed")))?;
         self.proposed(outcome)
     }
@@ -69,6 +73,9 @@ impl Inner {
             Ok(stored) => Ok(Proposed { id: log_id(stored.log_id), response: stored.data }),
             Err(ClientWriteError::ForwardToLeader(forward)) => Err(not_leader(forward)),
             // The entry was appended here and overwritten by another leader's; yet another node may hold it still.
+            Err(ClientWriteError::LogEntryDiscarded(_)) if planted::is(Bug::DiscardedAsRefused) => {
+                Err(ProposeError::NotLeader { leader: None })
+            }
             Err(ClientWriteError::LogEntryDiscarded(_)) => Err(unknown("leadership was lost before it was committed")),
             Err(other @ (ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_))) => {
                 Err(unknown(other))
@@ -80,6 +87,9 @@ impl Inner {
     /// waits until the state has applied what the confirmation covers.
     pub(crate) async fn read_index(&self) -> Result<LogIndex, ProposeError> {
         let deadline = self.options.propose_deadline;
+        if planted::is(Bug::UnconfirmedRead) && self.status.borrow().serving {
+            return self.status.borrow().committed.map(|id| id.index).ok_or_else(|| unknown("nothing is committed"));
+        }
         let confirmed = confirm_leadership(self.raft.clone(), deadline);
         let confirmed = self.read_points.join(confirmed);
         let ready = async { confirmed.await?.await_ready(&self.raft).await.map_err(unknown) };

@@ -54,6 +54,8 @@ pub enum Deed {
     Marked(LogIndex),
     /// It removed this entry and everything after it.
     Truncated(LogIndex),
+    /// It told Raft that what it removed is gone for good.
+    Cut,
     /// It began its log anew behind this entry, which a checkpoint stands for.
     Began(LogId),
     /// It told Raft that this vote is saved.

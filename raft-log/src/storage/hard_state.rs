@@ -14,6 +14,7 @@ use super::format::prefix::{self, Magic, PREFIX_BYTES, PrefixError};
 use super::record::HardState;
 use super::sealed_file;
 use crate::env::{Env, File, OpenMode};
+use crate::planted::{self, Bug};
 use crate::types::{GroupId, NodeId, Term};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,9 @@ impl HardStateFile {
             Some(file) => {
                 for offset in [SLOT_A, SLOT_B] {
                     file.write_all_at(&bytes, offset)?;
-                    file.sync_data()?;
+                    if !planted::is(Bug::UnsyncedVote) {
+                        file.sync_data()?;
+                    }
                 }
             }
             None => {

@@ -1,4 +1,4 @@
-//! What a node called persisted is there when it opens again: its entries and its vote.
+//! What a node called persisted is there when it opens again, its entries and its vote; what it called removed is not.
 
 use raft_log::sim::observe::{Deed, Event};
 
@@ -25,6 +25,9 @@ impl Checker for Durability {
             if *index >= first && found != Some(entry) && !unreadable {
                 return Err(format!("it had persisted {entry:?} and opened with {found:?}"));
             }
+        }
+        if !before.cutting && end.0 > before.end().max(first) {
+            return Err(format!("its log ended before {} and came back with entries up to {end}", before.end()));
         }
         let term = |vote: &Option<raft_log::storage::HardState>| vote.map(|vote| (vote.term, vote.voted_for));
         if vote.map(|vote| vote.term) < before.vote.map(|vote| vote.term) {

@@ -10,6 +10,7 @@ mod log_matching;
 mod one_vote;
 mod state_behind_log;
 mod state_machine_safety;
+mod wiped_stays_out;
 
 pub use exactly_once::ExactlyOnce;
 
@@ -59,6 +60,7 @@ impl Checkers {
             Box::new(state_machine_safety::StateMachineSafety),
             Box::new(durability::Durability),
             Box::new(state_behind_log::StateBehindLog),
+            Box::new(wiped_stays_out::WipedStaysOut),
         ];
         Checkers { view: View { voters, ..View::default() }, checkers }
     }

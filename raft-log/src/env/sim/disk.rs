@@ -114,9 +114,13 @@ impl SimDisk {
         self.lock().faults.hits_of(kind)
     }
 
-    /// Takes back all ordered faults that have not struck.
+    /// Takes back all ordered faults that have not struck, a loss of power included.
     pub fn clear_faults(&self) {
-        self.lock().faults.clear();
+        let mut state = self.lock();
+        state.faults.clear();
+        if state.powered().is_ok() {
+            state.power_off_at = None;
+        }
     }
 
     /// Whether the power went off, as ordered by [`SimDisk::power_off_after`].

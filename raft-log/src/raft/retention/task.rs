@@ -15,6 +15,7 @@ use super::policy::{DiskUse, keep_from};
 use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::exec;
+use crate::planted::{self, Bug};
 use crate::raft::log_store::{completed, completion};
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::StateWorker;
@@ -109,6 +110,7 @@ impl Retention {
     /// Moves Raft's start to the newest checkpoint that lies below everything that is needed.
     async fn purge(&self, needed: LogIndex, forced: bool) -> io::Result<()> {
         self.catch_ups.review(self.matched().as_ref(), Instant::now());
+        let needed = if planted::is(Bug::PurgedTooFar) { LogIndex(u64::MAX) } else { needed };
         let Some(checkpoint) = self.checkpoints.newest_below(needed) else { return Ok(()) };
         if self.log.bounds().purged.is_some_and(|purged| purged >= checkpoint.id()) {
             return Ok(());

@@ -11,6 +11,7 @@ use super::preparer::Preparer;
 use super::queue::{AppendJob, Job};
 use super::syncer::Syncer;
 use super::unsynced::Unsynced;
+use crate::planted::{self, Bug};
 use crate::storage::format::record_header::stride_of;
 use crate::storage::format::{HeaderFault, RECORD_HEADER_BYTES, RecordHeader};
 use crate::storage::hard_state::HardStateFile;
@@ -175,6 +176,9 @@ impl Engine {
         assert!(group.iter().all(|job| job.epoch == epoch), "a truncation ends a group");
         self.epoch = epoch;
         let mut mark = self.durable_end()?;
+        if planted::is(Bug::MarkAhead) {
+            mark = self.shared.lock().tail.next();
+        }
         for record in group.iter().flat_map(|job| &job.records) {
             let stride = stride_of(record.payload.len());
             if self.batch.bytes() + stride > Unsynced::WRITE_BYTES_MAX {
@@ -219,7 +223,7 @@ impl Engine {
         let end_offset = active.offset;
         self.unsynced.wrote(self.next, self.batch.bytes(), self.durable_end()?);
         let sync = sync || self.unsynced.is_full();
-        if sync {
+        if sync && !planted::is(Bug::AckBeforeFsync) {
             self.sync_file(&segment)?;
         }
         let mut state = self.shared.lock();
@@ -306,7 +310,10 @@ impl Engine {
     fn sync_file(&mut self, segment: &Segment) -> Result<(), StorageError> {
         let clock = &self.shared.env.clock;
         let begin = clock.monotonic();
-        segment.file.sync_data().map_err(failed("syncing", &segment.path))?;
+        let synced = segment.file.sync_data().map_err(failed("syncing", &segment.path));
+        if !planted::is(Bug::SwallowedFsyncError) {
+            synced?;
+        }
         self.shared.counters.synced(clock.monotonic().saturating_sub(begin));
         self.unsynced.synced();
         Ok(())

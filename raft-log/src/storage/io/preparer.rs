@@ -66,7 +66,7 @@ pub(super) struct Desk {
 #[derive(Default)]
 pub(super) struct Inner {
     /// A next file is to be made.
-    wanted: bool,
+    pub(super) wanted: bool,
     pub(super) ready: Option<Ready>,
     /// The worker is busy with the next file; whoever takes it waits for that step to end.
     pub(super) working: bool,

@@ -4,6 +4,7 @@ use super::frontier::{Claim, Frontier};
 use super::load::Load;
 use super::preparer::{Desk, Inner, LOOK_AGAIN, Prepared, Ready, create, is_full};
 use crate::env::File;
+use crate::storage::StorageError;
 use crate::storage::room::{Room, Space};
 use crate::storage::shared::Shared;
 use std::io;
@@ -172,11 +173,23 @@ impl Inside {
         let zeroed = file.zero(at, end - at);
         let mut inner = self.desk.lock();
         inner.working = false;
-        if let Some(ready) = &mut inner.ready {
-            ready.zeroed_to = end;
+        match &mut inner.ready {
+            Some(ready) if zeroed.is_ok() => ready.zeroed_to = end,
+            // After a failed sync nothing is known of the file, not even its length on disk: another one is made.
+            _ => (inner.ready, inner.wanted) = (None, true),
         }
         self.desk.changed.notify_all();
         zeroed
+    }
+
+    /// The system tells a failed sync once. This one was told that records of the I/O thread may not have reached the disk.
+    fn fail_active(&self, error: &io::Error) {
+        if is_full(error) {
+            return;
+        }
+        let file = self.shared.options.dir.clone();
+        let source = Arc::new(io::Error::new(error.kind(), error.to_string()));
+        self.shared.fail(StorageError::Io { action: "zeroing the active segment in", file, source });
     }
 
     fn zero_active(&self, claim: &Claim) -> io::Result<()> {
@@ -184,7 +197,7 @@ impl Inside {
         // What is written already was zeroed before, perhaps by an earlier process.
         let zeroed = match claim.file.next_data(start) {
             Ok(data) if data < end => Ok(()),
-            Ok(_) => claim.file.zero(start, end - start),
+            Ok(_) => claim.file.zero(start, end - start).inspect_err(|error| self.fail_active(error)),
             Err(error) => Err(error),
         };
         self.frontier.release(claim);

@@ -11,6 +11,7 @@
 
 use super::engine::{Active, Engine, failed};
 use crate::env::Env;
+use crate::planted::{self, Bug};
 use crate::storage::StorageError;
 use crate::storage::catalog::Placed;
 use crate::storage::format::{SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
@@ -49,7 +50,9 @@ impl Engine {
         prepared.file.sync_all().map_err(failed("syncing", &prepared.path))?;
         env.disk.rename(&prepared.path, &path).map_err(failed("naming", &path))?;
         let segment = Arc::new(Segment::new(path, prepared.file, &header));
-        env.disk.sync_dir(segment.folder()).map_err(failed("syncing the folder of", &segment.path))?;
+        if !planted::is(Bug::UnsyncedNames) {
+            env.disk.sync_dir(segment.folder()).map_err(failed("syncing the folder of", &segment.path))?;
+        }
 
         self.manifest.segments.push(segment.listed());
         self.save_manifest()?;
@@ -81,6 +84,9 @@ impl Engine {
 
 /// A salt under which no record of the file's earlier life verifies.
 fn new_salt(env: &Env, former: Option<Salt>) -> Salt {
+    if let Some(former) = former.filter(|_| planted::is(Bug::RecycledMisread)) {
+        return former;
+    }
     loop {
         let salt = Salt(env.rng.next_u64());
         if former.is_none_or(|former| former.seed() != salt.seed() && former.tag() != salt.tag()) {

@@ -15,6 +15,7 @@
 //! a payload ever changes, and the log goes on in a new segment.
 
 use super::engine::{Engine, failed, unexpected};
+use crate::planted::{self, Bug};
 use crate::storage::StorageError;
 use crate::storage::catalog::Place;
 use crate::storage::format::{HeaderKind, RECORD_HEADER_BYTES};
@@ -86,7 +87,9 @@ impl Engine {
         }
 
         let cut_active = place.as_ref().is_some_and(|place| Some(place.segment.base) == active_base);
-        if let (Some(place), Some(offset)) = (&place, cut_offset) {
+        if let (Some(place), Some(offset)) = (&place, cut_offset)
+            && !planted::is(Bug::StaleRecordsLeft)
+        {
             let erased =
                 if cut_active { erase(&place.segment, offset, place.end_offset) } else { erase_headers(place, offset) };
             erased.map_err(failed("truncating", &place.segment.path))?;

@@ -1,0 +1,85 @@
+//! Bugs on purpose: each undoes one rule at the place where it is kept, so that the simulation can show that it would
+//! notice (`make sim-sensitivity`). Outside of the simulation there are none: [`is`] is a constant.
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])* $bug:ident = $name:literal,)*) => {
+        /// A rule that is undone.
+        #[cfg_attr(not(tercet_sim), expect(unreachable_pub, reason = "only the simulation plants bugs"))]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug { $($(#[doc = $doc])* $bug,)* }
+
+        #[cfg(tercet_sim)]
+        impl Bug {
+            /// All of them.
+            pub const ALL: [Bug; [$(Bug::$bug),*].len()] = [$(Bug::$bug),*];
+
+            /// Its name in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Bug::$bug => $name,)* }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// Records count as durable once they are written.
+    AckBeforeFsync = "ack before fsync",
+    /// A saved vote is not synced.
+    UnsyncedVote = "unsynced vote",
+    /// A failed sync is only logged.
+    SwallowedFsyncError = "swallowed fsync error",
+    /// openraft's default: a restarted leader goes on in its term.
+    LeaderRestore = "leader restored in its term",
+    /// A truncation moves the end of the log and leaves the records.
+    StaleRecordsLeft = "truncation leaves valid records",
+    /// Recovery does not check the payload of the last records.
+    TornTailTaken = "torn tail taken as valid",
+    /// Recovery cuts below the durable mark as well.
+    CorruptMiddleCut = "corrupt middle cut silently",
+    /// The log is purged up to the newest checkpoint, whatever is needed.
+    PurgedTooFar = "purge beyond what is needed",
+    /// A checkpoint is sealed under an index that its state does not have.
+    CheckpointAhead = "checkpoint ahead of its state",
+    /// A recycled segment keeps its salt, and recovery goes by the salt alone.
+    RecycledMisread = "recycled segment misread",
+    /// The handshake does not look at incarnations.
+    WipedVoterReturns = "wiped voter returns",
+    /// The state is flushed without waiting for the log.
+    StateAheadOfLog = "state ahead of log",
+    /// An entry that a new leader removed counts as surely not stored.
+    DiscardedAsRefused = "discarded entry told as refused",
+    /// A passed deadline counts as surely not stored.
+    TimeoutAsRefused = "passed deadline told as refused",
+    /// The names of new files are not synced.
+    UnsyncedNames = "unsynced names",
+    /// The durable mark claims what is only being written.
+    MarkAhead = "durable mark ahead of the disk",
+    /// Recovery takes what the page cache holds for what the disk holds.
+    CacheTakenForDisk = "page cache taken for the disk",
+    /// A read point is what this node knows as committed, without asking anybody.
+    UnconfirmedRead = "unconfirmed read point",
+}
+
+/// Whether this bug is planted.
+#[cfg(not(tercet_sim))]
+pub(crate) const fn is(_bug: Bug) -> bool {
+    false
+}
+
+#[cfg(tercet_sim)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a bug into all simulations of this thread, or none.
+#[cfg(tercet_sim)]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+/// Whether this bug is planted.
+#[cfg(tercet_sim)]
+pub(crate) fn is(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
