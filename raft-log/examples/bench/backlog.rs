@@ -48,7 +48,7 @@ pub(crate) async fn run(arguments: &Arguments) {
     }
 }
 
-async fn fill(leader: &Replica, bytes: u64) {
+pub(crate) async fn fill(leader: &Replica, bytes: u64) {
     let payload = Bytes::from(vec![3; 64 << 10]);
     let left = Arc::new(AtomicU64::new(bytes / payload.len() as u64));
     let fillers = (0..FILLERS).map(|_| {

@@ -18,6 +18,7 @@ pub(crate) struct Group {
     durability: Durability,
     election: ElectionOptions,
     segment_bytes_max: u64,
+    log_bytes_max: Option<u64>,
     pub(crate) replicas: Vec<Option<Replica>>,
 }
 
@@ -42,8 +43,11 @@ impl Group {
         let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let listen: Vec<String> = (0..3).map(|_| port().to_string()).collect();
         let segment_bytes_max = arguments.get::<u64>("segment-mb", 1024) << 20;
+        let log_bytes_max = Some(arguments.get::<u64>("keep-mb", 0) << 20).filter(|bytes| *bytes > 0);
         let replicas = vec![None, None, None];
-        let mut group = Group { dir: base, _folder: folder, listen, durability, election, segment_bytes_max, replicas };
+        let _folder = folder;
+        let mut group =
+            Group { dir: base, _folder, listen, durability, election, segment_bytes_max, log_bytes_max, replicas };
         for place in 0..3 {
             group.restart(place).await;
         }
@@ -70,6 +74,7 @@ impl Group {
         options.durability = self.durability;
         options.election = self.election;
         options.segment_bytes_max = self.segment_bytes_max;
+        options.retention.bytes_max = self.log_bytes_max;
         let opened = Replica::open(options, Env::real(), Nothing::default()).await;
         self.replicas[place] = Some(opened.expect("the replica opens"));
     }

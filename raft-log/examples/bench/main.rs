@@ -7,9 +7,11 @@
 //! cargo run -p raft-log --example bench -- backlog --backlog-mb 2048 --segment-mb 128 --reader-mb-per-s 200 --rate 2000
 //! CEILING=program cargo run -p raft-log --example bench -- compare --rounds 5 --secs 4
 //! cargo run -p raft-log --example bench -- reopen --gib 10 --dir FOLDER
+//! cargo run -p raft-log --example bench -- catchup --gib 5 --conc 256
 //! ```
 
 mod backlog;
+mod catchup;
 mod compare;
 mod failover;
 mod group;
@@ -46,11 +48,12 @@ fn main() {
     let runtime = runtime.expect("a runtime starts");
     match mode.as_str() {
         "write" => runtime.block_on(write::run(&arguments)),
+        "catchup" => runtime.block_on(catchup::run(&arguments)),
         "failover" => runtime.block_on(failover::run(&arguments)),
         "backlog" => runtime.block_on(backlog::run(&arguments)),
         "compare" => compare::run(&arguments),
         "reopen" => reopen::run(&arguments),
         "reopen-writer" => reopen::write(&arguments),
-        other => panic!("{other}: write, compare, failover, backlog or reopen"),
+        other => panic!("{other}: write, compare, failover, backlog, reopen or catchup"),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A thin translation: entries become records, callbacks pass through. It adds three decisions of its own.
 //! - Reads that would touch the disk run where blocking is allowed, so that a follower far behind never delays
-//!   heartbeats; reads are cut into bounded pieces and always pass at least one entry.
+//!   heartbeats; reads are cut into bounded pieces and always pass at least one entry. What followers far behind read has
+//!   a rate of its own.
 //! - The committed index stays in memory: openraft awaits `save_committed` inside its loop, and a restarted node learns
 //!   the index from the leader anyway.
 //! - Purging never deletes and never reaches beyond the end of the log (hazards 1).
@@ -13,11 +14,13 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use futures::Stream;
+use openraft::EntryPayload;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::oneshot;
 
 use crate::exec;
 use crate::identity::Identity;
+use crate::raft::catch_up_pace::CatchUpPace;
 use crate::raft::type_config::{
     RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, hard_state, log_id, raft_log_id, raft_vote, record_of,
 };
@@ -36,11 +39,13 @@ const APPLY_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct LogStore {
     log: Log,
     identity: Arc<Identity>,
+    catch_up: Arc<CatchUpPace>,
 }
 
 impl LogStore {
     pub(crate) fn new(log: Log, identity: Arc<Identity>) -> LogStore {
-        LogStore { log, identity }
+        let catch_up = Arc::new(CatchUpPace::new(log.clone()));
+        LogStore { log, identity, catch_up }
     }
 
     /// Before the first vote or entry, the identity file learns of it: an empty log is innocent only in a folder that
@@ -56,6 +61,13 @@ impl LogStore {
     async fn read_entries(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry>> {
         let records = self.log.fetch(LogIndex(from), LogIndex(until), bytes_max).await.map_err(io::Error::other)?;
         records.into_iter().map(|record| entry_of(record).map_err(io::Error::other)).collect()
+    }
+}
+
+fn payload_bytes(entry: &RaftEntry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(command) => command.payload.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }
 
@@ -133,13 +145,18 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
-        let result = self.read_entries(start, end, APPEND_BYTES_MAX).await;
-        // A stream of a leadership that is over may not have noticed yet, and a checkpoint was installed meanwhile. An error
-        // would stop the node; without entries openraft sends a heartbeat, which says to the stream that it is over.
-        if result.is_err() && self.log.bounds().purged.is_some_and(|purged| start <= purged.index.0) {
-            return Ok(Vec::new());
+        let cold = !self.log.is_cached(LogIndex(start));
+        let entries = match self.read_entries(start, end, APPEND_BYTES_MAX).await {
+            Ok(entries) => entries,
+            // A stream of a leadership that is over may not have noticed yet, and a checkpoint was installed meanwhile. An
+            // error would stop the node; without entries openraft sends a heartbeat, which says to the stream that it is over.
+            Err(_) if self.log.bounds().purged.is_some_and(|purged| start <= purged.index.0) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        if cold {
+            self.catch_up.take(entries.iter().map(payload_bytes).sum()).await;
         }
-        result
+        Ok(entries)
     }
 }
 

@@ -15,6 +15,7 @@
 //! cannot delay heartbeats. openraft's generic types are spelt in [`type_config`] and nowhere else.
 
 pub(crate) mod bootstrap;
+mod catch_up_pace;
 pub(crate) mod early_campaign;
 pub(crate) mod log_store;
 pub(crate) mod network;

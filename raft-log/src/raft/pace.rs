@@ -25,6 +25,11 @@ impl Pace {
         Pace { state: Mutex::new(State { bytes_per_second: bytes_per_second.max(1), paid: None }) }
     }
 
+    /// Changes the rate of what is handed out from now on.
+    pub(crate) fn set_rate(&self, bytes_per_second: u64) {
+        self.state.lock().expect("no holder of this lock panics").bytes_per_second = bytes_per_second.max(1);
+    }
+
     /// Waits until `bytes` more are within the rate.
     pub(crate) async fn take(&self, bytes: usize) {
         let turn = self.turn(bytes, Instant::now());
@@ -53,5 +58,8 @@ mod tests {
         assert_eq!(turns, [begin, millis(500), millis(1000), millis(1500)]);
         assert_eq!(pace.turn(500, millis(9000)), millis(9000) - BURST);
         assert_eq!(pace.turn(500, millis(9000)), millis(9500) - BURST);
+        pace.set_rate(5000);
+        assert_eq!(pace.turn(500, millis(9000)), millis(10_000) - BURST);
+        assert_eq!(pace.turn(1, millis(9000)), millis(10_100) - BURST);
     }
 }
