@@ -29,5 +29,5 @@ pub use sample::{render_effective, render_given, render_sample};
 pub use setting::{Kind, Setting, Value};
 pub use typed::{
     Advertise, Config, Consume, Discovery, Durability, Election, Limits, Listen, LogFormat, Logging, NameServer, Node,
-    Shutdown, Storage, Tls, Voter,
+    Retention, Shutdown, Storage, Tls, Voter,
 };

@@ -29,6 +29,8 @@ pub struct Config {
     pub discovery: Discovery,
     /// `[storage]`
     pub storage: Storage,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[election]`
     pub election: Election,
     /// `[limits]`
@@ -127,6 +129,16 @@ pub struct Storage {
     /// Let a node vote at once that may have forgotten what it acknowledged.
     pub accept_async_loss: bool,
     pub scrub_bytes_per_second: u64,
+}
+
+/// What is kept of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table documents each setting")]
+pub struct Retention {
+    pub age: Duration,
+    /// `None`: the log's size does not matter.
+    pub bytes: Option<u64>,
+    pub disk_high_water_percent: u8,
 }
 
 /// Election timing.
@@ -313,6 +325,7 @@ impl Config {
                 heartbeat_interval: taker.span("discovery", "heartbeat_interval"),
             },
             storage: storage(&taker),
+            retention: retention(&taker),
             election: Election {
                 heartbeat_interval: taker.span("election", "heartbeat_interval"),
                 timeout_min: taker.span("election", "timeout_min"),
@@ -359,6 +372,15 @@ fn storage(taker: &Taker<'_>) -> Storage {
         cache_bytes_max: taker.number("storage", "cache_bytes_max"),
         accept_async_loss: taker.switch("storage", "accept_async_loss"),
         scrub_bytes_per_second: taker.number("storage", "scrub_bytes_per_second"),
+    }
+}
+
+fn retention(taker: &Taker<'_>) -> Retention {
+    let percent = taker.number("retention", "disk_high_water");
+    Retention {
+        age: taker.span("retention", "age"),
+        bytes: Some(taker.number("retention", "bytes")).filter(|bytes| *bytes > 0),
+        disk_high_water_percent: u8::try_from(percent).expect("bounded by the table"),
     }
 }
 

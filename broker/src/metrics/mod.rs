@@ -2,12 +2,14 @@
 //!
 //! Names that RocketMQ 5 has keep them (`rocketmq_...`), so that dashboards carry over; ours stand beside them
 //! (`tercet_...`). Counters are written where things happen ([`Traffic`]); what is known anyway, such as the Raft
-//! status, is read when somebody asks ([`ReplicaCollector`]).
+//! status, is read when somebody asks ([`ReplicaCollector`], [`RetentionCollector`]).
 
 mod exposition;
 mod replica;
+mod retention;
 mod traffic;
 
 pub use exposition::{Exposition, NodeLabels};
 pub use replica::{ReadStats, ReplicaCollector};
+pub use retention::RetentionCollector;
 pub use traffic::Traffic;

@@ -94,7 +94,12 @@ fn storage(encoder: &mut DescriptorEncoder<'_>, stats: &StorageStats) -> Result<
     histogram.encode_histogram::<NoLabelSet>(stats.sync_nanos as f64 / 1e9, stats.syncs, &buckets, None)
 }
 
-fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), fmt::Error> {
+pub(super) fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), fmt::Error> {
     let counter = ConstCounter::new(value);
     counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
 }

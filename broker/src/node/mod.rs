@@ -28,9 +28,10 @@ use crate::{
     config::Config,
     http,
     listen::{self, AcceptOptions},
-    metrics::{Exposition, NodeLabels, ReplicaCollector, Traffic},
+    metrics::{Exposition, NodeLabels, ReplicaCollector, RetentionCollector, Traffic},
     nameserver::Registrar,
     process::{ProcessError, stop_signal},
+    state::StateReader,
 };
 
 /// Serves until SIGTERM or SIGINT, or until the node can no longer keep its promises.
@@ -53,7 +54,7 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
     let stop_http = CancellationToken::new();
     let http = tokio::spawn(http::serve(
         http_port,
-        exposition(&config, &traffic, &replica),
+        exposition(&config, &traffic, &replica, state.clone()),
         readiness.clone().probe(),
         stop_http.clone().cancelled_owned(),
     ));
@@ -112,7 +113,7 @@ async fn failure(mut status: watch::Receiver<Status>) -> String {
     }
 }
 
-fn exposition(config: &Config, traffic: &Traffic, replica: &Replica) -> Arc<Exposition> {
+fn exposition(config: &Config, traffic: &Traffic, replica: &Replica, state: StateReader) -> Arc<Exposition> {
     let labels = NodeLabels {
         cluster: format!("broker-{}", config.node.group),
         node_type: "broker",
@@ -123,5 +124,6 @@ fn exposition(config: &Config, traffic: &Traffic, replica: &Replica) -> Arc<Expo
     Arc::new(Exposition::new(&labels, |registry| {
         traffic.register(registry);
         registry.register_collector(Box::new(collector));
+        registry.register_collector(Box::new(RetentionCollector::new(state)));
     }))
 }

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use raft_log::{ElectionOptions, NodeAddresses, PeerListen, Replica, ReplicaOptions, env::Env};
+use raft_log::{ElectionOptions, NodeAddresses, PeerListen, Replica, ReplicaOptions, RetentionOptions, env::Env};
 
 use crate::{
     config::{Config, Durability},
@@ -60,6 +60,12 @@ fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
             timeout_max: config.election.timeout_max,
         },
         accept_async_loss: config.storage.accept_async_loss,
+        retention: RetentionOptions {
+            age_max: Some(config.retention.age),
+            bytes_max: config.retention.bytes,
+            disk_high_water_percent: config.retention.disk_high_water_percent,
+            ..RetentionOptions::default()
+        },
         segment_bytes_max: config.storage.segment_bytes_max,
         cache_bytes_max: usize::try_from(config.storage.cache_bytes_max).expect("bounded by the table"),
         scrub_bytes_per_second: config.storage.scrub_bytes_per_second,

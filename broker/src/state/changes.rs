@@ -33,6 +33,13 @@ impl Changes {
         self.batch.delete(key);
     }
 
+    /// Deletes all keys from `from` on and before `until`.
+    pub(crate) fn delete_range(&mut self, from: impl AsRef<[u8]>, until: impl AsRef<[u8]>) {
+        self.digest.absorb(from.as_ref());
+        self.digest.absorb(until.as_ref());
+        self.batch.delete_range(from.as_ref(), until.as_ref());
+    }
+
     pub(crate) fn digest(&mut self) -> &mut Digest {
         &mut self.digest
     }

@@ -11,6 +11,8 @@
 //! S group topic                         a subscription: the group has begun this topic
 //! P group topic queue                   how far the group has taken from the queue
 //! D group topic queue offset            a message taken but not done with
+//! Q topic queue                         the range of a queue whose beginning was trimmed
+//! R                                     the readable start
 //! N producer topic base-sequence        results of an idempotent producer
 //! ```
 
@@ -19,6 +21,7 @@ use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
 pub(crate) const FORMAT: &[u8] = b"F";
 pub(crate) const APPLIED: &[u8] = b"A";
 pub(crate) const CLUSTER: &[u8] = b"B";
+pub(crate) const RETAINED: &[u8] = b"R";
 pub(crate) const TOPICS: &[u8] = b"T";
 pub(crate) const TAGS: &[u8] = b"t";
 pub(crate) const GROUPS: &[u8] = b"G";
@@ -64,6 +67,10 @@ impl AsRef<[u8]> for Key {
 
 pub(crate) fn topic(topic: TopicId) -> Key {
     Key::new(b'T').u32(topic.0)
+}
+
+pub(crate) fn queue(topic: TopicId, queue: QueueId) -> Key {
+    Key::new(b'Q').u32(topic.0).u32(queue.0)
 }
 
 pub(crate) fn tag(topic: TopicId, tag: TagId) -> Key {

@@ -18,7 +18,9 @@ use super::fault::Fault;
 use super::index::IndexBlock;
 use super::keys::{self, Key, KeyReader};
 use super::producers::decode_row;
+use super::retained::Retained;
 use super::store::Store;
+use super::topics::Queue;
 use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
 
 /// The record beside the applied entry.
@@ -79,6 +81,9 @@ pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault
     if let Some(record) = store.get(keys::CLUSTER)? {
         core.cluster = Some(read_cluster(&record).map_err(|error| Fault::damaged(keys::CLUSTER, error))?);
     }
+    if let Some(record) = store.get(keys::RETAINED)? {
+        core.retained = Retained::decode(&record).map_err(|error| Fault::damaged(keys::RETAINED, error))?;
+    }
     load_topics(&mut core, store)?;
     load_groups(&mut core, store)?;
     load_subscriptions(&mut core, store)?;
@@ -121,7 +126,11 @@ fn load_topics(core: &mut Core, store: &Store) -> Result<(), Fault> {
     for topic in topics.all_mut() {
         for (queue, range) in (0..).map(QueueId).zip(&mut topic.queues) {
             let last = keys::index(topic.id, queue, u64::MAX);
-            range.next = block_end(store, &keys::queue_index(topic.id, queue), &last)?;
+            if let Some(record) = store.get(keys::queue(topic.id, queue).as_ref())? {
+                *range = Queue::decode(&record)
+                    .map_err(|error| Fault::damaged(keys::queue(topic.id, queue).as_ref(), error))?;
+            }
+            range.next = range.next.max(block_end(store, &keys::queue_index(topic.id, queue), &last)?);
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use rocksdb::WriteBatch;
 
 use super::apply::{Applying, Core};
 use super::changes::Changes;
+use super::command::{BatchBuilder, trim_to};
 use super::digest::Digest;
 use super::fault::Fault;
 use super::keys;
@@ -105,6 +106,7 @@ impl State {
         let mut changes = Changes::new(Digest(core.history.latest().map_or(0, |latest| latest.digest)));
         let mut available = BTreeSet::new();
         let mut applied = self.applied.clone();
+        let expired_before = core.counters.expired_unread;
         let mut responses = Vec::with_capacity(entries.len());
         for entry in entries {
             let before = applied.as_ref().map(|point| point.id);
@@ -124,6 +126,10 @@ impl State {
             store.write(finish(changes, point.clone(), &core))?;
         }
         core.recent.trim();
+        let expired = core.counters.expired_unread - expired_before;
+        if expired > 0 {
+            tracing::warn!(messages = expired, "retention took messages that consumer groups had not received");
+        }
         Ok(Applied { responses, point: applied, available })
     }
 }
@@ -198,11 +204,14 @@ impl StateMachine for State {
     }
 
     fn needed_from(&self) -> LogIndex {
-        LogIndex(0)
+        self.shared.core().retained.start
     }
 
-    fn trim_command(&self, _to: LogIndex) -> Option<Bytes> {
-        None
+    fn trim_command(&self, to: LogIndex) -> Option<Bytes> {
+        let mut batch = BatchBuilder::new();
+        batch.push(&trim_to(to));
+        // The state's own clock: trimming is no moment in the life of a message.
+        Some(batch.build(self.shared.core().clock))
     }
 
     fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {

@@ -32,6 +32,7 @@ mod outcome;
 mod producers;
 mod reader;
 mod replace;
+mod retained;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ mod views;
 pub use codec::DecodeError;
 pub use command::{
     Ack, AckEntry, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, NewMessage,
-    ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, tick,
+    ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, tick, trim_to,
 };
 pub use events::Events;
 pub use machine::{OpenStateError, State};

@@ -38,7 +38,7 @@ impl Shared {
         Shared { core: RwLock::new(core), store: RwLock::new(store), events: Events::default() }
     }
 
-    fn core(&self) -> RwLockReadGuard<'_, Core> {
+    pub(crate) fn core(&self) -> RwLockReadGuard<'_, Core> {
         self.core.read().expect("apply does not panic, or the process is about to end")
     }
 

@@ -44,6 +44,26 @@ pub(crate) struct Queue {
     pub(crate) next: u64,
 }
 
+impl Queue {
+    /// The record of a queue whose beginning was trimmed; of others, the index says all.
+    pub(crate) fn encode(self) -> [u8; 16] {
+        let mut record = [0; 16];
+        record[..8].copy_from_slice(&self.first.to_le_bytes());
+        record[8..].copy_from_slice(&self.next.to_le_bytes());
+        record
+    }
+
+    pub(crate) fn decode(record: &[u8]) -> Result<Queue, DecodeError> {
+        let mut reader = Reader::new("queue", record);
+        let queue = Queue { first: reader.u64()?, next: reader.u64()? };
+        if queue.first > queue.next {
+            return Err(reader.invalid());
+        }
+        reader.finish()?;
+        Ok(queue)
+    }
+}
+
 /// The tags of a topic, numbered from 1 as they appear.
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
@@ -67,6 +87,10 @@ impl Topics {
 
     pub(crate) fn named(&self, name: &str) -> Option<&Topic> {
         self.by_name.get(name).and_then(|id| self.get(*id))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Topic> {
+        self.all.iter()
     }
 
     pub(crate) fn by_name(&self) -> impl Iterator<Item = &Topic> {

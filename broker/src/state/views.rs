@@ -114,6 +114,10 @@ pub struct StateCounters {
     pub messages_out: u64,
     /// Messages that went to dead-letter topics.
     pub dead_lettered: u64,
+    /// Messages that retention took out of their queues.
+    pub trimmed: u64,
+    /// Messages that retention took before a group had received them, counted for each such group.
+    pub expired_unread: u64,
     /// Publishes answered from the kept results.
     pub repeats: u64,
     /// Flushes of the store.

@@ -55,7 +55,7 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that an unprivileged process can still allocate where `dir` is.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
-    /// Bytes of the whole file system where `dir` is.
+    /// Bytes of the file system where `dir` is that unprivileged processes can use, used and free together.
     fn total_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Names the system's present run. While it stays the same, what was written is still there even if it was not synced.
     /// A disk that cannot tell always answers 0.

@@ -85,7 +85,9 @@ impl Disk for RealDisk {
 
     fn total_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
-        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+        // Without what is reserved for root: a disk is full when an ordinary process finds it full.
+        let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+        Ok(used.saturating_add(stat.f_bavail).saturating_mul(stat.f_frsize))
     }
 
     fn boot_id(&self) -> io::Result<u128> {

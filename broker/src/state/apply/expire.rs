@@ -62,6 +62,7 @@ impl Core {
         subscription.set(&mut self.timers, key.queue, key.offset, None);
         applying.changes.delete(keys::pending(key.group, key.topic, key.queue, key.offset));
         self.counters.dead_lettered += 1;
+        self.hold_dead_letter(block.index, applying);
         Ok(())
     }
 

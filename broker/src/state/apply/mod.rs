@@ -9,6 +9,7 @@ mod publish;
 mod receive;
 mod settle;
 mod subscribe;
+mod trim;
 
 #[cfg(test)]
 pub(crate) use expire::DEAD_LETTERS_MAX;
@@ -30,6 +31,7 @@ use super::groups::Groups;
 use super::index::{OpenBlocks, RecentBlocks};
 use super::outcome::{Outcome, OutcomesBuilder};
 use super::producers::Producers;
+use super::retained::Retained;
 use super::store::Store;
 use super::topics::Topics;
 use super::views::StateCounters;
@@ -48,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     pub(crate) recent: RecentBlocks,
     pub(crate) open_blocks: OpenBlocks,
+    pub(crate) retained: Retained,
     pub(crate) history: DigestHistory,
     pub(crate) counters: StateCounters,
 }
@@ -100,6 +103,7 @@ impl Core {
             Command::ChangeInvisible(change) => Ok(self.change_invisible(change, applying)),
             Command::RenewDeliveries(renew) => Ok(self.renew_deliveries(renew, applying)),
             Command::Tick => Ok(Outcome::Ticked),
+            Command::TrimTo(to) => self.trim(*to, applying),
             Command::Publish(_) => unreachable!("taken above"),
         }
     }

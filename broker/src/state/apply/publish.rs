@@ -108,10 +108,13 @@ impl Core {
         for ((topic, queue), block) in self.open_blocks.take() {
             block.encode(&mut record);
             applying.changes.put(keys::index(topic, queue, block.base), &record);
-            let end = block.end();
+            let (end, index) = (block.end(), block.index);
             self.recent.push(topic, queue, block);
             self.note_end(topic, queue, end);
             applying.available.insert(topic);
+            if self.topics.get(topic).is_some_and(|topic| topic.name.is_dead_letter()) {
+                self.hold_dead_letter(index, applying);
+            }
         }
     }
 }

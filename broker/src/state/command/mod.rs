@@ -22,8 +22,9 @@ pub(crate) use publish::{MessageHeader, PublishView};
 pub use publish::{NewMessage, ProducerStamp, PublishBuilder, StoredMessage};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use raft_log::types::LogIndex;
 
-use super::codec::DecodeError;
+use super::codec::{DecodeError, Reader};
 
 /// The number of each kind of command. Never used again for another layout.
 pub(crate) mod kind {
@@ -36,6 +37,7 @@ pub(crate) mod kind {
     pub(crate) const CHANGE_INVISIBLE: u8 = 7;
     pub(crate) const RENEW_DELIVERIES: u8 = 8;
     pub(crate) const TICK: u8 = 9;
+    pub(crate) const TRIM_TO: u8 = 10;
 }
 
 const FRAME_BYTES: usize = 5;
@@ -82,6 +84,19 @@ pub fn tick() -> EncodedCommand {
     EncodedCommand::new(kind::TICK, 0, 0, |_| ())
 }
 
+/// The command by which retention moves the readable start up to an entry.
+#[must_use]
+pub fn trim_to(index: LogIndex) -> EncodedCommand {
+    EncodedCommand::new(kind::TRIM_TO, 8, 0, |out| out.put_u64_le(index.0))
+}
+
+fn read_trim_to(body: &[u8]) -> Result<LogIndex, DecodeError> {
+    let mut reader = Reader::new("trim to", body);
+    let index = LogIndex(reader.u64()?);
+    reader.finish()?;
+    Ok(index)
+}
+
 /// A command as `apply` reads it; publishes stay in their bytes.
 #[derive(Debug)]
 pub(crate) enum Command<'a> {
@@ -94,6 +109,7 @@ pub(crate) enum Command<'a> {
     ChangeInvisible(ChangeInvisible),
     RenewDeliveries(RenewDeliveries),
     Tick,
+    TrimTo(LogIndex),
 }
 
 impl<'a> Command<'a> {
@@ -110,6 +126,7 @@ impl<'a> Command<'a> {
             kind::RENEW_DELIVERIES => Command::RenewDeliveries(RenewDeliveries::decode(body)?),
             kind::TICK if body.is_empty() => Command::Tick,
             kind::TICK => return Err(DecodeError::Long { what: "tick", left: body.len() }),
+            kind::TRIM_TO => Command::TrimTo(read_trim_to(body)?),
             unknown => return Err(DecodeError::Unknown { what: "the kind of a command", found: u64::from(unknown) }),
         })
     }

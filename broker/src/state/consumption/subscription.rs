@@ -92,6 +92,12 @@ impl Subscription {
         Some(queue.pending.first_key_value().map_or(queue.taken, |(offset, _)| *offset))
     }
 
+    /// The first pending message of each queue that has any.
+    pub(crate) fn oldest_pending(&self) -> impl Iterator<Item = (QueueId, u64)> + '_ {
+        let queues = (0..).map(QueueId).zip(&self.queues);
+        queues.filter_map(|(queue, taken)| taken.pending.first_key_value().map(|(offset, _)| (queue, *offset)))
+    }
+
     /// Makes a message pending in this way, or done with.
     pub(crate) fn set(&mut self, timers: &mut Timers, queue: QueueId, offset: u64, now: Option<Pending>) {
         let at = &mut self.queues[queue.0 as usize].pending;

@@ -8,7 +8,7 @@ mod wire;
 pub(crate) use wire::OutcomesBuilder;
 pub use wire::outcomes;
 
-use raft_log::types::{ClusterId, UnixMillis};
+use raft_log::types::{ClusterId, LogIndex, UnixMillis};
 
 use crate::model::{ConsumerGroupId, GroupSettings, Position, QueueId, QueueOffset, TopicId, TopicSettings};
 
@@ -42,6 +42,11 @@ pub enum Outcome {
     Renewed(u32),
     /// Of `Tick`.
     Ticked,
+    /// The readable start is here now; below what was asked for if something there is still needed.
+    Trimmed {
+        /// The first entry that stays readable.
+        start: LogIndex,
+    },
 }
 
 /// How a creation went.

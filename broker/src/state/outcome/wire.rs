@@ -133,6 +133,10 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             10
         }
         Outcome::Ticked => 11,
+        Outcome::Trimmed { start } => {
+            out.put_u64_le(start.0);
+            12
+        }
     }
 }
 
@@ -166,6 +170,7 @@ fn read_body(kind: u8, body: &[u8]) -> Result<Outcome, DecodeError> {
         }
         10 => Outcome::Renewed(reader.u32()?),
         11 => Outcome::Ticked,
+        12 => Outcome::Trimmed { start: LogIndex(reader.u64()?) },
         found => return Err(DecodeError::Unknown { what: "the kind of an outcome", found: u64::from(found) }),
     };
     reader.finish()?;
@@ -346,6 +351,7 @@ mod tests {
             Outcome::Changed(Err(Settled::Already)),
             Outcome::Renewed(3),
             Outcome::Ticked,
+            Outcome::Trimmed { start: LogIndex(8) },
         ];
         all.extend(refusals.map(Outcome::PublishRefused));
         let mut builder = OutcomesBuilder::new();

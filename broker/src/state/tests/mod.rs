@@ -11,3 +11,4 @@ mod publish;
 mod receive;
 mod settle;
 mod start;
+mod trim;

@@ -1,0 +1,32 @@
+//! What retention took, read from the state at each scrape.
+
+use std::fmt;
+
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
+
+use super::replica::counter;
+use crate::state::StateReader;
+
+/// Messages that retention took out of their queues.
+#[derive(Debug)]
+pub struct RetentionCollector {
+    state: StateReader,
+}
+
+impl RetentionCollector {
+    /// Reads from this state whenever it is asked.
+    #[must_use]
+    pub fn new(state: StateReader) -> RetentionCollector {
+        RetentionCollector { state }
+    }
+}
+
+impl Collector for RetentionCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counters = self.state.counters();
+        let help = "Messages that retention took out of their queues";
+        counter(&mut encoder, "tercet_trimmed_messages", help, counters.trimmed)?;
+        let help = "Messages that retention took before a consumer group had received them, for each such group";
+        counter(&mut encoder, "tercet_expired_unread_messages", help, counters.expired_unread)
+    }
+}

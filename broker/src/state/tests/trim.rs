@@ -1,0 +1,149 @@
+use raft_log::StateMachine;
+use raft_log::types::LogIndex;
+
+use super::harness::{INVISIBLE_MS, Rig, offsets};
+use crate::model::{GroupSettings, QueueId, QueueOffset, TopicId, TopicType};
+use crate::state::{Outcome, State, outcomes, trim_to};
+
+/// Five entries of two messages each in one queue; answers the topic and the index of the first of them.
+fn published(rig: &mut Rig) -> (TopicId, u64) {
+    let topic = rig.topic("t", 1, TopicType::Normal);
+    let first = rig.log.len() as u64;
+    for _ in 0..5 {
+        rig.publish(topic, &[(0, "", ""), (0, "red", "")]);
+    }
+    (topic, first)
+}
+
+fn trim(rig: &mut Rig, to: u64) -> u64 {
+    match rig.one(&trim_to(LogIndex(to))) {
+        Outcome::Trimmed { start } => start.0,
+        other => panic!("a trim answers {other:?}"),
+    }
+}
+
+fn bounds(rig: &Rig, topic: TopicId) -> (u64, u64) {
+    let bounds = rig.reader().queue_bounds(topic).unwrap()[0];
+    (bounds.first.0, bounds.next.0)
+}
+
+/// hazards 23: what nobody holds goes, and everybody begins behind it.
+#[test]
+fn queues_begin_behind_what_was_trimmed_and_unread_messages_expire() {
+    let mut rig = Rig::new();
+    let (topic, first) = published(&mut rig);
+    let (behind, ahead) = (rig.group("behind", GroupSettings::default()), rig.group("ahead", GroupSettings::default()));
+    let picks = rig.receive(behind, topic, 1);
+    rig.ack(behind, topic, &picks);
+    let picks = rig.receive(ahead, topic, 8);
+    rig.ack(ahead, topic, &picks);
+
+    assert_eq!(trim(&mut rig, first + 3), first + 3);
+    assert_eq!(bounds(&rig, topic), (6, 10));
+    assert_eq!(rig.state().needed_from(), LogIndex(first + 3));
+    let located = rig.reader().locate(topic, QueueId(0), QueueOffset(0), 2).unwrap();
+    assert_eq!(located.iter().map(|found| found.offset.0).collect::<Vec<_>>(), [6, 7], "offsets below are moved up");
+    let counters = rig.reader().counters();
+    assert_eq!((counters.trimmed, counters.expired_unread), (6, 5), "one group had not received five of them");
+    let progress = rig.reader().progress(behind, topic).unwrap()[0];
+    assert_eq!((progress.offset.0, progress.lag()), (6, 4));
+    assert_eq!(offsets(&rig.receive(behind, topic, 32)), [6, 7, 8, 9]);
+    assert_eq!(offsets(&rig.receive(ahead, topic, 32)), [8, 9]);
+    let new = rig.group("new", GroupSettings::default());
+    assert_eq!(offsets(&rig.receive(new, topic, 32)), [6, 7, 8, 9], "hazards 21: at the first retained message");
+    assert_eq!(trim(&mut rig, first), first + 3, "the start never goes back");
+}
+
+#[test]
+fn a_queue_that_is_trimmed_empty_goes_on_counting_and_says_so_after_a_restart() {
+    let mut rig = Rig::new();
+    let (topic, _) = published(&mut rig);
+    let group = rig.group("g", GroupSettings::default());
+    let picks = rig.receive(group, topic, 1);
+    rig.ack(group, topic, &picks);
+    let end = rig.log.len() as u64;
+    assert_eq!(trim(&mut rig, end + 100), end, "an entry trims nothing behind itself");
+    assert_eq!(bounds(&rig, topic), (10, 10));
+    assert!(!rig.reader().ready(group, topic, raft_log::types::UnixMillis(rig.now)).any(), "nothing is fresh");
+    let digest = rig.digest();
+    for flush in [false, true] {
+        if flush {
+            rig.state().flush().unwrap();
+        }
+        rig.crash_and_replay();
+        assert_eq!((rig.digest(), bounds(&rig, topic)), (digest, (10, 10)));
+        assert_eq!(rig.state().needed_from(), LogIndex(end));
+    }
+    rig.publish(topic, &[(0, "", "")]);
+    assert_eq!(offsets(&rig.receive(group, topic, 9)), [10]);
+}
+
+/// hazards 23: in flight or awaiting redelivery is needed, whatever retention wants.
+#[test]
+fn what_a_group_has_taken_and_not_finished_holds_the_start() {
+    let mut rig = Rig::new();
+    let (topic, first) = published(&mut rig);
+    let group = rig.group("g", GroupSettings::default());
+    let picks = rig.receive(group, topic, 4);
+    rig.ack(group, topic, &[picks[0], picks[1], picks[3]]);
+    assert_eq!(trim(&mut rig, first + 4), first + 1, "the third message is in flight");
+    rig.pass(INVISIBLE_MS);
+    assert_eq!(trim(&mut rig, first + 4), first + 1, "it is to be delivered again");
+    let again = rig.receive(group, topic, 1);
+    assert_eq!(offsets(&again), [2]);
+    rig.ack(group, topic, &again);
+    assert_eq!(trim(&mut rig, first + 4), first + 4);
+    assert_eq!(offsets(&rig.receive(group, topic, 9)), [8, 9]);
+}
+
+#[test]
+fn a_dead_letter_holds_the_start_for_good() {
+    let mut rig = Rig::new();
+    let (topic, first) = published(&mut rig);
+    let group = rig.group("g", GroupSettings { max_attempts: 1, ..GroupSettings::default() });
+    let picks = rig.receive(group, topic, 3);
+    rig.ack(group, topic, &picks[..2]);
+    rig.pass(INVISIBLE_MS);
+    let dead = rig.reader().topic("%DLQ%g").unwrap().id;
+    assert_eq!(trim(&mut rig, first + 4), first + 1);
+    rig.state().flush().unwrap();
+    rig.crash_and_replay();
+    assert_eq!(trim(&mut rig, first + 4), first + 1);
+    let reviewer = rig.group("reviewer", GroupSettings::default());
+    let letters = rig.receive(reviewer, dead, 9);
+    assert_eq!(rig.message(&letters[0]).body, "0//");
+}
+
+/// hazards 24, 25: a checkpoint is the state at its entry, and the entries behind it end in the same state, trims and
+/// all.
+#[test]
+fn a_restored_checkpoint_and_the_entries_behind_it_end_in_the_same_state() {
+    let mut rig = Rig::new();
+    let (topic, first) = published(&mut rig);
+    let group = rig.group("g", GroupSettings::default());
+    let picks = rig.receive(group, topic, 4);
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    std::fs::create_dir(&checkpoint).unwrap();
+    rig.state().checkpoint(&checkpoint).unwrap();
+    let at = rig.state().applied().unwrap();
+    rig.ack(group, topic, &picks);
+    trim(&mut rig, first + 2);
+    rig.publish(topic, &[(0, "", "")]);
+
+    let mut other = State::open(&folder.path().join("state")).unwrap();
+    other.apply(rig.log[..2].to_vec()).unwrap();
+    let reader = other.reader();
+    for _ in 0..2 {
+        other.restore(&checkpoint).unwrap();
+        assert_eq!(other.applied(), Some(at.clone()));
+        let behind = rig.log[at.id.index.0 as usize + 1..].to_vec();
+        let last = other.apply(behind).unwrap().pop().unwrap();
+        assert!(matches!(outcomes(&last).unwrap()[0], Outcome::Stored(_)));
+        assert_eq!(reader.digest(), rig.reader().digest(), "readers that were there before see it");
+        assert_eq!(reader.queue_bounds(topic), rig.reader().queue_bounds(topic));
+    }
+    drop((other, reader));
+    let reopened = State::open(&folder.path().join("state")).unwrap();
+    assert_eq!(reopened.applied(), Some(at), "what was restored is durable, what was applied since is not");
+}
