@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use raft_log::types::{LogIndex, NodeId};
 use raft_log::{Record, ReplicaOptions};
+use replica_support::gate::Gate;
 use replica_support::machine::HOLD;
 use replica_support::{Group, PATIENCE};
 
@@ -125,4 +126,31 @@ async fn a_follower_behind_the_purge_point_ends_with_every_retained_entry() {
     assert_caught_up(&group, leader, id);
     let inside = group.node(id).machine.inside();
     assert_eq!(inside.state.commands, group.node(leader).machine.commands());
+}
+
+// No connection lives long enough for the whole checkpoint: it arrives only if each one goes on where the last stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was() {
+    const CUT_BYTES: u64 = (5 << 20) / 2;
+    let id = NodeId(3);
+    let mut group = Group::closed(3, small);
+    let gate = Gate::before(group.node(id).listen).await;
+    group.node_mut(id).advertised = gate.address.to_string();
+    group.open_all().await;
+    group.bootstrap().await;
+    group.kill(id).await;
+    let last = fill(&group, 100).await;
+    let leader = group.leader().await;
+    await_purged(&group, leader, LogIndex(30)).await;
+
+    gate.cut_after(CUT_BYTES);
+    group.open(id).await.unwrap();
+    group.await_status(id, "an install", |status| status.purged.is_some()).await;
+    let checkpoint = group.replica(id).status().purged.unwrap().index;
+    let state_bytes = (checkpoint.0 - 5) * ENTRY_BYTES as u64;
+    assert!(gate.cuts() >= state_bytes / CUT_BYTES, "{} cuts for {state_bytes} bytes", gate.cuts());
+    gate.cut_after(0);
+    group.await_applied(id, last).await;
+    assert_eq!(group.node(id).machine.inside().restores, 1);
+    assert_caught_up(&group, leader, id);
 }

@@ -89,3 +89,7 @@ impl Incoming {
         Ok(sealed)
     }
 }
+
+#[cfg(test)]
+#[path = "incoming_tests.rs"]
+mod tests;

@@ -82,3 +82,7 @@ fn log_holds(log: &Log, id: LogId) -> Result<bool, OpenError> {
     }
     Ok(log.id_at(id.index) == Some(id))
 }
+
+#[cfg(test)]
+#[path = "recover_tests.rs"]
+mod tests;

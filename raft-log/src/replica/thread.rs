@@ -152,6 +152,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         worker: parts.worker,
         checkpoints: parts.checkpoints,
         catch_ups,
+        trimmed: None,
     };
     drop(TypeConfig::spawn(retention.run()));
     drop(TypeConfig::spawn(unfinished::run(raft.clone())));

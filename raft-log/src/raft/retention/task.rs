@@ -26,6 +26,8 @@ use crate::types::{LogIndex, NodeId};
 
 /// A trim that is not stored by then is proposed anew.
 const TRIM_TIMEOUT: Duration = Duration::from_secs(10);
+/// A trim that was stored, but held back by what the state machine needs, is proposed anew after this time.
+const TRIM_AGAIN: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub(crate) struct Retention {
@@ -39,11 +41,19 @@ pub(crate) struct Retention {
     pub(crate) worker: StateWorker,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) catch_ups: Arc<CatchUps>,
+    pub(crate) trimmed: Option<Trimmed>,
+}
+
+/// The trim that was proposed last. One that could not be followed in full is not proposed again at every look.
+#[derive(Clone, Copy)]
+pub(crate) struct Trimmed {
+    to: LogIndex,
+    at: Instant,
 }
 
 impl Retention {
     /// Looks at the bounds until the core stops.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         loop {
             tokio::time::sleep(self.options.check_interval).await;
             if self.raft.metrics().borrow_watched().running_state.is_err() {
@@ -56,17 +66,19 @@ impl Retention {
         }
     }
 
-    async fn look(&self) -> io::Result<()> {
+    async fn look(&mut self) -> io::Result<()> {
         let segments = self.log.segments();
         self.checkpoint_at_rolls(&segments).await?;
         let disk = self.disk_use().await?;
         let needed = self.worker.needed_from().await.map_err(io::Error::other)?;
         let wanted = keep_from(&segments, self.env.clock.unix_millis(), disk, &self.options);
-        if wanted > needed && self.leads() {
+        let repeated = self.trimmed.is_some_and(|last| last.to == wanted && last.at.elapsed() < TRIM_AGAIN);
+        if wanted > needed && self.leads() && !repeated {
             self.trim(wanted).await?;
+            self.trimmed = Some(Trimmed { to: wanted, at: Instant::now() });
         }
         let forced = disk.excess(self.options.disk_high_water_percent) > 0;
-        self.purge(needed, forced).await?;
+        self.purge(needed.min(wanted), forced).await?;
         self.release(&segments).await
     }
 
@@ -107,11 +119,12 @@ impl Retention {
         Ok(())
     }
 
-    /// Moves Raft's start to the newest checkpoint that lies below everything that is needed.
-    async fn purge(&self, needed: LogIndex, forced: bool) -> io::Result<()> {
+    /// Moves Raft's start to the newest checkpoint below `keep_from`: what this node's bounds spare and what the state
+    /// machine needs.
+    async fn purge(&self, keep_from: LogIndex, forced: bool) -> io::Result<()> {
         self.catch_ups.review(self.matched().as_ref(), Instant::now());
-        let needed = if planted::is(Bug::PurgedTooFar) { LogIndex(u64::MAX) } else { needed };
-        let Some(checkpoint) = self.checkpoints.newest_below(needed) else { return Ok(()) };
+        let keep_from = if planted::is(Bug::PurgedTooFar) { LogIndex(u64::MAX) } else { keep_from };
+        let Some(checkpoint) = self.checkpoints.newest_below(keep_from) else { return Ok(()) };
         if self.log.bounds().purged.is_some_and(|purged| purged >= checkpoint.id()) {
             return Ok(());
         }

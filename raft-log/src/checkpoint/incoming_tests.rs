@@ -1,0 +1,113 @@
+use std::path::Path;
+
+use super::*;
+use crate::checkpoint::manifest::CHUNK_BYTES;
+use crate::env::Env;
+use crate::env::sim::{Crash, SimDisk, SimEnv};
+use crate::state_machine::AppliedPoint;
+use crate::types::{GroupId, LogId, LogIndex, Term};
+
+fn open(env: &Env, data: &str) -> Arc<Checkpoints> {
+    Arc::new(Checkpoints::open(env, Path::new(data), GroupId(7)).unwrap())
+}
+
+/// What a leader has: files of several chunks, one that ends with a chunk, and an empty one.
+fn sender() -> (Env, Arc<Checkpoint>) {
+    let env = SimEnv::new(1).env();
+    let checkpoints = open(&env, "/leader");
+    let state = checkpoints.begin(LogIndex(50)).unwrap();
+    for (name, bytes) in [("CURRENT", 10), ("a.sst", 2 * CHUNK_BYTES + 77), ("b.sst", CHUNK_BYTES), ("empty", 0)] {
+        let content: Vec<u8> = (0..bytes).map(|at| (at * 31 + at / 251) as u8).collect();
+        let file = env.disk.open(&state.join(name), OpenMode::CreateNew).unwrap();
+        file.write_all_at(&content, 0).unwrap();
+    }
+    let point = AppliedPoint { id: LogId { term: Term(3), index: LogIndex(50) }, membership: None };
+    (env, checkpoints.seal(point).unwrap())
+}
+
+/// The bytes of all chunks, as they are sent.
+fn chunks(env: &Env, checkpoint: &Checkpoint) -> Vec<Vec<u8>> {
+    checkpoint.manifest.chunks().map(|chunk| checkpoint.read(env, chunk).unwrap().to_vec()).collect()
+}
+
+#[test]
+fn what_came_in_is_what_was_sent() {
+    let (leader, checkpoint) = sender();
+    let env = SimEnv::new(2).env();
+    let checkpoints = open(&env, "/data");
+    let mut incoming = Incoming::begin(checkpoints.clone(), checkpoint.manifest.clone()).unwrap();
+    for (number, bytes) in chunks(&leader, &checkpoint).iter().enumerate() {
+        assert_eq!(incoming.next(), number as u64);
+        incoming.take(number as u64, bytes).unwrap();
+    }
+    assert!(incoming.is_complete());
+    let kept = incoming.finish().unwrap();
+    assert_eq!(kept.manifest, checkpoint.manifest);
+    kept.verify(&env).unwrap();
+    assert_eq!(open(&env, "/data").newest().unwrap().manifest, checkpoint.manifest);
+}
+
+#[test]
+fn a_chunk_that_is_damaged_cut_or_out_of_order_is_refused_and_changes_nothing() {
+    let (leader, checkpoint) = sender();
+    let env = SimEnv::new(2).env();
+    let checkpoints = open(&env, "/data");
+    let mut incoming = Incoming::begin(checkpoints.clone(), checkpoint.manifest.clone()).unwrap();
+    for (number, good) in chunks(&leader, &checkpoint).iter().enumerate() {
+        let number = number as u64;
+        let mut damaged = good.clone();
+        damaged[good.len() / 2] ^= 4;
+        for bad in [&damaged[..], &good[..good.len() - 1], &[]] {
+            assert!(matches!(incoming.take(number, bad), Err(IncomingError::Corrupt(_))));
+        }
+        assert!(matches!(incoming.take(number + 1, good), Err(IncomingError::OutOfOrder { .. })));
+        incoming.take(number, good).unwrap();
+        assert!(matches!(incoming.take(number, good), Err(IncomingError::OutOfOrder { .. })));
+    }
+    incoming.finish().unwrap().verify(&env).unwrap();
+}
+
+// Damage after a chunk was checked and written: the last reading back finds it, and nothing is kept.
+#[test]
+fn what_does_not_read_back_is_not_kept() {
+    let (leader, checkpoint) = sender();
+    let sim = SimEnv::new(2);
+    let checkpoints = open(&sim.env(), "/data");
+    let mut incoming = Incoming::begin(checkpoints.clone(), checkpoint.manifest.clone()).unwrap();
+    for (number, bytes) in chunks(&leader, &checkpoint).iter().enumerate() {
+        incoming.take(number as u64, bytes).unwrap();
+    }
+    sim.disk.flip_bit(Path::new("/data/checkpoints/00000000000000000050/state/b.sst"), 1000, 3);
+    assert!(matches!(incoming.finish(), Err(IncomingError::Disk(CheckpointError::Damaged { .. }))));
+    assert!(checkpoints.newest().is_none() && open(&sim.env(), "/data").newest().is_none());
+}
+
+#[test]
+fn a_power_loss_at_any_write_leaves_the_whole_checkpoint_or_nothing() {
+    let (leader, checkpoint) = sender();
+    let chunks = chunks(&leader, &checkpoint);
+    for step in 0.. {
+        let disk = Arc::new(SimDisk::new());
+        let env = || Env { disk: disk.clone(), ..SimEnv::new(2).env() };
+        let checkpoints = open(&env(), "/data");
+        disk.power_off_after(step);
+        let receive = || -> Result<(), IncomingError> {
+            let mut incoming = Incoming::begin(checkpoints.clone(), checkpoint.manifest.clone())?;
+            for (number, bytes) in chunks.iter().enumerate() {
+                incoming.take(number as u64, bytes)?;
+            }
+            incoming.finish().map(|_| ())
+        };
+        let received = receive().is_ok();
+        disk.crash(Crash::Torn { seed: step });
+        let found = open(&env(), "/data").newest();
+        if let Some(found) = &found {
+            assert_eq!(found.manifest, checkpoint.manifest, "step {step}");
+            found.verify(&env()).unwrap();
+        }
+        if received {
+            assert!(found.is_some() && step > 20, "what was answered is durable");
+            return;
+        }
+    }
+}
