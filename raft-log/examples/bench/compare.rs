@@ -6,6 +6,7 @@
 //! holds `msg/s=`, `MB/s=` and `p50=…us`. Its path is in the environment variable `CEILING`; without one, this log alone
 //! is measured.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -95,12 +96,11 @@ fn own(arguments: &Arguments, load: &Load, secs: f64) -> Reached {
 }
 
 fn yardstick(program: &Path, load: &Load, secs: f64) -> Reached {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let text = output(
         Command::new(program)
             .args(["raft", "--conc", &load.in_flight.to_string(), "--size", &load.size.to_string()])
             .args(["--msg", &load.size.to_string(), "--secs", &secs.to_string()])
-            .args(["--port", &port.expect("a free port").port().min(65_000).to_string(), "--dir"]),
+            .args(["--port", &free_ports().to_string(), "--dir"]),
     );
     let line = text.lines().find(|line| line.starts_with("RESULT")).expect("a result");
     let field = |name: &str| {
@@ -108,6 +108,13 @@ fn yardstick(program: &Path, load: &Load, secs: f64) -> Reached {
         word.trim_end_matches("us").parse::<f64>().expect("a number")
     };
     Reached { rate: field("msg/s="), p50_us: field("p50=") }
+}
+
+/// The port before three free ones in a row, below those that the system hands out by itself.
+fn free_ports() -> u16 {
+    let free = |base: u16| (1..=3).all(|one| TcpListener::bind(("127.0.0.1", base + one)).is_ok());
+    let first = 20_000 + u16::try_from(std::process::id() % 8_000).expect("below 8,000");
+    (first..first + 4_000).step_by(4).find(|base| free(*base)).expect("three free ports in a row")
 }
 
 /// What a program prints that is called with a folder of its own as its last argument.
