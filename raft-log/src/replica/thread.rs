@@ -87,22 +87,9 @@ pub(crate) async fn start(parts: CoreParts) -> Result<(RaftCore, CoreThread), Op
     Ok((launched?, CoreThread { stop, joiner }))
 }
 
-/// Starts to repair what readers and the scrub report.
-fn attend_to_damage(parts: &CoreParts) {
-    let repair = OnlineRepair {
-        log: parts.status.log.clone(),
-        peers: parts.peers.clone(),
-        members: parts.members.clone(),
-        gate: parts.gate.clone(),
-        health: parts.status.health.clone(),
-        status: parts.status.status.clone(),
-    };
-    drop(TypeConfig::spawn(repair.run()));
-}
-
 async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, OpenError> {
     // Before the core, which reads the log when it starts.
-    attend_to_damage(&parts);
+    drop(TypeConfig::spawn(online_repair(&parts).run()));
     let listener = net::adopt(parts.listener).map_err(|error| OpenError::Raft(error.to_string()))?;
     let catch_ups = Arc::new(CatchUps::default());
     let sending = Sending {
@@ -166,4 +153,15 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));
     drop(TypeConfig::spawn(parts.status.run(raft.clone())));
     Ok(raft)
+}
+
+fn online_repair(parts: &CoreParts) -> OnlineRepair {
+    OnlineRepair {
+        log: parts.status.log.clone(),
+        peers: parts.peers.clone(),
+        members: parts.members.clone(),
+        gate: parts.gate.clone(),
+        health: parts.status.health.clone(),
+        status: parts.status.status.clone(),
+    }
 }
