@@ -349,3 +349,25 @@ proptest! {
         }
     }
 }
+
+/// What random calls once found.
+mod found {
+    use super::*;
+
+    #[test]
+    fn a_truncation_after_a_crash_within_a_roll_leaves_no_mark_above_it() {
+        let append = |lengths: &[usize]| Call::Append { lengths: lengths.to_vec(), terms_later: 0 };
+        run(
+            &options(),
+            vec![
+                append(&[0, 0, 0, 8192, 0]),
+                Call::Step,
+                append(&[8192]),
+                Call::Idle,
+                Call::CrashSoon { changes: 6, kind: CrashKind::KeepAll },
+                append(&[0, 0, 0, 0, 0]),
+                Call::Truncate { entries: 6 },
+            ],
+        );
+    }
+}

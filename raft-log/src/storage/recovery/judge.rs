@@ -82,14 +82,12 @@ impl Judged {
         limit: LogIndex,
     ) -> Result<(), OpenError> {
         let saved = self.saved_index(env, options, segment).filter(|saved| saved.end == limit);
-        let found = match saved {
-            Some(saved) => self.begin(segment, Some(saved)),
-            None => {
-                self.unindexed.push(segment.base);
-                let begun = self.begin(segment, None);
-                self.scan(segment, begun, limit)?
-            }
-        };
+        if saved.is_none() {
+            self.unindexed.push(segment.base);
+        }
+        let begun = self.begin(segment, saved);
+        // A mark may have been written after the index was saved: a truncation must find it, or it outlives its entries.
+        let found = self.scan(segment, begun, limit)?;
         must_reach(segment, &found, limit)?;
         self.note(segment, found, limit);
         Ok(())
