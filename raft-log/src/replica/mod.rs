@@ -195,7 +195,8 @@ impl Replica {
     /// Hands leadership to `to`, or to the voter that is furthest along.
     ///
     /// # Errors
-    /// See [`TransferError`]; this node goes on leading then.
+    /// See [`TransferError`]; this node goes on leading then, except after [`TransferError::TimedOut`], when the group
+    /// elects a leader.
     pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), TransferError> {
         self.inner.leadership.transfer(to).await
     }
