@@ -72,7 +72,11 @@ async fn a_newer_format_of_any_file_is_refused() {
     let _turn = shared::turn().await;
     let (mut cluster, id) = cluster_with_a_dead_follower().await;
     let folder = cluster.data_folder(id).unwrap();
-    let segment = fs::read_dir(folder.join("log")).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let in_log = |end: &str| {
+        let files = fs::read_dir(folder.join("log")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|it| it == end)).min()
+    };
+    let segment = in_log("seg").unwrap();
     for file in [folder.join("identity"), folder.join("hard-state"), folder.join("manifest"), segment] {
         if !file.exists() {
             // Not every folder has every file from its first day.
@@ -83,6 +87,10 @@ async fn a_newer_format_of_any_file_is_refused() {
         make_newer(&file);
         assert_refuses(&mut cluster, id, &[], &[file.to_str().unwrap(), "99"]).await;
         fs::write(&file, good).unwrap();
+    }
+    // A saved index is only a copy of what its segment says, so the segment is read instead.
+    if let Some(index) = in_log("idx") {
+        make_newer(&index);
     }
     assert_undamaged(&mut cluster, id).await;
 }
