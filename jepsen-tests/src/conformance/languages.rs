@@ -18,14 +18,16 @@ pub struct Places {
 }
 
 impl Places {
-    /// The checkout's own programs, and the cache that `CONFORMANCE_CACHE` names, or else one in the home folder.
+    /// The programs of the checkout in which this runs, and the cache that `CONFORMANCE_CACHE` names, or else one in the
+    /// home folder.
     #[must_use]
     pub fn usual() -> Self {
         let cache = std::env::var_os("CONFORMANCE_CACHE").map(PathBuf::from).unwrap_or_else(|| {
             let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
             home.join(".cache").join("tercet").join("conformance")
         });
-        Self { sources: Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance"), cache }
+        let sources = Path::new("jepsen-tests/conformance");
+        Self { sources: std::path::absolute(sources).unwrap_or_else(|_| sources.to_owned()), cache }
     }
 }
 
