@@ -57,6 +57,34 @@ async fn a_receive_at_a_silent_leader_goes_to_the_next_one_as_soon_as_it_is_know
     assert!(shared.receives.len() == 2 && shared.receives[0] == shared.receives[1], "under the same attempt id");
 }
 
+/// What is picked for a receive is hidden from everybody else: a new leader is no reason to throw it away.
+#[tokio::test]
+async fn an_answer_that_has_begun_is_awaited_although_another_node_leads_now() {
+    let group = Group::start(2, []).await;
+    group.lock().receive_script = [Step::AtGate, Step::Hang, Step::Hang].into();
+    let consumer = consumer(&group);
+    let (received, beside, ()) = tokio::join!(
+        consumer.receive(),
+        async {
+            group.until("the first one has begun", |shared| shared.receives.len() == 1).await;
+            // This one meets silence twice, and the first one hears of each new leader that it finds.
+            let received = consumer.receive().await;
+            group.gate.add_permits(1);
+            received
+        },
+        async {
+            for asked in [2, 3] {
+                group.until("it is asked for", |shared| shared.receives.len() == asked).await;
+                group.lock().route.rotate_left(1);
+            }
+        },
+    );
+    assert_eq!((received.unwrap().len(), beside.unwrap().len()), (32, 32));
+    let shared = group.lock();
+    let first = &shared.receives[0];
+    assert_eq!(shared.receives.iter().filter(|receive| *receive == first).count(), 1, "it is asked for once");
+}
+
 #[tokio::test]
 async fn nothing_to_deliver_is_no_error() {
     let group = Group::start(1, []).await;

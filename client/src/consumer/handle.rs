@@ -5,12 +5,11 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt as _;
 use tercet_proto::rocketmq::v2::{
     self as pb, messaging_service_client::MessagingServiceClient, receive_message_response::Content,
 };
 use tokio::sync::{mpsc, oneshot};
-use tonic::{Status, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 
 use super::{
     acker::{self, Ack},
@@ -65,13 +64,14 @@ pub struct SimpleConsumer {
     session: Session,
 }
 
-/// The stream of a receive, collected.
-struct Received {
+/// A receive that a node has begun to answer.
+struct Begun {
     status: pb::Status,
-    messages: Vec<pb::Message>,
+    first: Option<pb::Message>,
+    rest: Streaming<pb::ReceiveMessageResponse>,
 }
 
-impl Answer for Received {
+impl Answer for Begun {
     fn status(&self) -> Option<&pb::Status> {
         Some(&self.status)
     }
@@ -126,10 +126,11 @@ impl SimpleConsumer {
         let attempt = async |channel| {
             let mut request = self.client.identity().request(request.clone());
             request.set_timeout(timeout);
-            collect(channel, request).await
+            begin(channel, request).await
         };
-        let received = self.client.call("receive", Some(topic), timeout, attempt).await?;
-        received.messages.into_iter().map(ReceivedMessage::parse).collect()
+        // What is on its way is awaited here, whoever leads meanwhile: nobody else gets it soon.
+        let begun = self.client.call("receive", Some(topic), timeout, attempt).await?;
+        collect(begun, timeout).await.into_iter().map(ReceivedMessage::parse).collect()
     }
 
     /// Tells the broker that the message is done with: this group does not get it again. Acknowledgements that are
@@ -224,29 +225,32 @@ impl SimpleConsumer {
     }
 }
 
-/// Reads the stream of a receive. If it breaks after messages have come, those count: nobody else gets them soon.
-async fn collect(channel: Channel, request: tonic::Request<pb::ReceiveMessageRequest>) -> Result<Received, Status> {
+/// Asks, and waits for the first sign of an answer.
+async fn begin(channel: Channel, request: tonic::Request<pb::ReceiveMessageRequest>) -> Result<Begun, Status> {
     let mut service = MessagingServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-    let mut stream = service.receive_message(request).await?.into_inner();
-    let mut received = Received { status: pb::Status::default(), messages: Vec::new() };
-    let mut has_status = false;
-    while let Some(item) = stream.next().await {
-        match item.map(|item| item.content) {
-            Ok(Some(Content::Status(status))) => {
-                has_status = true;
-                received.status = status;
+    let mut rest = service.receive_message(request).await?.into_inner();
+    while let Some(item) = rest.message().await? {
+        match item.content {
+            Some(Content::Status(status)) => return Ok(Begun { status, first: None, rest }),
+            Some(Content::Message(message)) => {
+                let status = pb::Status { code: pb::Code::Ok as i32, ..pb::Status::default() };
+                return Ok(Begun { status, first: Some(message), rest });
             }
-            Ok(Some(Content::Message(message))) => received.messages.push(message),
-            Ok(Some(Content::DeliveryTimestamp(_)) | None) => {}
-            Err(_) if !received.messages.is_empty() => break,
-            Err(status) => return Err(status),
+            Some(Content::DeliveryTimestamp(_)) | None => {}
         }
-    }
-    if has_status || !received.messages.is_empty() {
-        if !has_status {
-            received.status.code = pb::Code::Ok as i32;
-        }
-        return Ok(received);
     }
     Err(Status::unavailable("the answer to a receive ended without a status"))
+}
+
+/// The messages of an answer; those that came, if it breaks or does not end within `timeout`.
+async fn collect(begun: Begun, timeout: Duration) -> Vec<pb::Message> {
+    let Begun { first, mut rest, .. } = begun;
+    let mut messages: Vec<pb::Message> = first.into_iter().collect();
+    let until = tokio::time::Instant::now() + timeout;
+    while let Ok(Ok(Some(item))) = tokio::time::timeout_at(until, rest.message()).await {
+        if let Some(Content::Message(message)) = item.content {
+            messages.push(message);
+        }
+    }
+    messages
 }

@@ -42,7 +42,7 @@ pub(crate) enum Step {
     StoreThenHang,
     /// Never answers and stores nothing.
     Hang,
-    /// Waits until the test opens the gate, then serves.
+    /// Waits until the test opens the gate, then serves; a receive has its status before.
     AtGate,
 }
 

@@ -162,10 +162,16 @@ impl MessagingService for Service {
             _ => (20_000, request.batch_size),
         };
         let item = |content| Ok(pb::ReceiveMessageResponse { content: Some(content) });
-        let head = pb::Status { code, message: "scripted".into() };
-        let mut items = vec![item(Content::Status(head))];
-        items.extend(self.deliveries(count).into_iter().map(|message| item(Content::Message(message))));
-        Ok(Response::new(stream::iter(items).boxed()))
+        let head = item(Content::Status(pb::Status { code, message: "scripted".into() }));
+        let items = self.deliveries(count).into_iter().map(move |message| item(Content::Message(message)));
+        let gate = Arc::clone(&self.gate);
+        let open = async move {
+            if matches!(step, Step::AtGate) {
+                gate.acquire().await.unwrap().forget();
+            }
+            stream::iter(items.collect::<Vec<_>>())
+        };
+        Ok(Response::new(stream::iter([head]).chain(stream::once(open).flatten()).boxed()))
     }
 
     async fn ack_message(&self, request: Request<pb::AckMessageRequest>) -> Answer<pb::AckMessageResponse> {
