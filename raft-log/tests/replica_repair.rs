@@ -82,6 +82,7 @@ async fn a_node_that_is_damaged_in_many_places_repairs_itself_before_it_takes_pa
     assert!(!is_whole(&dir));
     forget_indexes(&dir);
     group.open(node).await.unwrap();
+    assert!(group.replica(node).storage_stats().repaired_ranges >= 5, "each repair is counted");
     let stored = group.store(&b"goes on"[..]).await;
     group.await_applied(node, stored.id.index).await;
     assert!(group.assert_equal_entries() as u64 > ENTRIES);

@@ -348,6 +348,11 @@ impl Log {
         self.shared().counters.snapshot()
     }
 
+    /// Adds what was repaired before this log could be opened.
+    pub(crate) fn count_repaired(&self, ranges: u64) {
+        self.shared().counters.repaired_ranges.fetch_add(ranges, Relaxed);
+    }
+
     /// Writes and syncs what is queued, stops the threads and releases the lock. Blocks until it is done; calls
     /// afterwards fail. From within a callback it does not wait.
     pub fn shutdown(&self) {

@@ -43,6 +43,7 @@ pub(crate) async fn open_log(
     applied: Option<AppliedPoint>,
     mut listener: BoundListener,
 ) -> Result<(Log, RecoveryReport, BoundListener), OpenError> {
+    let mut repaired = 0;
     loop {
         let damage = match in_blocking({
             let (env, storage) = (env.clone(), storage.clone());
@@ -50,13 +51,18 @@ pub(crate) async fn open_log(
         })
         .await?
         {
-            Ok((log, report)) => return Ok((log, report, listener)),
+            Ok((log, report)) => {
+                log.count_repaired(repaired);
+                return Ok((log, report, listener));
+            }
             Err(damage) => damage,
         };
         let Some(file) = file_of(&damage) else { return Err(damage.into()) };
         tracing::error!(%damage, "the log is damaged; it is repaired from the peers before this node takes part");
         let repair = Repair::begin(options, &storage, env, applied.clone(), damage).await?;
-        listener = repair.run(file, listener).await?;
+        let ranges;
+        (listener, ranges) = repair.run(file, listener).await?;
+        repaired += ranges;
     }
 }
 
@@ -107,8 +113,8 @@ impl Repair {
         Ok(Repair { peers, members, folder: Arc::new(folder), damage })
     }
 
-    /// Repairs what is damaged in this segment, and serves others meanwhile.
-    async fn run(self, file: PathBuf, listener: BoundListener) -> Result<BoundListener, OpenError> {
+    /// Repairs what is damaged in this segment, and serves others meanwhile; says how many ranges it was.
+    async fn run(self, file: PathBuf, listener: BoundListener) -> Result<(BoundListener, u64), OpenError> {
         let broken_port = |error: std::io::Error| OpenError::Raft(format!("the peer port: {error}"));
         let listener = net::adopt(listener).map_err(broken_port)?;
         let stop = CancellationToken::new();
@@ -118,12 +124,12 @@ impl Repair {
             () = serving => unreachable!("it serves until it is dropped"),
         };
         stop.cancel();
-        repaired?;
-        net::release(listener).map_err(broken_port)
+        let ranges = repaired?;
+        Ok((net::release(listener).map_err(broken_port)?, ranges))
     }
 
-    async fn repair_all(&self, file: PathBuf) -> Result<(), OpenError> {
-        let mut repaired = 0_u32;
+    async fn repair_all(&self, file: PathBuf) -> Result<u64, OpenError> {
+        let mut repaired = 0;
         loop {
             let folder = self.folder.clone();
             let (path, unreadable) = (file.clone(), file.clone());
@@ -134,7 +140,8 @@ impl Repair {
             .await?;
             let Some(lost) = lost else {
                 // Recovery said that something is damaged; a survey that finds nothing would go round for ever.
-                return if repaired > 0 { Ok(()) } else { Err(self.not_repairable("nothing in it can be asked for")) };
+                let nothing = || self.not_repairable("nothing in it can be asked for");
+                return if repaired > 0 { Ok(repaired) } else { Err(nothing()) };
             };
             let records = self.fetch(&lost).await?;
             let folder = self.folder.clone();
