@@ -1,4 +1,5 @@
-//! Whether this node can do its work: it has a leader, and has applied what it knows to be committed.
+//! Whether this node can do its work: it has a leader, has applied again what it held when it started, and what it knows
+//! to be committed.
 
 use std::sync::{
     Arc,
@@ -17,12 +18,16 @@ const LAG_MAX: u64 = 1024;
 pub(super) struct Readiness {
     status: watch::Receiver<Status>,
     state: StateReader,
+    /// The last entry of the log when it was opened.
+    opened_with: u64,
+    re_applied: AtomicBool,
     stopping: AtomicBool,
 }
 
 impl Readiness {
     pub(super) fn new(status: watch::Receiver<Status>, state: StateReader) -> Readiness {
-        Readiness { status, state, stopping: AtomicBool::new(false) }
+        let opened_with = index(status.borrow().last);
+        Readiness { status, state, opened_with, re_applied: AtomicBool::new(false), stopping: AtomicBool::new(false) }
     }
 
     /// From now on not ready, so that nobody sends new work here.
@@ -35,8 +40,29 @@ impl Readiness {
             if self.stopping.load(Ordering::Relaxed) {
                 return Err("stopping".to_owned());
             }
-            check(&self.status.borrow(), self.state.cluster().is_some())
+            let status = self.status.borrow();
+            if !self.re_applied.load(Ordering::Relaxed) {
+                check_re_applied(&status, self.opened_with)?;
+            }
+            check(&status, self.state.cluster().is_some())?;
+            // From now on it lags as any busy node may.
+            self.re_applied.store(true, Ordering::Relaxed);
+            Ok(())
         })
+    }
+}
+
+fn index(id: Option<LogId>) -> u64 {
+    id.map_or(0, |id| id.index.0)
+}
+
+/// A state that stands where it was last flushed answers from the past, however few entries it lacks.
+fn check_re_applied(status: &Status, opened_with: u64) -> Result<(), String> {
+    // What a new leader does not hold goes from the log.
+    let until = opened_with.min(index(status.last));
+    match until.saturating_sub(index(status.applied)) {
+        0 => Ok(()),
+        lag => Err(format!("has yet to apply {lag} entries of its log again")),
     }
 }
 
@@ -53,7 +79,6 @@ fn check(status: &Status, seeded: bool) -> Result<(), String> {
     if status.role == Role::Leader && !status.serving {
         return Err("leads, and is still applying what was committed before".to_owned());
     }
-    let index = |id: Option<LogId>| id.map_or(0, |id| id.index.0);
     let lag = index(status.committed).saturating_sub(index(status.applied));
     if lag > LAG_MAX {
         return Err(format!("has yet to apply {lag} committed entries"));
@@ -95,6 +120,16 @@ mod tests {
     #[test]
     fn a_follower_that_is_caught_up_is_ready() {
         assert_eq!(check(&follower(), true), Ok(()));
+    }
+
+    #[test]
+    fn a_log_that_is_not_applied_again_is_not_ready_until_it_is_or_is_cut() {
+        let lagging = Status { applied: Some(LogId { term: Term(2), index: LogIndex(4999) }), ..follower() };
+        assert_eq!(check(&lagging, true), Ok(()), "a busy node may lag");
+        assert!(check_re_applied(&lagging, 5000).unwrap_err().contains("1 entries"));
+        assert_eq!(check_re_applied(&follower(), 5000), Ok(()));
+        let cut = Status { last: lagging.applied, ..lagging };
+        assert_eq!(check_re_applied(&cut, 5000), Ok(()));
     }
 
     #[test]
