@@ -9,6 +9,7 @@
 //! - [`binaries`]: where the programs under test are.
 //! - [`cluster`]: one development cluster as processes of its own, and everything that can be done to them.
 //! - [`hosts`]: the same with a host, and a cable to pull, for each node.
+//! - [`http`]: readiness and metrics of a node.
 //! - [`history`]: what clients saw, as JSON lines.
 //! - [`checkers`]: one promise, one small file, each tested against histories that break it.
 //! - [`workload`]: clients that write a history while faults happen.
@@ -30,6 +31,7 @@ pub mod failure;
 pub mod gap;
 pub mod history;
 pub mod hosts;
+pub mod http;
 pub mod measure;
 pub mod text;
 pub mod wait;

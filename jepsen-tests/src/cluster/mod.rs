@@ -41,6 +41,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 pub struct Cluster {
     folder: PathBuf,
     dev: Child,
+    ports: ports::Run,
     nodes: Vec<Node>,
     endpoint: String,
     /// Held only to be removed at the end.
@@ -61,22 +62,33 @@ impl Cluster {
     /// # Errors
     /// If they do not serve in time; the text ends with what `tercetd dev` wrote last.
     pub async fn start_with(arguments: &[&str]) -> Result<Self, Failure> {
-        let temporary = tempfile::Builder::new().prefix("tercet-").tempdir().doing(|| "temporary folder".to_owned())?;
+        Self::start_in(&std::env::temp_dir(), arguments).await
+    }
+
+    /// The same with the temporary folder in `parent`.
+    ///
+    /// # Errors
+    /// If they do not serve in time; the text ends with what `tercetd dev` wrote last.
+    pub async fn start_in(parent: &Path, arguments: &[&str]) -> Result<Self, Failure> {
+        let temporary = tempfile::Builder::new().prefix("tercet-").tempdir_in(parent);
+        let temporary = temporary.doing(|| format!("temporary folder in {}", parent.display()))?;
         let folder = temporary.path().to_owned();
         let log = open_log(&folder.join("dev.log"))?;
+        let ports = ports::free()?;
         let dev = Command::new(binaries::tercetd()?)
             .arg("dev")
             .arg("--data-dir")
             .arg(&folder)
             .arg("--port-base")
-            .arg(ports::free_base()?.to_string())
+            .arg(ports.base().to_string())
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().doing(|| "log file".to_owned())?)
             .stderr(log)
             .spawn()
             .doing(|| "start tercetd dev".to_owned())?;
-        let mut cluster = Self { folder, dev, nodes: Vec::new(), endpoint: String::new(), _temporary: Some(temporary) };
+        let mut cluster =
+            Self { folder, dev, ports, nodes: Vec::new(), endpoint: String::new(), _temporary: Some(temporary) };
         let description = cluster.wait_for_description().await?;
         cluster.endpoint = description.endpoint;
         for process in description.processes.into_iter().filter(|process| process.role == Role::Broker) {
@@ -103,7 +115,19 @@ impl Cluster {
         }
     }
 
-    /// The nodes, by id.
+    /// Starts a further node with an empty folder and waits until it answers. It belongs to no group yet.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub async fn add_node(&mut self, id: u64) -> Result<(), Failure> {
+        let folder = &self.folder;
+        let node = self.nodes[0].beside(id, folder, self.ports.addresses(id));
+        std::fs::create_dir_all(folder.join(format!("node-{id}"))).doing(|| format!("folder of node {id}"))?;
+        self.nodes.push(node);
+        self.node_mut(id).restart().await
+    }
+
+    /// The nodes, in the order in which they came.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
@@ -172,7 +196,7 @@ impl Cluster {
             node.signal(Signal::KILL)?;
         }
         for node in &mut self.nodes {
-            node.wait_until_dead().await?;
+            node.wait_until_dead(process::DEATH_LIMIT).await?;
         }
         Ok(())
     }
@@ -226,7 +250,8 @@ impl Cluster {
                 Ok(status) => format!("{status:?}"),
                 Err(failure) => failure.to_string(),
             };
-            text.push_str(&format!("\nnode {} (process {}): {status}", node.id(), node.pid()));
+            let life = if node.is_running() { format!("process {}", node.pid()) } else { "dead".to_owned() };
+            text.push_str(&format!("\nnode {} ({life}): {status}", node.id()));
         }
         text + &self.failure("").0
     }

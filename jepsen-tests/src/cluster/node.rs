@@ -28,7 +28,8 @@ pub struct Node {
     client: String,
     peer: String,
     http: String,
-    first_pid: u32,
+    /// What `tercetd dev` started, if it started it.
+    first_pid: Option<u32>,
     command: CommandLine,
     log: PathBuf,
     /// Ours after a restart; before it, `tercetd dev` is the parent.
@@ -50,13 +51,39 @@ impl Node {
             client: address("client", described.client)?,
             peer: address("peer", described.peer)?,
             http: address("http", described.http)?,
-            first_pid: described.pid,
+            first_pid: Some(described.pid),
             command: CommandLine::of(described.pid)?,
             log: folder.join(format!("restarted-node-{id}.log")),
             child: None,
             extra: Vec::new(),
             log_bytes_before: 0,
         })
+    }
+
+    /// A further node beside this one: its settings, but a number, a folder and addresses of its own. It is not started.
+    pub(super) fn beside(&self, id: u64, folder: &Path, [client, peer, http]: [String; 3]) -> Self {
+        let data = folder.join(format!("node-{id}")).join("data");
+        let own = [
+            format!("node.id={id}"),
+            format!("node.data_dir={}", data.display()),
+            format!("listen.client={client}"),
+            format!("listen.peer={peer}"),
+            format!("listen.http={http}"),
+        ];
+        let command = self.command.followed_by(own.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
+        let log = folder.join(format!("restarted-node-{id}.log"));
+        Self {
+            id,
+            client,
+            peer,
+            http,
+            first_pid: None,
+            command,
+            log,
+            child: None,
+            extra: Vec::new(),
+            log_bytes_before: 0,
+        }
     }
 
     /// Its number in the group.
@@ -66,9 +93,16 @@ impl Node {
     }
 
     /// Its process id now.
+    ///
+    /// # Panics
+    /// If it was never started.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().map_or(self.first_pid, Child::id)
+        self.started_pid().expect("it was started")
+    }
+
+    fn started_pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id).or(self.first_pid)
     }
 
     /// Where clients connect.
@@ -104,7 +138,7 @@ impl Node {
     /// Whether its process lives.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        process::is_alive(self.pid()) && self.command.is_of(self.pid(), &self.extra)
+        self.started_pid().is_some_and(|pid| process::is_alive(pid) && self.command.is_of(pid, &self.extra))
     }
 
     /// Sends it a signal.
@@ -112,10 +146,10 @@ impl Node {
     /// # Errors
     /// If it does not run.
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        let (id, pid) = (self.id, self.pid());
-        if !self.is_running() {
-            return Err(Failure(format!("node {id} (process {pid}) does not run")));
-        }
+        let id = self.id;
+        let Some(pid) = self.started_pid().filter(|_| self.is_running()) else {
+            return Err(Failure(format!("node {id} does not run")));
+        };
         process::signal(pid, signal).doing(|| format!("signal to node {id} (process {pid})"))
     }
 
@@ -125,11 +159,21 @@ impl Node {
     /// If it does not run, or lives on.
     pub async fn kill(&mut self) -> Result<(), Failure> {
         self.signal(Signal::KILL)?;
-        self.wait_until_dead().await
+        self.wait_until_dead(process::DEATH_LIMIT).await
     }
 
-    pub(super) async fn wait_until_dead(&mut self) -> Result<(), Failure> {
-        process::wait_until_dead(self.pid()).await?;
+    /// Stops it as an operator would, with SIGTERM, and waits until it has ended.
+    ///
+    /// # Errors
+    /// If it does not run, or lives on.
+    pub async fn stop(&mut self) -> Result<(), Failure> {
+        self.signal(Signal::TERM)?;
+        self.wait_until_dead(END_LIMIT).await
+    }
+
+    pub(super) async fn wait_until_dead(&mut self, limit: Duration) -> Result<(), Failure> {
+        let Some(pid) = self.started_pid() else { return Ok(()) };
+        process::wait_until_dead(pid, limit).await?;
         if let Some(child) = &mut self.child {
             child.wait().doing(|| "bury a killed node".to_owned())?;
         }

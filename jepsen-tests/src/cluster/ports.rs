@@ -14,18 +14,42 @@ const FIRST: u16 = 20_000;
 /// How many runs there are from [`FIRST`] on.
 const RUNS: u32 = 300;
 
-/// The first of a run of ports that are all free on the loopback address now.
+/// Ports in a row for one cluster, of which the first is the base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    base: u16,
+}
+
+impl Run {
+    /// The first one.
+    #[must_use]
+    pub fn base(self) -> u16 {
+        self.base
+    }
+
+    /// Where node `id` listens for clients, peers and HTTP, by the rule of `tercetd dev`.
+    ///
+    /// # Panics
+    /// If there is no room for such a node.
+    #[must_use]
+    pub fn addresses(self, id: u64) -> [String; 3] {
+        let first = u16::try_from(id).ok().filter(|id| (1..10).contains(id)).expect("a cluster has at most nine nodes");
+        [0, 10, 20].map(|offset| format!("127.0.0.1:{}", self.base + offset + first - 1))
+    }
+}
+
+/// A run of ports that are all free on the loopback address now.
 ///
 /// # Errors
 /// If no run is free.
-pub fn free_base() -> Result<u16, Failure> {
+pub fn free() -> Result<Run, Failure> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..RUNS {
         // Processes that start at the same time begin at different runs.
         let run = std::process::id().wrapping_mul(7).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % RUNS;
         let base = FIRST + u16::try_from(run).expect("a run's number is small") * SPAN;
         if (base..base + SPAN).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return Ok(base);
+            return Ok(Run { base });
         }
     }
     Err(Failure(format!("no {SPAN} free ports in a row from {FIRST} on")))
@@ -37,10 +61,10 @@ mod tests {
 
     #[test]
     fn a_run_with_a_port_in_use_is_passed_over() {
-        let base = free_base().unwrap();
-        let _held = TcpListener::bind(("127.0.0.1", base + 5)).unwrap();
+        let run = free().unwrap();
+        let _held = TcpListener::bind(("127.0.0.1", run.base() + 5)).unwrap();
         for _ in 0..RUNS {
-            assert_ne!(free_base().unwrap(), base);
+            assert_ne!(free().unwrap(), run);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a killed process may take to vanish.
-const DEATH_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a process was started; enough to start it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,14 @@ impl CommandLine {
         let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
         let words = words_of(&line);
         words.len() == self.words.len() + extra.len() && words.iter().eq(self.words.iter().chain(&os_words(extra)))
+    }
+
+    /// The same with further words, for another process.
+    #[must_use]
+    pub fn followed_by(&self, more: impl IntoIterator<Item = String>) -> Self {
+        let mut longer = self.clone();
+        longer.words.extend(more.into_iter().map(OsString::from));
+        longer
     }
 
     /// The words, the program first.
@@ -126,10 +134,10 @@ pub fn is_alive(pid: u32) -> bool {
 /// Waits until the process can do nothing any more.
 ///
 /// # Errors
-/// If it lives on.
-pub async fn wait_until_dead(pid: u32) -> Result<(), Failure> {
+/// If it lives on after `limit`.
+pub async fn wait_until_dead(pid: u32, limit: Duration) -> Result<(), Failure> {
     let what = format!("the death of process {pid}");
-    wait::until(&what, DEATH_LIMIT, async || (!is_alive(pid)).then_some(())).await
+    wait::until(&what, limit, async || (!is_alive(pid)).then_some(())).await
 }
 
 /// What a process uses.
@@ -177,7 +185,7 @@ mod tests {
         assert!(line.environment.contains(&("TERCET_TEST".into(), "a=b".into())));
         signal(child.id(), Signal::KILL).unwrap();
         // Not buried yet, and dead all the same.
-        wait_until_dead(child.id()).await.unwrap();
+        wait_until_dead(child.id(), DEATH_LIMIT).await.unwrap();
         assert!(!line.is_of(child.id(), &[]));
         child.wait().unwrap();
 

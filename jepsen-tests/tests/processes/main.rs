@@ -5,9 +5,13 @@ mod all_killed;
 #[cfg(test)]
 mod leader_kills;
 #[cfg(test)]
+mod members;
+#[cfg(test)]
 mod nonsense;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod repair;
 #[cfg(test)]
 mod shared;
 #[cfg(test)]
