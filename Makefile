@@ -24,7 +24,7 @@ CONFORMANCE_TIME_MAX ?= 40m
 UNCHECKED := --config profile.dev.debug-assertions=false --config profile.dev.overflow-checks=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify fix bench bench-log bench-catchup bench-gap bench-calm conformance sim sim-many sim-sensitivity sim-test
+.PHONY: help setup build demo test verify fix bench bench-log bench-catchup bench-gap bench-calm bench-restart conformance sim sim-many sim-sensitivity sim-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ bench-gap: setup ## publish gaps over EVENTS=50 lost and replaced leaders of eac
 bench-calm: setup ## elections without cause in MINUTES=10 with all cores saturated by publishers; needs root
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@unshare -n $(BIN)/calm --minutes $(or $(MINUTES),10) $(CALM_ARGS)
+
+bench-restart: setup ## time to ready of a restarted node with GIB=10 of log (needs 9 GiB more than three times as much disk)
+	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
+	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/restart --gib $(or $(GIB),10) $(RESTART_ARGS)
 
 bench-catchup: setup ## what publishing keeps while a follower catches up with 5 GiB (needs 30 GiB of disk)
 	@cargo run --locked -p raft-log --example bench $(UNCHECKED) -- catchup --gib 5 --segment-mb 256 --keep-mb 5200
