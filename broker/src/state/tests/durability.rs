@@ -179,6 +179,29 @@ fn a_damaged_record_is_named_and_not_skipped() {
     assert!(matches!(&error, OpenStateError::Damaged { .. }) && error.to_string().contains("5400000000"), "{error}");
 }
 
+// Hazards 22: small messages are applied again more slowly than their bytes say.
+#[test]
+fn a_flush_is_wanted_after_many_small_messages() {
+    let mut rig = Rig::new();
+    let topic = rig.topic("t", 1, TopicType::Normal);
+    let (queue, group) = (crate::model::QueueId(0), crate::model::MessageGroupKey::NONE);
+    let publish = || {
+        let mut builder = crate::state::PublishBuilder::new(topic, None);
+        for _ in 0..1_000 {
+            builder.push(&crate::state::NewMessage { queue, group, tag: "", meta: b"", body: b"" });
+        }
+        builder.finish()
+    };
+    for _ in 0..499 {
+        rig.one(&publish());
+    }
+    assert!(!rig.state().wants_flush());
+    rig.one(&publish());
+    assert!(rig.state().wants_flush());
+    rig.state().flush().unwrap();
+    assert!(!rig.state().wants_flush());
+}
+
 #[test]
 fn a_flush_is_wanted_after_enough_log() {
     let mut rig = Rig::new();
