@@ -1,80 +1,130 @@
-//! A follower that holds nothing joins a log of several GiB while others publish.
+//! What publishing keeps while a follower that lacks a log of several GiB catches up.
 //!
 //! ```text
-//!   two of three replicas run ─► fill ─► load ─► the third starts with an empty folder ─► load ─► it has all ─► load
-//!                                        "two"                                           "catching up"         "three"
+//!   three members, load ─► one of them goes ──────► load ─► it returns, under load ─► it has all, and is a voter
+//!   "before"               behind: the rest is filled       "during"
+//!                          wiped: its folder is gone         under a fresh id: learner, then swapped in
 //! ```
-//! The oldest segments are purged meanwhile, so it begins with a checkpoint and gets the rest from the log. All replicas
-//! share the machine's cores and its disk, which in earnest only the leader's sending would cost the publishers.
+//! Each case is measured twice: in a closed loop, which shows the rate that is kept, and in an open loop at half of the
+//! rate that the group reached before, which shows what each entry waits. The oldest segments may be purged meanwhile, so
+//! the follower begins with a checkpoint and gets the rest from the log. All replicas share the machine's cores and its
+//! disk, which in earnest only the leader's sending would cost the publishers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use hdrhistogram::Histogram;
-use raft_log::Replica;
-use raft_log::types::LogIndex;
+use raft_log::types::{LogIndex, NodeId};
+use raft_log::{ChangeError, Replica};
 
 use crate::Arguments;
 use crate::backlog::fill;
 use crate::group::Group;
+use crate::load::{Load, Measured, Pace};
+use crate::memory::PeakMemory;
 
-/// The follower that joins late.
-const LATE: usize = 2;
+/// The bounds of the promise.
+const KEPT_MIN: f64 = 0.7;
+const P99_RATIO_MAX: f64 = 3.0;
+/// Not measured: the load settles, and so does what a phase has begun.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Pause before a node that was not quite caught up is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 
-pub(crate) async fn run(arguments: &Arguments) {
-    let gib: u64 = arguments.get("gib", 5);
-    let (conc, size) = (arguments.get("conc", 256), arguments.get("size", 1024));
-    let secs = Duration::from_secs(arguments.get("secs", 20));
-    let mut group = Group::open(arguments).await;
-    if group.leader().await == LATE {
-        group.replica(LATE).transfer_leadership(None).await.expect("two others are live");
-    }
-    let place = group.leader().await;
-    group.kill(LATE).await;
-    let leader = group.replica(place).clone();
-    fill(&leader, gib << 30).await;
-    println!("{}", describe(&leader, "filled"));
-
-    let load = Load::start(&leader, conc, size);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let two = load.measure(secs).await;
-    two.print("two replicas");
-    let target = leader.status().applied.expect("it was filled").index;
-    let begin = Instant::now();
-    let memory = PeakMemory::start();
-    load.reset();
-    group.restart(LATE).await;
-    let late = group.replica(LATE).clone();
-    caught_up(&late, &leader, target).await;
-    let took = begin.elapsed();
-    let during = load.take(took);
-    during.print("catching up");
-    println!("{}", describe(&late, "caught up"));
-    println!("caught up with {gib} GiB and what was published meanwhile in {:.1} s", took.as_secs_f64());
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let three = load.measure(secs).await;
-    three.print("three replicas");
-    load.stop().await;
-    let ratio = |of: fn(&Measured) -> f64, base: &Measured| of(&during) / of(base);
-    println!(
-        "publish rate: {:.0} % of two replicas', {:.0} % of three replicas'",
-        100.0 * ratio(|m| m.rate, &two),
-        100.0 * ratio(|m| m.rate, &three)
-    );
-    println!(
-        "p99: {:.2} times two replicas', {:.2} times three replicas'",
-        ratio(|m| m.p99_us, &two),
-        ratio(|m| m.p99_us, &three)
-    );
-    println!("memory: {} MiB at the beginning of the catch-up, {} MiB at most", memory.begin, memory.stop());
+/// Why the follower lacks the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    Behind,
+    Wiped,
 }
 
-fn describe(replica: &Replica, what: &str) -> String {
-    let status = replica.status();
-    let index = |id: Option<raft_log::types::LogId>| id.map_or(0, |id| id.index.0);
-    format!("{what}: entries {} to {}", index(status.purged) + 1, index(status.last))
+impl Case {
+    fn name(self) -> &'static str {
+        match self {
+            Case::Behind => "was away",
+            Case::Wiped => "wiped, fresh id",
+        }
+    }
+}
+
+/// One follower that caught up.
+struct Row {
+    case: Case,
+    pace: Pace,
+    before: Measured,
+    during: Measured,
+    took: Duration,
+    memory_mib: (u64, u64),
+}
+
+struct Sizes {
+    log_bytes: u64,
+    entry_bytes: usize,
+    proposers: usize,
+    lasting: Duration,
+}
+
+/// Whether the bounds were kept.
+pub(crate) async fn run(arguments: &Arguments) -> bool {
+    let gib: u64 = arguments.get("gib", 5);
+    let sizes = Sizes {
+        log_bytes: gib << 30,
+        entry_bytes: arguments.get("size", 1024),
+        proposers: arguments.get("conc", 256),
+        lasting: Duration::from_secs(arguments.get("secs", 15)),
+    };
+    let mut group = Group::open(arguments).await;
+    let leader = group.leader().await;
+    fill(group.replica(leader), sizes.log_bytes).await;
+    println!("A follower that lacks {gib} GiB catches up; entries of {} bytes.\n", sizes.entry_bytes);
+    println!("| follower | load | before/s | during/s | kept | p99 before | during | ratio | time | memory |");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let mut kept = true;
+    for case in [Case::Behind, Case::Wiped] {
+        let row = catch_up(&mut group, case, Pace::Closed(sizes.proposers), &sizes).await;
+        kept &= row.print();
+        let half = Pace::Open((row.before.rate / 2.0).round());
+        kept &= catch_up(&mut group, case, half, &sizes).await.print();
+    }
+    let kept_min = 100.0 * KEPT_MIN;
+    println!(
+        "\nat least {kept_min:.0} % kept in a closed loop, p99 at most {P99_RATIO_MAX} times in an open one: {}",
+        if kept { "kept" } else { "BROKEN" }
+    );
+    kept
+}
+
+async fn catch_up(group: &mut Group, case: Case, pace: Pace, sizes: &Sizes) -> Row {
+    let at = group.leader().await;
+    let leader = group.replica(at).clone();
+    let mut late = group.places().find(|place| *place != at).expect("a follower runs");
+    let mut load = Load::start(&leader, pace, sizes.entry_bytes);
+    tokio::time::sleep(SETTLE).await;
+    load.take();
+    tokio::time::sleep(sizes.lasting).await;
+    let before = load.take();
+    load.stop().await;
+
+    let gone = late;
+    group.kill(gone).await;
+    match case {
+        Case::Behind => fill(&leader, sizes.log_bytes).await,
+        Case::Wiped => late = group.replace_by_an_empty_one(gone),
+    }
+    let mut load = Load::start(&leader, pace, sizes.entry_bytes);
+    tokio::time::sleep(SETTLE).await;
+    let target = leader.status().applied.expect("it was filled").index;
+    let (memory, begin) = (PeakMemory::start(), Instant::now());
+    load.take();
+    group.restart(late).await;
+    if case == Case::Wiped {
+        leader.add_learner(Group::id(late), group.address(late).to_owned()).await.expect("an empty node joins");
+    }
+    caught_up(group.replica(late), &leader, target).await;
+    if case == Case::Wiped {
+        swapped(&leader, Group::id(gone), Group::id(late)).await;
+    }
+    let (took, during) = (begin.elapsed(), load.take());
+    load.stop().await;
+    Row { case, pace, before, during, took, memory_mib: (memory.begin_mib, memory.stop()) }
 }
 
 /// Waits until `late` has applied what the leader had when it began, and is within a moment of the leader's end.
@@ -87,115 +137,43 @@ async fn caught_up(late: &Replica, leader: &Replica, target: LogIndex) {
     drop(reached.await.expect("the follower lives"));
 }
 
-/// What was measured in one phase.
-struct Measured {
-    rate: f64,
-    p50_us: f64,
-    p99_us: f64,
-    max_us: f64,
+/// Gives the vote of `old` to `new`, as soon as the leader finds it caught up.
+async fn swapped(leader: &Replica, old: NodeId, new: NodeId) {
+    loop {
+        match leader.swap(old, new).await {
+            Ok(()) => return,
+            Err(ChangeError::Behind { .. }) => tokio::time::sleep(AGAIN).await,
+            Err(refused) => panic!("the swap is refused: {refused}"),
+        }
+    }
 }
 
-impl Measured {
-    fn print(&self, phase: &str) {
-        let Measured { rate, p50_us, p99_us, max_us } = self;
+impl Row {
+    /// Whether the bound of its loop was kept.
+    fn print(&self) -> bool {
+        let Row { before, during, .. } = self;
+        let (kept, ratio) = (during.rate / before.rate, during.p99_ms / before.p99_ms);
         println!(
-            "{phase:>14}: {rate:>8.0} entries/s   p50 {p50_us:>6.0} us   p99 {p99_us:>7.0} us   max {max_us:>8.0} us"
+            "| {} | {} | {:.0} | {:.0} | {:.0} % | {:.1} ms | {:.1} ms | {ratio:.2} | {:.1} s | {} MiB, at most {} MiB |",
+            self.case.name(),
+            self.pace,
+            before.rate,
+            during.rate,
+            100.0 * kept,
+            before.p99_ms,
+            during.p99_ms,
+            self.took.as_secs_f64(),
+            self.memory_mib.0,
+            self.memory_mib.1,
         );
-    }
-}
-
-/// A closed loop of proposers whose latencies are taken phase by phase.
-struct Load {
-    stop: Arc<AtomicBool>,
-    latencies: Vec<Arc<std::sync::Mutex<Histogram<u64>>>>,
-    proposers: Vec<tokio::task::JoinHandle<()>>,
-}
-
-fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits")
-}
-
-impl Load {
-    fn start(leader: &Replica, conc: usize, size: usize) -> Load {
-        let stop = Arc::new(AtomicBool::new(false));
-        let latencies: Vec<_> = (0..conc).map(|_| Arc::new(std::sync::Mutex::new(histogram()))).collect();
-        let payload = Bytes::from(vec![9; size]);
-        let propose = |own: &Arc<std::sync::Mutex<Histogram<u64>>>| {
-            let (leader, payload, stop, own) = (leader.clone(), payload.clone(), stop.clone(), own.clone());
-            tokio::spawn(async move {
-                while !stop.load(Relaxed) {
-                    let begin = Instant::now();
-                    leader.propose(payload.clone(), 1).await.expect("a healthy group stores");
-                    let micros = u64::try_from(begin.elapsed().as_micros()).expect("a run is short");
-                    own.lock().expect("nobody panics with it").record(micros).expect("the histogram grows");
-                }
-            })
+        let failed = before.failed + during.failed;
+        if failed > 0 {
+            println!("{failed} entries of the row above were refused or are unknown");
+        }
+        let bound = match self.pace {
+            Pace::Closed(_) => kept >= KEPT_MIN,
+            Pace::Open(_) => ratio <= P99_RATIO_MAX,
         };
-        let proposers = latencies.iter().map(propose).collect();
-        Load { stop, latencies, proposers }
+        bound && failed == 0
     }
-
-    async fn measure(&self, lasting: Duration) -> Measured {
-        self.reset();
-        tokio::time::sleep(lasting).await;
-        self.take(lasting)
-    }
-
-    fn reset(&self) {
-        self.latencies.iter().for_each(|own| own.lock().expect("nobody panics with it").reset());
-    }
-
-    fn take(&self, lasting: Duration) -> Measured {
-        let mut all = histogram();
-        for own in &self.latencies {
-            all.add(&*own.lock().expect("nobody panics with it")).expect("the same shape");
-        }
-        Measured {
-            rate: all.len() as f64 / lasting.as_secs_f64(),
-            p50_us: all.value_at_quantile(0.5) as f64,
-            p99_us: all.value_at_quantile(0.99) as f64,
-            max_us: all.max() as f64,
-        }
-    }
-
-    async fn stop(self) {
-        self.stop.store(true, Relaxed);
-        for proposer in self.proposers {
-            proposer.await.expect("a proposer ends");
-        }
-    }
-}
-
-/// The greatest resident memory of this process, all replicas together, without the pages of mapped files.
-struct PeakMemory {
-    begin: u64,
-    peak: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-}
-
-impl PeakMemory {
-    fn start() -> PeakMemory {
-        let begin = resident_mib();
-        let (peak, stop) = (Arc::new(AtomicU64::new(begin)), Arc::new(AtomicBool::new(false)));
-        let (sampled, stopped) = (peak.clone(), stop.clone());
-        tokio::spawn(async move {
-            while !stopped.load(Relaxed) {
-                sampled.fetch_max(resident_mib(), Relaxed);
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        PeakMemory { begin, peak, stop }
-    }
-
-    fn stop(&self) -> u64 {
-        self.stop.store(true, Relaxed);
-        self.peak.load(Relaxed)
-    }
-}
-
-/// Anonymous memory of this process.
-fn resident_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux tells it apart");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
 }

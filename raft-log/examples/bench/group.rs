@@ -22,6 +22,11 @@ pub(crate) struct Group {
     pub(crate) replicas: Vec<Option<Replica>>,
 }
 
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listener.expect("a free port").to_string()
+}
+
 impl Group {
     pub(crate) async fn open(arguments: &Arguments) -> Group {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -40,8 +45,7 @@ impl Group {
             timeout_min: millis("timeout-min-ms", default.timeout_min),
             timeout_max: millis("timeout-max-ms", default.timeout_max),
         };
-        let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        let listen: Vec<String> = (0..3).map(|_| port().to_string()).collect();
+        let listen: Vec<String> = (0..3).map(|_| free_address()).collect();
         let segment_bytes_max = arguments.get::<u64>("segment-mb", 1024) << 20;
         let log_bytes_max = Some(arguments.get::<u64>("keep-mb", 0) << 20).filter(|bytes| *bytes > 0);
         let replicas = vec![None, None, None];
@@ -65,8 +69,31 @@ impl Group {
         self.dir.join(format!("node-{}", place + 1))
     }
 
+    /// The places of the replicas that are open.
+    pub(crate) fn places(&self) -> impl Iterator<Item = usize> {
+        (0..self.replicas.len()).filter(|place| self.replicas[*place].is_some())
+    }
+
+    /// The node at a place.
+    pub(crate) fn id(place: usize) -> NodeId {
+        NodeId(place as u64 + 1)
+    }
+
+    /// Where its peers reach it.
+    pub(crate) fn address(&self, place: usize) -> &str {
+        &self.listen[place]
+    }
+
+    /// Removes the folder of a replica that was killed: the place of a node with a fresh id, which is not open yet.
+    pub(crate) fn replace_by_an_empty_one(&mut self, place: usize) -> usize {
+        std::fs::remove_dir_all(self.folder(place)).expect("a folder that nobody uses is removed");
+        self.listen.push(free_address());
+        self.replicas.push(None);
+        self.replicas.len() - 1
+    }
+
     pub(crate) async fn restart(&mut self, place: usize) {
-        let id = NodeId(place as u64 + 1);
+        let id = Group::id(place);
         let peer = self.listen[place].clone();
         let listen = PeerListen::Address(peer.parse().expect("it was printed by an address"));
         let advertised = NodeAddresses { peer, ..NodeAddresses::default() };
@@ -91,6 +118,6 @@ impl Group {
             Box::pin(async move { watch.wait_for(|status| status.serving).await.map(|status| status.node_id) })
         });
         let id = futures::future::select_all(watches).await.0.expect("the status lives");
-        usize::try_from(id.0).expect("three nodes") - 1
+        usize::try_from(id.0).expect("few nodes") - 1
     }
 }

@@ -15,7 +15,9 @@ mod catchup;
 mod compare;
 mod failover;
 mod group;
+mod load;
 mod machine;
+mod memory;
 mod reopen;
 mod write;
 
@@ -48,7 +50,8 @@ fn main() {
     let runtime = runtime.expect("a runtime starts");
     match mode.as_str() {
         "write" => runtime.block_on(write::run(&arguments)),
-        "catchup" => runtime.block_on(catchup::run(&arguments)),
+        "catchup" if !runtime.block_on(catchup::run(&arguments)) => std::process::exit(1),
+        "catchup" => {}
         "failover" => runtime.block_on(failover::run(&arguments)),
         "backlog" => runtime.block_on(backlog::run(&arguments)),
         "compare" => compare::run(&arguments),
