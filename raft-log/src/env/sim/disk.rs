@@ -35,8 +35,10 @@ pub struct SimDisk {
 pub(super) struct SimState {
     pub(super) image: DiskImage,
     pub(super) faults: Faults,
-    /// Counts power losses: handles of an earlier life fail.
+    /// Counts crashes of every kind: handles of an earlier life fail.
     pub(super) life: u64,
+    /// Counts power losses: the system's runs.
+    boots: u64,
     /// Calls that change the disk, since it was made.
     changes: u64,
     /// The power goes off at this change.
@@ -69,6 +71,7 @@ impl SimDisk {
             Crash::KeepAll => {}
         }
         state.life += 1;
+        state.boots += u64::from(crash != Crash::KeepAll);
         state.power_off_at = None;
         state.locks.clear();
         state.faults.clear();
@@ -354,7 +357,7 @@ impl Disk for SimDisk {
     fn boot_id(&self) -> io::Result<u128> {
         let state = self.lock();
         state.powered()?;
-        Ok(u128::from(state.life) + 1)
+        Ok(u128::from(state.boots) + 1)
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {

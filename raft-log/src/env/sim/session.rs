@@ -62,6 +62,10 @@ impl Disk for Session {
         self.disk()?.sync_dir(dir)
     }
 
+    fn boot_id(&self) -> io::Result<u128> {
+        self.disk()?.boot_id()
+    }
+
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         self.disk()?.free_bytes(dir)
     }

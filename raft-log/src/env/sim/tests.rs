@@ -122,3 +122,15 @@ fn a_session_ends_with_the_process() {
     assert!(session.remove(Path::new(FILE)).is_err());
     disk.session().open(Path::new(FILE), OpenMode::Read).unwrap();
 }
+
+#[test]
+fn a_new_boot_is_told_from_a_new_process() {
+    let disk = Arc::new(disk());
+    let boot = || disk.session().boot_id().unwrap();
+    let first = boot();
+    disk.crash(Crash::KeepAll);
+    assert_eq!(boot(), first, "only the process died");
+    disk.crash(Crash::LoseUnsynced);
+    assert_ne!(boot(), first);
+    assert_ne!(boot(), 0, "0 says that nobody knows");
+}
