@@ -58,7 +58,7 @@ pub enum IdentityError {
         file: PathBuf,
     },
     /// The file is damaged or of a newer format.
-    #[error(transparent)]
+    #[error("{0}{remedy}", remedy = .0.remedy())]
     File(#[from] crate::storage::OpenError),
     /// The file could not be written.
     #[error("writing {file} failed: {source}", file = .file.display())]

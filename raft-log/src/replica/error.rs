@@ -85,7 +85,7 @@ pub enum OpenError {
     #[error(transparent)]
     Identity(#[from] crate::identity::IdentityError),
     /// The log did not open.
-    #[error(transparent)]
+    #[error("{0}{remedy}", remedy = .0.remedy())]
     Storage(#[from] crate::storage::OpenError),
     /// The log is damaged, and the peers cannot help. Start again if a peer that holds the range was down; else the node
     /// must join under a fresh id, because its vote counted on what is lost (hazards 2).

@@ -231,7 +231,7 @@ pub enum OpenError {
     /// Both copies of the hard state are damaged: the vote is unknown.
     #[error(
         "{file}: both copies of the hard state are damaged (slot A: {slot_a}; slot B: {slot_b}); the node's vote is \
-         unknown, so it must not run: restore the file or let the node join under a new id",
+         unknown, so it must not run",
         file = file.display()
     )]
     HardStateDamaged {
@@ -252,4 +252,45 @@ pub enum OpenError {
         /// The saved term, if any.
         saved: Option<Term>,
     },
+}
+
+impl OpenError {
+    /// What helps when this error is final for the data folder, as the end of a text; empty when something else helps.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        use OpenError::{
+            Corrupt, Damaged, HardStateBehindLog, HardStateDamaged, InvalidOptions, Io, Locked, Missing, NewerFormat,
+            OtherGroup, SegmentTruncated, WrongSalt,
+        };
+        match self {
+            Corrupt { .. }
+            | WrongSalt { .. }
+            | Damaged { .. }
+            | Missing { .. }
+            | SegmentTruncated { .. }
+            | HardStateDamaged { .. }
+            | HardStateBehindLog { .. } => {
+                "; remove this node from the group and let it join under a fresh id with an empty folder"
+            }
+            Io { .. } | Locked { .. } | InvalidOptions { .. } | NewerFormat { .. } | OtherGroup { .. } => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_that_is_final_says_what_to_do() {
+        let file = PathBuf::from("hard-state");
+        let damaged =
+            crate::replica::OpenError::from(OpenError::Damaged { file: file.clone(), reason: "bad CRC".to_owned() });
+        assert!(damaged.to_string().contains("join under a fresh id"), "{damaged}");
+        let identity =
+            crate::IdentityError::from(OpenError::Damaged { file: file.clone(), reason: "bad CRC".to_owned() });
+        assert!(identity.to_string().contains("join under a fresh id"), "{identity}");
+        let locked = crate::replica::OpenError::from(OpenError::Locked { file });
+        assert!(!locked.to_string().contains("fresh"), "{locked}");
+    }
 }
