@@ -24,7 +24,7 @@ use crate::raft::network::peers::Peers;
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::server::{self, Connection};
 use crate::raft::pace::Pace;
-use crate::raft::retention::{CatchUps, Retention};
+use crate::raft::retention::{AskedPurges, CatchUps, Retention};
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{RaftCore, TypeConfig};
@@ -140,6 +140,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         checkpoints: parts.checkpoints,
         catch_ups,
         trimmed: None,
+        asked: AskedPurges::default(),
     };
     drop(TypeConfig::spawn(retention.run()));
     drop(TypeConfig::spawn(unfinished::run(raft.clone())));

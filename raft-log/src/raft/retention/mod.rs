@@ -9,9 +9,11 @@
 //! A purge goes exactly to a kept checkpoint: that one is what a follower behind the log gets, so nothing that is retained
 //! is missing to it. While one is on its way or catches up, purging waits, up to the disk's high-water mark.
 
+mod asked;
 mod catch_ups;
 mod policy;
 mod task;
 
+pub(crate) use asked::AskedPurges;
 pub(crate) use catch_ups::CatchUps;
 pub(crate) use task::Retention;

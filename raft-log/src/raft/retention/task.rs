@@ -10,6 +10,7 @@ use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use tokio::time::Instant;
 
+use super::asked::AskedPurges;
 use super::catch_ups::CatchUps;
 use super::policy::{DiskUse, keep_from};
 use crate::checkpoint::Checkpoints;
@@ -42,6 +43,7 @@ pub(crate) struct Retention {
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) catch_ups: Arc<CatchUps>,
     pub(crate) trimmed: Option<Trimmed>,
+    pub(crate) asked: AskedPurges,
 }
 
 /// The trim that was proposed last. One that could not be followed in full is not proposed again at every look.
@@ -67,6 +69,7 @@ impl Retention {
     }
 
     async fn look(&mut self) -> io::Result<()> {
+        self.asked.done(self.log.bounds().purged);
         let segments = self.log.segments();
         self.checkpoint_at_rolls(&segments).await?;
         let disk = self.disk_use().await?;
@@ -121,7 +124,7 @@ impl Retention {
 
     /// Moves Raft's start to the newest checkpoint below `keep_from`: what this node's bounds spare and what the state
     /// machine needs.
-    async fn purge(&self, keep_from: LogIndex, forced: bool) -> io::Result<()> {
+    async fn purge(&mut self, keep_from: LogIndex, forced: bool) -> io::Result<()> {
         self.catch_ups.review(self.matched().as_ref(), Instant::now());
         let keep_from = if planted::is(Bug::PurgedTooFar) { LogIndex(u64::MAX) } else { keep_from };
         let Some(checkpoint) = self.checkpoints.newest_below(keep_from) else { return Ok(()) };
@@ -132,7 +135,9 @@ impl Retention {
             tracing::debug!(node = %self.node, to = %checkpoint.id(), "purging waits for a follower that catches up");
             return Ok(());
         }
-        self.raft.trigger().purge_log(checkpoint.id().index.0).await.map_err(io::Error::other)
+        let to = checkpoint.id().index.0;
+        self.asked.ask(checkpoint);
+        self.raft.trigger().purge_log(to).await.map_err(io::Error::other)
     }
 
     /// What the followers hold, on the leader.

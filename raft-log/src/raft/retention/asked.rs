@@ -1,0 +1,67 @@
+//! Checkpoints to which the log is about to be purged.
+//!
+//! openraft purges when no replication stream reads below that point any more, which may be long after it was asked. The
+//! checkpoint that stands for what goes must be there then (hazards 25), so it is held until the purge is done or has
+//! been overtaken: thinning spares what somebody holds.
+
+use std::sync::Arc;
+
+use crate::checkpoint::Checkpoint;
+use crate::types::LogId;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct AskedPurges {
+    held: Vec<Arc<Checkpoint>>,
+}
+
+impl AskedPurges {
+    /// A purge to this one is asked for.
+    pub(super) fn ask(&mut self, checkpoint: Arc<Checkpoint>) {
+        if self.held.iter().all(|held| held.id() != checkpoint.id()) {
+            self.held.push(checkpoint);
+        }
+    }
+
+    /// The log is purged up to here; thinning knows the one that stands for that.
+    pub(super) fn done(&mut self, purged: Option<LogId>) {
+        self.held.retain(|held| Some(held.id()) > purged);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoints;
+    use crate::env::sim::SimEnv;
+    use crate::state_machine::AppliedPoint;
+    use crate::types::{GroupId, LogIndex, Term};
+    use std::path::Path;
+
+    fn id(index: u64) -> LogId {
+        LogId { term: Term(1), index: LogIndex(index) }
+    }
+
+    // Found under simulation: a purge that came late went to a checkpoint that was thinned out meanwhile, and no follower
+    // could be brought up any more.
+    #[test]
+    fn the_checkpoint_of_a_purge_stays_until_the_purge_is_done() {
+        let env = SimEnv::new(1).env();
+        let checkpoints = Checkpoints::open(&env, Path::new("/data"), GroupId(7)).unwrap();
+        for index in [10, 20, 30, 40] {
+            checkpoints.begin(LogIndex(index)).unwrap();
+            checkpoints.seal(AppliedPoint { id: id(index), membership: None }).unwrap();
+        }
+        let kept = || checkpoints.all().iter().map(|checkpoint| checkpoint.id().index.0).collect::<Vec<_>>();
+        let mut asked = AskedPurges::default();
+        asked.ask(checkpoints.at(id(20)).unwrap());
+        asked.done(Some(id(10)));
+        checkpoints.thin(Some(LogIndex(10)), 2).unwrap();
+        assert_eq!(kept(), [10, 20, 40]);
+        asked.done(Some(id(20)));
+        checkpoints.thin(Some(LogIndex(20)), 2).unwrap();
+        assert_eq!(kept(), [20, 40]);
+        checkpoints.thin(Some(LogIndex(40)), 2).unwrap();
+        assert_eq!(kept(), [40], "nothing is held any more");
+    }
+}
