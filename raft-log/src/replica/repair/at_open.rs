@@ -88,6 +88,13 @@ struct Repair {
     damage: StorageOpenError,
 }
 
+impl Drop for Repair {
+    fn drop(&mut self) {
+        // Connections end when their tasks are next run, and hold the folder until then.
+        self.folder.release();
+    }
+}
+
 impl Repair {
     async fn begin(
         options: &ReplicaOptions,

@@ -21,14 +21,14 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// See the module. Holds the folder's lock.
+/// See the module. Holds the folder's lock until [`Folder::release`].
 pub(crate) struct Folder {
     segments: Vec<Arc<Segment>>,
     /// A truncation under way: what is at or above it need not be good.
     truncating: Option<LogIndex>,
     /// The segment that was looked at last.
     viewed: Mutex<Option<Arc<View>>>,
-    _lock: Box<dyn DiskLock>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
 
 /// What a survey of one segment found.
@@ -51,7 +51,13 @@ impl Folder {
         let manifest = Manifest::load(env, &options.dir, options.group)?.unwrap_or_default();
         let folder = options.dir.join(crate::storage::SEGMENTS_FOLDER);
         let segments = open_segments(env, &folder, options, &manifest)?;
-        Ok(Folder { segments, truncating: manifest.truncating, viewed: Mutex::default(), _lock: lock })
+        Ok(Folder { segments, truncating: manifest.truncating, viewed: Mutex::default(), lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Gives the folder's lock back, so that the log can be opened. Connections that end a little later hold this still;
+    /// they only read.
+    pub(crate) fn release(&self) {
+        drop(self.lock.lock().expect("no holder of this lock panics").take());
     }
 
     /// The damaged ranges of a segment that were durable, ascending.
@@ -179,5 +185,30 @@ impl View {
     fn floor(&self, index: LogIndex) -> Option<Position> {
         let behind_hole = self.behind_holes.iter().rev().find(|position| position.index <= index).copied();
         self.positions.floor(index).into_iter().chain(behind_hole).max_by_key(|position| position.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::sim::SimEnv;
+    use crate::storage::Log;
+    use crate::types::GroupId;
+
+    // Found under simulation: a connection that was served during a repair kept the folder locked, and the node did not
+    // open.
+    #[test]
+    fn a_released_folder_can_be_opened_while_somebody_still_holds_its_files() {
+        let env = SimEnv::new(1).env();
+        let options = StorageOptions::new("/data", GroupId(7));
+        let (log, _) = Log::open(env.clone(), options.clone()).unwrap();
+        log.shutdown();
+        drop(log);
+        let folder = Arc::new(Folder::open(&env, &options).unwrap());
+        let served = folder.clone();
+        assert!(matches!(Folder::open(&env, &options), Err(OpenError::Locked { .. })));
+        folder.release();
+        Log::open(env, options).unwrap().0.shutdown();
+        drop(served);
     }
 }
