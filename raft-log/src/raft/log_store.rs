@@ -48,8 +48,9 @@ impl LogStore {
         LogStore { log, identity, catch_up }
     }
 
-    /// Before the first vote or entry, the identity file learns of it: an empty log is innocent only in a folder that
-    /// was never used (hazards 2).
+    /// Before the first vote or entry is answered, the identity file learns of it: an empty log is innocent only in a
+    /// folder that was never used (hazards 2). Not before it is durable, or a crash between the two would leave a used
+    /// folder with an empty log, which never opens again.
     async fn mark_used(&self) -> io::Result<()> {
         if self.identity.is_used() {
             return Ok(());
@@ -173,10 +174,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
-        self.mark_used().await?;
         let (done, receiver) = completion();
         self.log.save_hard_state(hard_state(vote), done).map_err(io::Error::other)?;
         completed(receiver).await?;
+        self.mark_used().await?;
         #[cfg(tercet_sim)]
         observe::observe(Deed::Voted(hard_state(vote)));
         Ok(())
@@ -187,9 +188,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = RaftEntry> + Send,
         I::IntoIter: Send,
     {
-        self.mark_used().await?;
         let records: Vec<Record> = entries.into_iter().map(record_of).collect();
-        let done: Done = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
+        let unmarked = (!self.identity.is_used()).then(|| self.identity.clone());
+        let done: Done = Box::new(move |result| {
+            let marked = |()| unmarked.map_or(Ok(()), |identity| identity.mark_used());
+            callback.io_completed(result.map_err(io::Error::other).and_then(marked));
+        });
         #[cfg(tercet_sim)]
         let done = {
             observe::observe(Deed::Appended(records.iter().map(observe::Entry::from).collect()));
@@ -222,3 +226,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(())
     }
 }
+
+#[cfg(all(test, not(tercet_sim)))]
+#[path = "log_store_tests.rs"]
+mod tests;

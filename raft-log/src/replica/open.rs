@@ -157,6 +157,12 @@ async fn open_folder(
         let bounds = log.bounds();
         let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
         let identity = Identity::open(&env, &dir, node_id, group, empty)?;
+        if !empty {
+            // A crash came between the first vote or entry and the note of it.
+            identity
+                .mark_used()
+                .map_err(|error| OpenError::Raft(format!("noting that the folder is used: {error}")))?;
+        }
         let members = members::known(&env, &dir, machine.applied().as_ref(), &identity);
         let last_run = begin_run(&env, &dir, durability, accept_async_loss)?;
         let checkpoints = Checkpoints::open(&env, &dir, group)?;

@@ -1,0 +1,48 @@
+use std::path::Path;
+
+use super::*;
+use crate::env::Env;
+use crate::env::sim::{Crash, SimDisk, SimEnv};
+use crate::storage::StorageOptions;
+use crate::types::{GroupId, NodeId};
+
+const GROUP: GroupId = GroupId(7);
+const DIR: &str = "/data";
+
+fn env(disk: &Arc<SimDisk>) -> Env {
+    Env { disk: disk.clone(), ..SimEnv::new(1).env() }
+}
+
+fn open(disk: &Arc<SimDisk>) -> (Log, Arc<Identity>) {
+    let env = env(disk);
+    let (log, _) = Log::open(env.clone(), StorageOptions::new(DIR, GROUP)).unwrap();
+    let empty = log.bounds().last.is_none() && log.hard_state().is_none();
+    (log, Arc::new(Identity::open(&env, Path::new(DIR), NodeId(1), GROUP, empty).unwrap()))
+}
+
+fn vote() -> RaftVote {
+    let leader_id = openraft::impls::leader_id_std::LeaderId { term: 1, voted_for: NodeId(1) };
+    openraft::Vote { leader_id, committed: true }
+}
+
+// Hazards 2: what was answered is remembered as use; what was not answered must not shut the folder for ever.
+#[tokio::test]
+async fn a_power_loss_around_the_first_vote_never_leaves_a_used_folder_without_it() {
+    for step in 0.. {
+        let disk = Arc::new(SimDisk::new());
+        let (log, identity) = open(&disk);
+        disk.power_off_after(step);
+        let saved = LogStore::new(log.clone(), identity).save_vote(&vote()).await;
+        log.shutdown();
+        disk.crash(Crash::Torn { seed: step });
+        let (log, identity) = open(&disk);
+        if identity.is_used() {
+            assert!(log.hard_state().is_some(), "step {step}");
+        }
+        log.shutdown();
+        if saved.is_ok() {
+            assert!(identity.is_used(), "what was answered is durable");
+            return;
+        }
+    }
+}
