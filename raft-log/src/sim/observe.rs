@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver as _;
 
+use crate::membership::Membership;
 use crate::raft::type_config::log_id;
 use crate::replica::Replica;
 use crate::sim::Process;
@@ -44,10 +45,14 @@ pub enum Deed {
         /// The saved vote.
         vote: Option<HardState>,
     },
+    /// An entry that it is about to append states who belongs to the group.
+    Configured(LogId, Membership),
     /// It appended entries, in memory.
     Appended(Vec<Entry>),
     /// It told Raft that its log is persisted through this entry.
     Persisted(LogId),
+    /// Entries from the first on and before the second were damaged on its disk, and are written anew from a peer's.
+    Repaired(LogIndex, LogIndex),
     /// Its disk holds everything before this entry.
     Synced(LogIndex),
     /// A durable mark on its disk says that everything before this entry is there.
@@ -99,6 +104,15 @@ pub fn take_events() -> Vec<Event> {
 pub fn observe(deed: Deed) {
     let Some(process) = Process::current() else { return };
     EVENTS.with_borrow_mut(|events| events.push(Event { node: process.address(), deed }));
+}
+
+/// Notes entries that are about to be appended.
+pub(crate) fn observe_appending(records: &[Record]) {
+    for record in records.iter().filter(|record| record.kind == RecordKind::Membership) {
+        let of = Membership::decode(&record.payload).expect("openraft appends what it encoded");
+        observe(Deed::Configured(record.id, of));
+    }
+    observe(Deed::Appended(records.iter().map(Entry::from).collect()));
 }
 
 /// Notes what a log holds that was just opened.

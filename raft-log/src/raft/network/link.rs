@@ -19,6 +19,7 @@ use openraft::raft::{
 use crate::checkpoint::Checkpoint;
 use crate::env::Env;
 use crate::membership::MemberNode;
+use crate::planted;
 use crate::raft::network::kept::Kept;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::Peers;
@@ -121,8 +122,9 @@ impl PeerLink {
     /// One request and its answer on the kept connection.
     async fn append_once(
         &mut self,
-        request: AppendEntriesRequest<TypeConfig>,
+        mut request: AppendEntriesRequest<TypeConfig>,
     ) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
+        planted::Answers::new(&self.peers, self.target, &self.sending.log).raise(&mut request);
         if !self.kept.as_ref().is_some_and(Kept::is_usable) {
             self.kept = None;
             self.kept = Some(Kept::new(self.connect(Purpose::Append).await?));
@@ -215,7 +217,8 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
                 return Ok(Box::pin(futures::stream::iter([answer])) as BoxStream<'s, Answer>);
             }
             let stream = self.connect(Purpose::Append).await?;
-            Ok(Box::pin(pipeline::run(stream, first, input)) as BoxStream<'s, Answer>)
+            let planted = planted::Answers::new(&self.peers, self.target, &self.sending.log);
+            Ok(Box::pin(pipeline::run(stream, first, input, planted)) as BoxStream<'s, Answer>)
         })
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Peers {
     pub(crate) identity: Arc<Identity>,
     pub(crate) advertised: NodeAddresses,
     pub(crate) rooms: Rooms,
+    #[cfg_attr(not(tercet_sim), expect(dead_code, reason = "only planted bugs look at it"))]
+    pub(crate) acknowledged: planted::Acknowledged,
     metrics: OnceLock<ServerMetrics>,
     health: watch::Sender<Health>,
     /// The last refusal logged for a peer: each is logged once until it changes.
@@ -52,7 +54,8 @@ impl Peers {
         rooms: Rooms,
         health: watch::Sender<Health>,
     ) -> Peers {
-        Peers { identity, advertised, rooms, metrics: OnceLock::new(), health, logged: Mutex::default() }
+        let acknowledged = planted::Acknowledged::default();
+        Peers { identity, advertised, rooms, acknowledged, metrics: OnceLock::new(), health, logged: Mutex::default() }
     }
 
     /// Follows the membership of this core from now on.
@@ -77,6 +80,13 @@ impl Peers {
         let Some(metrics) = self.metrics.get() else { return Vec::new() };
         let metrics = metrics.borrow_watched();
         metrics.membership_config.membership().nodes().map(|(id, node)| (*id, node.clone())).collect()
+    }
+
+    /// The newest membership of this node's log.
+    #[cfg(tercet_sim)]
+    pub(crate) fn membership(&self) -> Option<crate::membership::Membership> {
+        let metrics = self.metrics.get()?.borrow_watched();
+        Some(crate::raft::type_config::membership(metrics.membership_config.membership()))
     }
 
     fn party(&self) -> Party {

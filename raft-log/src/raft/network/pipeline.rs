@@ -26,6 +26,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
+use crate::planted;
 use crate::raft::network::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use crate::raft::network::socket::write_pieces;
 use crate::raft::type_config::TypeConfig;
@@ -88,6 +89,7 @@ pub(crate) fn run<S>(
     stream: TcpStream,
     first: AppendEntriesRequest<TypeConfig>,
     input: S,
+    planted: planted::Answers,
 ) -> impl Stream<Item = Answer> + Send
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
@@ -95,12 +97,12 @@ where
     let (read, write) = stream.into_split();
     let window = Arc::new(Window::new());
     let (stop, stopped) = oneshot::channel();
-    let writing = write_all(write, first, input, window.clone());
+    let writing = write_all(write, first, input, window.clone(), planted.clone());
     drop(TypeConfig::spawn(async move {
         // Dropping the writing half tells the follower that no more comes.
         tokio::select! { result = writing => result, _ = stopped => Ok(()) }
     }));
-    let answers = Answers { read, buffer: BytesMut::with_capacity(16 << 10), window, _stop: stop };
+    let answers = Answers { read, buffer: BytesMut::with_capacity(16 << 10), window, planted, _stop: stop };
     futures::stream::unfold(Some(answers), |answers| async move {
         let mut answers = answers?;
         match answers.next().await {
@@ -116,6 +118,7 @@ async fn write_all<S>(
     first: AppendEntriesRequest<TypeConfig>,
     input: S,
     window: Arc<Window>,
+    planted: planted::Answers,
 ) -> io::Result<()>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin,
@@ -129,6 +132,7 @@ where
         {
             request = following;
         }
+        planted.sending(&mut request);
         let pieces = encode_request(request);
         window.enter(pieces.iter().map(Bytes::len).sum()).await;
         write_pieces(&mut write, pieces).await?;
@@ -141,6 +145,7 @@ struct Answers {
     read: OwnedReadHalf,
     buffer: BytesMut,
     window: Arc<Window>,
+    planted: planted::Answers,
     /// Ends the writer when the output is dropped: a `JoinHandle` alone would let it run on.
     _stop: oneshot::Sender<()>,
 }
@@ -149,9 +154,16 @@ impl Answers {
     /// The next answer; `None` when the follower has answered everything and closed.
     async fn next(&mut self) -> io::Result<Option<StreamAppendResult<TypeConfig>>> {
         loop {
+            if let Some(answer) = self.planted.stand_in() {
+                self.window.leave();
+                return Ok(Some(answer));
+            }
             if let Some(bytes) = self.buffer.first_chunk::<ANSWER_BYTES>() {
                 let answer = decode_answer(bytes).map_err(io::Error::other)?;
                 self.buffer.advance(ANSWER_BYTES);
+                if self.planted.swallows(&answer) {
+                    continue;
+                }
                 if !self.window.leave() {
                     return Err(io::Error::other("an answer to no request"));
                 }

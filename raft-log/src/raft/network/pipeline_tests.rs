@@ -39,7 +39,7 @@ async fn told(requests: Vec<AppendEntriesRequest<TypeConfig>>) -> Vec<u64> {
     });
     let mut requests = requests.into_iter();
     let first = requests.next().unwrap();
-    let answers: Vec<Answer> = run(stream, first, futures::stream::iter(requests)).collect().await;
+    let answers: Vec<Answer> = run(stream, first, futures::stream::iter(requests), planted::Answers).collect().await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     let told = follower.await.unwrap();
     assert_eq!(answers.len(), told.len(), "each request that is sent is answered");

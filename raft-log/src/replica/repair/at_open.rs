@@ -160,6 +160,8 @@ impl Repair {
             .await?;
             repaired += 1;
             let (first, end) = (lost.hole.first, lost.hole.end);
+            #[cfg(tercet_sim)]
+            crate::sim::observe::observe(crate::sim::observe::Deed::Repaired(first, end));
             tracing::warn!(file = %file.display(), offset = lost.hole.offset, %first, %end, "a damaged range is repaired");
         }
     }

@@ -80,12 +80,16 @@ impl OnlineRepair {
     async fn write(&self, lost: OpenLost, records: &[Record], what: &str) -> Result<(), ()> {
         let (done, written) = oneshot::channel();
         let done = Box::new(move |result| drop(done.send(result)));
+        #[cfg(tercet_sim)]
+        let range = (lost.lost.hole.first, lost.lost.hole.end);
         if let Err(error) = self.log.refill(lost, records, done) {
             self.wait(what, &error.to_string()).await;
             return if self.log.failure().borrow().is_some() { Err(()) } else { Ok(()) };
         }
         match written.await {
             Ok(Ok(())) => {
+                #[cfg(tercet_sim)]
+                crate::sim::observe::observe(crate::sim::observe::Deed::Repaired(range.0, range.1));
                 tracing::warn!(damage = %what, "a damaged range is repaired");
                 Ok(())
             }

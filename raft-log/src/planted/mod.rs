@@ -1,6 +1,11 @@
 //! Bugs on purpose: each undoes one rule at the place where it is kept, so that the simulation can show that it would
 //! notice (`make sim-sensitivity`). Outside of the simulation there are none: [`is`] is a constant.
 
+#[cfg_attr(not(tercet_sim), path = "no_answers.rs")]
+mod answers;
+
+pub(crate) use answers::{Acknowledged, Answers};
+
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])* $bug:ident = $name:literal,)*) => {
         /// A rule that is undone.
@@ -59,6 +64,10 @@ bugs! {
     CacheTakenForDisk = "page cache taken for the disk",
     /// A read point is what this node knows as committed, without asking anybody.
     UnconfirmedRead = "unconfirmed read point",
+    /// A leader tells as committed what a majority acknowledged, whatever its term (figure 8 of the Raft paper).
+    OlderTermCommitted = "entry of an older term committed",
+    /// What a learner acknowledged counts as a voter's answer.
+    LearnerCounted = "learner counted in the quorum",
 }
 
 /// Whether this bug is planted.
