@@ -1,7 +1,8 @@
 //! The load: clients that propose through whoever they take for the leader, and ask for read points.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,32 +21,36 @@ const ATTEMPTS_MAX: usize = 6;
 /// The replicas that can be called now; clones are the same.
 #[derive(Clone, Default)]
 pub struct Directory {
-    open: Arc<Mutex<Vec<Option<Replica>>>>,
+    open: Arc<Mutex<BTreeMap<usize, Option<Replica>>>>,
 }
 
 impl Directory {
-    /// A place for each node.
-    #[must_use]
-    pub fn new(nodes: u8) -> Directory {
-        Directory { open: Arc::new(Mutex::new(vec![None; usize::from(nodes)])) }
-    }
-
     /// Shows or hides a node's replica; gives back the one before.
     pub fn set(&self, node: usize, replica: Option<Replica>) -> Option<Replica> {
-        std::mem::replace(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner)[node], replica)
+        self.open().insert(node, replica).flatten()
+    }
+
+    /// How many nodes there have been.
+    #[must_use]
+    pub fn places(&self) -> u64 {
+        self.open().last_key_value().map_or(0, |(last, _)| *last as u64 + 1)
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<usize, Option<Replica>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A node's replica, if it is open.
     #[must_use]
     pub fn get(&self, node: usize) -> Option<Replica> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned().flatten()
+        self.open().get(&node).cloned().flatten()
     }
 }
 
 /// One client, until `stop`.
 pub async fn client(number: u64, settings: Settings, directory: Directory, history: History, stop: Arc<AtomicBool>) {
     let rng = SeededRng::new(settings.seed.wrapping_mul(31) ^ (number + 1));
-    let client = Client { nodes: u64::from(settings.nodes), directory, history };
+    let client = Client { directory, history };
     let mut target = client.any(&rng);
     while !stop.load(Ordering::Relaxed) {
         let think = u64::try_from(settings.think_max.as_millis()).expect("short");
@@ -53,7 +58,7 @@ pub async fn client(number: u64, settings: Settings, directory: Directory, histo
         if rng.chance(10) {
             client.read(target).await;
         }
-        let bytes = usize::try_from(8 + rng.below(settings.payload_bytes_max)).expect("short");
+        let bytes = usize::try_from(settings.payload_bytes(&rng)).expect("short");
         let (operation, payload) = client.history.begin(bytes);
         let outcome = client.propose(&rng, &mut target, &payload).await;
         note(operation as u64);
@@ -65,14 +70,13 @@ pub async fn client(number: u64, settings: Settings, directory: Directory, histo
 }
 
 struct Client {
-    nodes: u64,
     directory: Directory,
     history: History,
 }
 
 impl Client {
     fn any(&self, rng: &SeededRng) -> usize {
-        usize::try_from(rng.below(self.nodes)).expect("few nodes")
+        usize::try_from(rng.below(self.directory.places().max(1))).expect("few nodes")
     }
 
     /// Tries until it is stored or in doubt; what was refused is safe to try again.

@@ -2,76 +2,30 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use raft_log::env::Env;
 use raft_log::env::Rng as _;
 use raft_log::env::sim::{Crash, SeededRng, SimDisk};
+use raft_log::sim::Process;
 use raft_log::sim::net::Network;
-use raft_log::sim::{Process, SimClock};
 use raft_log::types::{GroupId, NodeId};
 use raft_log::{Durability, NodeAddresses, PeerListen, Replica, ReplicaOptions};
 use tokio::time::Instant;
 
 use crate::clients::Directory;
 use crate::machine::Machine;
+use crate::node::{Harm, Life, Node, Opening};
 use crate::settings::Settings;
 use crate::story::tell_of;
 
 /// The data folder on each node's disk.
 pub const DIR: &str = "/data";
 const PEER_PORT: u16 = 7000;
-const ENTRY_BYTES_MAX: usize = 8 << 10;
+/// Whoever loses a folder for good is told to come back under one.
+const REMEDY: &str = "a fresh ";
 const PROPOSE_DEADLINE: Duration = Duration::from_millis(1_500);
-
-/// What a node is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Life {
-    /// Its process runs, or opens its folder.
-    Up,
-    /// It has no process; it starts again then.
-    Down(Instant),
-    /// It never starts again: its folder was damaged or wiped, and it said so.
-    Lost(String),
-}
-
-/// How an opening ended.
-enum Opening {
-    Under,
-    Open(Replica),
-    Refused(String),
-}
-
-/// One node.
-pub struct Node {
-    /// Its id.
-    pub id: NodeId,
-    /// Its place in the group, from 0.
-    pub place: usize,
-    /// Its host.
-    pub address: IpAddr,
-    /// Its disk.
-    pub disk: Arc<SimDisk>,
-    /// Its clocks.
-    pub clock: Arc<SimClock>,
-    /// What it does.
-    pub life: Life,
-    /// Its process, while it is up.
-    pub process: Option<Process>,
-    /// Its state machine.
-    pub machine: Machine,
-    /// Its folder was tampered with: it may refuse to go on.
-    pub damaged: bool,
-    /// A fault of its disk was ordered in this life: it may fail.
-    pub excused: bool,
-    /// Its disk is full now.
-    pub full: bool,
-    /// Its process is stopped until then.
-    pub paused_until: Option<Instant>,
-    rng: Arc<SeededRng>,
-    opening: Arc<Mutex<Opening>>,
-}
 
 /// The group.
 pub struct Cluster {
@@ -98,28 +52,31 @@ impl Cluster {
     /// A group of empty nodes, all off.
     #[must_use]
     pub fn new(settings: Settings, network: Network) -> Cluster {
-        let nodes = (0..usize::from(settings.nodes)).map(|place| {
-            let disk = Arc::new(SimDisk::new());
-            Node {
-                id: NodeId(place as u64 + 1),
-                place,
-                address: host(place),
-                disk: disk.clone(),
-                clock: Arc::new(SimClock::new()),
-                life: Life::Down(Instant::now()),
-                process: None,
-                machine: Machine::new(settings.flush_every, disk.clone()),
-                damaged: false,
-                excused: false,
-                full: false,
-                paused_until: None,
-                rng: Arc::new(SeededRng::new(settings.seed.wrapping_mul(1_000_003) + place as u64)),
-                opening: Arc::new(Mutex::new(Opening::Under)),
-            }
-        });
-        let nodes = nodes.collect();
-        let directory = Directory::new(settings.nodes);
+        let nodes = (0..usize::from(settings.nodes)).map(|place| Node::new(&settings, place)).collect();
+        let directory = Directory::default();
         Cluster { settings, nodes, network, directory, wiped: Vec::new(), lives: 0 }
+    }
+
+    /// A host with an empty disk and an id that was never used; it starts at once.
+    pub fn add_spare(&mut self) -> usize {
+        let place = self.nodes.len();
+        self.nodes.push(Node::new(&self.settings, place));
+        self.start(place);
+        place
+    }
+
+    /// Switches a node off that is no member any more.
+    pub fn retire(&mut self, place: usize) {
+        if !self.nodes[place].is_out() {
+            self.crash(place, Crash::KeepAll, Instant::now());
+            self.nodes[place].life = Life::Retired;
+        }
+    }
+
+    /// The places of all nodes whose process runs.
+    #[must_use]
+    pub fn running(&self) -> Vec<usize> {
+        self.nodes.iter().filter(|node| node.process.is_some()).map(|node| node.place).collect()
     }
 
     fn options(&self, place: usize) -> ReplicaOptions {
@@ -135,7 +92,7 @@ impl Cluster {
         options.segment_bytes_max = settings.segment_bytes_max;
         options.retention = settings.retention;
         options.cache_bytes_max = settings.cache_bytes_max;
-        options.entry_bytes_max = ENTRY_BYTES_MAX;
+        options.entry_bytes_max = settings.entry_bytes_max;
         options.propose_bytes_in_flight_max = 1 << 20;
         options.propose_deadline = PROPOSE_DEADLINE;
         options
@@ -151,12 +108,12 @@ impl Cluster {
         self.network.power_on(node.address);
         let process = Process::new(node.address, seed);
         node.machine = node.machine.reopened();
-        node.opening = Arc::new(Mutex::new(Opening::Under));
+        let opening = node.begin_opening();
         node.excused = node.full;
         node.life = Life::Up;
         node.paused_until = None;
         let env = Env { disk: node.disk.session(), clock: node.clock.clone(), rng: node.rng.clone() };
-        let (machine, opening) = (node.machine.clone(), node.opening.clone());
+        let machine = node.machine.clone();
         drop(process.spawn(async move {
             let opened = match Replica::open(options, env, machine).await {
                 Ok(replica) => Opening::Open(replica),
@@ -180,7 +137,7 @@ impl Cluster {
         node.disk.crash(crash);
         node.life = Life::Down(restart);
         node.paused_until = None;
-        *node.opening.lock().unwrap_or_else(PoisonError::into_inner) = Opening::Under;
+        drop(node.take_opening());
         drop(self.directory.set(place, None));
     }
 
@@ -190,7 +147,7 @@ impl Cluster {
         let node = &mut self.nodes[place];
         node.disk = Arc::new(SimDisk::new());
         node.machine = Machine::new(self.settings.flush_every, node.disk.clone());
-        node.damaged = true;
+        node.harm = Some(Harm::Wiped);
         self.wiped.push(node.address);
     }
 
@@ -210,12 +167,6 @@ impl Cluster {
         standings.max().map(|(_, place)| place)
     }
 
-    /// Nodes that can come back.
-    #[must_use]
-    pub fn lost(&self) -> usize {
-        self.nodes.iter().filter(|node| node.damaged || matches!(node.life, Life::Lost(_))).count()
-    }
-
     /// Shows replicas that have opened, restarts what is due, ends processes that failed. Only an excused node may fail.
     ///
     /// # Errors
@@ -229,6 +180,9 @@ impl Cluster {
                 if let Some(process) = &node.process {
                     process.set_paused(false);
                 }
+            }
+            if node.is_out() {
+                continue;
             }
             if let Life::Down(at) = node.life {
                 if at <= now {
@@ -247,27 +201,22 @@ impl Cluster {
     }
 
     fn tend_opening(&mut self, place: usize, rng: &SeededRng) -> Result<(), String> {
-        let node = &mut self.nodes[place];
-        let opening =
-            std::mem::replace(&mut *node.opening.lock().unwrap_or_else(PoisonError::into_inner), Opening::Under);
-        match opening {
-            Opening::Under => Ok(()),
-            Opening::Open(replica) => {
-                drop(self.directory.set(place, Some(replica)));
-                Ok(())
-            }
-            Opening::Refused(reason) if node.damaged => {
-                let place = node.place;
+        let node = &self.nodes[place];
+        match node.take_opening() {
+            Opening::Under => {}
+            Opening::Open(replica) => drop(self.directory.set(place, Some(replica))),
+            // It says what helps: only that ends it.
+            Opening::Refused(reason) if node.harm.is_some() && reason.contains(REMEDY) => {
+                tell_of(place, &reason);
                 self.crash(place, Crash::KeepAll, Instant::now());
                 self.nodes[place].life = Life::Lost(reason);
-                Ok(())
             }
             Opening::Refused(_) if node.excused || node.disk.power_is_off() => {
                 self.crash(place, Crash::KeepAll, Instant::now() + soon(rng));
-                Ok(())
             }
-            Opening::Refused(reason) => Err(format!("node {} refused to open: {reason}", node.id)),
+            Opening::Refused(reason) => return Err(format!("node {} refused to open: {reason}", node.id)),
         }
+        Ok(())
     }
 
     fn tend_failed(&mut self, place: usize, rng: &SeededRng) -> Result<(), String> {
@@ -284,10 +233,10 @@ impl Cluster {
             }
             return Ok(());
         };
-        if !off && !node.excused && !node.damaged {
+        if !off && !node.excused && node.harm.is_none() {
             return Err(format!("node {} failed without a cause: {reason}", node.id));
         }
-        if node.damaged {
+        if node.harm.is_some() {
             self.crash(place, Crash::KeepAll, Instant::now() + soon(rng));
             return Ok(());
         }

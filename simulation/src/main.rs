@@ -16,7 +16,7 @@ mod simulated {
     use std::process::ExitCode;
     use std::time::Instant;
 
-    use raft_log::planted::Bug;
+    use raft_log::planted::{Bug, plant};
     use simulation::many::many;
     use simulation::report::{Totals, replay};
     use simulation::run::run;
@@ -29,10 +29,10 @@ mod simulated {
             None => Ok(default),
         };
         let done = match arguments.first().map(String::as_str) {
-            Some("run") => number(1, 1).map(one),
+            Some("run") => number(1, 1).map(|seed| one(seed, arguments.get(2))),
             Some("many") => number(1, 100).and_then(|count| Ok(several(count, number(2, 1)?))),
             Some("sensitivity") => Ok(sensitivity(arguments.get(1))),
-            _ => Err("simulation run SEED | many COUNT [FROM] | sensitivity [BUG]".to_owned()),
+            _ => Err("simulation run SEED [BUG] | many COUNT [FROM] | sensitivity [BUG]".to_owned()),
         };
         done.unwrap_or_else(|error| {
             eprintln!("{error}");
@@ -40,7 +40,12 @@ mod simulated {
         })
     }
 
-    fn one(seed: u64) -> ExitCode {
+    fn named(name: &str) -> Vec<Bug> {
+        Bug::ALL.into_iter().filter(|bug| bug.name().contains(name)).collect()
+    }
+
+    fn one(seed: u64, bug: Option<&String>) -> ExitCode {
+        plant(bug.and_then(|bug| named(bug).first().copied()));
         if std::env::var_os("RUST_LOG").is_some() {
             let filter = tracing_subscriber::EnvFilter::from_default_env();
             tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
@@ -53,8 +58,7 @@ mod simulated {
     }
 
     fn sensitivity(only: Option<&String>) -> ExitCode {
-        let bugs: Vec<Bug> =
-            Bug::ALL.into_iter().filter(|bug| only.is_none_or(|only| bug.name().contains(only))).collect();
+        let bugs = named(only.map_or("", String::as_str));
         println!("make sim-sensitivity");
         let begin = Instant::now();
         let found = search(&bugs, |found| eprintln!("{}", found.line()));

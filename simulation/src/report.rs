@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::faults::{Effects, Kind};
+use crate::recovery::{Recoveries, Recovery};
 use crate::run::{Figures, Report};
 
 /// A run counts only if so many faults took effect and something was acknowledged between them.
@@ -34,6 +35,8 @@ pub struct Totals {
     effects: Effects,
     /// Runs in which faults of a kind took effect.
     runs_with: Effects,
+    recoveries: Recoveries,
+    runs_with_recovery: Recoveries,
 }
 
 impl Totals {
@@ -55,6 +58,10 @@ impl Totals {
         sum.reads += one.reads;
         sum.terms += one.terms;
         sum.millis += one.millis;
+        for (recovery, count) in &one.recoveries {
+            *self.recoveries.entry(*recovery).or_default() += count;
+            *self.runs_with_recovery.entry(*recovery).or_default() += 1;
+        }
         for (kind, count) in &one.effects {
             *self.effects.entry(*kind).or_default() += count;
             *self.runs_with.entry(*kind).or_default() += 1;
@@ -83,6 +90,11 @@ impl Totals {
             let of = |effects: &Effects| effects.get(&kind).copied().unwrap_or(0);
             lines.push(format!("  {kind:<23}{:>10} {:>9}", of(&self.effects), of(&self.runs_with)));
         }
+        lines.push(format!("{:<25}{:>10} {:>9}", "what came of them", "times", "in runs"));
+        for recovery in Recovery::ALL {
+            let of = |recoveries: &Recoveries| recoveries.get(&recovery).copied().unwrap_or(0);
+            lines.push(format!("  {recovery:<23}{:>10} {:>9}", of(&self.recoveries), of(&self.runs_with_recovery)));
+        }
         lines.join("\n")
     }
 }
@@ -104,6 +116,9 @@ impl fmt::Display for Report {
         )?;
         for (kind, count) in &figures.effects {
             writeln!(f, "  {kind:<26}{count:>4}")?;
+        }
+        for (recovery, count) in &figures.recoveries {
+            writeln!(f, "  {recovery:<26}{count:>4}")?;
         }
         match &self.violation {
             Some(violation) => write!(f, "VIOLATION of {}: {}", violation.checker, violation.what),

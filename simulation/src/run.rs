@@ -14,10 +14,12 @@ use tokio::time::Instant;
 
 use crate::checkers::{Checkers, ExactlyOnce, Violation};
 use crate::clients::client;
-use crate::cluster::{Cluster, Life, Node, host};
+use crate::cluster::{Cluster, host};
 use crate::faults::{Effects, Faults};
 use crate::history::{History, Outcome};
+use crate::node::{Harm, Life, Node};
 use crate::panics;
+use crate::recovery::{Recoveries, Recovery};
 use crate::settings::Settings;
 use crate::story;
 use crate::view::node_of;
@@ -46,6 +48,8 @@ pub struct Figures {
     pub terms: u64,
     /// Faults that took effect.
     pub effects: Effects,
+    /// What came of them.
+    pub recoveries: Recoveries,
     /// Hash of everything that happened.
     pub trace: u64,
     /// Simulated time in milliseconds.
@@ -81,6 +85,7 @@ struct Run {
     history: History,
     rng: SeededRng,
     begin: Instant,
+    recoveries: Recoveries,
 }
 
 type Step<T = ()> = Result<T, Violation>;
@@ -92,11 +97,12 @@ fn breach<T>(checker: &'static str, what: impl Into<String>) -> Step<T> {
 impl Run {
     fn new(settings: Settings, network: Network) -> Run {
         Run {
-            checkers: Checkers::new(usize::from(settings.nodes)),
+            checkers: Checkers::new(),
             once: ExactlyOnce::default(),
             history: History::default(),
             rng: SeededRng::new(settings.seed ^ 0x0072_756e),
             begin: Instant::now(),
+            recoveries: Recoveries::new(),
             cluster: Cluster::new(settings, network),
         }
     }
@@ -163,7 +169,7 @@ impl Run {
         let mut faults = Faults::new(&self.cluster);
         let mut result = Ok(());
         while result.is_ok() && Instant::now() < until {
-            faults.step(&mut self.cluster, &self.checkers.view);
+            faults.step(&mut self.cluster, &self.checkers.view).await;
             result = self.step().await;
         }
         *effects = faults.end(&mut self.cluster);
@@ -195,19 +201,13 @@ impl Run {
                     stored = Some(id.index);
                 }
             }
-            let expected = self.cluster.nodes.iter().filter(|node| !node.damaged);
-            let expected = expected.filter(|node| !matches!(node.life, Life::Lost(_)));
-            let behind: Vec<NodeId> =
-                expected.filter(|node| node.machine.applied() < stored).map(|node| node.id).collect();
-            let closed = |node: &Node| matches!(node.life, Life::Down(_)) || self.cluster.replica(node.place).is_none();
-            let all_open = !self.cluster.nodes.iter().any(|node| !node.damaged && closed(node));
-            if stored.is_some() && behind.is_empty() && all_open {
+            if stored.is_some() && self.unsettled(stored).is_empty() {
                 return self.step().await;
             }
             if Instant::now() > deadline {
                 let lives: Vec<&Life> = self.cluster.nodes.iter().map(|node| &node.life).collect();
-                let what = format!("nothing settled: probe at {stored:?}, behind {behind:?}, {lives:?}");
-                return breach("liveness", what);
+                let unsettled = self.unsettled(stored).join("; ");
+                return breach("liveness", format!("nothing settled: probe at {stored:?}; {unsettled}; {lives:?}"));
             }
             if stored.is_none()
                 && probe.is_none()
@@ -226,13 +226,43 @@ impl Run {
         }
     }
 
-    /// All nodes that are not lost hold the same, and everything that was acknowledged.
+    /// The members that are to come back.
+    fn expected(&self) -> Vec<&Node> {
+        let newest = self.checkers.view.newest_membership();
+        let member = |node: &&Node| newest.is_some_and(|newest| newest.nodes.contains_key(&node.id));
+        self.cluster.nodes.iter().filter(member).filter(|node| node.is_expected()).collect()
+    }
+
+    /// What is still in the way of the end, for these entries.
+    fn unsettled(&self, stored: Option<LogIndex>) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let joint = self.checkers.view.newest_membership().is_none_or(|newest| newest.configs.len() > 1);
+        if joint {
+            reasons.push("a change of voters is half done".to_owned());
+        }
+        for node in self.expected() {
+            let place = node.place;
+            let Some(replica) = self.cluster.replica(place).filter(|_| !matches!(node.life, Life::Down(_))) else {
+                reasons.push(format!("node {} is not open", node.id));
+                continue;
+            };
+            if node.machine.applied() < stored {
+                reasons.push(format!("node {} has applied {:?}", node.id, node.machine.applied()));
+            } else if node.harm == Some(Harm::Flipped)
+                && !joint
+                && let Err(violation) = self.readable(node)
+            {
+                // Reading is what finds the damage; it is repaired, or told.
+                reasons.push(format!("{} ({:?})", violation.what, replica.status().health));
+            }
+        }
+        reasons
+    }
+
+    /// All members that are not lost hold the same, and everything that was acknowledged.
     fn compare(&mut self) -> Step {
         let history = self.history.clone();
-        for node in &self.cluster.nodes {
-            if node.damaged || matches!(node.life, Life::Lost(_)) {
-                continue;
-            }
+        for node in self.expected() {
             self.once.settled(node.place + 1, &node.machine.state().commands, &history)?;
             self.readable(node)?;
         }
@@ -275,6 +305,9 @@ impl Run {
         }
         for event in take_events() {
             story::tell(|| format!("  node {} {:?}", node_of(event.node), event.deed));
+            if let Some(recovery) = Recovery::of(&event) {
+                *self.recoveries.entry(recovery).or_default() += 1;
+            }
             self.checkers.take(&event)?;
             self.once.take(&event, &self.history)?;
         }
@@ -292,7 +325,12 @@ impl Run {
     }
 
     fn figures(&self, effects: Effects) -> Figures {
-        let mut figures = Figures { effects, reads: self.history.reads(), ..Figures::default() };
+        let mut recoveries = self.recoveries.clone();
+        let refused = self.cluster.nodes.iter().filter(|node| matches!(node.life, Life::Lost(_))).count() as u64;
+        let ended = self.checkers.view.changes_ended_by_others();
+        recoveries
+            .extend([(Recovery::Refused, refused), (Recovery::ChangeEnded, ended)].into_iter().filter(|(_, n)| *n > 0));
+        let mut figures = Figures { effects, recoveries, reads: self.history.reads(), ..Figures::default() };
         for operation in self.history.operations() {
             figures.proposed += 1;
             match operation.outcome {

@@ -21,8 +21,12 @@ pub struct Settings {
     pub think_max: Duration,
     /// Longest payload.
     pub payload_bytes_max: u64,
+    /// All payloads are that long.
+    pub payload_fixed: bool,
     /// When an append counts as persisted.
     pub durability: Durability,
+    /// Longest payload that the log takes.
+    pub entry_bytes_max: usize,
     /// Size of a segment.
     pub segment_bytes_max: u64,
     /// Bound of the log's cache: small ones make nodes read files.
@@ -39,6 +43,21 @@ pub struct Settings {
     pub fault_pause_max: Duration,
     /// Which faults this run makes: few kinds at a time reach states that all of them together never do.
     pub kinds: BTreeSet<Kind>,
+    /// A fault of several steps that this run makes often.
+    pub scripted: Option<Kind>,
+}
+
+/// What a run is about, beside its faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theme {
+    /// Anything.
+    Mixed,
+    /// A large group whose leaders are cut off one after the other.
+    LeadersInTurn,
+    /// Little is kept of a log that grows fast, so that followers and fresh nodes need checkpoints.
+    ShortRetention,
+    /// Records of one length in small segments that are recycled at once, so that old records lie where new ones end.
+    EqualRecords,
 }
 
 fn millis(rng: &SeededRng, least: u64, most: u64) -> Duration {
@@ -65,19 +84,21 @@ impl Settings {
             transfer_bytes_per_second: 4 << 10 << rng.below(12),
             ..RetentionOptions::default()
         };
-        let usable = |kind: &Kind| durability == Durability::Sync || kind.spares_unsynced();
+        let usable = |kind: &Kind| !kind.is_scripted() && (durability == Durability::Sync || kind.spares_unsynced());
         let share = 20 + rng.below(70);
         let mut kinds: BTreeSet<Kind> = Kind::ALL.into_iter().filter(usable).filter(|_| rng.chance(share)).collect();
         // Something must happen.
         kinds.insert(Kind::Kill);
         kinds.insert(Kind::CutLeader);
-        Settings {
+        let mixed = Settings {
             seed,
             nodes: if rng.chance(75) { 3 } else { 5 },
             clients: 1 + rng.below(5),
             think_max: millis(&rng, 10, 200),
+            payload_fixed: false,
             payload_bytes_max: [40, 400, 3_000][usize::try_from(rng.below(3)).expect("one of three")],
             durability,
+            entry_bytes_max: 8 << 10,
             segment_bytes_max,
             retention,
             cache_bytes_max: [1 << 10, 16 << 10, 1 << 20][usize::try_from(rng.below(3)).expect("one of three")],
@@ -86,6 +107,62 @@ impl Settings {
             faults_last: millis(&rng, 6_000, 14_000),
             fault_pause_max: millis(&rng, 150, 1_500),
             kinds,
+            scripted: None,
+        };
+        let theme = match rng.below(100) {
+            0..55 => Theme::Mixed,
+            55..70 => Theme::LeadersInTurn,
+            70..85 => Theme::ShortRetention,
+            _ => Theme::EqualRecords,
+        };
+        mixed.about(theme, &rng)
+    }
+
+    fn about(mut self, theme: Theme, rng: &SeededRng) -> Settings {
+        match theme {
+            Theme::Mixed => {}
+            Theme::LeadersInTurn => {
+                self.nodes = 5;
+                self.think_max = self.think_max.min(Duration::from_millis(60));
+                self.scripted = Some(Kind::LeadersInTurn);
+                self.kinds.retain(|_| rng.chance(30));
+                self.kinds.insert(Kind::Kill);
+                self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(600));
+            }
+            Theme::ShortRetention => {
+                self.segment_bytes_max = 12 << 10;
+                self.entry_bytes_max = 4 << 10;
+                self.payload_bytes_max = 3_000;
+                self.think_max = self.think_max.min(Duration::from_millis(40));
+                self.retention.bytes_max = Some(self.segment_bytes_max);
+                self.retention.check_interval = millis(rng, 50, 200);
+                self.retention.checkpoints_max = 2;
+                self.retention.transfer_bytes_per_second = 1 << 20;
+                self.scripted = Some(Kind::LeftBehind);
+                self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(500));
+                self.kinds.extend([Kind::Learner, Kind::Swap]);
+            }
+            Theme::EqualRecords => {
+                self.clients = 5;
+                self.think_max = millis(rng, 4, 12);
+                // As long as the command that trims the log.
+                (self.payload_fixed, self.payload_bytes_max) = (true, 16);
+                self.segment_bytes_max = 10 << 10;
+                self.entry_bytes_max = 1 << 10;
+                self.retention.bytes_max = Some(self.segment_bytes_max);
+                self.retention.check_interval = millis(rng, 50, 100);
+                self.retention.checkpoints_max = 2;
+                self.kinds.retain(|_| rng.chance(40));
+                self.kinds.insert(Kind::Kill);
+                self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(800));
+            }
         }
+        self
+    }
+
+    /// The length of a payload.
+    #[must_use]
+    pub fn payload_bytes(&self, rng: &SeededRng) -> u64 {
+        if self.payload_fixed { self.payload_bytes_max } else { 8 + rng.below(self.payload_bytes_max) }
     }
 }

@@ -1,11 +1,12 @@
 //! What is known of each node from the outside, kept by its deeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use raft_log::sim::observe::{Deed, Entry, Event};
 use raft_log::storage::HardState;
 use raft_log::types::{LogId, LogIndex, NodeId, Term};
+use raft_log::{Membership, RecordKind};
 
 /// One node, through all its lives.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +15,8 @@ pub struct NodeView {
     pub purged: Option<LogId>,
     /// Its log, written or not.
     pub log: BTreeMap<u64, Entry>,
+    /// The term of the leader that it followed when it appended an entry.
+    pub appended_in: BTreeMap<u64, Term>,
     /// Entries below this it called persisted.
     pub persisted_end: u64,
     /// Entries below this are on its disk, as it says; in `async` durability that comes later.
@@ -39,8 +42,8 @@ pub struct View {
     pub wiped: BTreeMap<IpAddr, NodeView>,
     /// Each entry that some state machine applied, and a term in which it was committed at the latest.
     pub committed: BTreeMap<u64, (Entry, Term)>,
-    /// How many voters the group has.
-    pub voters: usize,
+    /// All memberships that some node ever appended.
+    pub memberships: BTreeMap<LogId, Membership>,
 }
 
 /// The node on this host.
@@ -69,6 +72,7 @@ impl NodeView {
 
     fn cut(&mut self, end: u64) {
         self.log.split_off(&end);
+        self.appended_in.split_off(&end);
         self.persisted_end = self.persisted_end.min(end);
     }
 }
@@ -78,6 +82,50 @@ impl View {
     #[must_use]
     pub fn node(&self, host: IpAddr) -> Option<&NodeView> {
         self.nodes.get(&host)
+    }
+
+    /// The memberships by which an entry may be committed: the last one up to it, and later ones, which a leader goes by
+    /// as soon as it has appended them. Everything before the entry is committed.
+    #[must_use]
+    pub fn may_govern(&self, entry: &Entry) -> Vec<&Membership> {
+        let last = match entry.kind {
+            RecordKind::Membership => Some(entry.id),
+            _ => self.committed_memberships().rfind(|id| id.index < entry.id.index),
+        };
+        let later = self.memberships.iter().filter(|(id, _)| id.index > entry.id.index).map(|(_, of)| of);
+        last.and_then(|last| self.memberships.get(&last)).into_iter().chain(later).collect()
+    }
+
+    fn committed_memberships(&self) -> impl DoubleEndedIterator<Item = LogId> {
+        self.memberships
+            .keys()
+            .copied()
+            .filter(|id| self.committed.get(&id.index.0).is_some_and(|(entry, _)| entry.id == *id))
+    }
+
+    /// The newest membership that is committed.
+    #[must_use]
+    pub fn newest_membership(&self) -> Option<&Membership> {
+        self.committed_memberships().max_by_key(|id| id.index).and_then(|id| self.memberships.get(&id))
+    }
+
+    /// All sets of voters that are in force or may come into force.
+    #[must_use]
+    pub fn possible_voters(&self) -> Vec<BTreeSet<NodeId>> {
+        let newest = self.committed_memberships().max_by_key(|id| id.index);
+        let possible = self.memberships.iter().filter(|(id, _)| Some(id.index) >= newest.map(|newest| newest.index));
+        possible.flat_map(|(_, of)| of.configs.iter().cloned()).collect()
+    }
+
+    /// How many changes of voters that one leader began were ended by another.
+    #[must_use]
+    pub fn changes_ended_by_others(&self) -> u64 {
+        let mut committed: Vec<LogId> = self.committed_memberships().collect();
+        committed.sort_by_key(|id| id.index);
+        let joint = |id: &LogId| self.memberships[id].configs.len() > 1;
+        let ended =
+            committed.windows(2).filter(|pair| joint(&pair[0]) && !joint(&pair[1]) && pair[0].term < pair[1].term);
+        ended.count() as u64
     }
 
     /// A node's disk is replaced by an empty one.
@@ -102,13 +150,17 @@ impl View {
                     log,
                     vote: *vote,
                     needed_from: node.needed_from,
+                    appended_in: std::mem::take(&mut node.appended_in),
                     ..NodeView::default()
                 };
                 node.persisted_end = node.end();
                 node.synced_end = node.end();
             }
+            Deed::Configured(id, of) => drop(self.memberships.insert(*id, of.clone())),
             Deed::Appended(entries) => {
+                let term = node.vote.map_or(Term(0), |vote| vote.term);
                 for entry in entries {
+                    node.appended_in.insert(entry.id.index.0, term);
                     node.log.insert(entry.id.index.0, *entry);
                 }
             }
@@ -128,12 +180,14 @@ impl View {
             Deed::Began(id) => {
                 node.purged = Some(*id);
                 node.log.clear();
+                node.appended_in.clear();
                 node.persisted_end = id.index.0 + 1;
             }
             Deed::Voted(vote) => node.vote = Some(*vote),
             Deed::Purged(upto) => {
                 node.purged = node.purged.max(Some(*upto));
                 node.log = node.log.split_off(&(upto.index.0 + 1));
+                node.appended_in = node.appended_in.split_off(&(upto.index.0 + 1));
             }
             Deed::Applied(entry, _) => {
                 node.applied = Some(entry.id);
@@ -143,7 +197,7 @@ impl View {
             Deed::Restored(id) => node.applied = Some(*id),
             Deed::Reset => node.applied = None,
             Deed::Trimmed(to) => node.needed_from = *to,
-            Deed::Flushed(_) | Deed::Checkpointed(_) => {}
+            Deed::Flushed(_) | Deed::Checkpointed(_) | Deed::Repaired(..) => {}
         }
     }
 }

@@ -40,3 +40,48 @@ impl Checker for Durability {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{appended, by, entry, opened, persisted, tells_apart, vote, voted};
+
+    fn two_entries() -> Vec<Event> {
+        vec![appended(1, &[entry(1, 0), entry(1, 1)]), persisted(1, 1, 0)]
+    }
+
+    fn reopened(with: &[u64]) -> Vec<Event> {
+        let entries: Vec<_> = with.iter().map(|index| entry(1, *index)).collect();
+        [two_entries(), vec![opened(1, &entries, None)]].concat()
+    }
+
+    #[test]
+    fn what_was_called_persisted_is_there_again() {
+        tells_apart(|| Durability, &reopened(&[0]), &reopened(&[]));
+        tells_apart(|| Durability, &reopened(&[0, 1]), &reopened(&[]));
+    }
+
+    #[test]
+    fn nothing_comes_back_that_was_never_appended() {
+        tells_apart(|| Durability, &reopened(&[0, 1]), &reopened(&[0, 1, 2]));
+    }
+
+    #[test]
+    fn what_was_called_removed_stays_removed() {
+        let cut = |told: bool| {
+            let mut events = two_entries();
+            events.push(by(1, Deed::Truncated(raft_log::types::LogIndex(1))));
+            events.extend(told.then(|| by(1, Deed::Cut)));
+            events.push(opened(1, &[entry(1, 0), entry(1, 1)], None));
+            events
+        };
+        tells_apart(|| Durability, &cut(false), &cut(true));
+    }
+
+    #[test]
+    fn a_saved_vote_is_there_again() {
+        let again = |term, candidate| vec![voted(1, 2, 1, false), opened(1, &[], Some(vote(term, candidate, false)))];
+        tells_apart(|| Durability, &again(2, 1), &again(1, 1));
+        tells_apart(|| Durability, &again(3, 2), &again(2, 2));
+    }
+}

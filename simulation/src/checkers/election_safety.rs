@@ -26,3 +26,15 @@ impl Checker for ElectionSafety {
         if first == leader { Ok(()) } else { Err(format!("term {} has the leaders {first} and {leader}", vote.term)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{tells_apart, voted};
+
+    #[test]
+    fn a_term_has_one_leader() {
+        let kept = [voted(1, 1, 1, true), voted(2, 1, 1, true), voted(2, 1, 2, false), voted(2, 2, 2, true)];
+        tells_apart(ElectionSafety::default, &kept, &[voted(1, 1, 1, true), voted(2, 1, 2, true)]);
+    }
+}

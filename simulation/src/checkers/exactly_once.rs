@@ -97,3 +97,71 @@ impl ExactlyOnce {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{by, entry};
+    use raft_log::sim::observe::Entry;
+
+    /// A client proposed something and was told this; the event that applies it at an index.
+    fn proposed(history: &History, outcome: Outcome) -> impl Fn(u64) -> Event {
+        let (number, payload) = history.begin(20);
+        history.end(number, outcome);
+        move |index| by(1, Deed::Applied(entry(1, index), payload.clone()))
+    }
+
+    fn acknowledged(index: u64) -> Outcome {
+        Outcome::Acknowledged(entry(1, index).id)
+    }
+
+    #[test]
+    fn what_was_refused_is_never_applied() {
+        for (outcome, fine) in [(Outcome::Refused, false), (Outcome::Unknown, true), (Outcome::Pending, true)] {
+            let history = History::default();
+            let apply = proposed(&history, outcome);
+            assert_eq!(ExactlyOnce::default().take(&apply(0), &history).is_ok(), fine, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_applied_twice_or_by_nobody() {
+        let history = History::default();
+        let apply = proposed(&history, Outcome::Unknown);
+        let mut once = ExactlyOnce::default();
+        assert_eq!(once.take(&apply(0), &history), Ok(()));
+        assert_eq!(once.take(&apply(0), &history), Ok(()), "by another node");
+        assert!(once.take(&apply(1), &history).is_err());
+        let nobodys = by(1, Deed::Applied(entry(1, 2), Bytes::from_static(&[9; 8])));
+        assert!(once.take(&nobodys, &history).is_err());
+    }
+
+    #[test]
+    fn what_is_told_agrees_with_what_is_applied() {
+        let history = History::default();
+        let apply = proposed(&history, Outcome::Pending);
+        let mut once = ExactlyOnce::default();
+        once.take(&apply(0), &history).unwrap();
+        let told = |outcome| once.told(0, &Operation { outcome, ..history.operations()[0].clone() });
+        assert_eq!(told(acknowledged(0)), Ok(()));
+        assert_eq!(told(Outcome::Unknown), Ok(()));
+        assert!(told(acknowledged(1)).is_err());
+        assert!(told(Outcome::Refused).is_err());
+    }
+
+    #[test]
+    fn at_the_end_each_state_holds_what_was_acknowledged_and_nothing_else() {
+        let history = History::default();
+        let apply = proposed(&history, acknowledged(0));
+        let mut once = ExactlyOnce::default();
+        once.take(&apply(0), &history).unwrap();
+        let Deed::Applied(Entry { id, .. }, payload) = apply(0).deed else { unreachable!() };
+        let command = Command { id, number: 0, payload_crc: crc(&payload) };
+        assert_eq!(once.settled(1, &[command], &history), Ok(()));
+        assert!(once.settled(1, &[], &history).is_err(), "lost");
+        assert!(once.settled(1, &[command, command], &history).is_err(), "twice");
+        assert!(once.settled(1, &[Command { payload_crc: 1, ..command }], &history).is_err(), "another's bytes");
+        drop(proposed(&history, Outcome::Refused));
+        assert_eq!(once.settled(1, &[command], &history), Ok(()), "and the refused one is not there");
+    }
+}

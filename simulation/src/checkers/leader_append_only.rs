@@ -36,3 +36,27 @@ impl Checker for LeaderAppendOnly {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{appended, by, entry, tells_apart, voted};
+    use raft_log::types::LogIndex;
+
+    /// Node 1 removes its entry under the vote of this leader.
+    fn removed_under(leader: u64) -> Vec<Event> {
+        vec![voted(1, 1, leader, true), appended(1, &[entry(1, 0)]), by(1, Deed::Truncated(LogIndex(0)))]
+    }
+
+    #[test]
+    fn only_a_follower_removes_entries() {
+        tells_apart(|| LeaderAppendOnly, &removed_under(2), &removed_under(1));
+    }
+
+    #[test]
+    fn entries_are_appended_at_the_end() {
+        let then = |index| vec![appended(1, &[entry(1, 0)]), appended(1, &[entry(1, index)])];
+        tells_apart(|| LeaderAppendOnly, &then(1), &then(2));
+        tells_apart(|| LeaderAppendOnly, &then(1), &then(0));
+    }
+}

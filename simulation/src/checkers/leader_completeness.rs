@@ -28,3 +28,24 @@ impl Checker for LeaderCompleteness {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{appended, applied, entry, opened, tells_apart, voted};
+
+    /// Entry 0 is committed in term 1; then node 2 leads this term, with or without it.
+    fn led(term: u64, with: bool) -> Vec<Event> {
+        let mut events =
+            vec![voted(1, 1, 1, true), appended(1, &[entry(1, 0)]), applied(1, entry(1, 0)), opened(2, &[], None)];
+        events.extend(with.then(|| appended(2, &[entry(1, 0)])));
+        events.push(voted(2, term, 2, true));
+        events
+    }
+
+    #[test]
+    fn a_later_leader_holds_what_is_committed() {
+        tells_apart(|| LeaderCompleteness, &led(2, true), &led(2, false));
+        tells_apart(|| LeaderCompleteness, &led(1, false), &led(2, false));
+    }
+}

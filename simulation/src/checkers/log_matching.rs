@@ -51,3 +51,22 @@ impl Checker for LogMatching {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{appended, entry, tells_apart};
+
+    #[test]
+    fn equal_ids_have_equal_contents() {
+        let other = Entry { payload_crc: 8, ..entry(1, 0) };
+        let then = |second| vec![appended(1, &[entry(1, 0)]), appended(2, &[second])];
+        tells_apart(LogMatching::default, &then(entry(1, 0)), &then(other));
+    }
+
+    #[test]
+    fn equal_ids_have_equal_predecessors() {
+        let then = |first| vec![appended(1, &[entry(1, 0), entry(2, 1)]), appended(2, &[first, entry(2, 1)])];
+        tells_apart(LogMatching::default, &then(entry(1, 0)), &then(entry(2, 0)));
+    }
+}

@@ -1,13 +1,17 @@
 //! One promise each, checked after every step. The Raft properties are named as in the paper (figure 3).
 
 mod commit_quorum;
+mod commit_term;
 mod durability;
 mod election_safety;
 mod exactly_once;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
+mod majority;
 mod one_vote;
+#[cfg(test)]
+mod rig;
 mod state_behind_log;
 mod state_machine_safety;
 mod wiped_stays_out;
@@ -46,10 +50,16 @@ pub struct Checkers {
     checkers: Vec<Box<dyn Checker>>,
 }
 
+impl Default for Checkers {
+    fn default() -> Checkers {
+        Checkers::new()
+    }
+}
+
 impl Checkers {
-    /// For a group of so many voters.
+    /// For one run.
     #[must_use]
-    pub fn new(voters: usize) -> Checkers {
+    pub fn new() -> Checkers {
         let checkers: Vec<Box<dyn Checker>> = vec![
             Box::<election_safety::ElectionSafety>::default(),
             Box::<one_vote::OneVote>::default(),
@@ -57,12 +67,13 @@ impl Checkers {
             Box::<log_matching::LogMatching>::default(),
             Box::new(leader_completeness::LeaderCompleteness),
             Box::new(commit_quorum::CommitQuorum),
+            Box::new(commit_term::CommitTerm),
             Box::new(state_machine_safety::StateMachineSafety),
             Box::new(durability::Durability),
             Box::new(state_behind_log::StateBehindLog),
             Box::new(wiped_stays_out::WipedStaysOut),
         ];
-        Checkers { view: View { voters, ..View::default() }, checkers }
+        Checkers { view: View::default(), checkers }
     }
 
     /// Shows an event to all of them.

@@ -30,3 +30,15 @@ impl Checker for OneVote {
         Err(format!("it voted for {first} and for {candidate} in term {}", vote.term))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{tells_apart, voted};
+
+    #[test]
+    fn a_node_votes_once_a_term() {
+        let kept = [voted(1, 1, 2, false), voted(1, 1, 2, false), voted(1, 1, 3, true), voted(1, 2, 3, false)];
+        tells_apart(OneVote::default, &kept, &[voted(1, 1, 2, false), voted(1, 1, 3, false)]);
+    }
+}

@@ -23,3 +23,21 @@ impl Checker for StateBehindLog {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{appended, by, entry, id, tells_apart};
+    use raft_log::types::LogIndex;
+
+    fn then(deed: Deed) -> Vec<Event> {
+        vec![appended(1, &[entry(1, 0), entry(1, 1)]), by(1, Deed::Synced(LogIndex(1))), by(1, deed)]
+    }
+
+    #[test]
+    fn the_state_persists_only_what_the_disk_holds() {
+        for deed in [Deed::Flushed, Deed::Restored, Deed::Checkpointed] {
+            tells_apart(|| StateBehindLog, &then(deed(id(1, 0))), &then(deed(id(1, 1))));
+        }
+    }
+}

@@ -29,3 +29,23 @@ impl Checker for StateMachineSafety {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{applied, by, entry, id, tells_apart};
+
+    #[test]
+    fn all_apply_the_same() {
+        let then = |term| vec![applied(1, entry(1, 0)), applied(2, entry(term, 0))];
+        tells_apart(|| StateMachineSafety, &then(1), &then(2));
+    }
+
+    #[test]
+    fn each_applies_in_order_and_without_gaps() {
+        let then = |index| vec![applied(1, entry(1, 0)), applied(1, entry(1, index))];
+        tells_apart(|| StateMachineSafety, &then(1), &then(2));
+        let after = |index| vec![by(1, Deed::Restored(id(1, 5))), applied(1, entry(1, index))];
+        tells_apart(|| StateMachineSafety, &after(6), &after(7));
+    }
+}

@@ -21,3 +21,22 @@ impl Checker for WipedStaysOut {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{appended, entry, objection, objection_in, persisted, voted};
+    use crate::cluster::host;
+
+    #[test]
+    fn who_was_wiped_neither_votes_nor_acknowledges() {
+        let before = [appended(1, &[entry(1, 0)]), persisted(1, 1, 0), voted(1, 1, 1, true)];
+        assert_eq!(objection(&mut WipedStaysOut, &before), None);
+        for deed in [persisted(1, 1, 0), voted(1, 1, 1, false)] {
+            let mut view = View::default();
+            before.iter().for_each(|event| view.take(event));
+            view.wipe(host(0));
+            assert_eq!(objection_in(&mut WipedStaysOut, &mut view, &[voted(2, 1, 1, true), deed]), Some(1));
+        }
+    }
+}

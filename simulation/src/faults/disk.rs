@@ -1,0 +1,126 @@
+//! Faults of disks.
+
+use std::path::{Path, PathBuf};
+
+use raft_log::env::Disk as _;
+use raft_log::env::sim::{Crash, Fault, FaultKind};
+use tokio::time::Instant;
+
+use super::{Faults, Kind, Mend};
+use crate::cluster::{Cluster, DIR, soon};
+use crate::node::Harm;
+use crate::view::{NodeView, View};
+
+/// How often ordered faults of this kind struck the disk of this node so far.
+pub(super) fn struck(cluster: &Cluster, kind: Kind, place: usize) -> u64 {
+    let disk = &cluster.nodes[place].disk;
+    match kind {
+        Kind::SyncError => disk.fault_hits_of(FaultKind::Sync) + disk.fault_hits_of(FaultKind::SyncDir),
+        Kind::WriteError => disk.fault_hits_of(FaultKind::Write),
+        Kind::ReadError => disk.fault_hits_of(FaultKind::Read),
+        _ => disk.refused_as_full(),
+    }
+}
+
+impl Faults {
+    pub(super) fn break_disk(&mut self, cluster: &mut Cluster, kind: Kind, place: usize) {
+        let fault = match kind {
+            Kind::SyncError if self.rng.chance(20) => FaultKind::SyncDir,
+            Kind::SyncError => FaultKind::Sync,
+            Kind::WriteError => FaultKind::Write,
+            _ => FaultKind::Read,
+        };
+        let path = if fault == FaultKind::SyncDir {
+            ""
+        } else {
+            ["", ".seg", ".seg", "hard-state", "manifest"][self.below(5)]
+        };
+        let before = struck(cluster, kind, place);
+        let node = &mut cluster.nodes[place];
+        node.disk.order(Fault { skip: u32::try_from(self.rng.below(4)).expect("few"), ..Fault::once(fault, path) });
+        node.excused = true;
+        self.ordered.push((kind, place, before));
+    }
+
+    pub(super) fn fill(&mut self, cluster: &mut Cluster, place: usize) {
+        let node = &mut cluster.nodes[place];
+        let room = self.rng.below(node.disk.used_bytes() / 2 + 1);
+        node.disk.set_capacity_bytes(Some(node.disk.used_bytes() + room));
+        (node.excused, node.full) = (true, true);
+        self.ordered.push((Kind::DiskFull, place, node.disk.refused_as_full()));
+        self.mends.after(self.millis(300, 3_000), Mend::Capacity(place));
+    }
+
+    pub(super) fn slow_disk(&mut self, cluster: &Cluster, place: usize) {
+        let Some(process) = &cluster.nodes[place].process else { return };
+        let least = self.rng.below(50);
+        process.set_disk_delay_millis(least, least + self.rng.below(300));
+        self.mends.after(self.millis(200, 3_000), Mend::Disk(place));
+        self.count(Kind::SlowDisk);
+    }
+
+    /// A bit of what was written within the last 50 ms before a crash may look like a torn write (hazards 3), so a bit is
+    /// flipped only where the durable mark covers everything.
+    pub(super) fn flip(&mut self, cluster: &mut Cluster, view: &View, place: usize) {
+        let marked = |node: &NodeView| node.synced_end <= node.marked_end;
+        let quiet = view.node(cluster.nodes[place].address).is_some_and(marked);
+        if !quiet || !self.spares_majority(cluster, view, place) {
+            return;
+        }
+        let Some((file, byte)) = self.choose_byte(cluster, place) else { return };
+        let node = &mut cluster.nodes[place];
+        node.disk.flip_bit(&file, byte, u8::try_from(self.rng.below(8)).expect("of a byte"));
+        node.harm = Some(Harm::Flipped);
+        self.count(Kind::BitFlip);
+        if self.rng.chance(60) && node.process.is_some() {
+            cluster.crash(place, Crash::KeepAll, Instant::now() + soon(&self.rng));
+        }
+    }
+
+    /// A byte of the log or of the files beside it. What is written is more telling than empty space.
+    fn choose_byte(&self, cluster: &Cluster, place: usize) -> Option<(PathBuf, usize)> {
+        let disk = &cluster.nodes[place].disk;
+        let mut files: Vec<PathBuf> = Vec::new();
+        for folder in [PathBuf::from(DIR), Path::new(DIR).join("log")] {
+            let names = disk.list(&folder).unwrap_or_default();
+            files.extend(names.iter().filter(|name| *name != "LOCK").map(|name| folder.join(name)));
+        }
+        if files.is_empty() {
+            return None;
+        }
+        let newest = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "seg")).max();
+        let any = &files[self.below(files.len())];
+        let file = newest.filter(|_| self.rng.chance(50)).unwrap_or(any);
+        let content = disk.content(file);
+        let written = content.iter().rposition(|byte| *byte != 0).map_or(content.len(), |last| last + 1);
+        (written > 0).then(|| (file.clone(), self.below(written)))
+    }
+
+    pub(super) fn wipe(&mut self, cluster: &mut Cluster, view: &View, place: usize) {
+        // One that has not joined yet may be wiped by whoever owns it: it has promised nothing.
+        let member = view.newest_membership().is_some_and(|newest| newest.nodes.contains_key(&cluster.nodes[place].id));
+        if self.wiped || !member || !self.spares_majority(cluster, view, place) {
+            return;
+        }
+        self.wiped = true;
+        cluster.wipe(place, Instant::now() + soon(&self.rng));
+        self.count(Kind::Wipe);
+    }
+
+    /// Whether the group survives without this node too, whatever membership comes into force: of each set of voters, a
+    /// majority must be unharmed.
+    pub(super) fn spares_majority(&self, cluster: &Cluster, view: &View, place: usize) -> bool {
+        let lost = |place: usize| cluster.nodes[place].harm.is_some() || cluster.nodes[place].is_out();
+        if lost(place) {
+            return false;
+        }
+        let current = view.possible_voters();
+        current.iter().chain(self.operator.intended()).all(|voters| {
+            let unharmed = voters.iter().filter(|voter| {
+                let at = crate::clients::place_of(**voter);
+                at != place && !lost(at)
+            });
+            unharmed.count() * 2 > voters.len()
+        })
+    }
+}

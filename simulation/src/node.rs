@@ -1,0 +1,123 @@
+//! One node of a simulated group: its disk, its process, and what became of it.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use raft_log::Replica;
+use raft_log::env::sim::{SeededRng, SimDisk};
+use raft_log::sim::{Process, SimClock};
+use raft_log::types::NodeId;
+use tokio::time::Instant;
+
+use crate::cluster::host;
+use crate::machine::Machine;
+use crate::settings::Settings;
+
+/// What a node is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Its process runs, or opens its folder.
+    Up,
+    /// It has no process; it starts again then.
+    Down(Instant),
+    /// It never starts again: its folder was damaged, and it said what to do.
+    Lost(String),
+    /// It is no member any more, and its operator switched it off.
+    Retired,
+}
+
+/// What was done to a node's folder behind its back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// It was replaced by an empty one: the node must stay out for ever.
+    Wiped,
+    /// A bit was flipped: the node repairs it, or says that it cannot.
+    Flipped,
+}
+
+/// How an opening ended.
+pub(crate) enum Opening {
+    /// It has not ended.
+    Under,
+    /// The replica is open.
+    Open(Replica),
+    /// The folder was refused.
+    Refused(String),
+}
+
+/// One node.
+pub struct Node {
+    /// Its id, never used before.
+    pub id: NodeId,
+    /// Its place in the cluster, from 0.
+    pub place: usize,
+    /// Its host.
+    pub address: IpAddr,
+    /// Its disk.
+    pub disk: Arc<SimDisk>,
+    /// Its clocks.
+    pub clock: Arc<SimClock>,
+    /// What it does.
+    pub life: Life,
+    /// Its process, while it is up.
+    pub process: Option<Process>,
+    /// Its state machine.
+    pub machine: Machine,
+    /// Its folder was tampered with: it may refuse to go on.
+    pub harm: Option<Harm>,
+    /// A fault of its disk was ordered in this life: it may fail.
+    pub excused: bool,
+    /// Its disk is full now.
+    pub full: bool,
+    /// Its process is stopped until then.
+    pub paused_until: Option<Instant>,
+    pub(crate) rng: Arc<SeededRng>,
+    opening: Arc<Mutex<Opening>>,
+}
+
+impl Node {
+    /// A node with an empty disk, off.
+    #[must_use]
+    pub fn new(settings: &Settings, place: usize) -> Node {
+        let disk = Arc::new(SimDisk::new());
+        Node {
+            id: NodeId(place as u64 + 1),
+            place,
+            address: host(place),
+            disk: disk.clone(),
+            clock: Arc::new(SimClock::new()),
+            life: Life::Down(Instant::now()),
+            process: None,
+            machine: Machine::new(settings.flush_every, disk),
+            harm: None,
+            excused: false,
+            full: false,
+            paused_until: None,
+            rng: Arc::new(SeededRng::new(settings.seed.wrapping_mul(1_000_003) + place as u64)),
+            opening: Arc::new(Mutex::new(Opening::Under)),
+        }
+    }
+
+    /// Whether it never comes back.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        matches!(self.life, Life::Lost(_) | Life::Retired)
+    }
+
+    /// Whether it counts on coming back with everything that it promised, or on saying that it cannot.
+    #[must_use]
+    pub fn is_expected(&self) -> bool {
+        !self.is_out() && self.harm != Some(Harm::Wiped)
+    }
+
+    /// A place for the result of a new opening.
+    pub(crate) fn begin_opening(&mut self) -> Arc<Mutex<Opening>> {
+        self.opening = Arc::new(Mutex::new(Opening::Under));
+        self.opening.clone()
+    }
+
+    /// The result of the opening, once.
+    pub(crate) fn take_opening(&self) -> Opening {
+        std::mem::replace(&mut *self.opening.lock().unwrap_or_else(PoisonError::into_inner), Opening::Under)
+    }
+}
