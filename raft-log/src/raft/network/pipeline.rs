@@ -6,7 +6,8 @@
 //!   output ◄─ answers, in order ◄═══════════ follower
 //! ```
 //! - The first request is pulled before connecting, because openraft's back-off lives inside the request stream.
-//! - The output ends when the input has ended and every answer is there.
+//! - The output ends when the input has ended and every answer is there. A follower that lost its power then never closes
+//!   its end, and is not waited for.
 //! - A request without answer for [`ANSWER_TIMEOUT`] ends the connection: a hung peer would block everything behind it.
 //! - The bytes in flight are bounded; a request larger than the bound passes alone.
 //! - A request that says nothing which the next one does not say is not sent. openraft goes by what an answer says is
@@ -14,6 +15,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -53,12 +55,14 @@ struct Sent {
 /// Requests in flight, oldest first.
 struct Window {
     sent: Mutex<VecDeque<Sent>>,
+    /// No more is sent.
+    ended: AtomicBool,
     room: Semaphore,
 }
 
 impl Window {
     fn new() -> Window {
-        Window { sent: Mutex::default(), room: Semaphore::new(BYTES_IN_FLIGHT_MAX) }
+        Window { sent: Mutex::default(), ended: AtomicBool::new(false), room: Semaphore::new(BYTES_IN_FLIGHT_MAX) }
     }
 
     async fn enter(&self, bytes: usize) {
@@ -77,6 +81,15 @@ impl Window {
 
     fn oldest(&self) -> Option<Instant> {
         self.sent().front().map(|sent| sent.at)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether every answer is there and no other will come.
+    fn is_done(&self) -> bool {
+        self.ended.load(Ordering::Acquire) && self.oldest().is_none()
     }
 
     fn sent(&self) -> MutexGuard<'_, VecDeque<Sent>> {
@@ -138,6 +151,7 @@ where
         write_pieces(&mut write, pieces).await?;
         next = input.next().await;
     }
+    window.end();
     write.shutdown().await
 }
 
@@ -173,6 +187,7 @@ impl Answers {
                 Ok(Ok(0)) => return self.end(),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
+                Err(_) if self.window.is_done() => return Ok(None),
                 Err(_) => self.check_oldest()?,
             }
         }

@@ -57,3 +57,22 @@ async fn the_last_of_those_without_entries_is_sent() {
     assert_eq!(told(vec![request(1, 1, 0), request(2, 0, 1), request(2, 0, 2)]).await, [0, 2]);
     assert_eq!(told(vec![request(1, 0, 5)]).await, [5]);
 }
+
+// Found under simulation: a follower lost its power after its last answer, and the leader never replicated to it again.
+#[tokio::test]
+async fn a_follower_that_never_closes_does_not_hold_up_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let follower = tokio::spawn(async move {
+        let (read, mut write) = accepted.into_split();
+        let mut frames = FrameReader::new(read);
+        let request = decode_request(frames.next().await.unwrap().unwrap()).unwrap();
+        write.write_all(&encode_answer(&Ok(request.prev_log_id), Room::Enough)).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let answers = run(stream, request(1, 1, 0), futures::stream::empty(), planted::Answers).collect::<Vec<Answer>>();
+    let answers = tokio::time::timeout(Duration::from_secs(20), answers).await.unwrap();
+    assert!(matches!(&answers[..], [Ok(Ok(_))]), "{answers:?}");
+    follower.abort();
+}
