@@ -258,13 +258,13 @@ impl WorkerThread {
         let Some(point) = self.machine.applied().filter(|point| into.at(point.id).is_none()) else { return Ok(None) };
         // It persists the state, and must never say more than this node's log holds (hazards 1).
         self.await_durable().await?;
-        let dir = into.begin(point.id.index).map_err(|error| ApplyError::new(error.to_string()))?;
-        self.machine.checkpoint(&dir)?;
         let point = if planted::is(Bug::CheckpointAhead) {
             AppliedPoint { id: LogId { index: point.id.index.next(), ..point.id }, ..point }
         } else {
             point
         };
+        let dir = into.begin(point.id.index).map_err(|error| ApplyError::new(error.to_string()))?;
+        self.machine.checkpoint(&dir)?;
         Ok(Some(point))
     }
 
