@@ -62,7 +62,7 @@ mod simulated {
         println!("make sim-sensitivity");
         let begin = Instant::now();
         let found = search(&bugs, |found| eprintln!("{}", found.line()));
-        println!("| bug | seeds until found, median of {SEARCHES} | most | found by (searches) |\n|---|---|---|---|");
+        println!("| bug | caught by (searches) | seeds until found, median of {SEARCHES} | most |\n|---|---|---|---|");
         found.iter().for_each(|found| println!("{}", found.line()));
         let all = found.iter().filter(|found| found.median().is_some()).count();
         println!("{all} of {} found, {:.0} s", found.len(), begin.elapsed().as_secs_f64());

@@ -54,7 +54,7 @@ impl Found {
         let median = self.median().map_or_else(|| "not found".to_owned(), |median| median.to_string());
         let most = self.searches.iter().map(|search| search.seeds.unwrap_or(u64::MAX)).max().unwrap_or(0);
         let most = if most > SEEDS_MAX { format!("> {SEEDS_MAX}") } else { most.to_string() };
-        format!("| {:<32} | {:>9} | {:>5} | {} |", self.bug.name(), median, most, by.join(", "))
+        format!("| {:<32} | {:<45} | {:>9} | {:>5} |", self.bug.name(), by.join(", "), median, most)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Settings {
     pub election: ElectionOptions,
     /// How long faults are made.
     pub faults_last: Duration,
+    /// So many of 100 faults of one node hit the leader, at least: it has the most to lose.
+    pub leader_percent: u64,
     /// Longest pause between two faults.
     pub fault_pause_max: Duration,
     /// Which faults this run makes: few kinds at a time reach states that all of them together never do.
@@ -107,6 +109,7 @@ impl Settings {
             faults_last: millis(&rng, 6_000, 14_000),
             fault_pause_max: millis(&rng, 150, 1_500),
             kinds,
+            leader_percent: 50,
             scripted: None,
         };
         let theme = match rng.below(100) {
@@ -144,7 +147,7 @@ impl Settings {
             }
             Theme::EqualRecords => {
                 self.clients = 5;
-                self.think_max = millis(rng, 4, 12);
+                self.think_max = millis(rng, 4, 10);
                 // As long as the command that trims the log.
                 (self.payload_fixed, self.payload_bytes_max) = (true, 16);
                 self.segment_bytes_max = 10 << 10;
@@ -152,9 +155,11 @@ impl Settings {
                 self.retention.bytes_max = Some(self.segment_bytes_max);
                 self.retention.check_interval = millis(rng, 50, 100);
                 self.retention.checkpoints_max = 2;
-                self.kinds.retain(|_| rng.chance(40));
+                // Few elections: the old records must be of the present term to look like the next ones.
+                self.leader_percent = 5;
+                self.kinds.retain(|kind| kind.restarts_one());
                 self.kinds.insert(Kind::Kill);
-                self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(800));
+                self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(1_000));
             }
         }
         self

@@ -31,6 +31,9 @@ pub struct NodeView {
     pub needed_from: LogIndex,
     /// The last entry that its state machine applied, in this life.
     pub applied: Option<LogId>,
+    /// What it was before its log began anew behind a checkpoint. Until the checkpoint is restored, a crash may bring that
+    /// back.
+    pub before: Option<Box<NodeView>>,
 }
 
 /// All nodes, and what is committed.
@@ -140,6 +143,9 @@ impl View {
         let node = self.nodes.entry(event.node).or_default();
         match &event.deed {
             Deed::Opened { purged, entries, end, vote } => {
+                if let Some(before) = node.before.take_if(|before| before.purged == *purged) {
+                    *node = *before;
+                }
                 let mut log: BTreeMap<u64, Entry> = entries.iter().map(|entry| (entry.id.index.0, *entry)).collect();
                 // What it has but cannot read is what it had.
                 let read_to =
@@ -178,6 +184,7 @@ impl View {
             }
             Deed::Cut => node.cutting = false,
             Deed::Began(id) => {
+                node.before = Some(Box::new(NodeView { before: None, ..node.clone() }));
                 node.purged = Some(*id);
                 node.log.clear();
                 node.appended_in.clear();
@@ -194,7 +201,10 @@ impl View {
                 let term = node.vote.map_or(entry.id.term, |vote| vote.term);
                 self.committed.entry(entry.id.index.0).or_insert((*entry, term));
             }
-            Deed::Restored(id) => node.applied = Some(*id),
+            Deed::Restored(id) => {
+                node.applied = Some(*id);
+                node.before = None;
+            }
             Deed::Reset => node.applied = None,
             Deed::Trimmed(to) => node.needed_from = *to,
             Deed::Flushed(_) | Deed::Checkpointed(_) | Deed::Repaired(..) => {}

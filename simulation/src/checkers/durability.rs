@@ -14,7 +14,8 @@ impl Checker for Durability {
 
     fn check(&mut self, view: &View, event: &Event) -> Result<(), String> {
         let Deed::Opened { purged, entries, end, vote } = &event.deed else { return Ok(()) };
-        let Some(before) = view.node(event.node) else { return Ok(()) };
+        let Some(node) = view.node(event.node) else { return Ok(()) };
+        let before = node.before.as_deref().filter(|before| before.purged == *purged).unwrap_or(node);
         if *purged < before.purged {
             return Err(format!("its log was purged to {:?} and now to {purged:?}", before.purged));
         }
@@ -44,7 +45,7 @@ impl Checker for Durability {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::rig::{appended, by, entry, opened, persisted, tells_apart, vote, voted};
+    use crate::checkers::rig::{appended, by, entry, id, opened, persisted, tells_apart, vote, voted};
 
     fn two_entries() -> Vec<Event> {
         vec![appended(1, &[entry(1, 0), entry(1, 1)]), persisted(1, 1, 0)]
@@ -76,6 +77,18 @@ mod tests {
             events
         };
         tells_apart(|| Durability, &cut(false), &cut(true));
+    }
+
+    #[test]
+    fn a_log_begun_anew_may_go_back_until_its_checkpoint_is_restored() {
+        let begun = |restored: bool| {
+            let mut events = two_entries();
+            events.push(by(1, Deed::Began(id(1, 5))));
+            events.extend(restored.then(|| by(1, Deed::Restored(id(1, 5)))));
+            events.push(opened(1, &[entry(1, 0), entry(1, 1)], None));
+            events
+        };
+        tells_apart(|| Durability, &begun(false), &begun(true));
     }
 
     #[test]

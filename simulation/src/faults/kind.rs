@@ -105,6 +105,12 @@ impl Kind {
         matches!(self, Kind::LeadersInTurn | Kind::LeftBehind)
     }
 
+    /// Whether it ends one process, which starts again.
+    #[must_use]
+    pub fn restarts_one(self) -> bool {
+        matches!(self, Kind::Kill | Kind::PowerLoss | Kind::TornWrite | Kind::MidWrite | Kind::Restart)
+    }
+
     /// Whether it is an operator's call at the leader.
     #[must_use]
     pub fn changes_members(self) -> bool {

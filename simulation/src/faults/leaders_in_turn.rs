@@ -6,17 +6,20 @@
 //!   truncating  C ═ A │ B │ D E    the new leader is cut off before its first append arrives, except at A, which truncates
 //!   returning   B ═ D ═ E │ A C    B has the longest log and is elected, with A's entries
 //! ```
+//! In some runs the first leader, whose disk is slow then, loses power as soon as it has truncated.
 //! Each phase ends when the view shows what it waits for, or in time. Slow links give the step time to notice.
 
 use std::time::Duration;
 
+use raft_log::Durability;
+use raft_log::env::sim::Crash;
 use raft_log::types::Term;
 use tokio::time::Instant;
 
 use super::mends::part;
 use super::{Faults, Kind};
 use crate::clients::place_of;
-use crate::cluster::{Cluster, host};
+use crate::cluster::{Cluster, host, soon};
 use crate::story::tell;
 use crate::view::{NodeView, View};
 
@@ -39,6 +42,8 @@ pub(super) struct LeadersInTurn {
     first: usize,
     keeper: usize,
     others: Vec<usize>,
+    /// The first leader loses power once it has truncated.
+    loses_power: bool,
     phase: Phase,
     until: Instant,
 }
@@ -85,12 +90,13 @@ impl LeadersInTurn {
             }
         }
         part(&cluster.network, &[first, keeper], &others, true);
+        let loses_power = cluster.settings.durability == Durability::Sync && faults.rng.chance(50);
         let phase = Phase::Holding { term: status.term };
-        Some(LeadersInTurn { first, keeper, others, phase, until: Instant::now() + PHASE_MAX })
+        Some(LeadersInTurn { first, keeper, others, loses_power, phase, until: Instant::now() + PHASE_MAX })
     }
 
     /// Goes on; `false` when it is over.
-    pub(super) fn step(&mut self, faults: &mut Faults, cluster: &Cluster, view: &View) -> bool {
+    pub(super) fn step(&mut self, faults: &mut Faults, cluster: &mut Cluster, view: &View) -> bool {
         match self.phase {
             Phase::Holding { term } => {
                 let elected = |place: &usize| leads_after(view, *place, term).map(|term| (*place, term));
@@ -99,6 +105,9 @@ impl LeadersInTurn {
                     part(&cluster.network, &[second, self.first], &[self.keeper], true);
                     part(&cluster.network, &[second], &rest, true);
                     part(&cluster.network, &[second], &[self.first], false);
+                    if let Some(process) = cluster.nodes[self.first].process.as_ref().filter(|_| self.loses_power) {
+                        process.set_disk_delay_millis(30, 90);
+                    }
                     self.next(Phase::Truncating { second, term });
                 }
             }
@@ -108,6 +117,9 @@ impl LeadersInTurn {
                     let rest: Vec<usize> = self.others.iter().copied().filter(|place| *place != second).collect();
                     part(&cluster.network, &[second], &[self.first], true);
                     part(&cluster.network, &[self.keeper], &rest, false);
+                    if self.loses_power {
+                        cluster.crash(self.first, Crash::LoseUnsynced, Instant::now() + soon(&faults.rng));
+                    }
                     self.next(Phase::Returning { term });
                 }
             }
@@ -132,7 +144,8 @@ impl LeadersInTurn {
     /// Everything is as before.
     pub(super) fn end(&self, faults: &mut Faults, cluster: &Cluster) {
         faults.mends.heal_links(cluster);
-        for process in self.others.iter().filter_map(|place| cluster.nodes[*place].process.as_ref()) {
+        let slowed = self.others.iter().chain([&self.first]);
+        for process in slowed.filter_map(|place| cluster.nodes[*place].process.as_ref()) {
             process.set_disk_delay_millis(0, 1);
         }
     }

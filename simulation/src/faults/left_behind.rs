@@ -1,4 +1,6 @@
 //! A follower is away until the others have purged what it lacks: only a checkpoint can bring it up.
+//!
+//! A leader keeps what a follower is still to be sent; one that did not lead does not, so leadership is handed to that.
 
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ pub(super) struct LeftBehind {
     follower: usize,
     /// It was killed and not cut off.
     down: bool,
+    /// Leadership was handed to one that has purged.
+    handed: bool,
     /// The others have purged what it lacks, and it is back.
     back: bool,
     until: Instant,
@@ -49,7 +53,7 @@ impl LeftBehind {
             faults.mends.heal_links(cluster);
             part(&cluster.network, &[follower], &(0..cluster.nodes.len()).collect::<Vec<_>>(), true);
         }
-        Some(LeftBehind { follower, down, back: false, until })
+        Some(LeftBehind { follower, down, handed: false, back: false, until })
     }
 
     /// Goes on; `false` when it is over.
@@ -58,9 +62,20 @@ impl LeftBehind {
             return Instant::now() < self.until;
         }
         let end = view.node(host(self.follower)).map_or(0, crate::view::NodeView::end);
-        let leader = cluster.leader().and_then(|leader| view.node(host(leader)));
-        let purged = leader.and_then(|leader| leader.purged).map(|purged| purged.index);
-        if purged >= Some(LogIndex(end)) {
+        let past = |place: usize| {
+            view.node(host(place)).and_then(|node| node.purged).is_some_and(|purged| purged.index >= LogIndex(end))
+        };
+        let leader = cluster.leader();
+        if !self.handed
+            && let Some(leader) = leader.filter(|leader| !past(*leader))
+            && let Some(next) = cluster.running().into_iter().find(|place| past(*place))
+            && let (Some(replica), Some(process)) = (cluster.replica(leader), &cluster.nodes[leader].process)
+        {
+            self.handed = true;
+            let next = cluster.nodes[next].id;
+            drop(process.spawn(async move { replica.transfer_leadership(Some(next)).await }));
+        }
+        if leader.is_some_and(past) {
             faults.count(Kind::LeftBehind);
             self.let_back(faults, cluster);
             self.until = Instant::now() + BACK_MAX;
