@@ -1,7 +1,8 @@
 //! Ends the doubt of a node that may have forgotten what it acknowledged (hazards 10).
 //!
 //! It is over when the node's disk holds everything that a leader of the present knows as committed. A new leader knows
-//! that only once it has committed an entry of its own term; until then the index that it states may be an old one.
+//! that only once it has committed an entry of its own term; until then the index that it states may be an old one. So may
+//! be what was under way to this node before it was opened ([`LeaderWatch::committed`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ impl Doubt {
     /// What the leader of this very term has committed, an entry of its own among it.
     fn committed_now(&self, metrics: &RaftMetrics<TypeConfig>) -> Option<LogId> {
         let leader = metrics.current_leader.filter(|leader| *leader != self.id)?;
-        let committed = metrics.cluster_committed.map(log_id)?;
+        let committed = self.watch.committed(leader)?;
         let of_this_term = committed.term.0 == metrics.current_term;
         (of_this_term && self.watch.hears(leader, SILENCE_MAX)).then_some(committed)
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::types::NodeId;
+use crate::types::{LogId, NodeId};
 
 #[derive(Debug, Default)]
 struct Hearing {
@@ -24,6 +24,8 @@ struct Hearing {
     open: BTreeMap<NodeId, usize>,
     /// Who sent the last append, and when: openraft goes on naming a leader that has long been silent.
     last: Option<(NodeId, Instant)>,
+    /// What a node stated as committed since this one was opened.
+    committed: Option<(NodeId, LogId)>,
 }
 
 /// What this node hears of its leader; clones hear the same.
@@ -61,6 +63,18 @@ impl LeaderWatch {
     pub(crate) fn hears(&self, leader: NodeId, within: Duration) -> bool {
         let heard = self.hearing().last.is_some_and(|(_, at)| at.elapsed() <= within);
         heard && self.lost() != Some(leader)
+    }
+
+    /// Notes what a node states as committed, now and not in a request that waited for this node.
+    pub(super) fn stated(&self, from: NodeId, committed: Option<LogId>) {
+        if let Some(committed) = committed {
+            self.hearing().committed = Some((from, committed));
+        }
+    }
+
+    /// What this leader has stated as committed since this node was opened.
+    pub(crate) fn committed(&self, leader: NodeId) -> Option<LogId> {
+        self.hearing().committed.filter(|(from, _)| *from == leader).map(|(_, committed)| committed)
     }
 
     fn heard(&self, from: NodeId) {

@@ -10,6 +10,7 @@
 //! Heartbeats have their own connection, so that a megabyte of entries never delays them. Every connection begins with
 //! the handshake of [`wire::handshake`](super::wire::handshake), checked on both sides by [`peers`].
 
+mod appends;
 mod kept;
 pub(crate) mod leader_watch;
 pub(crate) mod link;

@@ -4,9 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
-use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderError};
+use openraft::raft::{StreamAppendError, TransferLeaderError};
 use openraft::type_config::TypeConfigExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
@@ -15,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 use crate::exec;
 use crate::identity::ClaimError;
 use crate::raft::early_campaign::Evidence;
-use crate::raft::network::leader_watch::AppendConnection;
-use crate::raft::network::net::{OwnedReadHalf, TcpListener, TcpStream};
+use crate::raft::network::appends;
+use crate::raft::network::net::{TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::ranges::{self, Ranges};
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::socket::{FrameReader, write_frame};
 use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::{self, VoteGate};
-use crate::raft::wire::append::{ANSWER_BYTES, decode_request, encode_answer};
+use crate::raft::wire::append::{ANSWER_BYTES, encode_answer};
 use crate::raft::wire::bootstrap::{BootstrapAnswer, BootstrapRequest, ClaimOutcome, NodeState};
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::{HELLO_BYTES, Hello, Purpose, Refusal};
@@ -94,7 +93,7 @@ impl Connection {
             return Err(io::Error::other(format!("refused {}: {refusal}", hello.from)));
         }
         match hello.purpose {
-            Purpose::Append => self.serve_appends(stream, self.evidence.watch.opened(hello.from.node)).await,
+            Purpose::Append => self.serve_appends(stream, hello.from.node).await,
             Purpose::Call => self.serve_calls(stream).await,
             Purpose::Bootstrap => self.serve_bootstrap(stream).await,
             Purpose::Checkpoint => self.receiving.serve(stream, &self.raft).await,
@@ -102,11 +101,10 @@ impl Connection {
         }
     }
 
-    async fn serve_appends(&self, stream: TcpStream, leader: AppendConnection) -> io::Result<()> {
+    async fn serve_appends(&self, stream: TcpStream, from: NodeId) -> io::Result<()> {
+        let leader = self.evidence.watch.opened(from);
         let (read, mut write) = stream.into_split();
-        let requests = futures::stream::unfold(FrameReader::new(read), |mut frames| async move {
-            next_request(&mut frames).await.map(|request| (request, frames))
-        });
+        let requests = appends::requests(read, self.evidence.watch.clone(), from);
         let mut answers = Box::pin(self.raft.stream_append(requests)).ready_chunks(ANSWERS_MAX);
         while let Some(ready) = answers.next().await {
             let mut bytes = Vec::with_capacity(ready.len() * ANSWER_BYTES);
@@ -198,19 +196,5 @@ impl Connection {
                 ClaimOutcome::Failed
             }
         }))
-    }
-}
-
-/// The next request; `None` ends the stream, at a clean end as on damage, and the caller connects anew.
-async fn next_request(frames: &mut FrameReader<OwnedReadHalf>) -> Option<AppendEntriesRequest<TypeConfig>> {
-    let decode = |frame: Bytes| decode_request(frame).map_err(io::Error::other);
-    match frames.next().await.and_then(|frame| frame.map(decode).transpose()) {
-        Ok(request) => request,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
-        Err(error) => {
-            tracing::warn!(%error, "an append request was refused; its connection is closed");
-            None
-        }
     }
 }
