@@ -244,6 +244,10 @@ impl Cluster {
         let keeps = self.settings.durability == Durability::Async;
         let crash = if off || (!keeps && rng.chance(50)) { Crash::LoseUnsynced } else { Crash::KeepAll };
         self.crash(place, crash, Instant::now() + soon(rng));
+        if crash == Crash::KeepAll && !keeps && rng.chance(50) {
+            // What a failed sync left in the page cache was found again, and the power goes before another sync.
+            self.nodes[place].disk.power_off_after(rng.below(16));
+        }
         Ok(())
     }
 }
