@@ -8,7 +8,7 @@ use crate::storage::Log;
 use crate::types::NodeId;
 
 #[derive(Default)]
-pub(crate) struct Acknowledged;
+pub(crate) struct Acknowledged {}
 
 #[derive(Clone)]
 pub(crate) struct Answers;

@@ -15,9 +15,9 @@ fn env(disk: &Arc<SimDisk>) -> Env {
 
 fn open(disk: &Arc<SimDisk>) -> (Log, Arc<Identity>) {
     let env = env(disk);
-    let (log, _) = Log::open(env.clone(), StorageOptions::new(DIR, GROUP)).unwrap();
+    let (log, _) = Log::open(env.clone(), StorageOptions::new(DIR, GROUP)).expect("it opens");
     let empty = log.bounds().last.is_none() && log.hard_state().is_none();
-    (log, Arc::new(Identity::open(&env, Path::new(DIR), NodeId(1), GROUP, empty).unwrap()))
+    (log, Arc::new(Identity::open(&env, Path::new(DIR), NodeId(1), GROUP, empty).expect("it is this node's")))
 }
 
 fn vote() -> RaftVote {

@@ -69,7 +69,7 @@ mod tests {
         let vote: RaftVote = openraft::Vote { leader_id: LeaderId { term: 1, voted_for: LEADER }, committed: true };
         let leader_commit = Some(RaftLogId::new_term_index(1, index));
         let request = AppendEntriesRequest { vote, prev_log_id: None, leader_commit, entries: Vec::new() };
-        write_pieces(stream, encode_request(request)).await.unwrap();
+        write_pieces(stream, encode_request(request)).await.expect("the other end is there");
     }
 
     // A node in doubt took the commit index of a request that had waited for it since before it was opened, and ended its

@@ -1,14 +1,10 @@
 //! Damaged logs are repaired from peers (hazards 8): at open, before the node takes part, and in place while it runs.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
-
-mod replica_support;
-
+use crate::support::{Group, PATIENCE};
 use raft_log::env::Env;
 use raft_log::inspect;
 use raft_log::types::{LogIndex, NodeId};
 use raft_log::{Health, OpenError};
-use replica_support::{Group, PATIENCE};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 

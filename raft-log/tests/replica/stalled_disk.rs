@@ -1,12 +1,10 @@
 //! A leader whose disk stalls hands over and keeps out of elections until the disk works again.
 
-mod replica_support;
-
 use std::time::Duration;
 
+use crate::support::Group;
+use crate::support::stalling_disk::Stall;
 use raft_log::{GateReason, ProposeError, Role, Status};
-use replica_support::Group;
-use replica_support::stalling_disk::Stall;
 
 const STALL_MAX: Duration = Duration::from_millis(300);
 

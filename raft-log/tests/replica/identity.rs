@@ -1,13 +1,11 @@
 //! Peers know each other: hazards 2 (a wiped voter never returns under its id), 7 (the handshake) and 28 (addresses).
 
-mod replica_support;
-
+use crate::support::Group;
+use crate::support::gate::Gate;
+use crate::support::machine::Machine;
 use raft_log::env::Env;
 use raft_log::types::{GroupId, NodeId};
 use raft_log::{Health, IdentityError, OpenError, Replica, Role};
-use replica_support::Group;
-use replica_support::gate::Gate;
-use replica_support::machine::Machine;
 
 // Hazards 2: the folder of a voter is wiped. Under its id it gets nothing, answers nothing, and says why.
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +124,7 @@ async fn a_folder_of_another_node_or_group_is_refused_untouched() {
 async fn a_folder_in_use_and_a_port_in_use_are_named() {
     let mut group = Group::three().await;
     let mut options = group.options(NodeId(1));
-    options.peer_listen = raft_log::PeerListen::Bound(replica_support::listener());
+    options.peer_listen = raft_log::PeerListen::Bound(crate::support::listener());
     let refused = Replica::open(options, Env::real(), Machine::default()).await.unwrap_err();
     assert!(matches!(refused, OpenError::Storage(raft_log::storage::OpenError::Locked { .. })), "{refused}");
 

@@ -1,13 +1,11 @@
 //! `async` durability: what a node that lost power may have forgotten must not decide elections (hazards 10).
 
-mod replica_support;
-
 use std::time::Duration;
 
+use crate::support::Group;
 use raft_log::env::sim::{Crash, SimEnv};
 use raft_log::types::NodeId;
 use raft_log::{Durability, GateReason, Status};
-use replica_support::Group;
 
 /// Three nodes on simulated machines.
 async fn three_async() -> (Group, Vec<SimEnv>) {

@@ -1,13 +1,11 @@
 //! Members come, go and move while entries are stored (hazards 2, 28), and what would break the group is refused.
 
-mod replica_support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::Group;
 use raft_log::types::NodeId;
 use raft_log::{BootstrapError, ChangeError, NodeAddresses, Replica, Role, Status};
-use replica_support::Group;
 
 const NEW: NodeId = NodeId(4);
 
@@ -155,7 +153,7 @@ async fn a_member_moves_to_another_address() {
     group.store("before").await;
     let (leader, moving) = (group.leader().await, group.follower().await);
     group.kill(moving).await;
-    let listen = replica_support::listener().local_addr().unwrap();
+    let listen = crate::support::listener().local_addr().unwrap();
     group.node_mut(moving).listen = listen;
     group.node_mut(moving).advertised = listen.to_string();
     group.open(moving).await.unwrap();

@@ -1,14 +1,12 @@
 //! What is kept of the log, and followers that are behind it (hazards 23 to 25).
 
-mod replica_support;
-
 use std::time::Duration;
 
+use crate::support::gate::Gate;
+use crate::support::machine::HOLD;
+use crate::support::{Group, PATIENCE};
 use raft_log::types::{LogIndex, NodeId};
 use raft_log::{Record, ReplicaOptions};
-use replica_support::gate::Gate;
-use replica_support::machine::HOLD;
-use replica_support::{Group, PATIENCE};
 
 const ENTRY_BYTES: usize = 256 << 10;
 

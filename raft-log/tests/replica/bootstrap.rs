@@ -1,10 +1,8 @@
 //! A group is formed once, by all of its voters (hazards 27).
 
-mod replica_support;
-
+use crate::support::Group;
 use raft_log::types::NodeId;
 use raft_log::{BootstrapError, Role};
-use replica_support::Group;
 
 async fn open_three() -> Group {
     let mut group = Group::closed(3, |_| {});

@@ -1,14 +1,12 @@
 //! Stored, not stored, unknown: never one for the other (hazards 15).
 
-mod replica_support;
-
 use std::time::Duration;
 
+use crate::support::Group;
 use bytes::Bytes;
 use raft_log::env::sim::{Fault, FaultKind, SimEnv};
 use raft_log::types::NodeId;
 use raft_log::{Health, ProposeError, ReplicaOptions, Role};
-use replica_support::Group;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_names_the_leader_and_stores_nothing() {

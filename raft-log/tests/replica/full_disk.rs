@@ -1,17 +1,13 @@
 //! Full disks in a group (hazards 9): publishes are refused by type before any node runs out of space, the rest goes on.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
-
-mod replica_support;
-
 use std::sync::Arc;
 
+use crate::support::Group;
 use bytes::Bytes;
 use raft_log::env::sim::SimDisk;
 use raft_log::env::{Disk, Env};
 use raft_log::types::NodeId;
 use raft_log::{ProposeError, Proposed, Room};
-use replica_support::Group;
 
 /// Below this a node says that it is low; the default of its options.
 const RESERVE_BYTES: u64 = 256 << 20;
@@ -56,7 +52,7 @@ async fn until(group: &Group, leader: NodeId, full: &[NodeId]) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(replica_support::PATIENCE, known).await.expect("the leader hears of it");
+    tokio::time::timeout(crate::support::PATIENCE, known).await.expect("the leader hears of it");
 }
 
 #[tokio::test]

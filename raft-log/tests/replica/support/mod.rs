@@ -22,7 +22,7 @@ use raft_log::env::Env;
 use raft_log::types::{GroupId, LogIndex, NodeId};
 use raft_log::{NodeAddresses, OpenError, PeerListen, ProposeError, Proposed, Record, Replica, ReplicaOptions, Status};
 
-use machine::Machine;
+use self::machine::Machine;
 
 /// Longest wait for anything that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,10 +1,8 @@
 //! The state never runs ahead of the node's own durable log (hazards 1).
 
-mod replica_support;
-
+use crate::support::Group;
 use raft_log::AppliedPoint;
 use raft_log::types::{LogId, LogIndex, NodeId, Term};
-use replica_support::Group;
 
 /// A group in which node 3's state is flushed after every batch and then killed.
 async fn with_flushed_state() -> (Group, NodeId) {

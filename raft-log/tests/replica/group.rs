@@ -1,14 +1,12 @@
 //! Three replicas elect, replicate, lose their leader, and catch up.
 
-mod replica_support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::support::Group;
 use bytes::Bytes;
 use raft_log::types::LogIndex;
 use raft_log::{Durability, ReadError, Role};
-use replica_support::Group;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_replicas_elect_replicate_and_agree() {

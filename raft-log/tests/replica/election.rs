@@ -1,13 +1,11 @@
 //! Elections: who may campaign, and who may not (hazards 12; raft.md, settings).
 
-mod replica_support;
-
 use std::time::Duration;
 
+use crate::support::Group;
+use crate::support::gate::Gate;
 use raft_log::Role;
 use raft_log::types::NodeId;
-use replica_support::Group;
-use replica_support::gate::Gate;
 
 /// Three nodes, each behind a gate of its own.
 async fn gated() -> (Group, Vec<Gate>) {
@@ -86,8 +84,8 @@ async fn a_transfer_to_a_silent_voter_is_refused_and_the_leader_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leader_is_replaced_long_before_the_lease_ends() {
     let patient = |options: &mut raft_log::ReplicaOptions| {
-        options.election.timeout_min = replica_support::PATIENCE * 2;
-        options.election.timeout_max = replica_support::PATIENCE * 3;
+        options.election.timeout_min = crate::support::PATIENCE * 2;
+        options.election.timeout_max = crate::support::PATIENCE * 3;
     };
     let mut group = Group::three_with(patient).await;
     group.store("before").await;
