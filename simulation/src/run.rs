@@ -191,7 +191,7 @@ impl Run {
     async fn settle(&mut self) -> Step {
         let deadline = Instant::now() + SETTLED_WITHIN;
         let mut probe: Option<JoinHandle<Outcome>> = None;
-        let (mut number, mut stored) = (0, None);
+        let (mut number, mut stored, mut was_settled) = (0, None, false);
         loop {
             self.step().await?;
             if let Some(ended) = probe.take_if(|probe| probe.is_finished()) {
@@ -201,9 +201,12 @@ impl Run {
                     stored = Some(id.index);
                 }
             }
-            if stored.is_some() && self.unsettled(stored).is_empty() {
-                return self.step().await;
+            // Twice, because a change of members may end in the step that checks what the probe was told.
+            let is_settled = stored.is_some() && self.unsettled(stored).is_empty();
+            if is_settled && was_settled {
+                return Ok(());
             }
+            was_settled = is_settled;
             if Instant::now() > deadline {
                 let lives: Vec<&Life> = self.cluster.nodes.iter().map(|node| &node.life).collect();
                 let unsettled = self.unsettled(stored).join("; ");
