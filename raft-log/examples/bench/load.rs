@@ -1,6 +1,7 @@
 //! Proposers whose latencies are taken phase by phase, in a closed or in an open loop.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -31,30 +32,43 @@ impl std::fmt::Display for Pace {
 }
 
 /// What was measured in one phase.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Measured {
     /// Stored entries a second.
     pub(crate) rate: f64,
+    pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// Entries that were refused, or whose fate is unknown.
-    pub(crate) failed: u64,
+    pub(crate) max_ms: f64,
+    /// Entries that were refused, or whose fate is unknown, by what was said of them.
+    pub(crate) failures: BTreeMap<String, Failures>,
+}
+
+/// Entries that failed alike.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failures {
+    pub(crate) count: u64,
+    /// When the first of them was told, since the begin of the phase.
+    pub(crate) first: Duration,
 }
 
 /// What the proposers write down.
 struct Taken {
     stop: AtomicBool,
-    failed: AtomicU64,
+    failures: Mutex<BTreeMap<String, (u64, Instant)>>,
     micros: Mutex<Histogram<u64>>,
 }
 
+const POISONED: &str = "nobody panics with it";
+
 impl Taken {
     async fn propose(&self, leader: &Replica, payload: Bytes, due: Instant) {
-        if leader.propose(payload, 1).await.is_err() {
-            self.failed.fetch_add(1, Relaxed);
+        if let Err(error) = leader.propose(payload, 1).await {
+            let mut failures = self.failures.lock().expect(POISONED);
+            failures.entry(error.to_string()).or_insert((0, Instant::now())).0 += 1;
             return;
         }
         let micros = u64::try_from(due.elapsed().as_micros()).expect("a run is short");
-        self.micros.lock().expect("nobody panics with it").record(micros).expect("the histogram grows");
+        self.micros.lock().expect(POISONED).record(micros).expect("the histogram grows");
     }
 }
 
@@ -68,7 +82,7 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn start(leader: &Replica, pace: Pace, size: usize) -> Load {
         let micros = Mutex::new(Histogram::new(3).expect("three digits"));
-        let taken = Arc::new(Taken { stop: AtomicBool::new(false), failed: AtomicU64::new(0), micros });
+        let taken = Arc::new(Taken { stop: AtomicBool::new(false), failures: Mutex::default(), micros });
         let payload = Bytes::from(vec![9; size]);
         let begin = || (leader.clone(), payload.clone(), taken.clone());
         let proposers = match pace {
@@ -80,13 +94,19 @@ impl Load {
 
     /// What happened since the begin, or since the last time.
     pub(crate) fn take(&mut self) -> Measured {
-        let lasting = self.began.elapsed();
-        self.began = Instant::now();
-        let mut micros = self.taken.micros.lock().expect("nobody panics with it");
+        let began = std::mem::replace(&mut self.began, Instant::now());
+        let lasting = began.elapsed();
+        let failures = std::mem::take(&mut *self.taken.failures.lock().expect(POISONED));
+        let told = |(reason, (count, first)): (String, (u64, Instant))| {
+            (reason, Failures { count, first: first.saturating_duration_since(began) })
+        };
+        let mut micros = self.taken.micros.lock().expect(POISONED);
         let measured = Measured {
             rate: micros.len() as f64 / lasting.as_secs_f64(),
+            p50_ms: micros.value_at_quantile(0.5) as f64 / 1e3,
             p99_ms: micros.value_at_quantile(0.99) as f64 / 1e3,
-            failed: self.taken.failed.swap(0, Relaxed),
+            max_ms: micros.max() as f64 / 1e3,
+            failures: failures.into_iter().map(told).collect(),
         };
         micros.reset();
         measured

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo run -p raft-log --example bench -- write --conc 1024 --size 1024 --secs 5 --durability sync
+//! cargo run -p raft-log --example bench -- write --rate 5000 --secs 15
 //! cargo run -p raft-log --example bench -- failover --rounds 20 --busy 4
 //! cargo run -p raft-log --example bench -- backlog --backlog-mb 2048 --segment-mb 128 --reader-mb-per-s 200 --rate 2000
 //! CEILING=program cargo run -p raft-log --example bench -- compare --rounds 5 --secs 4
