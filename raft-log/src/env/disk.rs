@@ -81,6 +81,8 @@ pub trait File: Send + Sync + 'static {
     /// Reserves space for the first `bytes` bytes and makes the file at least that long; what is new reads as zero.
     /// Writes inside the reserved space do not fail for want of space.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
+    /// Cuts the file to `bytes` bytes if it is longer, and gives the space back. Not durable until it is synced.
+    fn shorten(&self, bytes: u64) -> io::Result<()>;
     /// Overwrites `bytes` bytes at `offset` with zeroes, whether they are reserved or written, and makes that durable. Nobody
     /// else may write there meanwhile; writes to other places of the file are not held up by it.
     fn zero(&self, offset: u64, bytes: u64) -> io::Result<()>;

@@ -176,6 +176,10 @@ impl File for RealFile {
         }
     }
 
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        if self.byte_len()? > bytes { self.0.set_len(bytes) } else { Ok(()) }
+    }
+
     fn zero(&self, offset: u64, bytes: u64) -> io::Result<()> {
         let direct = self.zero_past_cache(offset, bytes).unwrap_or(0);
         if direct < bytes {

@@ -101,6 +101,16 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.disk()?;
+        let length = state.file(self.inode).now.len();
+        if !state.count_change()? {
+            return state.powered();
+        }
+        state.file(self.inode).set_length(usize::try_from(bytes).map_err(io::Error::other)?.min(length));
+        Ok(())
+    }
+
     fn zero(&self, offset: u64, bytes: u64) -> io::Result<()> {
         self.write_all_at(&vec![0; usize::try_from(bytes).map_err(io::Error::other)?], offset)?;
         self.sync()

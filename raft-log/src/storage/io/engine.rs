@@ -110,7 +110,7 @@ impl Engine {
                     self.finish(done, |engine| engine.truncate(first_removed, last, epoch));
                 }
                 Job::Purge { id, done } => self.finish(done, |engine| engine.purge(id)),
-                Job::Release { below, done } => self.finish(done, |engine| engine.release_below(below)),
+                Job::Release { below, done } => self.release_below(below, done),
                 Job::BeginAfter { id, epoch, done } => self.finish(done, |engine| engine.begin_after(id, epoch)),
                 Job::Refill { refill, done } => self.finish(done, |engine| engine.refill(&refill)),
             }

@@ -16,6 +16,7 @@ mod preparing;
 mod progress;
 mod queue;
 mod release;
+mod removal;
 mod roll;
 #[cfg(tercet_sim)]
 mod simulated;

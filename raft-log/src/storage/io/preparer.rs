@@ -1,4 +1,4 @@
-//! Space for the log, made ready before it is needed.
+//! Space for the log, made ready before it is needed, and given back when it is not.
 //!
 //! ```text
 //!   next segment: create log/next.tmp ─► allocate all of it ─► (once the active one fills) zero it ─► take()
@@ -14,8 +14,10 @@
 use super::frontier::Frontier;
 use super::load::Load;
 use super::preparing::Inside;
+use super::removal::{Doomed, Removals};
 use crate::env::{Env, File, OpenMode};
 use crate::exec::{self, Thread};
+use crate::storage::Done;
 use crate::storage::format::Salt;
 use crate::storage::shared::Shared;
 use std::io;
@@ -73,6 +75,7 @@ pub(super) struct Inner {
     /// The last attempt to make a file failed for want of space.
     pub(super) starved: bool,
     pub(super) stop: bool,
+    pub(super) removals: Removals,
 }
 
 pub(super) struct Ready {
@@ -161,6 +164,23 @@ impl Preparer {
     /// Bytes of all spares.
     pub(super) fn spare_bytes(&self) -> u64 {
         self.spares.len() as u64 * self.bytes
+    }
+
+    /// Removes files of released segments, on the worker if there is one; `done` hears when they are gone.
+    pub(super) fn remove(&self, files: Vec<Doomed>, done: Done) {
+        match &self.worker {
+            Some(worker) => {
+                worker.desk.lock().removals.push(files, done);
+                worker.desk.changed.notify_all();
+            }
+            None => {
+                let mut removals = Removals::default();
+                removals.push(files, done);
+                while let Some(removal) = removals.next() {
+                    removal.finish(self.env.disk.as_ref());
+                }
+            }
+        }
     }
 
     /// Asks for the next file, unless a spare is there; the one before has been taken and renamed.

@@ -1,8 +1,10 @@
-//! The worker of the [`Preparer`](super::Preparer): makes the next file, zeroes, and watches the room on the disk.
+//! The worker of the [`Preparer`](super::Preparer): makes the next file, zeroes, removes released ones, and watches the
+//! room on the disk.
 
 use super::frontier::{Claim, Frontier};
 use super::load::Load;
 use super::preparer::{Desk, Inner, LOOK_AGAIN, Prepared, Ready, create, is_full};
+use super::removal::Removal;
 use crate::env::File;
 use crate::storage::StorageError;
 use crate::storage::room::{Room, Space};
@@ -30,6 +32,7 @@ pub(super) struct Inside {
 /// The most urgent thing to do.
 enum Task {
     Nothing,
+    Remove(Removal),
     Create,
     ZeroActive(Claim),
     ZeroNext(Arc<dyn File>, u64),
@@ -48,8 +51,9 @@ impl Inside {
     pub(super) fn run(&self, path: &Path, bytes: u64) {
         let mut rest = Rest::default();
         while let Some(task) = self.next_task(rest) {
-            rest = self.perform(&task, path, bytes);
+            rest = self.perform(task, path, bytes);
         }
+        self.remove_the_rest();
     }
 
     /// Under simulation: looks for something to do at intervals.
@@ -58,19 +62,27 @@ impl Inside {
         let mut rest = Rest::default();
         loop {
             tokio::time::sleep(rest.pause.max(Duration::from_millis(1))).await;
-            let Some(task) = self.choose(&mut self.desk.lock()) else { return };
-            rest = self.perform(&task, path, bytes);
+            let Some(task) = self.choose(&mut self.desk.lock()) else { break };
+            rest = self.perform(task, path, bytes);
         }
+        self.remove_the_rest();
     }
 
     /// Does it, and says how long to rest.
-    fn perform(&self, task: &Task, path: &Path, bytes: u64) -> Rest {
+    fn perform(&self, task: Task, path: &Path, bytes: u64) -> Rest {
         let begin = self.shared.env.clock.monotonic();
+        let idle = matches!(task, Task::Nothing);
         let done = match task {
             Task::Nothing => Ok(()),
+            Task::Remove(removal) => {
+                if let Some(left) = removal.step(self.shared.env.disk.as_ref()) {
+                    self.desk.lock().removals.go_on(left);
+                }
+                Ok(())
+            }
             Task::Create => self.create(path, bytes),
-            Task::ZeroActive(claim) => self.zero_active(claim),
-            Task::ZeroNext(file, at) => self.zero_next(file.as_ref(), *at, bytes),
+            Task::ZeroActive(claim) => self.zero_active(&claim),
+            Task::ZeroNext(file, at) => self.zero_next(file.as_ref(), at, bytes),
         };
         let failed = done.is_err();
         if let Err(error) = done
@@ -79,13 +91,8 @@ impl Inside {
             tracing::warn!(file = %path.display(), %error, "space for the log cannot be prepared; trying again");
         }
         self.watch_room();
-        let pause = match task {
-            // Rest as long as it took, so that appends keep at least half of the disk.
-            Task::Create | Task::ZeroActive(_) | Task::ZeroNext(..) if !failed => {
-                self.shared.env.clock.monotonic().saturating_sub(begin)
-            }
-            _ => LOOK_AGAIN,
-        };
+        // Rest as long as it took, so that appends keep at least half of the disk.
+        let pause = if idle || failed { LOOK_AGAIN } else { self.shared.env.clock.monotonic().saturating_sub(begin) };
         Rest { pause, failed }
     }
 
@@ -98,10 +105,23 @@ impl Inside {
         self.choose(&mut inner)
     }
 
+    /// A stopped log leaves nothing to remove behind.
+    fn remove_the_rest(&self) {
+        loop {
+            let removal = self.desk.lock().removals.next();
+            let Some(removal) = removal else { return };
+            removal.finish(self.shared.env.disk.as_ref());
+        }
+    }
+
     /// What is most urgent; `None` when it is to end.
     fn choose(&self, inner: &mut Inner) -> Option<Task> {
         if inner.stop {
             return None;
+        }
+        // First, because it is what others wait for when the disk is full.
+        if let Some(removal) = inner.removals.next() {
+            return Some(Task::Remove(removal));
         }
         if inner.lacks_file() {
             inner.working = true;

@@ -1,28 +1,39 @@
 //! Giving up the beginning of the log, safely at every step.
 //!
 //! ```text
-//!   release_below:  1 manifest without the released segments    2 rename or unlink their files    3 sync the folder
-//!   begin_after:    1 manifest: purged up to C, no segments     2 rename or unlink all files      3 sync the folder
+//!   release_below:  1 manifest without the released segments    2 rename some of their files, sync the folder
+//!   begin_after:    1 manifest: purged up to C, no segments     3 unlink the others, beside the appends that follow
 //! ```
-//! Some files are renamed to spares, which become segments again ([`Preparer`](super::Preparer)); the others are unlinked.
+//! Some files are renamed to spares, which become segments again ([`Preparer`](super::Preparer)); its worker unlinks the
+//! others, because that takes long.
 //! A crash before 1 changed nothing. After it, the files that the manifest does not list lie below the log's start and
 //! are removed at open (hazards 5, 24, 25). A reader who holds a segment, or memory of it, goes on reading it: such a
 //! file is unlinked, never written again.
 
 use super::engine::{Engine, failed};
 use super::preparer::Prepared;
-use crate::storage::StorageError;
+use super::removal::Doomed;
 use crate::storage::segment::Segment;
+use crate::storage::{Done, StorageError};
 use crate::types::{LogId, LogIndex};
 use std::sync::Arc;
 
 impl Engine {
-    /// Removes the oldest sealed segments whose entries are below `below` and purged.
-    pub(super) fn release_below(&mut self, below: LogIndex) -> Result<(), StorageError> {
-        let Some(purged) = self.manifest.purged else { return Ok(()) };
+    /// Removes the oldest sealed segments whose entries are below `below` and purged; `done` hears when their space is
+    /// free.
+    pub(super) fn release_below(&mut self, below: LogIndex, done: Done) {
+        match self.durable_end().and_then(|_| self.released_below(below)) {
+            Ok(left) => self.preparer.remove(left, done),
+            Err(error) => done(Err(self.shared.fail(error))),
+        }
+    }
+
+    /// Lets go of them; gives back the files that are still to be removed.
+    fn released_below(&mut self, below: LogIndex) -> Result<Vec<Doomed>, StorageError> {
+        let Some(purged) = self.manifest.purged else { return Ok(Vec::new()) };
         let released = self.shared.lock().catalog.releasable(below.min(purged.index.next()));
         if released.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.manifest.segments.drain(..released.len());
         self.save_manifest()?;
@@ -45,34 +56,37 @@ impl Engine {
         self.unsynced.synced();
         self.begin_active();
         let dropped = self.shared.lock().catalog.take_all();
-        self.give_up(dropped)?;
+        let left = self.give_up(dropped)?;
+        self.preparer.remove(left, Box::new(drop));
         let mut state = self.shared.lock();
         self.shared.publish_durable(&mut state, epoch, self.next);
         Ok(())
     }
 
-    /// Makes spares of the files or unlinks them. The manifest lists none of them any more.
-    fn give_up(&mut self, segments: Vec<Arc<Segment>>) -> Result<(), StorageError> {
-        let Some(folder) = segments.first().map(|segment| segment.folder().to_path_buf()) else { return Ok(()) };
+    /// Makes spares of some files; gives back the others. The manifest lists none of them any more.
+    fn give_up(&mut self, segments: Vec<Arc<Segment>>) -> Result<Vec<Doomed>, StorageError> {
+        let Some(folder) = segments.first().map(|segment| segment.folder().to_path_buf()) else {
+            return Ok(Vec::new());
+        };
         let disk = self.shared.env.disk.clone();
         let segment_bytes = self.shared.options.segment_bytes_max;
-        let mut spares = Vec::new();
+        let (mut spares, mut left) = (Vec::new(), Vec::new());
         for segment in segments {
             self.remove_sidecar(&segment)?;
             let (path, bytes, salt) = (segment.path.clone(), segment.file_bytes, segment.salt);
             let spare_path = segment.spare_path();
             let wanted = bytes == segment_bytes && spares.len() < self.preparer.spares_wanted();
-            match wanted.then(|| Segment::into_sole_file(segment)).flatten() {
-                Some(file) => {
+            match Segment::into_sole_file(segment) {
+                Some(file) if wanted => {
                     disk.rename(&path, &spare_path).map_err(failed("renaming", &path))?;
                     spares.push(Prepared { path: spare_path, file, bytes, former: Some(salt) });
                 }
-                None => disk.remove(&path).map_err(failed("removing", &path))?,
+                sole => left.push(Doomed { path, sole, bytes }),
             }
         }
         disk.sync_dir(&folder).map_err(failed("syncing", &folder))?;
         spares.into_iter().for_each(|spare| self.preparer.keep_spare(spare));
         self.count_spares();
-        Ok(())
+        Ok(left)
     }
 }

@@ -116,6 +116,10 @@ impl File for StallingFile {
         self.file.allocate(bytes)
     }
 
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        self.file.shorten(bytes)
+    }
+
     fn zero(&self, offset: u64, bytes: u64) -> io::Result<()> {
         self.file.zero(offset, bytes)
     }
