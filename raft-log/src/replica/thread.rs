@@ -3,6 +3,7 @@
 //! It has a runtime of its own: whatever the process does beside it, heartbeats leave and votes are answered in time
 //! (hazards 12). Everything on it ends when it is told to stop.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use crate::membership::MemberNode;
 use crate::raft::early_campaign::{EarlyCampaign, Evidence};
 use crate::raft::log_store::LogStore;
 use crate::raft::network::link::{LinkFactory, Sending};
-use crate::raft::network::net::{self, BoundListener};
+use crate::raft::network::net::{self, BoundListener, TcpListener};
 use crate::raft::network::peers::Peers;
+use crate::raft::network::ranges::serve_only;
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::server::{self, Connection};
 use crate::raft::pace::Pace;
@@ -33,8 +35,10 @@ use crate::replica::doubt::Doubt;
 use crate::replica::options::{ElectionOptions, RetentionOptions};
 use crate::replica::repair::online::OnlineRepair;
 use crate::replica::repair::{members, scrub};
+use crate::replica::status::Health;
 use crate::replica::status_task::StatusTask;
 use crate::replica::{OpenError, disk_watch, step_down, unfinished};
+use crate::storage::Log;
 use crate::types::NodeId;
 
 /// What the thread is started with.
@@ -100,9 +104,12 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     };
     let links = LinkFactory::new(parts.peers.clone(), parts.gate.clone(), Arc::new(sending));
     let config = Arc::new(parts.config);
-    let raft = RaftCore::build(parts.node_id, config, links.clone(), parts.store, parts.state.clone())
-        .await
-        .map_err(|fatal| OpenError::Raft(fatal.to_string()))?;
+    let building = RaftCore::build(parts.node_id, config, links.clone(), parts.store, parts.state.clone());
+    let built = tokio::select! {
+        built = building => built,
+        never = serve_while_damaged(&listener, parts.peers.clone(), parts.status.log.clone()) => match never {},
+    };
+    let raft = built.map_err(|fatal| not_started(parts.node_id, &parts.status.health.borrow(), &fatal.to_string()))?;
     parts.state.serve();
     parts.peers.follow(raft.server_metrics());
     // Before the core runs: a node that is gated from the start must not campaign once.
@@ -154,6 +161,27 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));
     drop(TypeConfig::spawn(parts.status.run(raft.clone())));
     Ok(raft)
+}
+
+/// Once the core has met damage while it starts: serves the good ranges, so that nodes which were damaged together repair
+/// each other.
+async fn serve_while_damaged(listener: &TcpListener, peers: Arc<Peers>, log: Log) -> Infallible {
+    log.damage().next().await;
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
+    serve_only(listener, peers, Arc::new(log), stop).await
+}
+
+/// Why the core did not start. What it reads then may be damaged where opening trusted a saved index; it waits for the
+/// repair, but not for ever.
+fn not_started(node: NodeId, health: &Health, fatal: &str) -> OpenError {
+    match health {
+        Health::Damaged { reason } => {
+            let waited = "the node needs it to start, and has waited".to_owned();
+            OpenError::NotRepairable { damage: reason.clone(), reason: waited, node }
+        }
+        _ => OpenError::Raft(fatal.to_owned()),
+    }
 }
 
 fn online_repair(parts: &CoreParts) -> OnlineRepair {

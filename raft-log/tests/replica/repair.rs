@@ -98,17 +98,7 @@ async fn nodes_that_are_damaged_together_repair_each_other_without_a_leader() {
         damage(file, 4_096 + 50_000 * (nth as u64 + 1), 1);
         forget_indexes(&group.node(*id).dir);
     }
-    let openings = ids.iter().map(|id| {
-        let (options, env) = (group.options(*id), group.node(*id).env.clone());
-        let machine = group.node(*id).machine.reopened();
-        async move { (*id, machine.clone(), raft_log::Replica::open(options, env, machine).await.unwrap()) }
-    });
-    let opened = tokio::time::timeout(PATIENCE, futures::future::join_all(openings)).await.unwrap();
-    for (id, machine, replica) in opened {
-        let node = group.node_mut(id);
-        node.machine = machine;
-        node.replica = Some(replica);
-    }
+    group.open_together().await;
     let stored = group.store(&b"goes on"[..]).await;
     group.await_all_applied(stored.id.index).await;
     assert!(group.assert_equal_entries() as u64 > ENTRIES);
@@ -135,6 +125,50 @@ async fn damage_that_no_peer_can_mend_stops_the_node_with_a_text_that_says_what_
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(std::fs::read(&file).unwrap(), before, "nothing is changed");
+}
+
+// Opening trusts saved indexes, so the core is the first that reads such a record, when it looks for the membership
+// behind what the state has applied.
+#[tokio::test]
+async fn nodes_that_meet_damage_only_when_the_core_starts_repair_each_other() {
+    let mut group = group().await;
+    let ids = group.ids();
+    for id in &ids {
+        group.kill(*id).await;
+    }
+    for (nth, id) in ids.iter().enumerate() {
+        damage(&segments(&group.node(*id).dir)[0], 4_096 + 50_000 * (nth as u64 + 1), 1);
+    }
+    group.open_together().await;
+    for id in &ids {
+        assert_eq!(group.replica(*id).storage_stats().repaired_ranges, 1, "before it takes part");
+    }
+    let stored = group.store(&b"goes on"[..]).await;
+    group.await_all_applied(stored.id.index).await;
+    assert!(group.assert_equal_entries() as u64 > ENTRIES);
+}
+
+#[tokio::test]
+async fn damage_that_the_core_meets_when_it_starts_and_nobody_can_mend_is_told_as_well() {
+    let mut group = Group::closed(1, |options| {
+        options.segment_bytes_max = 256 << 10;
+        options.entry_bytes_max = 64 << 10;
+    });
+    group.open_all().await;
+    group.bootstrap().await;
+    for _ in 0..20 {
+        group.store(vec![7; PAYLOAD]).await;
+    }
+    let node = NodeId(1);
+    group.kill(node).await;
+    let file = segments(&group.node(node).dir).remove(0);
+    damage(&file, 4_096 + 30_000, 1);
+    let error = group.open(node).await.unwrap_err();
+    assert!(matches!(error, OpenError::NotRepairable { .. }), "{error}");
+    let text = error.to_string();
+    for part in [&*file.display().to_string(), "at offset", "entries", "no other member holds it", "fresh id"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[tokio::test]

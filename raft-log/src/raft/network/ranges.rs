@@ -3,6 +3,7 @@
 //! Served from an open log, and before openraft runs from the files of a log that is under repair itself: two damaged
 //! nodes can help each other. Nobody needs to lead for that.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -67,7 +68,7 @@ pub(crate) async fn serve_only(
     peers: Arc<Peers>,
     ranges: Arc<dyn Ranges>,
     stop: CancellationToken,
-) {
+) -> Infallible {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -3,6 +3,8 @@
 //! ```text
 //!   at open    recovery finds damage below the durable mark ─► ask the peers, serve them, write, open again
 //!              before openraft runs: no vote, no pre-vote, no append
+//!   starting   openraft meets damage that recovery did not read ─► ask the peers, serve them, write in place
+//!              it waits for that; what cannot be had in time stops the node with the same advice
 //!   running    a reader or the scrub meets damage ─► ask the peers, write in place
 //!              the vote gate is closed with `Damaged`; a leader whose first attempt fails hands over
 //! ```

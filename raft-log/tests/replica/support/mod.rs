@@ -91,6 +91,21 @@ impl Group {
         }
     }
 
+    /// Opens all at once: each may need the others before it is open.
+    pub async fn open_together(&mut self) {
+        let openings = self.ids().into_iter().map(|id| {
+            let (options, env) = (self.options(id), self.node(id).env.clone());
+            let machine = self.node(id).machine.reopened();
+            async move { (id, machine.clone(), Replica::open(options, env, machine).await.unwrap()) }
+        });
+        let opened = tokio::time::timeout(PATIENCE, futures::future::join_all(openings)).await.unwrap();
+        for (id, machine, replica) in opened {
+            let node = self.node_mut(id);
+            node.machine = machine;
+            node.replica = Some(replica);
+        }
+    }
+
     pub async fn bootstrap(&self) {
         self.replica(NodeId(1)).bootstrap(self.voters()).await.unwrap();
     }
