@@ -49,12 +49,14 @@ pub(crate) struct Failures {
     pub(crate) count: u64,
     /// When the first of them was told, since the begin of the phase.
     pub(crate) first: Duration,
+    /// Surely not stored: it may be proposed again.
+    pub(crate) refused: bool,
 }
 
 /// What the proposers write down.
 struct Taken {
     stop: AtomicBool,
-    failures: Mutex<BTreeMap<String, (u64, Instant)>>,
+    failures: Mutex<BTreeMap<String, (u64, Instant, bool)>>,
     micros: Mutex<Histogram<u64>>,
 }
 
@@ -64,7 +66,8 @@ impl Taken {
     async fn propose(&self, leader: &Replica, payload: Bytes, due: Instant) {
         if let Err(error) = leader.propose(payload, 1).await {
             let mut failures = self.failures.lock().expect(POISONED);
-            failures.entry(error.to_string()).or_insert((0, Instant::now())).0 += 1;
+            let refused = error.surely_not_stored();
+            failures.entry(error.to_string()).or_insert((0, Instant::now(), refused)).0 += 1;
             return;
         }
         let micros = u64::try_from(due.elapsed().as_micros()).expect("a run is short");
@@ -97,8 +100,8 @@ impl Load {
         let began = std::mem::replace(&mut self.began, Instant::now());
         let lasting = began.elapsed();
         let failures = std::mem::take(&mut *self.taken.failures.lock().expect(POISONED));
-        let told = |(reason, (count, first)): (String, (u64, Instant))| {
-            (reason, Failures { count, first: first.saturating_duration_since(began) })
+        let told = |(reason, (count, first, refused)): (String, (u64, Instant, bool))| {
+            (reason, Failures { count, first: first.saturating_duration_since(began), refused })
         };
         let mut micros = self.taken.micros.lock().expect(POISONED);
         let measured = Measured {
