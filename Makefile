@@ -29,10 +29,17 @@ UNCHECKED := --config profile.dev.debug-assertions=false --config profile.dev.ov
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## install what this system lacks (compiler, libclang); says what it does
+setup: system deny ## install what this system lacks (compiler, libclang, cargo-deny); says what it does
+
+# What every build needs. cargo-deny is not among it: only `make verify` asks for that.
+.PHONY: system deny
+system:
 	@scripts/setup.sh
 
-build: setup ## tercetd, tercet and the programs that prove them
+deny: system
+	@scripts/cargo-deny.sh
+
+build: system ## tercetd, tercet and the programs that prove them
 	@cargo build --locked --workspace --features tercet-client/cli --bins
 
 demo: build ## publish a real text, kill the leader, prove every acknowledged line
@@ -49,52 +56,52 @@ verify: setup ## format, lints, docs, licences, lock file; never writes the tree
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets --features tercet-client/cli -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --features tercet-client/cli
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked --offline check licenses bans sources; \
-	 else echo "verify: cargo-deny is not installed; licences were not checked"; fi
+	@cargo deny --locked --offline check licenses bans sources
+	@scripts/advisories.sh
 	@if git rev-parse --git-dir >/dev/null 2>&1; then git diff --exit-code --stat -- Cargo.lock; fi
 
-fix: setup ## format and apply what clippy can mend
+fix: system ## format and apply what clippy can mend
 	@cargo fmt --all
 	@cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets --features tercet-client/cli
 
-sim: setup ## one seed of the deterministic simulation (SEED=n; SIM_STORY=1 tells what happens)
+sim: system ## one seed of the deterministic simulation (SEED=n; SIM_STORY=1 tells what happens)
 	@$(SIM) run --quiet --locked -p simulation -- run $(SEED)
 
-sim-many: setup ## many seeds on all cores (N=n, FROM=seed)
+sim-many: system ## many seeds on all cores (N=n, FROM=seed)
 	@$(SIM) run --quiet --locked -p simulation -- many $(N) $(FROM)
 
-sim-sensitivity: setup ## plants bugs, one at a time, and counts the seeds until each is found
+sim-sensitivity: system ## plants bugs, one at a time, and counts the seeds until each is found
 	@$(SIM) run --quiet --locked -p simulation -- sensitivity
 
-sim-test: setup
+sim-test: system
 	@$(SIM) test --locked -p simulation
 
-bench: setup ## rates and latencies of a three-node group on this machine (CEILING=program compares with a yardstick)
+bench: system ## rates and latencies of a three-node group on this machine (CEILING=program compares with a yardstick)
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/bench
 
 .PHONY: single-fault
-single-fault: setup ## flip one bit in every byte of every file of a replica, one at a time; prints what came of it
+single-fault: system ## flip one bit in every byte of every file of a replica, one at a time; prints what came of it
 	@SINGLE_FAULT_EVERY_BYTE=1 cargo test --locked -p raft-log --lib single_fault -- --nocapture
 
-bench-log: setup ## the replicated log alone, three replicas in one process (CEILING=program compares with a yardstick)
+bench-log: system ## the replicated log alone, three replicas in one process (CEILING=program compares with a yardstick)
 	@cargo build --locked -p raft-log --example bench $(UNCHECKED)
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/examples/bench compare
 
-bench-gap: setup ## publish gaps over EVENTS=50 lost and replaced leaders of each kind; needs root (network namespaces)
+bench-gap: system ## publish gaps over EVENTS=50 lost and replaced leaders of each kind; needs root (network namespaces)
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@unshare -n $(BIN)/gap --events $(or $(EVENTS),50) $(GAP_ARGS)
 
-bench-calm: setup ## elections without cause in MINUTES=10 with all cores saturated by publishers; needs root
+bench-calm: system ## elections without cause in MINUTES=10 with all cores saturated by publishers; needs root
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@unshare -n $(BIN)/calm --minutes $(or $(MINUTES),10) $(CALM_ARGS)
 
-bench-restart: setup ## time to ready of a restarted node with GIB=10 of log (needs 9 GiB more than three times as much disk)
+bench-restart: system ## time to ready of a restarted node with GIB=10 of log (needs 9 GiB more than three times as much disk)
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/restart --gib $(or $(GIB),10) $(RESTART_ARGS)
 
 # One arena: each replica has threads of its own, whose arenas would keep what an ended replica freed.
-bench-catchup: setup ## what publishing keeps while a follower, behind or wiped, catches up with 5 GiB (needs 45 GiB of disk)
+bench-catchup: system ## what publishing keeps while a follower, behind or wiped, catches up with 5 GiB (needs 45 GiB of disk)
 	@MALLOC_ARENA_MAX=1 cargo run --locked -p raft-log --example bench $(UNCHECKED) -- catchup --gib 5 --segment-mb 256 --keep-mb 5200
 
 conformance: build ## the official RocketMQ 5 clients in five languages against a group whose leader is killed
