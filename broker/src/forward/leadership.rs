@@ -150,15 +150,20 @@ fn place_of(status: &Status) -> Option<Place> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use raft_log::{Health, Member, NodeAddresses, Role};
 
     use super::*;
 
     fn status(leader: Option<u64>, serving: bool) -> Status {
+        status_at(leader, serving, |id| format!("h:{id}"))
+    }
+
+    /// What node 1 of two knows; `client` names the nodes' client addresses.
+    pub(in crate::forward) fn status_at(leader: Option<u64>, serving: bool, client: impl Fn(u64) -> String) -> Status {
         let member = |id| Member {
             id: NodeId(id),
-            addresses: NodeAddresses { peer: String::new(), client: format!("h:{id}"), http: String::new() },
+            addresses: NodeAddresses { peer: String::new(), client: client(id), http: String::new() },
             voter: true,
             matched: None,
             last_heard: None,

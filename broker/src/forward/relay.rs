@@ -157,7 +157,13 @@ fn copy(from: &MetadataMap, to: &mut MetadataMap, beginnings: &[&str]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tercet_proto::rocketmq::v2::{HeartbeatRequest, messaging_service_client::MessagingServiceClient};
+    use tokio::{io::AsyncReadExt, net::TcpListener, sync::watch};
+
     use super::*;
+    use crate::forward::leadership::tests::status_at;
 
     #[test]
     fn a_forwarded_request_carries_the_clients_headers_and_the_mark() {
@@ -188,6 +194,57 @@ mod tests {
         answer.metadata_mut().insert("date", "today".parse().expect("a header value"));
         let answer = own_headers(answer);
         assert!(answer.metadata().contains_key("x-tercet-queues") && !answer.metadata().contains_key("date"));
+    }
+
+    /// A leader that reads the beginning of each request and hangs up: was it done? Answers its address and how many
+    /// requests it got.
+    async fn hangs_up() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&requests);
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut bytes = [0; 4096];
+                if matches!(socket.read(&mut bytes).await, Ok(1..)) {
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        (address, requests)
+    }
+
+    /// Brings one request to the leader that hangs up; answers what became of it and how often it was sent.
+    async fn relayed(resend: Resend, find_for: Duration) -> (RelayError, usize) {
+        let (address, requests) = hangs_up().await;
+        let (_status, receiver) = watch::channel(status_at(Some(2), false, |_| address.clone()));
+        let relay = Relay::new(Arc::new(Leadership::follow(receiver, 1000)));
+        let errand = Errand {
+            metadata: &MetadataMap::new(),
+            message: HeartbeatRequest::default(),
+            bytes: 1,
+            find_until: Instant::now() + find_for,
+            answer_until: Instant::now() + Duration::from_secs(60),
+            resend,
+        };
+        let call = |channel, request| async move { MessagingServiceClient::new(channel).heartbeat(request).await };
+        let error = relay.run(errand, call).await.expect_err("nobody answers");
+        (error, requests.load(Ordering::Relaxed))
+    }
+
+    // hazards 15: a publish whose bytes were sent is never sent again, however much time is left; its outcome is unknown.
+    #[tokio::test]
+    async fn a_publish_over_a_connection_that_breaks_is_sent_once_and_unknown() {
+        let (error, sent) = relayed(Resend::Never, Duration::from_secs(60)).await;
+        assert!(matches!(error, RelayError::Broken(_)), "{error:?}");
+        assert_eq!(sent, 1);
+    }
+
+    #[tokio::test]
+    async fn what_may_be_done_twice_is_sent_again_while_there_is_time() {
+        let (error, sent) = relayed(Resend::Safe, Duration::from_secs(1)).await;
+        assert!(matches!(error, RelayError::Broken(_) | RelayError::NoLeader), "{error:?}");
+        assert!(sent > 1, "{sent}");
     }
 
     // hazards 15: bytes left this node, so the outcome is unknown, and a publish is not sent again.
