@@ -69,6 +69,8 @@ bugs! {
     OlderTermCommitted = "entry of an older term committed",
     /// What a learner acknowledged counts as a voter's answer.
     LearnerCounted = "learner counted in the quorum",
+    /// A read point is confirmed by whatever openraft takes for an answer (hazards 33).
+    AnswerForLater = "answer counted for a later request",
 }
 
 /// Whether this bug is planted.

@@ -1,5 +1,6 @@
 //! Proposals and their three outcomes: stored, not stored, unknown (hazards 15).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,8 @@ use openraft::raft::ClientWriteResult;
 use openraft::raft::linearizable_read::Linearizer;
 
 use crate::planted::{self, Bug};
+use crate::raft::network::confirmations::Superseded;
+use crate::raft::network::peers::Peers;
 use crate::raft::responder::ProposalResponder;
 use crate::raft::type_config::{Command, RaftCore, TypeConfig, log_id};
 use crate::replica::{Inner, Leader, ProposeError, Proposed};
@@ -90,7 +93,7 @@ impl Inner {
         if planted::is(Bug::UnconfirmedRead) && self.status.borrow().serving {
             return self.status.borrow().committed.map(|id| id.index).ok_or_else(|| unknown("nothing is committed"));
         }
-        let confirmed = confirm_leadership(self.raft.clone(), deadline);
+        let confirmed = confirm_leadership(self.raft.clone(), self.peers.clone(), deadline);
         let confirmed = self.read_points.join(confirmed);
         let ready = async { confirmed.await?.await_ready(&self.raft).await.map_err(unknown) };
         let ready = tokio::time::timeout(deadline, ready).await;
@@ -101,14 +104,38 @@ impl Inner {
 }
 
 /// Asks a majority whether this node still leads; what was acknowledged before is then covered by the answer.
-async fn confirm_leadership(raft: RaftCore, deadline: Duration) -> Result<Linearizer<TypeConfig>, ProposeError> {
-    let asked = tokio::time::timeout(deadline, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await;
-    match asked.map_err(|_| unknown("the deadline passed before a majority answered"))? {
-        Ok(linearizer) => Ok(linearizer),
-        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => Err(not_leader(forward)),
-        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(missing))) => Err(unknown(missing)),
-        Err(RaftError::Fatal(fatal)) => Err(unknown(fatal)),
-    }
+///
+/// openraft asks, and says which entry the read must have seen. Its word that a majority has answered is not enough: it
+/// may count an answer to what was sent before (see [`confirmations`](crate::raft::network::confirmations)).
+async fn confirm_leadership(
+    raft: RaftCore,
+    peers: Arc<Peers>,
+    deadline: Duration,
+) -> Result<Linearizer<TypeConfig>, ProposeError> {
+    let confirmed = async {
+        let began = peers.confirmations.begin();
+        let vote = raft.with_raft_state(|state| *state.vote_ref()).await.map_err(unknown)?;
+        let linearizer = match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => linearizer,
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                return Err(not_leader(forward));
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(missing))) => return Err(unknown(missing)),
+            Err(RaftError::Fatal(fatal)) => return Err(unknown(fatal)),
+        };
+        if planted::is(Bug::AnswerForLater) {
+            return Ok(linearizer);
+        }
+        let configs =
+            raft.with_raft_state(|state| state.membership_state.effective().membership().get_joint_config().clone());
+        let (configs, own) = (configs.await.map_err(unknown)?, peers.identity.node_id);
+        match peers.confirmations.confirmed(began, vote, own, &configs).await {
+            Ok(()) => Ok(linearizer),
+            Err(Superseded) => Err(ProposeError::NotLeader { leader: None }),
+        }
+    };
+    let confirmed = tokio::time::timeout(deadline, confirmed).await;
+    confirmed.unwrap_or_else(|_| Err(unknown("the deadline passed before a majority answered")))
 }
 
 fn not_leader(forward: ForwardToLeader<TypeConfig>) -> ProposeError {

@@ -1,73 +1,245 @@
-//! A kept connection for one small request at a time: the leader's heartbeats.
+//! A leader's heartbeats to one follower: a kept connection, and the task that keeps it.
 //!
-//! openraft gives up a heartbeat that is not answered within the interval. On a busy machine that is no reason to close the
-//! connection, and closing it would tell the follower that this process is gone (see [`super::leader_watch`]). So what
-//! was sent stays owed, and the next heartbeat waits for those answers first.
+//! ```text
+//!   openraft's attempt ─► the newest request ─► task: connect ─► write ─► ... ─► answer ─► the attempt, if it still waits
+//!                                                 ▲ the connection is lost: again, at once        └──► Confirmations
+//! ```
+//! openraft gives an attempt one heartbeat interval. A connection that takes longer to come up, and an answer that takes
+//! longer to come back, are not lost with it: both belong to the task. So
+//! - a link whose round trips are longer than the interval gets its connection, and keeps it;
+//! - what was sent stays owed, in order, and each answer is matched with its own request (hazards 33);
+//! - an attempt whose own answer is not there in time ends with the newest one that came meanwhile: the follower follows
+//!   this leader, which is all that a heartbeat asks. Reads do not go by it, see [`Confirmations`];
+//! - the connection's end is noticed when it comes, not with the next heartbeat: a follower takes a leader without
+//!   connections for dead (see [`super::leader_watch`]).
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
+use openraft::type_config::TypeConfigExt;
 use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::membership::MemberNode;
+use crate::raft::network::confirmations::{Confirmations, Moment};
 use crate::raft::network::net::TcpStream;
+use crate::raft::network::peers::Peers;
 use crate::raft::network::socket::write_pieces;
-use crate::raft::type_config::TypeConfig;
+use crate::raft::type_config::{RaftVote, TypeConfig};
 use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request, room_of_answer};
-use crate::storage::Room;
+use crate::raft::wire::handshake::Purpose;
+use crate::types::NodeId;
 
 /// A follower that owes an answer for this long hangs; the connection is made anew.
 const OWED_MAX: Duration = Duration::from_secs(2);
 
-/// An open connection. Every call may be dropped at any point.
+/// Requests are numbered from 1.
+type Number = u64;
+
+/// The request to be sent next, unless a newer one replaces it.
+type Newest = Option<(Number, Arc<AppendEntriesRequest<TypeConfig>>)>;
+
+/// What became of the requests.
+#[derive(Default)]
+struct Outcome {
+    /// The newest answer, and which request it answers.
+    answer: Option<(Number, StreamAppendResult<TypeConfig>)>,
+    /// Why there is no connection.
+    trouble: Option<String>,
+}
+
+/// The attempts' end of the connection; the task ends when it is dropped.
 pub(crate) struct Kept {
-    stream: TcpStream,
-    buffer: BytesMut,
-    /// Requests without answer.
-    owed: usize,
-    /// When the follower last owed nothing.
-    since: Instant,
-    /// A request was cut short: nothing can follow it.
-    cut: bool,
+    requests: watch::Sender<Newest>,
+    outcome: watch::Receiver<Outcome>,
+    sent: Number,
+    /// The newest request whose answer an attempt ended with.
+    told: Number,
 }
 
 impl Kept {
-    pub(crate) fn new(stream: TcpStream) -> Kept {
-        Kept { stream, buffer: BytesMut::with_capacity(16 * ANSWER_BYTES), owed: 0, since: Instant::now(), cut: false }
+    /// Starts the task; it connects with the first request.
+    pub(crate) fn open(peers: Arc<Peers>, target: NodeId, node: MemberNode) -> Kept {
+        let (requests, newest) = watch::channel(None);
+        let (outcome, watched) = watch::channel(Outcome::default());
+        let keeper = Keeper { peers, target, node, newest, outcome };
+        drop(TypeConfig::spawn(keeper.run()));
+        Kept { requests, outcome: watched, sent: 0, told: 0 }
     }
 
-    /// Whether another request may be sent.
-    pub(crate) fn is_usable(&self) -> bool {
-        !self.cut && (self.owed == 0 || self.since.elapsed() < OWED_MAX)
-    }
-
-    /// Sends the request and waits for its answer, which is the last one owed, and what it says of the follower's disk.
+    /// Sends the request, and waits for its answer or until `limit` for any newer than the last; may be dropped.
+    ///
+    /// # Errors
+    /// When there is no answer by then.
     pub(crate) async fn exchange(
         &mut self,
         request: AppendEntriesRequest<TypeConfig>,
-    ) -> io::Result<(StreamAppendResult<TypeConfig>, Room)> {
-        if self.owed == 0 {
-            self.since = Instant::now();
+        limit: Duration,
+    ) -> io::Result<StreamAppendResult<TypeConfig>> {
+        self.sent += 1;
+        let number = self.sent;
+        self.requests.send_replace(Some((number, Arc::new(request))));
+        let answered = |outcome: &Outcome| outcome.answer.as_ref().is_some_and(|(of, _)| *of >= number);
+        let in_time = tokio::time::timeout(limit, self.outcome.wait_for(answered)).await;
+        if matches!(in_time, Ok(Err(_))) {
+            return Err(io::Error::other("the task of this connection ended"));
         }
-        self.cut = true;
-        write_pieces(&mut self.stream, encode_request(request)).await?;
-        self.cut = false;
-        self.owed += 1;
-        loop {
-            while self.buffer.len() < ANSWER_BYTES {
-                if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
+        drop(in_time);
+        let outcome = self.outcome.borrow();
+        match &outcome.answer {
+            // An older conflict says nothing about what this request asks.
+            Some((of, answer)) if *of >= number || (*of > self.told && !is_conflict(answer)) => {
+                self.told = *of;
+                Ok(answer.clone())
             }
-            let bytes = self.buffer.first_chunk().expect("the loop above fills it");
-            let (answer, room) = (decode_answer(bytes).map_err(io::Error::other)?, room_of_answer(bytes));
-            self.buffer.advance(ANSWER_BYTES);
-            self.owed -= 1;
-            if self.owed == 0 {
-                return Ok((answer, room));
+            _ => {
+                let why = outcome.trouble.clone();
+                Err(io::Error::new(io::ErrorKind::TimedOut, why.unwrap_or_else(|| "no answer in time".to_owned())))
             }
         }
     }
+}
+
+fn is_conflict(answer: &StreamAppendResult<TypeConfig>) -> bool {
+    matches!(answer, Err(StreamAppendError::Conflict(_)))
+}
+
+/// A request without answer.
+struct Owed {
+    number: Number,
+    vote: RaftVote,
+    moment: Moment,
+    at: Instant,
+}
+
+/// How a connection ended.
+enum End {
+    /// Nobody sends heartbeats over it any more.
+    Done,
+    /// It was lost. `again`: it had served, and is worth another at once.
+    Lost { again: bool, why: io::Error },
+}
+
+/// The task.
+struct Keeper {
+    peers: Arc<Peers>,
+    target: NodeId,
+    node: MemberNode,
+    newest: watch::Receiver<Newest>,
+    outcome: watch::Sender<Outcome>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut at_once = false;
+        loop {
+            if !at_once && self.newest.changed().await.is_err() {
+                return;
+            }
+            let connecting = self.peers.connect(self.target, &self.node, Purpose::Heartbeat);
+            let connected = tokio::select! {
+                () = ended(&self.newest) => return,
+                connected = connecting => connected,
+            };
+            let trouble = match connected {
+                Ok(stream) => match self.serve(stream).await {
+                    End::Done => return,
+                    End::Lost { again, why } => {
+                        at_once = again;
+                        why.to_string()
+                    }
+                },
+                Err(error) => {
+                    at_once = false;
+                    error.to_string()
+                }
+            };
+            self.outcome.send_modify(|outcome| outcome.trouble = Some(trouble));
+        }
+    }
+
+    /// Sends the newest request whenever there is one, and takes the answers.
+    async fn serve(&mut self, stream: TcpStream) -> End {
+        let (mut read, mut write) = stream.into_split();
+        let mut buffer = BytesMut::with_capacity(16 * ANSWER_BYTES);
+        // One that carried nothing would be lost again at once, and again.
+        let (mut owed, mut again) = (VecDeque::<Owed>::new(), false);
+        // What was asked for while there was no connection is sent first.
+        self.newest.mark_changed();
+        loop {
+            let hangs_at = owed.front().map_or_else(|| Instant::now() + OWED_MAX, |oldest| oldest.at + OWED_MAX);
+            tokio::select! {
+                changed = self.newest.changed() => {
+                    if changed.is_err() {
+                        return End::Done;
+                    }
+                    let Some((number, request)) = self.newest.borrow_and_update().clone() else { continue };
+                    let moment = self.confirmations().sending();
+                    owed.push_back(Owed { number, vote: request.vote, moment, at: Instant::now() });
+                    let pieces = encode_request(AppendEntriesRequest::clone(&request));
+                    let written = tokio::time::timeout(OWED_MAX, write_pieces(&mut write, pieces)).await;
+                    if let Err(why) = written.unwrap_or_else(|_| Err(hangs())) {
+                        return End::Lost { again, why };
+                    }
+                }
+                read = read.read_buf(&mut buffer) => {
+                    match read {
+                        Ok(0) => return End::Lost { again, why: io::ErrorKind::UnexpectedEof.into() },
+                        Ok(_) => {}
+                        Err(why) => return End::Lost { again, why },
+                    }
+                    match self.take_answers(&mut buffer, &mut owed) {
+                        Ok(taken) => again |= taken,
+                        // After a refused request the follower closes, and so do we.
+                        Err(why) => return End::Lost { again: false, why },
+                    }
+                }
+                () = tokio::time::sleep_until(hangs_at), if !owed.is_empty() => {
+                    return End::Lost { again: false, why: hangs() };
+                }
+            }
+        }
+    }
+
+    /// Takes the whole answers in `buffer`; says whether there were any.
+    fn take_answers(&self, buffer: &mut BytesMut, owed: &mut VecDeque<Owed>) -> io::Result<bool> {
+        let mut taken = false;
+        while let Some(bytes) = buffer.first_chunk::<ANSWER_BYTES>() {
+            let (answer, room) = (decode_answer(bytes).map_err(io::Error::other)?, room_of_answer(bytes));
+            buffer.advance(ANSWER_BYTES);
+            let request = owed.pop_front().ok_or_else(|| io::Error::other("an answer to no request"))?;
+            taken = true;
+            self.peers.rooms.heard(self.target, room);
+            let is_refused = matches!(answer, Err(StreamAppendError::HigherVote(_)));
+            if !is_refused {
+                self.confirmations().confirm(&request.vote, self.target, request.moment);
+            }
+            let ends = answer.is_err();
+            self.outcome.send_replace(Outcome { answer: Some((request.number, answer)), trouble: None });
+            if ends {
+                return Err(io::Error::other("the follower refused a heartbeat"));
+            }
+        }
+        Ok(taken)
+    }
+
+    fn confirmations(&self) -> &Confirmations {
+        &self.peers.confirmations
+    }
+}
+
+/// Waits until nobody sends requests any more.
+async fn ended(newest: &watch::Receiver<Newest>) {
+    // A clone, because only the task's own notes which request it has seen.
+    let mut newest = newest.clone();
+    while newest.changed().await.is_ok() {}
+}
+
+fn hangs() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the follower takes or answers nothing")
 }

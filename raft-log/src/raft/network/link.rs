@@ -119,25 +119,15 @@ impl PeerLink {
         self.peers.connect(self.target, &self.node, purpose).await.map_err(|error| unreachable(&error))
     }
 
-    /// One request and its answer on the kept connection.
+    /// One request on the kept connection, and an answer.
     async fn append_once(
         &mut self,
         mut request: AppendEntriesRequest<TypeConfig>,
+        limit: Duration,
     ) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
         planted::Answers::new(&self.peers, self.target, &self.sending.log).raise(&mut request);
-        if !self.kept.as_ref().is_some_and(Kept::is_usable) {
-            self.kept = None;
-            self.kept = Some(Kept::new(self.connect(Purpose::Append).await?));
-        }
-        let kept = self.kept.as_mut().expect("it was filled above");
-        let answer = kept.exchange(request).await.map(|(answer, room)| {
-            self.peers.rooms.heard(self.target, room);
-            answer
-        });
-        // After a refused request the follower closes, and so do we.
-        if !matches!(answer, Ok(Ok(_))) {
-            self.kept = None;
-        }
+        let open = || Kept::open(self.peers.clone(), self.target, self.node.clone());
+        let answer = self.kept.get_or_insert_with(open).exchange(request, limit).await;
         answer.map_err(|error| broken(&error))
     }
 
@@ -191,7 +181,7 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let answer = in_time(option.soft_ttl(), self.append_once(request)).await?;
+        let answer = self.append_once(request, option.soft_ttl()).await?;
         Ok(match answer {
             Ok(matched) => AppendEntriesResponse::PartialSuccess(matched),
             Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
@@ -202,7 +192,7 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
     fn stream_append<'s, S>(
         &'s mut self,
         mut input: S,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Answer>, RPCError<TypeConfig>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
@@ -213,7 +203,7 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
                 return Ok(Box::pin(futures::stream::empty()) as BoxStream<'s, Answer>);
             };
             if self.single {
-                let answer = self.append_once(first).await;
+                let answer = self.append_once(first, option.soft_ttl()).await;
                 return Ok(Box::pin(futures::stream::iter([answer])) as BoxStream<'s, Answer>);
             }
             let stream = self.connect(Purpose::Append).await?;

@@ -11,6 +11,7 @@
 //! the handshake of [`wire::handshake`](super::wire::handshake), checked on both sides by [`peers`].
 
 mod appends;
+pub(crate) mod confirmations;
 mod kept;
 pub(crate) mod leader_watch;
 pub(crate) mod link;

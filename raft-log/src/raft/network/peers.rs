@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::identity::Identity;
 use crate::membership::{MemberNode, NodeAddresses};
 use crate::planted::{self, Bug};
+use crate::raft::network::confirmations::Confirmations;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::socket;
 use crate::raft::rooms::Rooms;
@@ -39,6 +40,7 @@ pub(crate) struct Peers {
     pub(crate) identity: Arc<Identity>,
     pub(crate) advertised: NodeAddresses,
     pub(crate) rooms: Rooms,
+    pub(crate) confirmations: Confirmations,
     #[cfg_attr(not(tercet_sim), expect(dead_code, reason = "only planted bugs look at it"))]
     pub(crate) acknowledged: planted::Acknowledged,
     metrics: OnceLock<ServerMetrics>,
@@ -55,7 +57,16 @@ impl Peers {
         health: watch::Sender<Health>,
     ) -> Peers {
         let acknowledged = planted::Acknowledged::default();
-        Peers { identity, advertised, rooms, acknowledged, metrics: OnceLock::new(), health, logged: Mutex::default() }
+        Peers {
+            identity,
+            advertised,
+            rooms,
+            confirmations: Confirmations::default(),
+            acknowledged,
+            metrics: OnceLock::new(),
+            health,
+            logged: Mutex::default(),
+        }
     }
 
     /// Follows the membership of this core from now on.

@@ -93,7 +93,7 @@ impl Connection {
             return Err(io::Error::other(format!("refused {}: {refusal}", hello.from)));
         }
         match hello.purpose {
-            Purpose::Append => self.serve_appends(stream, hello.from.node).await,
+            Purpose::Append | Purpose::Heartbeat => self.serve_appends(stream, hello.from.node).await,
             Purpose::Call => self.serve_calls(stream).await,
             Purpose::Bootstrap => self.serve_bootstrap(stream).await,
             Purpose::Checkpoint => self.receiving.serve(stream, &self.raft).await,

@@ -30,6 +30,8 @@ pub(crate) const WELCOME_BYTES: usize = 60;
 pub(crate) enum Purpose {
     /// A pipeline of AppendEntries requests.
     Append,
+    /// A leader's heartbeats, which entries never delay.
+    Heartbeat,
     /// Votes and leadership transfer, one at a time.
     Call,
     /// Questions to and claims of empty nodes; the only purpose that needs no common cluster.
@@ -143,6 +145,7 @@ impl Hello {
             Purpose::Bootstrap => 3,
             Purpose::Checkpoint => 4,
             Purpose::Repair => 5,
+            Purpose::Heartbeat => 6,
         };
         let mut out = head(purpose, self.cluster, self.group);
         put_party(&mut out, self.from);
@@ -168,6 +171,7 @@ impl Hello {
             3 => Purpose::Bootstrap,
             4 => Purpose::Checkpoint,
             5 => Purpose::Repair,
+            6 => Purpose::Heartbeat,
             other => return Err(WireError(format!("unknown purpose {other}"))),
         };
         Ok(Hello { purpose, cluster, group, from: take_party(&mut rest)?, to: take_party(&mut rest)? })

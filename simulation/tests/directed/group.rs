@@ -1,0 +1,109 @@
+//! A formed group in a simulation, for tests that make their own faults.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_log::env::sim::SeededRng;
+use raft_log::sim::block_on;
+use raft_log::types::{LogId, NodeId};
+use raft_log::{ElectionOptions, Replica};
+use simulation::cluster::{Cluster, host};
+use simulation::settings::Settings;
+use tokio::time::Instant;
+
+/// Between two looks at the nodes.
+const STEP: Duration = Duration::from_millis(5);
+/// A group forms by then.
+const FORMED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A group without faults; all nodes are open.
+pub struct Group {
+    pub cluster: Cluster,
+    rng: SeededRng,
+}
+
+/// Runs `test` with a formed group of so many voters.
+pub fn with_group<T>(seed: u64, nodes: u8, election: ElectionOptions, test: impl AsyncFnOnce(Group) -> T) -> T {
+    block_on(seed, async |network| {
+        let settings = Settings {
+            nodes,
+            election,
+            durability: raft_log::Durability::Sync,
+            payload_bytes_max: 100,
+            ..Settings::of(seed)
+        };
+        let mut group = Group { cluster: Cluster::new(settings, network), rng: SeededRng::new(seed) };
+        group.form().await;
+        test(group).await
+    })
+}
+
+impl Group {
+    async fn form(&mut self) {
+        let places = 0..self.cluster.nodes.len();
+        let all_open = |group: &Group| places.clone().all(|place| group.cluster.replica(place).is_some());
+        assert!(self.until(FORMED_WITHIN, all_open).await, "all nodes open");
+        let voters = places.clone().map(|place| (NodeId(place as u64 + 1), format!("{}:7000", host(place))));
+        let (replica, voters) = (self.replica(0), voters.collect());
+        let process = self.cluster.nodes[0].process.clone().unwrap();
+        drop(process.spawn(async move { replica.bootstrap(voters).await.map(drop) }));
+        let leads = |group: &Group| group.cluster.leader().is_some();
+        assert!(self.until(FORMED_WITHIN, leads).await, "a leader is elected");
+        let leader = self.replica(self.leader());
+        assert!(leader.propose(Bytes::from(vec![9; 16]), 1).await.is_ok());
+    }
+
+    /// Lets time pass.
+    pub async fn pass(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        self.until(time, |_| Instant::now() >= end).await;
+    }
+
+    /// Lets time pass until `done`, at most `limit`; says whether it came to that.
+    pub async fn until(&mut self, limit: Duration, done: impl Fn(&Group) -> bool) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.cluster.tend(&self.rng).unwrap();
+            if done(self) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    pub fn replica(&self, place: usize) -> Replica {
+        self.cluster.replica(place).unwrap()
+    }
+
+    /// The place of the leader of the highest term.
+    pub fn leader(&self) -> usize {
+        self.cluster.leader().unwrap()
+    }
+
+    /// Whether this node leads, as far as it knows.
+    pub fn leads(&self, place: usize) -> bool {
+        self.replica(place).standing_now().leads
+    }
+
+    /// Proposes at this node; the result is there once it is decided.
+    pub fn propose(&self, place: usize, number: u64) -> tokio::task::JoinHandle<Option<LogId>> {
+        let replica = self.replica(place);
+        tokio::spawn(async move {
+            let payload = Bytes::from([&number.to_le_bytes()[..], &[0; 8]].concat());
+            replica.propose(payload, 1).await.ok().map(|proposed| proposed.id)
+        })
+    }
+
+    /// Cuts or mends both ways between two nodes.
+    pub fn cut(&self, one: usize, other: usize, cut: bool) {
+        self.cut_one_way(one, other, cut);
+        self.cut_one_way(other, one, cut);
+    }
+
+    pub fn cut_one_way(&self, from: usize, to: usize, cut: bool) {
+        self.cluster.network.set_cut(host(from), host(to), cut);
+    }
+}
