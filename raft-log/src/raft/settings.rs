@@ -35,6 +35,10 @@ pub(crate) fn config(group: GroupId, election: &ElectionOptions) -> Result<Confi
         enable_pre_vote: Some(true),
         // A voter that forgot what it acknowledged is wiped, and never welcome again (hazards 2).
         allow_log_reversion: Some(false),
+        // A leader that no quorum answers falls silent for so long, then tries for so long, in turn. Without it, one that
+        // still reaches a single voter renews that voter's lease for ever, and the others, who reach each other and that
+        // voter, never get its vote (openraft #2080). The least that openraft takes: lease and longest timeout.
+        quorum_loss_probe_interval: Some(millis(election.timeout_max * 2)),
         backoff: "50ms 100ms 200ms ...500ms".to_owned(),
         ..Config::default()
     };
@@ -52,6 +56,7 @@ mod tests {
         assert_eq!(config.enable_leader_restore, Some(false));
         assert_eq!(config.enable_pre_vote, Some(true));
         assert_eq!(config.allow_log_reversion, Some(false));
+        assert!(config.quorum_loss_probe_interval.is_some());
         assert_eq!(config.snapshot_policy, SnapshotPolicy::Never);
         assert_eq!(config.max_in_snapshot_log_to_keep, u64::MAX);
         assert!(config.state_machine_channel_size.is_some_and(|size| size <= 16));
