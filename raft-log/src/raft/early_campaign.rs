@@ -1,15 +1,24 @@
 //! A campaign as soon as the leader's process is known to be dead, instead of after the lease (hazards 12).
 //!
 //! ```text
-//!   leader lost ─► short random wait ─► ask all voters: would you elect me? ─► a quorum would: campaign
-//!                        ▲  calm again, or another asked first: stop    │ no, some still hear the leader
-//!                        └──────────────────────────────────────────────┘
+//!   leader lost ─► look: does it lead? ─► no: gone ─► short random wait ─► look again ─► ask all voters: would you elect
+//!                     │ yes: calm            ▲  calm again, or another asked first: stop   │ me? a quorum would: campaign
+//!                     └─ no answer: wait     └──────── no, some still hear the leader ◄────┘
 //! ```
 //! openraft counts on the lease: inside it a follower does not campaign and a voter refuses, so that a healthy leader is
 //! not deposed by a node that has lost only its own connection. That rule stands. A voter looks past its lease on its own
-//! evidence alone, a closed connection of the very leader that its vote names ([`LeaderWatch`]); one that still hears the
-//! leader refuses, and a false alarm leaves nothing changed. The campaign itself goes through openraft's door for a
-//! transfer, with the lost leader as the giver: it counts only while the vote is still that leader's.
+//! evidence alone: the connections of the very leader that its vote names are closed ([`LeaderWatch`]), and it has looked
+//! there since and found that nobody leads (hazards 38). One that still hears the leader refuses, and a false alarm leaves
+//! nothing changed. The campaign itself goes through openraft's door for a transfer, with the lost leader as the giver: it
+//! counts only while the vote is still that leader's.
+//!
+//! What looking finds:
+//! | at the leader's address | it is |
+//! |---|---|
+//! | it says that it leads | alive: the connections were closed by something between |
+//! | the connection is refused, its host cannot be reached | gone |
+//! | it says that it does not lead, or takes no part in the group yet | gone: another life of that process |
+//! | silence, or the connection breaks again | unknown: the lease decides |
 //!
 //! (The same door with another node's id would drop a voter's lease beforehand. It stays dropped for the rest of the term,
 //! false alarm or not; hence the question above instead.) No safety rests on any of this: votes decide who leads.
@@ -44,6 +53,13 @@ const YIELD: Duration = Duration::from_millis(300);
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 /// Rounds of questions; after that the lease is over, and openraft campaigns by itself.
 const ROUNDS_MAX: usize = 10;
+/// A look that breaks off is repeated so often at once: a process that ends may take a last connection.
+const LOOKS_MAX: usize = 3;
+/// And after this long.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+/// After it has deposed a leader, a node does not do so again for this long. Whatever closes connections and then refuses
+/// them for a moment must not make leaders change at its pace.
+const CAMPAIGN_PAUSE: Duration = Duration::from_secs(3);
 
 /// What a voter goes by when it is asked; clones are the same.
 #[derive(Clone, Default)]
@@ -60,7 +76,7 @@ impl Evidence {
         raft: &RaftCore,
         request: &VoteRequest<TypeConfig>,
     ) -> io::Result<Option<VoteResponse<TypeConfig>>> {
-        let Some(lost) = self.watch.lost() else { return Ok(None) };
+        let Some(lost) = self.watch.gone() else { return Ok(None) };
         let request = request.clone();
         let answer = raft.with_raft_state(move |state| {
             let (vote, last) = (*state.vote_ref(), state.log_ids.last().copied());
@@ -103,12 +119,30 @@ struct Ballot {
     others: BTreeMap<NodeId, MemberNode>,
 }
 
+/// What there is at the address of a lost leader; see the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Leads,
+    Gone,
+    Unknown,
+}
+
 impl EarlyCampaign {
     /// Watches for the life of the core.
     pub(crate) async fn run(mut self) {
         let mut lost = self.evidence.watch.watch_lost();
+        let mut campaigned: Option<Instant> = None;
         while lost.wait_for(Option::is_some).await.is_ok() {
-            self.campaign(&mut lost).await;
+            let may_campaign = campaigned.is_none_or(|at| at.elapsed() >= CAMPAIGN_PAUSE);
+            let mut calm = lost.clone();
+            // A look or a question that is under way when the leader is heard again is given up.
+            let ended = tokio::select! {
+                _ = calm.wait_for(Option::is_none) => false,
+                ended = self.attend(may_campaign) => ended,
+            };
+            if ended {
+                campaigned = Some(Instant::now());
+            }
             // Whatever came of it: the next time this leader is lost, or another.
             if lost.wait_for(Option::is_none).await.is_err() {
                 return;
@@ -116,25 +150,55 @@ impl EarlyCampaign {
         }
     }
 
-    /// Asks until it has campaigned, has no cause to any longer, or the lease is over.
-    async fn campaign(&mut self, lost: &mut watch::Receiver<Option<NodeId>>) {
+    /// Looks and asks until it has campaigned, which it says, or the lease is over.
+    async fn attend(&mut self, may_campaign: bool) -> bool {
+        self.look().await;
         for _ in 0..ROUNDS_MAX {
-            let wait = WAIT_MIN + self.random(WAIT_SPREAD);
-            if tokio::time::timeout(wait, lost.wait_for(Option::is_none)).await.is_ok() {
-                return;
-            }
-            if self.evidence.yields() || !self.gate.is_open() {
+            tokio::time::sleep(WAIT_MIN + self.random(WAIT_SPREAD)).await;
+            if self.look().await != Found::Gone || !may_campaign || self.evidence.yields() || !self.gate.is_open() {
                 continue;
             }
-            let Ok(Some(ballot)) = self.ballot().await else { return };
+            let Ok(Some(ballot)) = self.ballot().await else { return false };
             if self.would_win(&ballot).await && !self.evidence.yields() {
                 tracing::info!(lost = %ballot.lost, "the leader's process is gone; campaigning");
                 let taken_over = TransferLeaderRequest::new(ballot.lost, self.id, None);
                 // It fails only if the core stops.
                 drop(self.raft.handle_transfer_leader(taken_over).await);
-                return;
+                return true;
             }
         }
+        false
+    }
+
+    /// Looks whether the lost leader still leads, and notes what is found for the others that ask this node.
+    async fn look(&mut self) -> Found {
+        let Some(leader) = self.evidence.watch.lost() else { return Found::Unknown };
+        let known = self.raft.with_raft_state(move |state| {
+            let node = state.membership_state.effective().membership().get_node(&leader).cloned();
+            (*state.vote_ref(), node)
+        });
+        let Ok((vote, Some(node))) = known.await else { return Found::Unknown };
+        let mut found = Found::Unknown;
+        for _ in 0..LOOKS_MAX {
+            let link = self.links.new_client(leader, &node).await;
+            found = match link.leads(vote, ANSWER_TIMEOUT).await {
+                Some(found) => found,
+                None => {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                    continue;
+                }
+            };
+            break;
+        }
+        match found {
+            Found::Leads => {
+                tracing::info!(%leader, "the leader's connections were closed, but it leads");
+                self.evidence.watch.looked(leader, true);
+            }
+            Found::Gone => self.evidence.watch.looked(leader, false),
+            Found::Unknown => {}
+        }
+        found
     }
 
     fn random(&self, below: Duration) -> Duration {

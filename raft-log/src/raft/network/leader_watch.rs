@@ -3,11 +3,14 @@
 //! ```text
 //!   a request of the leader ──► heard: this node's leader is `from`
 //!   its last append connection closes ──► lost, at once: a killed process cannot keep a connection open
-//!   any connection or request of it ──► calm again
+//!   somebody looks: nobody leads there ──► gone
+//!   any connection or request of it, or it says that it leads ──► calm again
 //! ```
-//! A leader keeps two append connections to each follower, one for entries and one for heartbeats, and opens a broken one
-//! anew within a heartbeat; only when both are gone is it lost. A process that is stopped, or a machine that is cut off,
-//! closes nothing: those are found by the lease (hazards 12).
+//! A leader keeps two append connections to each follower, one for entries and one for heartbeats, and opens the latter
+//! anew as soon as it is broken; only when both are gone is it lost. That is a suspicion and no proof: a proxy that
+//! restarts, a firewall that forgets its connections, closes those of a leader that lives, and all of them at once. So the
+//! one who would act on it looks first (hazards 38, [`crate::raft::early_campaign`]). A process that is stopped, or a
+//! machine that is cut off, closes nothing: those are found by the lease (hazards 12).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,11 +31,19 @@ struct Hearing {
     committed: Option<(NodeId, LogId)>,
 }
 
+/// A leader whose last connection closed and who was not heard again since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) leader: NodeId,
+    /// Somebody looked, and it does not lead any more.
+    pub(crate) is_gone: bool,
+}
+
 /// What this node hears of its leader; clones hear the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeaderWatch {
     hearing: Arc<Mutex<Hearing>>,
-    lost: watch::Sender<Option<NodeId>>,
+    lost: watch::Sender<Option<Lost>>,
 }
 
 /// One open append connection; it is closed by dropping this.
@@ -49,20 +60,36 @@ impl LeaderWatch {
         AppendConnection { watch: self.clone(), from }
     }
 
-    /// The leader whose last connection closed and who was not heard again since.
+    /// The leader that is lost.
     pub(crate) fn lost(&self) -> Option<NodeId> {
-        *self.lost.borrow()
+        self.lost.borrow().map(|lost| lost.leader)
     }
 
-    /// The changes of [`lost`](Self::lost).
-    pub(crate) fn watch_lost(&self) -> watch::Receiver<Option<NodeId>> {
+    /// The leader that is lost and known to be gone.
+    pub(crate) fn gone(&self) -> Option<NodeId> {
+        self.lost.borrow().filter(|lost| lost.is_gone).map(|lost| lost.leader)
+    }
+
+    /// The changes of both.
+    pub(crate) fn watch_lost(&self) -> watch::Receiver<Option<Lost>> {
         self.lost.subscribe()
     }
 
-    /// Whether this leader sent something within this time and has not closed its connections since.
+    /// Whether this leader sent something within this time and is not gone since.
     pub(crate) fn hears(&self, leader: NodeId, within: Duration) -> bool {
         let heard = self.hearing().last.is_some_and(|(_, at)| at.elapsed() <= within);
-        heard && self.lost() != Some(leader)
+        heard && self.gone() != Some(leader)
+    }
+
+    /// Somebody looked whether this lost leader leads.
+    pub(crate) fn looked(&self, leader: NodeId, leads: bool) {
+        if leads {
+            return self.calm(leader);
+        }
+        self.lost.send_if_modified(|lost| {
+            let news = lost.as_mut().filter(|lost| lost.leader == leader && !lost.is_gone);
+            news.map(|lost| lost.is_gone = true).is_some()
+        });
     }
 
     /// Notes what a node states as committed, now and not in a request that waited for this node.
@@ -83,7 +110,7 @@ impl LeaderWatch {
     }
 
     fn calm(&self, from: NodeId) {
-        self.lost.send_if_modified(|lost| lost.take_if(|lost| *lost == from).is_some());
+        self.lost.send_if_modified(|lost| lost.take_if(|lost| lost.leader == from).is_some());
     }
 
     fn closed(&self, from: NodeId) {
@@ -96,7 +123,7 @@ impl LeaderWatch {
         hearing.open.remove(&from);
         if hearing.last.is_some_and(|(leader, _)| leader == from) {
             tracing::info!(leader = %from, "the leader has closed its last connection");
-            self.lost.send_replace(Some(from));
+            self.lost.send_replace(Some(Lost { leader: from, is_gone: false }));
         }
     }
 
@@ -133,8 +160,25 @@ mod tests {
         drop(entries);
         assert!(watch.hears(LEADER, Duration::from_secs(9)), "it has another one");
         drop(heartbeats);
-        assert_eq!(watch.lost(), Some(LEADER));
+        assert_eq!((watch.lost(), watch.gone()), (Some(LEADER), None));
+        assert!(watch.hears(LEADER, Duration::from_secs(9)), "that its connections closed proves nothing");
+    }
+
+    #[test]
+    fn who_looks_decides_whether_a_lost_leader_is_gone() {
+        let watch = LeaderWatch::default();
+        let connection = watch.opened(LEADER);
+        connection.heard();
+        drop(connection);
+        watch.looked(NodeId(2), false);
+        assert_eq!(watch.gone(), None, "another node was looked at");
+        watch.looked(LEADER, false);
+        assert_eq!(watch.gone(), Some(LEADER));
         assert!(!watch.hears(LEADER, Duration::from_secs(9)));
+        watch.looked(LEADER, true);
+        assert_eq!((watch.lost(), watch.gone()), (None, None));
+        watch.looked(LEADER, false);
+        assert_eq!(watch.gone(), None, "it is not lost");
     }
 
     #[test]

@@ -20,9 +20,10 @@ use crate::checkpoint::Checkpoint;
 use crate::env::Env;
 use crate::membership::MemberNode;
 use crate::planted;
+use crate::raft::early_campaign::Found;
 use crate::raft::network::kept::Kept;
 use crate::raft::network::net::TcpStream;
-use crate::raft::network::peers::Peers;
+use crate::raft::network::peers::{ConnectError, Peers};
 use crate::raft::network::pipeline::{self, Answer};
 use crate::raft::network::socket::{FrameReader, write_frame};
 use crate::raft::network::transfer;
@@ -31,7 +32,7 @@ use crate::raft::retention::CatchUps;
 use crate::raft::type_config::{RaftVote, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
 use crate::raft::wire::call::{CallAnswer, CallRequest};
-use crate::raft::wire::handshake::Purpose;
+use crate::raft::wire::handshake::{Purpose, Refusal};
 use crate::storage::Log;
 use crate::types::{LogIndex, NodeId};
 
@@ -164,13 +165,51 @@ impl PeerLink {
     async fn call(&self, request: CallRequest, limit: Duration) -> Result<CallAnswer, RPCError<TypeConfig>> {
         in_time(limit, async {
             let mut stream = self.connect(Purpose::Call).await?;
-            write_frame(&mut stream, &request.encode()).await.map_err(|error| broken(&error))?;
-            let frame = FrameReader::new(stream).next().await.map_err(|error| broken(&error))?;
-            let body = frame.ok_or_else(|| broken(&io::Error::from(io::ErrorKind::UnexpectedEof)))?;
-            CallAnswer::decode(&body).map_err(|error| broken(&error))
+            exchange(&mut stream, &request).await.map_err(|error| broken(&error))
         })
         .await
     }
+}
+
+impl PeerLink {
+    /// Looks whether the peer leads under this vote, or a later one. `None`: the connection broke off, and to look again may help.
+    pub(crate) async fn leads(&self, vote: RaftVote, limit: Duration) -> Option<Found> {
+        let looking = async {
+            let mut stream = match self.peers.connect(self.target, &self.node, Purpose::Call).await {
+                Ok(stream) => stream,
+                Err(error) => return found_of(&error),
+            };
+            match exchange(&mut stream, &CallRequest::Leads(vote)).await {
+                Ok(answer) if answer.granted => Some(Found::Leads),
+                Ok(_) => Some(Found::Gone),
+                Err(_) => None,
+            }
+        };
+        tokio::time::timeout(limit, looking).await.unwrap_or(Some(Found::Unknown))
+    }
+}
+
+/// What a connection that was not made says of the leader at the other end.
+fn found_of(error: &ConnectError) -> Option<Found> {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, TimedOut};
+    match error {
+        ConnectError::Io { source, .. } => match source.kind() {
+            ConnectionRefused | HostUnreachable => Some(Found::Gone),
+            TimedOut => Some(Found::Unknown),
+            _ => None,
+        },
+        // Another life of its process, which leads nobody.
+        ConnectError::Refused { refusal: Refusal::Repairing | Refusal::NoCluster | Refusal::Incarnation, .. } => {
+            Some(Found::Gone)
+        }
+        ConnectError::Refused { .. } | ConnectError::Wire { .. } => Some(Found::Unknown),
+    }
+}
+
+async fn exchange(stream: &mut TcpStream, request: &CallRequest) -> io::Result<CallAnswer> {
+    write_frame(stream, &request.encode()).await?;
+    let body = FrameReader::new(stream).next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    CallAnswer::decode(&body).map_err(io::Error::other)
 }
 
 impl RaftNetworkV2<TypeConfig> for PeerLink {

@@ -146,6 +146,11 @@ impl Connection {
                 Some(answer) => Ok(answer.into()),
                 None => Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into()),
             },
+            CallRequest::Leads(vote) => {
+                let standing = self.raft.with_raft_state(|state| (*state.vote_ref(), state.server_state.is_leader()));
+                let (known, leads) = standing.await.map_err(io::Error::other)?;
+                Ok(CallAnswer { vote: known, last_log_id: None, granted: leads && known >= vote })
+            }
             CallRequest::Transfer(request) => {
                 let (vote, last_log_id) = (*request.from_leader(), request.last_log_id().copied());
                 let taken = self.raft.handle_transfer_leader(request).await.map_err(io::Error::other)?;

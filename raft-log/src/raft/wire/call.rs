@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   request  kind u8 │ vote 17 │ log id 17 │ vote kinds: transfer flag u8; transfer: target node u64 │ CRC32C
-//!   answer   kind u8 │ vote 17 │ log id 17 │ granted u8 │ CRC32C
+//!   answer   vote 17 │ log id 17 │ granted u8 │ CRC32C
 //! ```
-//! A transfer's answer uses the same fields: granted, or the vote and log id that stand against it.
+//! The answer to a transfer uses the same fields: granted, or the vote and log id that stand against it. So does that to
+//! the question whether the one called leads: granted, or the vote that it knows.
 
 use bytes::{Buf, BufMut, BytesMut};
 use openraft::raft::{TransferLeaderRequest, VoteRequest, VoteResponse};
@@ -20,6 +21,8 @@ pub(crate) enum CallRequest {
     Vote(VoteRequest<TypeConfig>),
     PreVote(VoteRequest<TypeConfig>),
     Transfer(TransferLeaderRequest<TypeConfig>),
+    /// Whether the one called leads under this vote of its own, or a later one.
+    Leads(RaftVote),
 }
 
 /// The answer to any of them.
@@ -42,6 +45,11 @@ impl CallRequest {
                 put_log_id(&mut out, request.last_log_id());
                 out.put_u64_le(request.to_node_id().0);
             }
+            CallRequest::Leads(vote) => {
+                out.put_u8(4);
+                put_vote(&mut out, vote);
+                put_log_id(&mut out, None);
+            }
         }
         seal(&mut out);
         out
@@ -62,6 +70,7 @@ impl CallRequest {
                 let target = NodeId(input.try_get_u64_le()?);
                 Ok(CallRequest::Transfer(TransferLeaderRequest::new(vote, target, last_log_id)))
             }
+            4 => Ok(CallRequest::Leads(vote)),
             other => Err(WireError(format!("unknown call {other}"))),
         }
     }
@@ -119,6 +128,7 @@ mod tests {
             CallRequest::Vote(transferring),
             CallRequest::PreVote(VoteRequest::new(vote, None)),
             CallRequest::Transfer(TransferLeaderRequest::new(vote, NodeId(3), last)),
+            CallRequest::Leads(vote),
         ];
         for request in requests {
             assert_eq!(CallRequest::decode(&request.encode()).unwrap(), request);
