@@ -32,7 +32,6 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{TransferLeaderRequest, VoteRequest, VoteResponse};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::env::Env;

@@ -21,9 +21,12 @@ use tokio::sync::oneshot;
 use crate::exec;
 use crate::identity::Identity;
 use crate::raft::catch_up_pace::CatchUpPace;
+#[cfg(tercet_sim)]
+use crate::raft::type_config::hard_state;
 use crate::raft::type_config::{
-    RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, hard_state, log_id, raft_log_id, raft_vote, record_of,
+    RaftEntry, RaftLogId, RaftVote, TypeConfig, entry_of, log_id, raft_log_id, raft_vote, record_of,
 };
+use crate::raft::votes::Votes;
 #[cfg(tercet_sim)]
 use crate::sim::observe::{self, Deed};
 use crate::storage::{Done, Log, Record, StorageError};
@@ -41,12 +44,19 @@ pub(crate) struct LogStore {
     log: Log,
     identity: Arc<Identity>,
     catch_up: Arc<CatchUpPace>,
+    votes: Arc<Votes>,
 }
 
 impl LogStore {
     pub(crate) fn new(log: Log, identity: Arc<Identity>) -> LogStore {
         let catch_up = Arc::new(CatchUpPace::new(log.clone()));
-        LogStore { log, identity, catch_up }
+        let votes = Arc::new(Votes::new(log.clone()));
+        LogStore { log, identity, catch_up, votes }
+    }
+
+    /// The votes that this log holds.
+    pub(crate) fn votes(&self) -> Arc<Votes> {
+        self.votes.clone()
     }
 
     /// Before the first vote or entry is answered, the identity file learns of it: an empty log is innocent only in a
@@ -175,9 +185,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
-        let (done, receiver) = completion();
-        self.log.save_hard_state(hard_state(vote), done).map_err(io::Error::other)?;
-        completed(receiver).await?;
+        self.votes.give(vote).await?;
         self.mark_used().await?;
         #[cfg(tercet_sim)]
         observe::observe(Deed::Voted(hard_state(vote)));

@@ -31,4 +31,5 @@ pub(crate) mod state_adapter;
 pub(crate) mod state_worker;
 pub(crate) mod type_config;
 pub(crate) mod vote_gate;
+pub(crate) mod votes;
 pub(crate) mod wire;

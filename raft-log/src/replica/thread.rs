@@ -41,6 +41,10 @@ use crate::replica::{OpenError, disk_watch, step_down, unfinished};
 use crate::storage::Log;
 use crate::types::NodeId;
 
+/// A leader that no quorum answers is silent for two of the longest timeouts, and is no leader to keep a connection for
+/// after twice that and a few heartbeats.
+const SILENT_HEARTBEATS: u32 = 5;
+
 /// What the thread is started with.
 pub(crate) struct CoreParts {
     pub(crate) node_id: NodeId,
@@ -102,7 +106,8 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         pace: Pace::new(parts.retention.transfer_bytes_per_second),
         catch_ups: catch_ups.clone(),
     };
-    let links = LinkFactory::new(parts.peers.clone(), parts.gate.clone(), Arc::new(sending));
+    let votes = parts.store.votes();
+    let links = LinkFactory::new(parts.peers.clone(), parts.gate.clone(), votes.clone(), Arc::new(sending));
     let config = Arc::new(parts.config);
     let building = RaftCore::build(parts.node_id, config, links.clone(), parts.store, parts.state.clone());
     let built = tokio::select! {
@@ -119,9 +124,11 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         peers: parts.peers.clone(),
         raft: raft.clone(),
         gate: parts.gate.clone(),
+        votes,
         evidence: parts.evidence.clone(),
         receiving: Arc::new(Receiving::new(parts.checkpoints.clone(), parts.peers.identity.group)),
         ranges: Arc::new(parts.status.log.clone()),
+        silence_max: silence_max(parts.election),
     };
     drop(TypeConfig::spawn(server::serve(listener, connections, stop)));
     drop(TypeConfig::spawn(members::keep(raft.clone(), parts.env.clone(), parts.dir.clone())));
@@ -152,15 +159,23 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     drop(TypeConfig::spawn(retention.run()));
     drop(TypeConfig::spawn(unfinished::run(raft.clone())));
     if parts.last_run.is_in_doubt() {
-        let (log, watch, gate) = (parts.status.log.clone(), parts.status.leader_watch.clone(), parts.gate.clone());
-        let doubt = Doubt { id: parts.node_id, raft: raft.clone(), log, watch, gate, last_run: parts.last_run };
-        drop(TypeConfig::spawn(doubt.run()));
+        drop(TypeConfig::spawn(doubt(&raft, &parts.status, parts.gate.clone(), parts.last_run).run()));
     }
     let leadership = parts.status.leadership(raft.clone(), parts.election);
     drop(TypeConfig::spawn(step_down::run(leadership, parts.gate.clone())));
     drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));
     drop(TypeConfig::spawn(parts.status.run(raft.clone())));
     Ok(raft)
+}
+
+/// How long a leader may send nothing at all.
+fn silence_max(election: ElectionOptions) -> Duration {
+    election.heartbeat_interval * SILENT_HEARTBEATS + election.timeout_max * 4
+}
+
+fn doubt(raft: &RaftCore, status: &StatusTask, gate: VoteGate, last_run: Arc<LastRun>) -> Doubt {
+    let (log, watch) = (status.log.clone(), status.leader_watch.clone());
+    Doubt { id: status.identity.node_id, raft: raft.clone(), log, watch, gate, last_run }
 }
 
 /// Once the core has met damage while it starts: serves the good ranges, so that nodes which were damaged together repair

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_log::env::sim::SeededRng;
+use raft_log::env::sim::{Crash, SeededRng};
 use raft_log::sim::block_on;
 use raft_log::types::{LogId, NodeId};
 use raft_log::{ElectionOptions, Replica};
@@ -49,8 +49,7 @@ impl Group {
         drop(process.spawn(async move { replica.bootstrap(voters).await.map(drop) }));
         let leads = |group: &Group| group.cluster.leader().is_some();
         assert!(self.until(FORMED_WITHIN, leads).await, "a leader is elected");
-        let leader = self.replica(self.leader());
-        assert!(leader.propose(Bytes::from(vec![9; 16]), 1).await.is_ok());
+        assert!(self.stores(FORMED_WITHIN).await, "it stores");
     }
 
     /// Lets time pass.
@@ -105,5 +104,56 @@ impl Group {
 
     pub fn cut_one_way(&self, from: usize, to: usize, cut: bool) {
         self.cluster.network.set_cut(host(from), host(to), cut);
+    }
+
+    /// Every piece on every link travels so long.
+    pub fn slow_links(&self, millis: u64) {
+        for (one, other) in self.pairs() {
+            self.cluster.network.set_latency_millis(host(one), host(other), Some((millis, millis)));
+        }
+    }
+
+    /// Breaks every stream between any two nodes; both ends are told.
+    pub fn reset_all(&self) -> usize {
+        self.pairs().map(|(one, other)| self.cluster.network.reset_streams(host(one), host(other))).sum()
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let nodes = self.cluster.nodes.len();
+        (0..nodes).flat_map(move |one| (0..nodes).map(move |other| (one, other))).filter(|(one, other)| one != other)
+    }
+
+    /// Ends a node's process for good, as SIGKILL would.
+    pub fn kill(&mut self, place: usize) {
+        self.cluster.crash(place, Crash::KeepAll, Instant::now() + Duration::from_secs(3_600));
+    }
+
+    /// The term of the leader.
+    pub fn term(&self) -> u64 {
+        self.replica(self.leader()).standing_now().term.0
+    }
+
+    /// How long it takes until another than this node leads.
+    pub async fn until_replaced(&mut self, old: usize, limit: Duration) -> Option<Duration> {
+        let begin = Instant::now();
+        let replaced = |group: &Group| group.cluster.leader().is_some_and(|leader| leader != old);
+        self.until(limit, replaced).await.then(|| begin.elapsed())
+    }
+
+    /// Whether a proposal is stored within this time; what is refused is proposed again. A leader takes nothing before a
+    /// majority has answered it.
+    pub async fn stores(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(leader) = self.cluster.leader() {
+                let stored = self.propose(leader, 7);
+                self.until(deadline.duration_since(Instant::now()), |_| stored.is_finished()).await;
+                if stored.is_finished() && stored.await.unwrap().is_some() {
+                    return true;
+                }
+            }
+            self.pass(STEP * 4).await;
+        }
+        false
     }
 }

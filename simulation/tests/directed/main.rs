@@ -3,4 +3,7 @@
 
 mod bridge;
 mod group;
+mod half_open;
 mod read_point;
+mod resets;
+mod slow;

@@ -1,31 +1,39 @@
 //! The append requests of one connection, as they come in.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
 use openraft::raft::AppendEntriesRequest;
+use tokio::io::AsyncRead;
 
 use crate::raft::network::leader_watch::LeaderWatch;
-use crate::raft::network::net::OwnedReadHalf;
 use crate::raft::network::socket::FrameReader;
 use crate::raft::type_config::{TypeConfig, log_id};
 use crate::raft::wire::append::decode_request;
 use crate::types::NodeId;
 
-/// Reads them, until the connection ends, and notes what `from` states as committed.
+/// Reads them, until the connection ends, and notes what `from` states as committed. A connection over which nothing comes
+/// ends once nothing has come from that node at all for `silence_max`: a leader sends heartbeats, if no entries.
 ///
 /// The first request of a connection was made before it was open, perhaps before this node was: what it states as
 /// committed may be of the past.
-pub(super) fn requests(
-    read: OwnedReadHalf,
+pub(super) fn requests<R: AsyncRead + Send + Unpin>(
+    read: R,
     watch: LeaderWatch,
     from: NodeId,
+    silence_max: Duration,
 ) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> {
     futures::stream::unfold((FrameReader::new(read), false), move |(mut frames, is_open)| {
         let watch = watch.clone();
         async move {
-            let request = next_request(&mut frames).await?;
+            let request = tokio::select! {
+                biased;
+                request = next_request(&mut frames) => request?,
+                () = watch.silent(from, silence_max) => return None,
+            };
+            watch.received(from);
             if is_open {
                 watch.stated(from, request.leader_commit.map(log_id));
             }
@@ -35,7 +43,7 @@ pub(super) fn requests(
 }
 
 /// The next request; `None` ends the stream, at a clean end as on damage, and the caller connects anew.
-async fn next_request(frames: &mut FrameReader<OwnedReadHalf>) -> Option<AppendEntriesRequest<TypeConfig>> {
+async fn next_request<R: AsyncRead + Unpin>(frames: &mut FrameReader<R>) -> Option<AppendEntriesRequest<TypeConfig>> {
     let decode = |frame: Bytes| decode_request(frame).map_err(io::Error::other);
     match frames.next().await.and_then(|frame| frame.map(decode).transpose()) {
         Ok(request) => request,
@@ -80,7 +88,7 @@ mod tests {
         let mut leader = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (read, _write) = listener.accept().await.unwrap().0.into_split();
         let watch = LeaderWatch::default();
-        let mut requests = Box::pin(requests(read, watch.clone(), LEADER));
+        let mut requests = Box::pin(requests(read, watch.clone(), LEADER, Duration::from_secs(60)));
 
         send(&mut leader, 5).await;
         requests.next().await.unwrap();
@@ -89,5 +97,30 @@ mod tests {
         requests.next().await.unwrap();
         assert_eq!(watch.committed(LEADER), Some(committed(7)));
         assert_eq!(watch.committed(NodeId(2)), None, "another node did not say so");
+    }
+
+    // The host of a leader lost its power, and its connections stayed open here until this process ended.
+    #[tokio::test]
+    async fn a_connection_ends_once_nothing_comes_from_its_node_at_all() {
+        const SILENCE_MAX: Duration = Duration::from_millis(400);
+        let watch = LeaderWatch::default();
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let (idle, _idle_theirs) = tokio::io::duplex(64);
+        let mut leaders = Box::pin(requests(ours, watch.clone(), LEADER, SILENCE_MAX));
+        let mut others = Box::pin(requests(idle, watch.clone(), NodeId(2), SILENCE_MAX));
+        let heartbeats = async {
+            for _ in 0..40 {
+                watch.received(LEADER);
+                tokio::time::sleep(SILENCE_MAX / 20).await;
+            }
+        };
+        tokio::select! {
+            ended = leaders.next() => panic!("heartbeats come over another connection: {ended:?}"),
+            () = heartbeats => {}
+        }
+        let ended = tokio::time::timeout(SILENCE_MAX * 50, leaders.next()).await;
+        assert!(matches!(ended, Ok(None)), "{ended:?}");
+        let ended = tokio::time::timeout(SILENCE_MAX * 50, others.next()).await;
+        assert!(matches!(ended, Ok(None)), "one that never said anything: {ended:?}");
     }
 }

@@ -38,6 +38,11 @@ use crate::types::NodeId;
 /// A follower that owes an answer for this long hangs; the connection is made anew.
 const OWED_MAX: Duration = Duration::from_secs(2);
 
+/// So many answers in a row that come later than the next heartbeat leaves are worth a warning ...
+const LATE_ANSWERS: u32 = 20;
+/// ... this often.
+const WARNING_PAUSE: Duration = Duration::from_secs(60);
+
 /// Requests are numbered from 1.
 type Number = u64;
 
@@ -64,10 +69,12 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Starts the task; it connects with the first request.
-    pub(crate) fn open(peers: Arc<Peers>, target: NodeId, node: MemberNode) -> Kept {
+    /// `interval` is that of heartbeats.
+    pub(crate) fn open(peers: Arc<Peers>, target: NodeId, node: MemberNode, interval: Duration) -> Kept {
         let (requests, newest) = watch::channel(None);
         let (outcome, watched) = watch::channel(Outcome::default());
-        let keeper = Keeper { peers, target, node, newest, outcome };
+        let lateness = Lateness { interval, late: 0, warned: None };
+        let keeper = Keeper { peers, target, node, newest, outcome, lateness };
         drop(TypeConfig::spawn(keeper.run()));
         Kept { requests, outcome: watched, sent: 0, told: 0 }
     }
@@ -132,6 +139,27 @@ struct Keeper {
     node: MemberNode,
     newest: watch::Receiver<Newest>,
     outcome: watch::Sender<Outcome>,
+    lateness: Lateness,
+}
+
+/// Whether answers take longer than heartbeats are apart.
+struct Lateness {
+    interval: Duration,
+    /// Answers in a row that did.
+    late: u32,
+    warned: Option<Instant>,
+}
+
+impl Lateness {
+    /// An answer took so long. Says whether that is to be told.
+    fn note(&mut self, took: Duration) -> bool {
+        self.late = if took > self.interval { self.late + 1 } else { 0 };
+        let is_news = self.late >= LATE_ANSWERS && self.warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);
+        if is_news {
+            self.warned = Some(Instant::now());
+        }
+        is_news
+    }
 }
 
 impl Keeper {
@@ -207,13 +235,22 @@ impl Keeper {
     }
 
     /// Takes the whole answers in `buffer`; says whether there were any.
-    fn take_answers(&self, buffer: &mut BytesMut, owed: &mut VecDeque<Owed>) -> io::Result<bool> {
+    fn take_answers(&mut self, buffer: &mut BytesMut, owed: &mut VecDeque<Owed>) -> io::Result<bool> {
         let mut taken = false;
         while let Some(bytes) = buffer.first_chunk::<ANSWER_BYTES>() {
             let (answer, room) = (decode_answer(bytes).map_err(io::Error::other)?, room_of_answer(bytes));
             buffer.advance(ANSWER_BYTES);
             let request = owed.pop_front().ok_or_else(|| io::Error::other("an answer to no request"))?;
             taken = true;
+            let took = request.at.elapsed();
+            if self.lateness.note(took) {
+                let (peer, interval) = (self.target, self.lateness.interval);
+                tracing::warn!(
+                    %peer, ?took, ?interval,
+                    "answers to heartbeats take longer than heartbeats are apart: by the network, or by the peer's disk. Set \
+                     the heartbeat interval above that, and the election timeouts to three and five times as much"
+                );
+            }
             self.peers.rooms.heard(self.target, room);
             let is_refused = matches!(answer, Err(StreamAppendError::HigherVote(_)));
             if !is_refused {

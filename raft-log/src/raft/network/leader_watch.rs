@@ -27,6 +27,8 @@ struct Hearing {
     open: BTreeMap<NodeId, usize>,
     /// Who sent the last append, and when: openraft goes on naming a leader that has long been silent.
     last: Option<(NodeId, Instant)>,
+    /// When a node last sent an append request, whatever became of it.
+    received: BTreeMap<NodeId, Instant>,
     /// What a node stated as committed since this one was opened.
     committed: Option<(NodeId, LogId)>,
 }
@@ -92,6 +94,24 @@ impl LeaderWatch {
         });
     }
 
+    /// Notes that an append request of this node is there.
+    pub(super) fn received(&self, from: NodeId) {
+        self.hearing().received.insert(from, Instant::now());
+    }
+
+    /// Waits until this node has sent no append request for so long, over any connection.
+    pub(super) async fn silent(&self, from: NodeId, silence_max: Duration) {
+        let since = Instant::now();
+        loop {
+            let last = self.hearing().received.get(&from).copied();
+            let until = last.map_or(since, |last| last.max(since)) + silence_max;
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
     /// Notes what a node states as committed, now and not in a request that waited for this node.
     pub(super) fn stated(&self, from: NodeId, committed: Option<LogId>) {
         if let Some(committed) = committed {
@@ -121,6 +141,7 @@ impl LeaderWatch {
             return;
         }
         hearing.open.remove(&from);
+        hearing.received.remove(&from);
         if hearing.last.is_some_and(|(leader, _)| leader == from) {
             tracing::info!(leader = %from, "the leader has closed its last connection");
             self.lost.send_replace(Some(Lost { leader: from, is_gone: false }));

@@ -21,16 +21,18 @@ use crate::env::Env;
 use crate::membership::MemberNode;
 use crate::planted;
 use crate::raft::early_campaign::Found;
+use crate::raft::network::calls::{Calls, exchange};
 use crate::raft::network::kept::Kept;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::{ConnectError, Peers};
 use crate::raft::network::pipeline::{self, Answer};
-use crate::raft::network::socket::{FrameReader, write_frame};
+use crate::raft::network::socket::FrameReader;
 use crate::raft::network::transfer;
 use crate::raft::pace::Pace;
 use crate::raft::retention::CatchUps;
 use crate::raft::type_config::{RaftVote, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
+use crate::raft::votes::Votes;
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::{Purpose, Refusal};
 use crate::storage::Log;
@@ -40,6 +42,7 @@ use crate::types::{LogIndex, NodeId};
 #[derive(Clone)]
 pub(crate) struct LinkFactory {
     peers: Arc<Peers>,
+    calls: Arc<Calls>,
     gate: VoteGate,
     sending: Arc<Sending>,
 }
@@ -53,13 +56,14 @@ pub(crate) struct Sending {
 }
 
 impl LinkFactory {
-    pub(crate) fn new(peers: Arc<Peers>, gate: VoteGate, sending: Arc<Sending>) -> LinkFactory {
-        LinkFactory { peers, gate, sending }
+    pub(crate) fn new(peers: Arc<Peers>, gate: VoteGate, votes: Arc<Votes>, sending: Arc<Sending>) -> LinkFactory {
+        LinkFactory { calls: Arc::new(Calls::new(peers.clone(), votes)), peers, gate, sending }
     }
 
     fn link(&self, target: NodeId, node: &MemberNode, single: bool) -> PeerLink {
         PeerLink {
             peers: self.peers.clone(),
+            calls: self.calls.clone(),
             gate: self.gate.clone(),
             sending: self.sending.clone(),
             target,
@@ -85,6 +89,7 @@ impl RaftNetworkFactory<TypeConfig> for LinkFactory {
 /// A link to one peer. Connects when there is something to say, anew after each failure.
 pub(crate) struct PeerLink {
     peers: Arc<Peers>,
+    calls: Arc<Calls>,
     gate: VoteGate,
     sending: Arc<Sending>,
     target: NodeId,
@@ -102,18 +107,10 @@ fn broken(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
     RPCError::Network(NetworkError::new(error))
 }
 
-async fn in_time<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, RPCError<TypeConfig>>>,
-) -> Result<T, RPCError<TypeConfig>> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|elapsed| Err(unreachable(&elapsed)))
-}
-
 impl PeerLink {
     /// No vote is asked for while this node keeps out of elections, whatever started the campaign.
-    fn check_gate(&self) -> Result<(), RPCError<TypeConfig>> {
-        let gated = || unreachable(&io::Error::other("this node keeps out of elections"));
-        if self.gate.is_open() { Ok(()) } else { Err(gated()) }
+    fn check_gate(&self) -> io::Result<()> {
+        if self.gate.is_open() { Ok(()) } else { Err(io::Error::other("this node keeps out of elections")) }
     }
 
     async fn connect(&self, purpose: Purpose) -> Result<TcpStream, RPCError<TypeConfig>> {
@@ -124,11 +121,12 @@ impl PeerLink {
     async fn append_once(
         &mut self,
         mut request: AppendEntriesRequest<TypeConfig>,
-        limit: Duration,
+        option: &RPCOption,
     ) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
         planted::Answers::new(&self.peers, self.target, &self.sending.log).raise(&mut request);
-        let open = || Kept::open(self.peers.clone(), self.target, self.node.clone());
-        let answer = self.kept.get_or_insert_with(open).exchange(request, limit).await;
+        // openraft gives a heartbeat the time until the next one.
+        let open = || Kept::open(self.peers.clone(), self.target, self.node.clone(), option.hard_ttl());
+        let answer = self.kept.get_or_insert_with(open).exchange(request, option.soft_ttl()).await;
         answer.map_err(|error| broken(&error))
     }
 
@@ -161,13 +159,8 @@ impl PeerLink {
         Ok(vote)
     }
 
-    /// One call on a connection of its own: elections are rare, and a kept connection may be dead by then.
     async fn call(&self, request: CallRequest, limit: Duration) -> Result<CallAnswer, RPCError<TypeConfig>> {
-        in_time(limit, async {
-            let mut stream = self.connect(Purpose::Call).await?;
-            exchange(&mut stream, &request).await.map_err(|error| broken(&error))
-        })
-        .await
+        self.calls.call(self.target, &self.node, request, limit).await.map_err(|error| unreachable(&error))
     }
 }
 
@@ -175,11 +168,11 @@ impl PeerLink {
     /// Looks whether the peer leads under this vote, or a later one. `None`: the connection broke off, and to look again may help.
     pub(crate) async fn leads(&self, vote: RaftVote, limit: Duration) -> Option<Found> {
         let looking = async {
-            let mut stream = match self.peers.connect(self.target, &self.node, Purpose::Call).await {
+            let stream = match self.peers.connect(self.target, &self.node, Purpose::Call).await {
                 Ok(stream) => stream,
                 Err(error) => return found_of(&error),
             };
-            match exchange(&mut stream, &CallRequest::Leads(vote)).await {
+            match exchange(&mut FrameReader::new(stream), &CallRequest::Leads(vote)).await {
                 Ok(answer) if answer.granted => Some(Found::Leads),
                 Ok(_) => Some(Found::Gone),
                 Err(_) => None,
@@ -206,12 +199,6 @@ fn found_of(error: &ConnectError) -> Option<Found> {
     }
 }
 
-async fn exchange(stream: &mut TcpStream, request: &CallRequest) -> io::Result<CallAnswer> {
-    write_frame(stream, &request.encode()).await?;
-    let body = FrameReader::new(stream).next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    CallAnswer::decode(&body).map_err(io::Error::other)
-}
-
 impl RaftNetworkV2<TypeConfig> for PeerLink {
     type SnapshotData = Arc<Checkpoint>;
 
@@ -220,7 +207,7 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let answer = self.append_once(request, option.soft_ttl()).await?;
+        let answer = self.append_once(request, &option).await?;
         Ok(match answer {
             Ok(matched) => AppendEntriesResponse::PartialSuccess(matched),
             Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
@@ -242,7 +229,7 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
                 return Ok(Box::pin(futures::stream::empty()) as BoxStream<'s, Answer>);
             };
             if self.single {
-                let answer = self.append_once(first, option.soft_ttl()).await;
+                let answer = self.append_once(first, &option).await;
                 return Ok(Box::pin(futures::stream::iter([answer])) as BoxStream<'s, Answer>);
             }
             let stream = self.connect(Purpose::Append).await?;
@@ -256,8 +243,8 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.check_gate()?;
-        Ok(self.call(CallRequest::Vote(request), option.soft_ttl()).await?.into())
+        self.check_gate().map_err(|error| unreachable(&error))?;
+        Ok(self.call(CallRequest::Vote(request), option.hard_ttl()).await?.into())
     }
 
     async fn pre_vote(
@@ -265,8 +252,8 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.check_gate()?;
-        Ok(self.call(CallRequest::PreVote(request), option.soft_ttl()).await?.into())
+        self.check_gate().map_err(|error| unreachable(&error))?;
+        Ok(self.call(CallRequest::PreVote(request), option.hard_ttl()).await?.into())
     }
 
     async fn full_snapshot(

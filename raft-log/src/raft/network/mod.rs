@@ -3,14 +3,15 @@
 //! ```text
 //!   leader                                                          follower
 //!   replication ─► PeerLink::stream_append ─► pipeline ══ append ══► serve ─► Raft::stream_append
-//!   heartbeats  ─► PeerLink (its own, kept connection) ══ append ══► serve ─► Raft::stream_append
-//!   elections   ─► PeerLink::{vote, pre_vote, transfer} ══ call ═══► serve ─► Raft::{vote, pre_vote, ..}
+//!   heartbeats  ─► PeerLink, kept (a connection of its own) ═══════► serve ─► Raft::stream_append
+//!   elections   ─► PeerLink::{vote, pre_vote, transfer}, calls ════► serve ─► Raft::{vote, pre_vote, ..}
 //!   far behind  ─► PeerLink::full_snapshot ─► transfer ══ checkpoint ═► receive ─► Raft::install_full_snapshot
 //! ```
 //! Heartbeats have their own connection, so that a megabyte of entries never delays them. Every connection begins with
 //! the handshake of [`wire::handshake`](super::wire::handshake), checked on both sides by [`peers`].
 
 mod appends;
+mod calls;
 pub(crate) mod confirmations;
 mod kept;
 pub(crate) mod leader_watch;
@@ -18,6 +19,7 @@ pub(crate) mod link;
 pub(crate) mod net;
 pub(crate) mod peers;
 mod pipeline;
+pub(crate) mod places;
 pub(crate) mod ranges;
 pub(crate) mod receive;
 pub(crate) mod server;

@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec;
 use crate::membership::MemberNode;
-use crate::raft::network::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
+use crate::raft::network::net::{self, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
+use crate::raft::network::places::{Place, Places};
 use crate::raft::network::server::{ACCEPT_PAUSE, HELLO_TIMEOUT};
-use crate::raft::network::socket::{FrameReader, write_frame};
+use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::type_config::TypeConfig;
 use crate::raft::wire::handshake::{HELLO_BYTES, Hello, Purpose, Refusal};
 use crate::raft::wire::repair::{RANGE_BYTES_MAX, decode_answer, decode_request, encode_answer, encode_request};
@@ -28,6 +29,10 @@ use crate::types::{LogIndex, NodeId};
 
 /// An answer that has not come by then will not.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// One that asks for nothing for this long has what it needs.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Who takes no answer for this long is gone.
+const TAKEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Payload bytes that are fetched for one piece of a repair.
 const PIECE_BYTES_MAX: usize = 8 << 20;
 
@@ -53,11 +58,11 @@ impl Ranges for Folder {
 pub(crate) async fn answer(mut stream: TcpStream, ranges: Arc<dyn Ranges>) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut frames = FrameReader::new(read);
-    while let Some(frame) = frames.next().await? {
+    while let Some(frame) = within(IDLE_MAX, frames.next()).await? {
         let request = decode_request(&frame).map_err(io::Error::other)?;
         let ranges = ranges.clone();
         let records = exec::blocking(move || ranges.matching(request, RANGE_BYTES_MAX)).await?;
-        write_frame(&mut write, &encode_answer(records.as_deref())).await?;
+        within(TAKEN_TIMEOUT, write_frame(&mut write, &encode_answer(records.as_deref()))).await?;
     }
     Ok(())
 }
@@ -69,23 +74,33 @@ pub(crate) async fn serve_only(
     ranges: Arc<dyn Ranges>,
     stop: CancellationToken,
 ) -> Infallible {
+    let places = Places::default();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let (peers, ranges, stop) = (peers.clone(), ranges.clone(), stop.clone());
+        let mut place = places.greet();
         drop(TypeConfig::spawn(async move {
             // What a caller cannot be answered it tries again.
+            let given = place.given.clone();
             tokio::select! {
                 () = stop.cancelled() => {}
-                served = greet_and_answer(stream, &peers, ranges) => drop(served),
+                () = given.cancelled() => {}
+                served = greet_and_answer(stream, &peers, ranges, &mut place) => drop(served),
             }
         }));
     }
 }
 
-async fn greet_and_answer(mut stream: TcpStream, peers: &Peers, ranges: Arc<dyn Ranges>) -> io::Result<()> {
+async fn greet_and_answer(
+    mut stream: TcpStream,
+    peers: &Peers,
+    ranges: Arc<dyn Ranges>,
+    place: &mut Place,
+) -> io::Result<()> {
+    net::guard(&stream)?;
     let mut bytes = [0; HELLO_BYTES];
     tokio::time::timeout(HELLO_TIMEOUT, stream.read_exact(&mut bytes)).await.map_err(io::Error::other)??;
     let hello = Hello::decode(&bytes);
@@ -94,8 +109,14 @@ async fn greet_and_answer(mut stream: TcpStream, peers: &Peers, ranges: Arc<dyn 
     if !asks && welcome.refusal.is_none() {
         welcome = peers.welcome(Some(Refusal::Repairing));
     }
-    stream.write_all(&welcome.encode()).await?;
-    if welcome.refusal.is_some() { Ok(()) } else { answer(stream, ranges).await }
+    let caller = hello.ok().filter(|hello| welcome.refusal.is_some() || place.is_for(hello.from.node, hello.purpose));
+    if caller.is_none() && welcome.refusal.is_none() {
+        welcome = peers.welcome(Some(Refusal::Busy));
+    }
+    within(HELLO_TIMEOUT, stream.write_all(&welcome.encode())).await?;
+    let Some(caller) = caller.filter(|_| welcome.refusal.is_none()) else { return Ok(()) };
+    place.seat(caller.from.node, caller.purpose);
+    answer(stream, ranges).await
 }
 
 /// How the question for what was lost ended.

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::Mutex;
@@ -13,11 +14,16 @@ use tokio::sync::Mutex;
 use crate::checkpoint::{Checkpoint, Checkpoints, Incoming, IncomingError, Manifest};
 use crate::exec;
 use crate::raft::network::net::TcpStream;
-use crate::raft::network::socket::{FrameReader, write_frame};
+use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::state_adapter::raft_snapshot;
 use crate::raft::type_config::{RaftCore, RaftVote};
 use crate::raft::wire::checkpoint::{CheckpointAnswer, CheckpointRequest};
 use crate::types::GroupId;
+
+/// A transfer from which nothing comes for this long is over. A slow rate may send a chunk in minutes.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+/// Who takes no answer for this long is gone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where checkpoints arrive on this node.
 pub(crate) struct Receiving {
@@ -50,14 +56,14 @@ impl Receiving {
         let (read, mut write) = stream.into_split();
         let mut frames = FrameReader::new(read);
         let mut offered = None;
-        while let Some(frame) = frames.next().await? {
+        while let Some(frame) = within(IDLE_MAX, frames.next()).await? {
             let request = CheckpointRequest::decode(frame).map_err(io::Error::other)?;
             let answer = self.answer(request, &mut offered, raft).await;
             let answer = answer.unwrap_or_else(|error| {
                 tracing::warn!(%error, "a checkpoint from the leader is refused");
                 CheckpointAnswer::Refused(error.to_string())
             });
-            write_frame(&mut write, &answer.encode()).await?;
+            within(ANSWER_TIMEOUT, write_frame(&mut write, &answer.encode())).await?;
             if !matches!(answer, CheckpointAnswer::Wanted(_)) {
                 return Ok(());
             }

@@ -8,30 +8,35 @@ use futures::StreamExt;
 use openraft::raft::{StreamAppendError, TransferLeaderError};
 use openraft::type_config::TypeConfigExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::exec;
 use crate::identity::ClaimError;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::network::appends;
-use crate::raft::network::net::{TcpListener, TcpStream};
+use crate::raft::network::net::{self, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
+use crate::raft::network::places::{Place, Places};
 use crate::raft::network::ranges::{self, Ranges};
 use crate::raft::network::receive::Receiving;
-use crate::raft::network::socket::{FrameReader, write_frame};
+use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::{self, VoteGate};
+use crate::raft::votes::Votes;
 use crate::raft::wire::append::{ANSWER_BYTES, encode_answer};
 use crate::raft::wire::bootstrap::{BootstrapAnswer, BootstrapRequest, ClaimOutcome, NodeState};
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::{HELLO_BYTES, Hello, Purpose, Refusal};
 use crate::types::NodeId;
 
-/// Connections at once; a group of seven needs fewer than 30.
-const CONNECTIONS_MAX: usize = 256;
 /// A caller that has not introduced itself by then is dropped.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who takes no answer for this long is gone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections for calls are kept for the next election, but not for ever.
+const CALL_IDLE_MAX: Duration = Duration::from_secs(600);
+/// A bootstrap asks and claims within moments.
+const BOOTSTRAP_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Answers written at once.
 const ANSWERS_MAX: usize = 256;
 /// Pause after a failed accept, for instance without file descriptors.
@@ -39,7 +44,7 @@ pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves peers until `stop`; connections end with it.
 pub(crate) async fn serve(listener: TcpListener, connections: Connection, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -53,18 +58,19 @@ pub(crate) async fn serve(listener: TcpListener, connections: Connection, stop: 
                 continue;
             }
         };
-        let place = room.clone().try_acquire_owned().ok();
+        let mut place = places.greet();
         let connection = connections.clone();
         let stop = stop.clone();
         drop(TypeConfig::spawn(async move {
+            let given = place.given.clone();
             let result = tokio::select! {
                 () = stop.cancelled() => return,
-                result = connection.run(stream, place.is_some()) => result,
+                () = given.cancelled() => Err(io::Error::other("another connection has taken its place")),
+                result = connection.run(stream, &mut place) => result,
             };
             if let Err(error) = result {
                 tracing::debug!(%caller, %error, "a peer connection ended");
             }
-            drop(place);
         }));
     }
 }
@@ -75,23 +81,30 @@ pub(crate) struct Connection {
     pub(crate) peers: Arc<Peers>,
     pub(crate) raft: RaftCore,
     pub(crate) gate: VoteGate,
+    pub(crate) votes: Arc<Votes>,
     pub(crate) evidence: Evidence,
     pub(crate) receiving: Arc<Receiving>,
     pub(crate) ranges: Arc<dyn Ranges>,
+    /// A node that has sent nothing at all for this long does not lead this one.
+    pub(crate) silence_max: Duration,
 }
 
 impl Connection {
-    async fn run(&self, mut stream: TcpStream, has_place: bool) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+    async fn run(&self, mut stream: TcpStream, place: &mut Place) -> io::Result<()> {
+        net::guard(&stream)?;
         let mut bytes = [0; HELLO_BYTES];
         tokio::time::timeout(HELLO_TIMEOUT, stream.read_exact(&mut bytes)).await.map_err(io::Error::other)??;
         let hello = Hello::decode(&bytes);
-        let welcome = if has_place { self.peers.answer(&hello) } else { self.peers.welcome(Some(Refusal::Busy)) };
+        let welcome = match &hello {
+            Ok(hello) if !place.is_for(hello.from.node, hello.purpose) => self.peers.welcome(Some(Refusal::Busy)),
+            _ => self.peers.answer(&hello),
+        };
         stream.write_all(&welcome.encode()).await?;
         let hello = hello.map_err(io::Error::other)?;
         if let Some(refusal) = welcome.refusal {
             return Err(io::Error::other(format!("refused {}: {refusal}", hello.from)));
         }
+        place.seat(hello.from.node, hello.purpose);
         match hello.purpose {
             Purpose::Append | Purpose::Heartbeat => self.serve_appends(stream, hello.from.node).await,
             Purpose::Call => self.serve_calls(stream).await,
@@ -104,7 +117,7 @@ impl Connection {
     async fn serve_appends(&self, stream: TcpStream, from: NodeId) -> io::Result<()> {
         let leader = self.evidence.watch.opened(from);
         let (read, mut write) = stream.into_split();
-        let requests = appends::requests(read, self.evidence.watch.clone(), from);
+        let requests = appends::requests(read, self.evidence.watch.clone(), from, self.silence_max);
         let mut answers = Box::pin(self.raft.stream_append(requests)).ready_chunks(ANSWERS_MAX);
         while let Some(ready) = answers.next().await {
             let mut bytes = Vec::with_capacity(ready.len() * ANSWER_BYTES);
@@ -116,7 +129,7 @@ impl Connection {
                 }
                 bytes.extend_from_slice(&encode_answer(&answer, self.peers.rooms.own()));
             }
-            write.write_all(&bytes).await?;
+            within(ANSWER_TIMEOUT, write.write_all(&bytes)).await?;
         }
         Ok(())
     }
@@ -124,9 +137,10 @@ impl Connection {
     async fn serve_calls(&self, mut stream: TcpStream) -> io::Result<()> {
         let (read, mut write) = stream.split();
         let mut frames = FrameReader::new(read);
-        while let Some(frame) = frames.next().await? {
+        while let Some(frame) = within(CALL_IDLE_MAX, frames.next()).await? {
             let request = CallRequest::decode(&frame).map_err(io::Error::other)?;
-            write_frame(&mut write, &self.answer_call(request).await?.encode()).await?;
+            let answer = self.answer_call(request).await?.encode();
+            within(ANSWER_TIMEOUT, write_frame(&mut write, &answer)).await?;
         }
         Ok(())
     }
@@ -142,10 +156,17 @@ impl Connection {
                 Ok(CallAnswer { vote: *request.from_leader(), last_log_id, granted: false })
             }
             CallRequest::Vote(request) => Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into()),
-            CallRequest::PreVote(request) => match self.evidence.pre_vote(&self.raft, &request).await? {
-                Some(answer) => Ok(answer.into()),
-                None => Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into()),
-            },
+            CallRequest::PreVote(request) => {
+                let vote = request.vote;
+                let answer: CallAnswer = match self.evidence.pre_vote(&self.raft, &request).await? {
+                    Some(answer) => answer.into(),
+                    None => self.raft.pre_vote(request).await.map_err(io::Error::other)?.into(),
+                };
+                if answer.granted {
+                    self.votes.prepare(&vote).await?;
+                }
+                Ok(answer)
+            }
             CallRequest::Leads(vote) => {
                 let standing = self.raft.with_raft_state(|state| (*state.vote_ref(), state.server_state.is_leader()));
                 let (known, leads) = standing.await.map_err(io::Error::other)?;
@@ -174,9 +195,10 @@ impl Connection {
     async fn serve_bootstrap(&self, mut stream: TcpStream) -> io::Result<()> {
         let (read, mut write) = stream.split();
         let mut frames = FrameReader::new(read);
-        while let Some(frame) = frames.next().await? {
+        while let Some(frame) = within(BOOTSTRAP_IDLE_MAX, frames.next()).await? {
             let request = BootstrapRequest::decode(&frame).map_err(io::Error::other)?;
-            write_frame(&mut write, &self.answer_bootstrap(request).await?.encode()).await?;
+            let answer = self.answer_bootstrap(request).await?.encode();
+            within(ANSWER_TIMEOUT, write_frame(&mut write, &answer)).await?;
         }
         Ok(())
     }

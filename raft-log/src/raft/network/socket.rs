@@ -1,12 +1,13 @@
 //! Connections and frames.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::raft::network::net::TcpStream;
+use crate::raft::network::net::{self, TcpStream};
 use crate::raft::wire::FRAME_BYTES_MAX;
 
 /// A connection that is not up by then is given up.
@@ -18,12 +19,18 @@ const READ_BYTES_MIN: usize = 32 << 10;
 /// Pieces of one vectored write; Linux takes 1,024 at most.
 const WRITE_PIECES_MAX: usize = 64;
 
+/// Work on a connection that is given up after `limit`; the connection is of no use then.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("nothing came or went for {limit:?}"));
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+}
+
 /// Opens a connection; the name is resolved now, so that a changed address is found (hazards 28).
 pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
-    stream.set_nodelay(true)?;
+    net::guard(&stream)?;
     Ok(stream)
 }
 
@@ -36,6 +43,11 @@ pub(crate) struct FrameReader<R> {
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(stream: R) -> FrameReader<R> {
         FrameReader { stream, buffer: BytesMut::new() }
+    }
+
+    /// What it reads, to write to if that goes both ways.
+    pub(crate) fn stream(&mut self) -> &mut R {
+        &mut self.stream
     }
 
     /// The next frame's body, sharing the reader's memory; `None` at a clean end.

@@ -26,7 +26,7 @@ pub(crate) const HELLO_BYTES: usize = 84;
 pub(crate) const WELCOME_BYTES: usize = 60;
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     /// A pipeline of AppendEntries requests.
     Append,

@@ -59,11 +59,6 @@ impl TcpStream {
         Ok(stream)
     }
 
-    /// There is nothing to set here.
-    pub fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
-        Ok(())
-    }
-
     /// Both ends, to be used apart.
     #[must_use]
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {

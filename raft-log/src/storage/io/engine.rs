@@ -277,6 +277,9 @@ impl Engine {
     }
 
     fn save_hard_state(&mut self, state: HardState) -> Result<(), StorageError> {
+        if self.shared.lock().hard_state == Some(state) {
+            return Ok(());
+        }
         let path = HardStateFile::path(&self.shared.options.dir);
         self.hard_state.save(&self.shared.env, state).map_err(failed("saving", &path))?;
         self.shared.lock().hard_state = Some(state);
