@@ -6,9 +6,10 @@
 //!
 //! The encoding, little-endian:
 //! ```text
-//!   version u8 = 1
+//!   version u8 = 2
 //!   configs u16, each: voters u16, each: node id u64
-//!   nodes   u16, each: node id u64, incarnation u128, peer, client, http: length u16 and UTF-8
+//!   nodes   u16, each: node id u64, incarnation u128, peer, client, http: length u16 and UTF-8,
+//!                      retired u16, each: node id u64
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,9 @@ pub struct MemberNode {
     pub addresses: NodeAddresses,
     /// The incarnation of its data folder (hazards 2).
     pub incarnation: Incarnation,
+    /// Ids of former members, kept by the member that led when they left: an id is never used again. They are those of
+    /// all members together.
+    pub retired: BTreeSet<NodeId>,
 }
 
 /// The members of a group as one membership entry states them.
@@ -46,7 +50,7 @@ pub struct Membership {
     pub nodes: BTreeMap<NodeId, MemberNode>,
 }
 
-const ENCODING_VERSION: u8 = 1;
+const ENCODING_VERSION: u8 = 2;
 
 /// Bytes that are no membership of a version that this build knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +89,10 @@ impl Membership {
             out.put_u64_le(id.0);
             out.put_u128_le(node.incarnation.0);
             node.addresses.encode_into(&mut out);
+            put_count(&mut out, node.retired.len());
+            for former in &node.retired {
+                out.put_u64_le(former.0);
+            }
         }
         out.freeze()
     }
@@ -124,7 +132,11 @@ fn decode_fields(input: &mut &[u8]) -> Result<Membership, Box<dyn std::error::Er
         let id = NodeId(input.try_get_u64_le()?);
         let incarnation = Incarnation(input.try_get_u128_le()?);
         let addresses = NodeAddresses::decode_from(input)?;
-        membership.nodes.insert(id, MemberNode { addresses, incarnation });
+        let mut retired = BTreeSet::new();
+        for _ in 0..input.try_get_u16_le()? {
+            retired.insert(NodeId(input.try_get_u64_le()?));
+        }
+        membership.nodes.insert(id, MemberNode { addresses, incarnation, retired });
     }
     Ok(membership)
 }
@@ -151,7 +163,7 @@ impl NodeAddresses {
 }
 
 fn put_count(out: &mut BytesMut, count: usize) {
-    out.put_u16_le(u16::try_from(count).expect("members and address bytes are fewer than 65,536"));
+    out.put_u16_le(u16::try_from(count).expect("members, present and former, and address bytes are fewer than 65,536"));
 }
 
 #[cfg(test)]
@@ -161,7 +173,8 @@ mod tests {
     fn node(incarnation: u128) -> MemberNode {
         let addresses =
             NodeAddresses { peer: "a:1".to_owned(), client: "ä.example:2".to_owned(), http: String::new() };
-        MemberNode { addresses, incarnation: Incarnation(incarnation) }
+        let retired = BTreeSet::from([NodeId(7), NodeId(9)]);
+        MemberNode { addresses, incarnation: Incarnation(incarnation), retired }
     }
 
     fn joint() -> Membership {

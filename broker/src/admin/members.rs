@@ -82,6 +82,7 @@ fn refused(error: ChangeError) -> Status {
         ChangeError::Unknown { .. } => Status::deadline_exceeded(text),
         ChangeError::Joiner(_)
         | ChangeError::IdInUse(_)
+        | ChangeError::IdUsedUp(_)
         | ChangeError::NotAVoter(_)
         | ChangeError::Behind { .. }
         | ChangeError::QuorumAtRisk { .. }

@@ -139,7 +139,8 @@ fn claim_for(asked: &[Asked], env: &Env) -> Result<Claim, BootstrapError> {
 }
 
 fn member(voter: &Asked) -> MemberNode {
-    MemberNode { addresses: voter.state.advertised.clone(), incarnation: voter.incarnation }
+    let addresses = voter.state.advertised.clone();
+    MemberNode { addresses, incarnation: voter.incarnation, retired: BTreeSet::new() }
 }
 
 async fn claim_voter(peers: &Peers, voter: &Asked, claim: &Claim) -> Result<(), BootstrapError> {

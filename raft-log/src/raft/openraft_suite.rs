@@ -39,7 +39,11 @@ impl From<u64> for NodeId {
 
 impl Default for MemberNode {
     fn default() -> MemberNode {
-        MemberNode { incarnation: Incarnation(0), addresses: NodeAddresses::default() }
+        MemberNode {
+            incarnation: Incarnation(0),
+            addresses: NodeAddresses::default(),
+            retired: std::collections::BTreeSet::new(),
+        }
     }
 }
 

@@ -198,6 +198,9 @@ pub enum ChangeError {
     /// The id belongs to a member already. An id is never used for a second data folder: choose a fresh one.
     #[error("node id {0} is a member's already; a node joins under an id that was never used")]
     IdInUse(NodeId),
+    /// The id belonged to a member that was removed. Choose a fresh one.
+    #[error("node id {0} was a member's; a node joins under an id that was never used")]
+    IdUsedUp(NodeId),
     /// The node does not belong to the group.
     #[error("node {0} is no member of the group")]
     NotAMember(NodeId),
@@ -205,12 +208,14 @@ pub enum ChangeError {
     #[error("node {0} is no voter of the group")]
     NotAVoter(NodeId),
     /// The node lacks too much of the log, or is silent. Retry once it has caught up.
-    #[error("node {node} is not caught up: {lag} entries behind, last heard {}", silence_hint(*.silence))]
+    #[error("node {node} is not caught up: {lag} entries, {bytes} bytes behind, last heard {}", silence_hint(*.silence))]
     Behind {
         /// The node.
         node: NodeId,
         /// Entries that it lacks.
         lag: u64,
+        /// About how many bytes those are.
+        bytes: u64,
         /// How long ago it last answered, if it ever did.
         silence: Option<Duration>,
     },

@@ -5,7 +5,7 @@
 //!   a new node, empty ──add_learner──► learner ──promote──► voter ──demote──► learner ──remove──► no member, for ever
 //!                                         └──────── swap(old, new): one change, old leaves as new enters ────────┘
 //! ```
-//! - A node joins with an empty folder and a node id that was never used; it is asked for the incarnation of that folder,
+//! - A node joins with an empty folder and a node id that was never used, which the membership remembers; it is asked for the incarnation of that folder,
 //!   which the membership holds from then on, and claimed for this cluster (hazards 2, 27).
 //! - Voters change by joint consensus: both the old and the new majority decide until the change is done. Once begun, it is
 //!   ended even if the caller stops waiting, or by a later leader (see [`super::unfinished`]).
@@ -31,6 +31,8 @@ use crate::types::{LogIndex, NodeId};
 const COMMIT_DEADLINE: Duration = Duration::from_secs(10);
 /// Entries that a node may lack when it becomes a voter. It gets them within moments, and until then it counts for less.
 const LAG_MAX: u64 = 1_000;
+/// And bytes: a thousand entries may be gigabytes.
+const LAG_BYTES_MAX: u64 = 64 << 20;
 
 /// The status shows a change by then, or something newer.
 const SHOWN_DEADLINE: Duration = Duration::from_secs(1);
@@ -42,6 +44,9 @@ impl Inner {
     pub(crate) async fn add_learner(&self, node: NodeId, address: String) -> Result<(), ChangeError> {
         let status = self.leading()?;
         let known = self.peers.member(node);
+        if self.peers.members().iter().any(|(_, member)| member.retired.contains(&node)) {
+            return Err(ChangeError::IdUsedUp(node));
+        }
         let joiner = match &known {
             Some(_) => bootstrap::ask_member(&self.peers, node, address).await?,
             None => bootstrap::reserve_joiner(&self.peers, node, address).await?,
@@ -84,11 +89,13 @@ impl Inner {
             return Ok(());
         }
         if !is_voter(&status, node) {
-            return self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([node])), true).await;
+            let leaves = ChangeMembers::RemoveNodes(BTreeSet::from([node]));
+            return self.commit(ChangeMembers::Batch(vec![leaves, self.retiring(node)?]), true).await;
         }
         self.check_leaves(&status, node)?;
         self.check_quorum(&status, &[], &[node])?;
-        self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([node])), false).await
+        let leaves = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
+        self.commit(ChangeMembers::Batch(vec![leaves, self.retiring(node)?]), false).await
     }
 
     /// One change in which the learner `new` gets the vote of `old`, and `old` leaves.
@@ -106,7 +113,7 @@ impl Inner {
         self.check_quorum(&status, &[new], &[old])?;
         let enters = ChangeMembers::AddVoterIds(BTreeSet::from([new]));
         let leaves = ChangeMembers::RemoveVoters(BTreeSet::from([old]));
-        self.commit(ChangeMembers::Batch(vec![enters, leaves]), false).await
+        self.commit(ChangeMembers::Batch(vec![enters, leaves, self.retiring(old)?]), false).await
     }
 
     /// Changes where a member can be reached; its folder stays the same.
@@ -115,6 +122,16 @@ impl Inner {
         let known = self.peers.member(node).ok_or(ChangeError::NotAMember(node))?;
         let moved = MemberNode { addresses, ..known };
         self.commit(ChangeMembers::SetNodes(BTreeMap::from([(node, moved)])), true).await
+    }
+
+    /// The part of a change that remembers the id of a member which leaves, with those that this one remembers. The leader
+    /// keeps them, which stays.
+    fn retiring(&self, leaves: NodeId) -> Result<Changes, ChangeError> {
+        let own = self.peers.identity.node_id;
+        let mut keeper = self.peers.member(own).ok_or(ChangeError::NotAMember(own))?;
+        keeper.retired.extend(self.peers.member(leaves).map(|member| member.retired).unwrap_or_default());
+        keeper.retired.insert(leaves);
+        Ok(ChangeMembers::SetNodes(BTreeMap::from([(own, keeper)])))
     }
 
     /// The status of a leader between changes.
@@ -149,8 +166,9 @@ impl Inner {
         let member = member(status, node)?;
         let last = status.last.map_or(LogIndex(0), |last| last.index);
         let lag = last.0.saturating_sub(member.matched.map_or(0, |matched| matched.0));
-        if lag > LAG_MAX || !self.is_live(status, member) {
-            return Err(ChangeError::Behind { node, lag, silence: member.last_heard });
+        let bytes = self.log.bytes_from(member.matched.map_or(LogIndex(0), LogIndex::next));
+        if lag > LAG_MAX || bytes > LAG_BYTES_MAX || !self.is_live(status, member) {
+            return Err(ChangeError::Behind { node, lag, bytes, silence: member.last_heard });
         }
         Ok(())
     }

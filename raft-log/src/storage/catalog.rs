@@ -133,6 +133,20 @@ impl Catalog {
         })
     }
 
+    /// About how many bytes of records there are from `index` on.
+    pub(crate) fn bytes_from(&self, index: LogIndex) -> u64 {
+        let end = self.placed.last().map(|last| last.end);
+        if end.is_none_or(|end| index >= end) {
+            return 0;
+        }
+        let after = self.placed.partition_point(|placed| placed.segment.base <= index);
+        let within = after.checked_sub(1).map_or(0, |at| {
+            let placed = &self.placed[at];
+            placed.end_offset - placed.positions.floor(index).map_or(0, |at| at.offset)
+        });
+        within + self.placed[after..].iter().map(|placed| placed.end_offset).sum::<u64>()
+    }
+
     /// The segments that a truncation from `first_removed` takes away as a whole: those that begin at or above it, but
     /// not `spared` if it begins exactly there.
     pub(crate) fn removed_by(&self, first_removed: LogIndex, spared: Option<LogIndex>) -> Vec<Arc<Segment>> {

@@ -305,6 +305,11 @@ impl Log {
         from >= self.shared().lock().tail.cache_first()
     }
 
+    /// About how many bytes of records a node lacks whose log ends before `from`.
+    pub(crate) fn bytes_from(&self, from: LogIndex) -> u64 {
+        self.shared().lock().catalog.bytes_from(from)
+    }
+
     /// Where the log begins and ends, records that are not yet written included.
     #[must_use]
     pub fn bounds(&self) -> LogBounds {

@@ -93,6 +93,8 @@ async fn a_voter_is_demoted_and_removed_and_a_learner_promoted() {
     at.remove(follower).await.unwrap();
     group.await_status(leader, "three members", |status| status.members.len() == 3).await;
     assert!(at.status().member(follower).is_none());
+    let again = at.add_learner(follower, address(&group, follower)).await;
+    assert_eq!(again, Err(ChangeError::IdUsedUp(follower)), "an id is used once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

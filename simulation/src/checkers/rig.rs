@@ -55,7 +55,11 @@ pub(super) fn opened(node: usize, entries: &[Entry], vote: Option<HardState>) ->
 fn membership(voters: &[&[u64]], learners: &[u64]) -> Membership {
     let configs: Vec<BTreeSet<NodeId>> =
         voters.iter().map(|voters| voters.iter().copied().map(NodeId).collect()).collect();
-    let member = MemberNode { addresses: NodeAddresses::default(), incarnation: Incarnation(1) };
+    let member = MemberNode {
+        addresses: NodeAddresses::default(),
+        incarnation: Incarnation(1),
+        retired: std::collections::BTreeSet::new(),
+    };
     let nodes: BTreeMap<NodeId, MemberNode> = configs
         .iter()
         .flatten()

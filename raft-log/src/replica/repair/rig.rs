@@ -64,7 +64,14 @@ pub(super) fn membership() -> Membership {
     let node = |id: u64| {
         let address = |port: u64| format!("node-{id}.example:{port}");
         let addresses = NodeAddresses { peer: address(1), client: address(2), http: address(3) };
-        (NodeId(id), MemberNode { addresses, incarnation: Incarnation(u128::from(id)) })
+        (
+            NodeId(id),
+            MemberNode {
+                addresses,
+                incarnation: Incarnation(u128::from(id)),
+                retired: std::collections::BTreeSet::new(),
+            },
+        )
     };
     Membership { configs: vec![(1..=3).map(NodeId).collect()], nodes: (1..=3).map(node).collect() }
 }
