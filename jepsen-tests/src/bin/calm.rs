@@ -34,6 +34,9 @@ struct Args {
     /// Length of a body in bytes
     #[arg(long, default_value_t = 256)]
     bytes: usize,
+    /// So often a minute every connection between the nodes is reset, all at once
+    #[arg(long, default_value_t = 0)]
+    resets_per_minute: u32,
     /// A setting of all nodes over the defaults, as name=value
     #[arg(long = "set")]
     settings: Vec<String>,
@@ -67,9 +70,10 @@ async fn run(args: &Args) -> Result<u64, Failure> {
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let busy = 100.0 * (1.0 - total.idle_ticks as f64 / ticks / seconds / cores);
     println!(
-        "{seconds:.0} s at {:.0} messages/s of {} bytes, cores {busy:.0} % busy: {} elections",
+        "{seconds:.0} s at {:.0} messages/s of {} bytes, cores {busy:.0} % busy, all connections reset {} times: {} elections",
         total.stored as f64 / seconds,
         args.bytes,
+        total.resets,
         total.elections
     );
     Ok(total.elections)
@@ -79,6 +83,7 @@ async fn run(args: &Args) -> Result<u64, Failure> {
 #[derive(Debug, Default)]
 struct Round {
     elections: u64,
+    resets: u64,
     stored: u64,
     idle_ticks: u64,
     span: Duration,
@@ -87,6 +92,7 @@ struct Round {
 impl Round {
     fn add(&mut self, other: &Round) {
         self.elections += other.elections;
+        self.resets += other.resets;
         self.stored += other.stored;
         self.idle_ticks += other.idle_ticks;
         self.span += other.span;
@@ -109,9 +115,13 @@ async fn load(args: &Args, span: Duration) -> Result<Round, Failure> {
         senders.spawn(send(producer.clone(), args.bytes, Arc::clone(&stop), Arc::clone(&stored)));
     }
     let (begun, idle) = (Instant::now(), idle_ticks()?);
-    let mut term = first_term;
+    let (mut term, mut resets) = (first_term, 0);
     while begun.elapsed() < span {
         tokio::time::sleep(LOOK_INTERVAL).await;
+        if begun.elapsed().as_secs_f64() * f64::from(args.resets_per_minute) / 60.0 > resets as f64 + 1.0 {
+            hosts.reset_connections()?;
+            resets += 1;
+        }
         for id in hosts.ids() {
             let Ok(status) = admin::node_status(hosts.client(id)).await else { continue };
             if status.term > term {
@@ -123,7 +133,7 @@ async fn load(args: &Args, span: Duration) -> Result<Round, Failure> {
     let (span, idle_ticks) = (begun.elapsed(), idle_ticks()? - idle);
     stop.store(true, Relaxed);
     while senders.join_next().await.is_some() {}
-    Ok(Round { elections: term - first_term, stored: stored.load(Relaxed), idle_ticks, span })
+    Ok(Round { elections: term - first_term, resets, stored: stored.load(Relaxed), idle_ticks, span })
 }
 
 async fn send(producer: Producer, bytes: usize, stop: Arc<AtomicBool>, stored: Arc<AtomicU64>) {

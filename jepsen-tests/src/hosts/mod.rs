@@ -226,6 +226,17 @@ impl Hosts {
         self.host(id).cable.plug()
     }
 
+    /// Resets every connection between the nodes, as a firewall or proxy that restarts does.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn reset_connections(&self) -> Result<(), Failure> {
+        std::thread::scope(|scope| {
+            let resets: Vec<_> = self.hosts.iter().map(|host| scope.spawn(|| host.cable.reset(PEER_PORT))).collect();
+            resets.into_iter().try_for_each(|reset| reset.join().expect("a reset does not panic"))
+        })
+    }
+
     fn host(&self, id: u64) -> &Host {
         self.hosts.iter().find(|host| host.id == id).expect("the group has this node")
     }

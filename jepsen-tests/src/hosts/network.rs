@@ -67,6 +67,12 @@ impl Cable {
         ip(&["link", "set", &self.link, "master", &self.bridge])
     }
 
+    /// Destroys every open connection of this host from or to this port; the other ends get a reset.
+    pub(super) fn reset(&self, port: u16) -> Result<(), Failure> {
+        let of_port = format!("( dport = :{port} or sport = :{port} )");
+        ip(&["netns", "exec", &self.namespace, "ss", "-K", "-t", "state", "established", &of_port])
+    }
+
     pub(super) fn unplug(&self) -> Result<(), Failure> {
         ip(&["link", "set", &self.link, "nomaster"])
     }
