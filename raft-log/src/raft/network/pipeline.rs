@@ -211,5 +211,6 @@ impl Answers {
 }
 
 #[cfg(test)]
+#[cfg(not(tercet_sim))]
 #[path = "pipeline_tests.rs"]
 mod tests;
