@@ -17,13 +17,13 @@ const STEP: Duration = Duration::from_millis(5);
 const FORMED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A group without faults; all nodes are open.
-pub struct Group {
-    pub cluster: Cluster,
+pub(crate) struct Group {
+    pub(crate) cluster: Cluster,
     rng: SeededRng,
 }
 
 /// Runs `test` with a formed group of so many voters.
-pub fn with_group<T>(seed: u64, nodes: u8, election: ElectionOptions, test: impl AsyncFnOnce(Group) -> T) -> T {
+pub(crate) fn with_group<T>(seed: u64, nodes: u8, election: ElectionOptions, test: impl AsyncFnOnce(Group) -> T) -> T {
     block_on(seed, async |network| {
         let settings = Settings {
             nodes,
@@ -45,7 +45,7 @@ impl Group {
         assert!(self.until(FORMED_WITHIN, all_open).await, "all nodes open");
         let voters = places.clone().map(|place| (NodeId(place as u64 + 1), format!("{}:7000", host(place))));
         let (replica, voters) = (self.replica(0), voters.collect());
-        let process = self.cluster.nodes[0].process.clone().unwrap();
+        let process = self.cluster.nodes[0].process.clone().expect("it is open");
         drop(process.spawn(async move { replica.bootstrap(voters).await.map(drop) }));
         let leads = |group: &Group| group.cluster.leader().is_some();
         assert!(self.until(FORMED_WITHIN, leads).await, "a leader is elected");
@@ -53,16 +53,16 @@ impl Group {
     }
 
     /// Lets time pass.
-    pub async fn pass(&mut self, time: Duration) {
+    pub(crate) async fn pass(&mut self, time: Duration) {
         let end = Instant::now() + time;
         self.until(time, |_| Instant::now() >= end).await;
     }
 
     /// Lets time pass until `done`, at most `limit`; says whether it came to that.
-    pub async fn until(&mut self, limit: Duration, done: impl Fn(&Group) -> bool) -> bool {
+    pub(crate) async fn until(&mut self, limit: Duration, done: impl Fn(&Group) -> bool) -> bool {
         let deadline = Instant::now() + limit;
         loop {
-            self.cluster.tend(&self.rng).unwrap();
+            self.cluster.tend(&self.rng).expect("no node fails without a cause");
             if done(self) {
                 return true;
             }
@@ -73,22 +73,22 @@ impl Group {
         }
     }
 
-    pub fn replica(&self, place: usize) -> Replica {
-        self.cluster.replica(place).unwrap()
+    pub(crate) fn replica(&self, place: usize) -> Replica {
+        self.cluster.replica(place).expect("the node is open")
     }
 
     /// The place of the leader of the highest term.
-    pub fn leader(&self) -> usize {
-        self.cluster.leader().unwrap()
+    pub(crate) fn leader(&self) -> usize {
+        self.cluster.leader().expect("somebody leads")
     }
 
     /// Whether this node leads, as far as it knows.
-    pub fn leads(&self, place: usize) -> bool {
+    pub(crate) fn leads(&self, place: usize) -> bool {
         self.replica(place).standing_now().leads
     }
 
     /// Proposes at this node; the result is there once it is decided.
-    pub fn propose(&self, place: usize, number: u64) -> tokio::task::JoinHandle<Option<LogId>> {
+    pub(crate) fn propose(&self, place: usize, number: u64) -> tokio::task::JoinHandle<Option<LogId>> {
         let replica = self.replica(place);
         tokio::spawn(async move {
             let payload = Bytes::from([&number.to_le_bytes()[..], &[0; 8]].concat());
@@ -97,24 +97,24 @@ impl Group {
     }
 
     /// Cuts or mends both ways between two nodes.
-    pub fn cut(&self, one: usize, other: usize, cut: bool) {
+    pub(crate) fn cut(&self, one: usize, other: usize, cut: bool) {
         self.cut_one_way(one, other, cut);
         self.cut_one_way(other, one, cut);
     }
 
-    pub fn cut_one_way(&self, from: usize, to: usize, cut: bool) {
+    pub(crate) fn cut_one_way(&self, from: usize, to: usize, cut: bool) {
         self.cluster.network.set_cut(host(from), host(to), cut);
     }
 
     /// Every piece on every link travels so long.
-    pub fn slow_links(&self, millis: u64) {
+    pub(crate) fn slow_links(&self, millis: u64) {
         for (one, other) in self.pairs() {
             self.cluster.network.set_latency_millis(host(one), host(other), Some((millis, millis)));
         }
     }
 
     /// Breaks every stream between any two nodes; both ends are told.
-    pub fn reset_all(&self) -> usize {
+    pub(crate) fn reset_all(&self) -> usize {
         self.pairs().map(|(one, other)| self.cluster.network.reset_streams(host(one), host(other))).sum()
     }
 
@@ -124,17 +124,17 @@ impl Group {
     }
 
     /// Ends a node's process for good, as SIGKILL would.
-    pub fn kill(&mut self, place: usize) {
+    pub(crate) fn kill(&mut self, place: usize) {
         self.cluster.crash(place, Crash::KeepAll, Instant::now() + Duration::from_secs(3_600));
     }
 
     /// The term of the leader.
-    pub fn term(&self) -> u64 {
+    pub(crate) fn term(&self) -> u64 {
         self.replica(self.leader()).standing_now().term.0
     }
 
     /// How long it takes until another than this node leads.
-    pub async fn until_replaced(&mut self, old: usize, limit: Duration) -> Option<Duration> {
+    pub(crate) async fn until_replaced(&mut self, old: usize, limit: Duration) -> Option<Duration> {
         let begin = Instant::now();
         let replaced = |group: &Group| group.cluster.leader().is_some_and(|leader| leader != old);
         self.until(limit, replaced).await.then(|| begin.elapsed())
@@ -142,13 +142,13 @@ impl Group {
 
     /// Whether a proposal is stored within this time; what is refused is proposed again. A leader takes nothing before a
     /// majority has answered it.
-    pub async fn stores(&mut self, limit: Duration) -> bool {
+    pub(crate) async fn stores(&mut self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if let Some(leader) = self.cluster.leader() {
                 let stored = self.propose(leader, 7);
                 self.until(deadline.duration_since(Instant::now()), |_| stored.is_finished()).await;
-                if stored.is_finished() && stored.await.unwrap().is_some() {
+                if stored.is_finished() && matches!(stored.await, Ok(Some(_))) {
                     return true;
                 }
             }
