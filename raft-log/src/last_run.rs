@@ -9,7 +9,10 @@
 //! A run that was `async`, did not end cleanly and happened under another boot id leaves the node in doubt, across further
 //! restarts, until it holds what a leader has committed, or the operator says that he accepts the loss. While in doubt it
 //! keeps out of elections ([`GateReason::AsyncUnclean`](crate::GateReason::AsyncUnclean)). A damaged file counts as doubt:
-//! it is there only in folders that have been used in `async` durability.
+//! it is there only in folders that have been used in `async` durability, or in doubt before.
+//!
+//! In any durability the device may not be able to read the end of the log (hazards 36). What is cut there may have been
+//! acknowledged, which is the same doubt; it is noted here before anything is cut.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,6 +69,14 @@ impl LastRun {
             sealed_file::write(env, &file, FORMAT, &encode(run)).map_err(io_error("writing"))?;
         }
         Ok(LastRun { env: env.clone(), file, run: Mutex::new(run) })
+    }
+
+    /// Notes, durably, that something may be forgotten: the next [`begin`](Self::begin) finds the doubt.
+    pub(crate) fn note_doubt(env: &Env, dir: &Path) -> Result<(), OpenError> {
+        let run = Run { boot_id: 0, is_async: false, ended_cleanly: false, in_doubt: true };
+        let file = dir.join(FILE_NAME);
+        let written = sealed_file::write(env, &file, FORMAT, &encode(run));
+        written.map_err(|source| OpenError::Io { action: "writing", file, source })
     }
 
     /// Whether something may be forgotten.
@@ -127,6 +138,19 @@ mod tests {
 
     fn begin(machine: &SimEnv, durability: Durability) -> LastRun {
         LastRun::begin(&machine.env(), Path::new(DIR), durability).unwrap()
+    }
+
+    #[test]
+    fn a_noted_doubt_stays_until_it_is_over_whatever_the_durability() {
+        let machine = machine();
+        begin(&machine, Durability::Sync).end().unwrap();
+        LastRun::note_doubt(&machine.env(), Path::new(DIR)).unwrap();
+        machine.disk.crash(Crash::LoseUnsynced);
+        assert!(begin(&machine, Durability::Sync).is_in_doubt());
+        let again = begin(&machine, Durability::Sync);
+        assert!(again.is_in_doubt());
+        again.trust().unwrap();
+        assert!(!begin(&machine, Durability::Sync).is_in_doubt());
     }
 
     #[test]

@@ -10,12 +10,42 @@
 //!   directory returned `Ok` (hazards 5). Before that, a power loss may keep any subset of the sectors.
 //! * After a failed sync nothing that was written since the last good one may be assumed, ever: a second sync that
 //!   succeeds proves nothing. Callers stop instead of retrying.
-//! * A file that shrinks while it is mapped kills the reader: callers unlink files, they never shrink them.
+//! * A place that the device cannot read fails each time with a media error ([`is_media_error`]) until all of the block
+//!   that it lies in is written anew; what lies around it reads as ever. Files are read by calls that can say so and
+//!   never through memory maps, where the same error kills the process.
 
-use bytes::Bytes;
+use crate::planted::{self, Bug};
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+
+/// What a device cannot read is lost in whole blocks of this size, and writing part of such a block fails too, because
+/// the rest of it must be read first.
+pub const BLOCK_BYTES: u64 = 4_096;
+
+/// What the operating system says when the device could not read: the medium is bad there, a check of the device or the
+/// file system failed. Buffered reads say `EIO` for all of them.
+const MEDIA_ERRORS: [rustix::io::Errno; 6] = [
+    rustix::io::Errno::IO,
+    rustix::io::Errno::NODATA,
+    rustix::io::Errno::ILSEQ,
+    rustix::io::Errno::REMOTEIO,
+    rustix::io::Errno::UCLEAN,
+    rustix::io::Errno::BADMSG,
+];
+
+/// Whether a read failed because of what is to be read: the bytes are lost, and a retry gives nothing else. Errors for
+/// want of memory and the like are not.
+#[must_use]
+pub fn is_media_error(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    errno.is_some_and(|errno| MEDIA_ERRORS.contains(&errno)) && !planted::is(Bug::ReadErrorFatal)
+}
+
+/// The error of a place that cannot be read.
+pub(crate) fn media_error() -> io::Error {
+    rustix::io::Errno::IO.into()
+}
 
 /// How [`Disk::open`] opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +79,10 @@ pub trait Disk: Send + Sync + 'static {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Gives a file another name in the same directory, replacing what had it. Atomic; durable after `sync_dir`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file's name; its bytes live on while somebody has it open or mapped.
+    /// Gives a directory another name in the same parent, where nothing of that name is. Atomic; durable after `sync_dir` of
+    /// the parent.
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name; its bytes live on while somebody has it open.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes all names of `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
@@ -89,8 +122,6 @@ pub trait File: Send + Sync + 'static {
     /// The first offset at or after `from` that may hold something else than zero; at most the file's length. Lets a
     /// reader skip space that was reserved and never written.
     fn next_data(&self, from: u64) -> io::Result<u64>;
-    /// The first `bytes` bytes as shared read-only memory, or `None` where mapping is not offered.
-    fn map(&self, bytes: u64) -> io::Result<Option<Bytes>>;
 
     /// Writes one slice at `offset`.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

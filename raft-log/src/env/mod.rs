@@ -2,7 +2,7 @@
 //!
 //! Everything in this crate that touches the outside world does so through an [`Env`]: three trait objects, passed in
 //! by the composition root. [`Env::real`] is the machine; [`sim`] is its deterministic twin, whose disk loses what was
-//! not synced, tears writes, flips bits, fills up and fails, and whose clock and randomness a test decides.
+//! not synced, tears writes, flips bits, loses sectors, fills up and fails, and whose clock and randomness a test decides.
 //!
 //! It is not a virtual file system: it offers what a log needs and nothing else. Network and tasks are not here.
 
@@ -13,7 +13,8 @@ mod rng;
 pub mod sim;
 
 pub use clock::Clock;
-pub use disk::{Disk, DiskLock, File, OpenMode};
+pub(crate) use disk::media_error;
+pub use disk::{BLOCK_BYTES, Disk, DiskLock, File, OpenMode, is_media_error};
 pub use rng::Rng;
 
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! The machine's disk: plain blocking system calls through `std` and `rustix`.
 
 use super::disk::{Disk, DiskLock, File, OpenMode};
-use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use std::fs;
 use std::io::{self, IoSlice};
@@ -67,6 +66,13 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if to.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         fs::rename(from, to)
     }
 
@@ -195,15 +201,6 @@ impl File for RealFile {
             Err(rustix::io::Errno::NXIO) => self.byte_len(),
             Err(_) => Ok(from),
         }
-    }
-
-    fn map(&self, bytes: u64) -> io::Result<Option<Bytes>> {
-        let length = usize::try_from(bytes).map_err(io::Error::other)?;
-        // SAFETY: the mapping is read-only and the file is ours alone (LOCK). It never shrinks: segments are
-        // unlinked, not cut. Payload bytes that a reader may hold are never written again once a segment is
-        // mapped; only record headers may be zeroed, and those are copied out before they are looked at.
-        let map = unsafe { memmap2::MmapOptions::new().len(length).map(&self.0)? };
-        Ok(Some(Bytes::from_owner(map)))
     }
 }
 

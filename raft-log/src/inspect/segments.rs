@@ -8,6 +8,7 @@ use crate::env::{Env, OpenMode};
 use crate::storage::format::{HeaderKind, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::storage::hard_state::HardStateFile;
 use crate::storage::manifest::Manifest;
+use crate::storage::media::read_around;
 use crate::storage::segment::Segment;
 use crate::storage::survey::{Found, Hole, Position, Surveyed, survey};
 use crate::types::{LogId, LogIndex};
@@ -115,7 +116,7 @@ fn open(env: &Env, path: &Path, base: LogIndex, report: &mut Report) -> Result<P
     let file = env.disk.open(path, OpenMode::Read).map_err(failed("opening", path))?;
     let bytes = file.byte_len().map_err(failed("measuring", path))?;
     let mut head = vec![0; usize::try_from(bytes.min(SEGMENT_HEADER_BYTES)).expect("at most a header")];
-    file.read_exact_at(&mut head, 0).map_err(failed("reading", path))?;
+    read_around(file.as_ref(), &mut head, 0).map_err(failed("reading", path))?;
     let decoded = match group_of(report) {
         Some(group) => SegmentHeader::decode(&head, path, group),
         None => SegmentHeader::decode_any(&head, path),

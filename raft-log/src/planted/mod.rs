@@ -71,6 +71,10 @@ bugs! {
     LearnerCounted = "learner counted in the quorum",
     /// A read point is confirmed by whatever openraft takes for an answer (hazards 33).
     AnswerForLater = "answer counted for a later request",
+    /// What the device cannot read is not damage but the end of whoever reads it.
+    ReadErrorFatal = "read error taken as fatal",
+    /// The vote gate lets everything through.
+    GatedVotes = "gated node votes",
 }
 
 /// Whether this bug is planted.

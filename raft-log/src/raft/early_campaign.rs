@@ -154,7 +154,7 @@ impl EarlyCampaign {
         self.look().await;
         for _ in 0..ROUNDS_MAX {
             tokio::time::sleep(WAIT_MIN + self.random(WAIT_SPREAD)).await;
-            if self.look().await != Found::Gone || !may_campaign || self.evidence.yields() || !self.gate.is_open() {
+            if self.look().await != Found::Gone || !may_campaign || self.evidence.yields() || !self.gate.may_lead() {
                 continue;
             }
             let Ok(Some(ballot)) = self.ballot().await else { return false };

@@ -1,9 +1,11 @@
 //! openraft's log storage on top of [`storage::Log`](crate::storage::Log).
 //!
-//! A thin translation: entries become records, callbacks pass through. It adds three decisions of its own.
+//! A thin translation: entries become records, callbacks pass through. It adds four decisions of its own.
 //! - Reads that would touch the disk run where blocking is allowed, so that a follower far behind never delays
 //!   heartbeats; reads are cut into bounded pieces and always pass at least one entry. What followers far behind read has
 //!   a rate of its own.
+//! - openraft takes an error of a read as the end of the node. So what cannot be read is waited for (it is being repaired
+//!   from the peers), and a follower gets a heartbeat in its place; one bad sector stops nobody (hazards 36).
 //! - The committed index stays in memory: openraft awaits `save_committed` inside its loop, and a restarted node learns
 //!   the index from the leader anyway.
 //! - Purging never deletes and never reaches beyond the end of the log (hazards 1).
@@ -12,6 +14,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use openraft::EntryPayload;
@@ -20,6 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::exec;
 use crate::identity::Identity;
+use crate::planted::{self, Bug};
 use crate::raft::catch_up_pace::CatchUpPace;
 #[cfg(tercet_sim)]
 use crate::raft::type_config::hard_state;
@@ -37,6 +41,8 @@ use crate::types::LogIndex;
 pub(crate) const APPEND_BYTES_MAX: usize = if cfg!(tercet_sim) { 4 << 10 } else { 1 << 20 };
 /// Payload bytes read at once on the way into the state machine.
 const APPLY_BYTES_MAX: usize = 4 << 20;
+/// Pause before entries that could not be read are asked for again.
+const READ_AGAIN: Duration = Duration::from_millis(500);
 
 /// The log as openraft sees it; clones are the same log.
 #[derive(Clone)]
@@ -71,9 +77,30 @@ impl LogStore {
     }
 
     async fn read_entries(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry>> {
-        let records = self.log.fetch(LogIndex(from), LogIndex(until), bytes_max).await.map_err(io::Error::other)?;
-        records.into_iter().map(|record| entry_of(record).map_err(io::Error::other)).collect()
+        entries_of(self.log.fetch(LogIndex(from), LogIndex(until), bytes_max).await.map_err(io::Error::other)?)
     }
+
+    /// Entries that are committed and must be applied next. An error would stop the node, though others may need nothing
+    /// but its vote and its acknowledgements: so it waits until what is damaged is repaired.
+    async fn entries_to_apply(&self, from: u64, until: u64) -> io::Result<Vec<RaftEntry>> {
+        loop {
+            match self.log.fetch(LogIndex(from), LogIndex(until), APPLY_BYTES_MAX).await {
+                Ok(records) => return entries_of(records),
+                Err(error) if error.may_pass() && !planted::is(Bug::ReadErrorFatal) => {
+                    if self.log.is_closed() {
+                        return Err(io::Error::other(error));
+                    }
+                    tracing::error!(%error, "what is committed cannot be read; applying waits for it");
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+}
+
+fn entries_of(records: Vec<Record>) -> io::Result<Vec<RaftEntry>> {
+    records.into_iter().map(|record| entry_of(record).map_err(io::Error::other)).collect()
 }
 
 fn payload_bytes(entry: &RaftEntry) -> usize {
@@ -144,7 +171,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             if from >= until {
                 return Ok(None);
             }
-            part = reader.read_entries(from, until, APPLY_BYTES_MAX).await?.into_iter();
+            part = reader.entries_to_apply(from, until).await?.into_iter();
             from += part.len() as u64;
             let missing = || io::Error::other(format!("committed entry {from} is not in the log"));
             let entry = part.next().ok_or_else(missing)?;
@@ -158,12 +185,19 @@ impl RaftLogReader<TypeConfig> for LogStore {
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
         let cold = !self.log.is_cached(LogIndex(start));
-        let entries = match self.read_entries(start, end, APPEND_BYTES_MAX).await {
-            Ok(entries) => entries,
-            // A stream of a leadership that is over may not have noticed yet, and a checkpoint was installed meanwhile. An
-            // error would stop the node; without entries openraft sends a heartbeat, which says to the stream that it is over.
+        // An error would stop the node. Without entries openraft sends a heartbeat and asks again: a stream of a leadership
+        // that is over hears so from its follower.
+        let entries = match self.log.fetch(LogIndex(start), LogIndex(end), APPEND_BYTES_MAX).await {
+            Ok(records) => entries_of(records)?,
+            // A checkpoint was installed while a stream of an older leadership still read.
             Err(_) if self.log.bounds().purged.is_some_and(|purged| start <= purged.index.0) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+            // What could not be repaired in time is asked for again. This node hands its leadership over meanwhile.
+            Err(error) if error.may_pass() && !planted::is(Bug::ReadErrorFatal) => {
+                tracing::error!(%error, "a follower waits for entries that cannot be read");
+                tokio::time::sleep(READ_AGAIN).await;
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(io::Error::other(error)),
         };
         if cold {
             self.catch_up.take(entries.iter().map(payload_bytes).sum()).await;

@@ -1,14 +1,27 @@
 //! What keeps a node out of elections while it cannot be trusted with them.
 //!
 //! ```text
-//!   who closes it                       what a closed gate stops
-//!   Damaged       repair, scrub    ┐    campaigns                  no vote or pre-vote leaves this node
-//!   AsyncUnclean  opening          ├──► grants                     votes and pre-votes of others are refused
-//!   DiskStalled   the disk watch   ┘    taking over leadership     a transfer to this node is refused
+//!   who closes it                       what it stops: leading                     and granting
+//!   Damaged       repair, scrub         campaigns: no vote or pre-vote             no
+//!   DamagedTail   repair, scrub    ┐    leaves this node;                      ┐   yes: votes and pre-votes of
+//!   AsyncUnclean  opening          ├──► taking over: a transfer to this        ├─► others are refused
+//!   DiskStalled   the disk watch   ┘    node is refused                        ┘
 //! ```
-//! Each cause opens and closes its own reason; the gate is open while there is none. A gated node goes on following: it
+//! Each cause opens and closes its own reason; a node may do what none of them stops. A gated node goes on following: it
 //! appends, acknowledges and applies. What it is not: a way to stop a leader. A leader that is gated hands over, see
 //! `replica::step_down`.
+//!
+//! # Why a node with rot in committed entries may grant votes
+//! What makes a vote safe is that the voter says truly how far its log reaches: whoever it lets win has at least its last
+//! (term, index), and so, by log matching, every entry that it ever acknowledged (the Raft paper, 5.4.1). That takes the
+//! hard state, which is whole (else the node does not run), and the ids of the log up to its end, which stay known when
+//! the bytes of an older entry are lost. Its grant passes for exactly those whom it passed for before the rot. Refusing would gain
+//! nothing and cost the group: with one bad sector in last week's segments on two of three nodes nobody could be elected
+//! at all. It must not lead, because a leader has to send what it cannot read.
+//!
+//! In the tail, behind what is known to be committed, the rot may be in what the judgement itself stands on: a restart judges
+//! the end of the log by what it can read, so such a node answers for its last entry only once it is whole again
+//! (hazards 8). After a start nothing is known to be committed beyond what the state has applied, until a leader says more.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,16 +30,20 @@ use openraft::raft::VoteRequest;
 use openraft::type_config::TypeConfigExt;
 use tokio::sync::watch;
 
+use crate::planted::{self, Bug};
 use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::wire::call::CallAnswer;
 
-/// Why a node neither campaigns nor grants votes nor takes over leadership.
+/// Why a node neither campaigns nor takes over leadership, and mostly does not grant votes either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateReason {
-    /// Part of its log is damaged and not repaired yet (hazards 8).
+    /// Part of its log is damaged and not repaired yet (hazards 8). It does not lead; it may grant votes.
     Damaged,
-    /// It keeps its log in `async` durability, and the machine stopped without a clean end: it may have forgotten what
-    /// it acknowledged, and waits until it holds what the leader has committed (hazards 10).
+    /// What is damaged is not known to be committed.
+    DamagedTail,
+    /// It keeps its log in `async` durability and the machine stopped without a clean end, or the device could not read the
+    /// end of the log: it may have forgotten what it acknowledged, and waits until it holds what the leader has committed
+    /// (hazards 10, 36).
     AsyncUnclean,
     /// Its disk has not finished a write for longer than the limit.
     DiskStalled,
@@ -38,8 +55,20 @@ impl GateReason {
     pub fn name(self) -> &'static str {
         match self {
             GateReason::Damaged => "damaged",
+            GateReason::DamagedTail => "damaged-tail",
             GateReason::AsyncUnclean => "async-unclean",
             GateReason::DiskStalled => "disk-stalled",
+        }
+    }
+}
+
+impl GateReason {
+    /// Whether it stops granting votes to others as well.
+    #[must_use]
+    pub fn stops_granting(self) -> bool {
+        match self {
+            GateReason::Damaged => false,
+            GateReason::DamagedTail | GateReason::AsyncUnclean | GateReason::DiskStalled => true,
         }
     }
 }
@@ -73,8 +102,14 @@ impl VoteGate {
         }
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.reasons.borrow().is_empty()
+    /// Whether this node may campaign, take over leadership and go on leading.
+    pub(crate) fn may_lead(&self) -> bool {
+        self.reasons.borrow().is_empty() || planted::is(Bug::GatedVotes)
+    }
+
+    /// Whether this node may vote for others.
+    pub(crate) fn may_grant(&self) -> bool {
+        !self.reasons.borrow().iter().any(|reason| reason.stops_granting()) || planted::is(Bug::GatedVotes)
     }
 
     pub(crate) fn reasons(&self) -> BTreeSet<GateReason> {
@@ -88,12 +123,13 @@ impl VoteGate {
     /// Keeps the timer that starts campaigns in step with the gate, from now on and for the life of this core. A single
     /// voter asks nobody for votes; the timer is what holds it back.
     pub(crate) fn govern(&self, raft: &RaftCore) {
-        let raft = raft.clone();
+        let (raft, gate) = (raft.clone(), self.clone());
         let mut watch = self.watch();
-        raft.runtime_config().elect(watch.borrow_and_update().is_empty());
+        watch.mark_unchanged();
+        raft.runtime_config().elect(gate.may_lead());
         drop(TypeConfig::spawn(async move {
             while watch.changed().await.is_ok() {
-                raft.runtime_config().elect(watch.borrow_and_update().is_empty());
+                raft.runtime_config().elect(gate.may_lead());
             }
         }));
     }

@@ -179,8 +179,7 @@ impl Replica {
     }
 
     /// [`read`](Self::read) for tasks: the newest entries at once from memory, older ones from disk on the pool for
-    /// blocking work, so that a reader of a backlog delays nobody else on the runtime. Payloads of the newest sealed
-    /// segments are shared with the page cache and not copied.
+    /// blocking work, so that a reader of a backlog delays nobody else on the runtime.
     ///
     /// # Errors
     /// See [`ReadError`].

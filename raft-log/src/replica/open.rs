@@ -182,7 +182,7 @@ fn begin_run(env: &Env, dir: &Path, durability: Durability, accept_async_loss: b
         last_run.trust().map_err(|error| OpenError::Raft(error.to_string()))?;
     } else if last_run.is_in_doubt() {
         tracing::error!(
-            "the machine stopped while the log was async: this node may have forgotten what it acknowledged, and keeps out of \
+            "the machine stopped while the log was async, or the end of the log could not be read: this node may have forgotten what it acknowledged, and keeps out of \
              elections until it holds what a leader has committed; if there can be no leader without it, accept the loss"
         );
     }

@@ -31,7 +31,7 @@ impl Inner {
             return Err(ProposeError::TooLarge { bytes, bytes_max });
         }
         // A leader that must not lead any longer takes no more while it looks for another.
-        if !self.gate.is_open() {
+        if !self.gate.may_lead() {
             return Err(ProposeError::NotLeader { leader: self.leadership.leader() });
         }
         if count > 0

@@ -108,7 +108,8 @@ pub struct Status {
     pub members: Vec<Member>,
     /// Leads, may go on leading, and has applied everything from before its leadership: its state's answers are current.
     pub serving: bool,
-    /// Why it keeps out of elections: it neither campaigns nor grants votes nor takes over leadership. Empty is normal.
+    /// Why it keeps out of elections: it neither campaigns nor takes over leadership, and grants no votes for most of these
+    /// reasons ([`GateReason::stops_granting`]). Empty is normal.
     pub gate: BTreeSet<GateReason>,
     /// Whether its disk has room for more messages (hazards 9).
     pub room: Room,

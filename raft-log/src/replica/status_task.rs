@@ -159,7 +159,9 @@ impl StatusTask {
             durable: *self.log.durable().borrow(),
             members,
             // A leader's first entry of its term is its own; once that is applied, so is everything before.
-            serving: role == Role::Leader && self.gate.is_open() && applied.is_some_and(|applied| applied.term == term),
+            serving: role == Role::Leader
+                && self.gate.may_lead()
+                && applied.is_some_and(|applied| applied.term == term),
             gate: self.gate.reasons(),
             room: *self.log.room().borrow(),
             health: health.clone(),

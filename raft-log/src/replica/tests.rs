@@ -114,7 +114,7 @@ async fn serving(replicas: &[Replica]) -> NodeId {
     futures::future::select_all(watches).await.0
 }
 
-// Whatever gates a node, its vote counts for nobody, and it leads only once it is let through again.
+// A node that cannot be trusted with an election: its vote counts for nobody, and it leads only once it is let through again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gated_node_neither_votes_nor_campaigns_nor_takes_over() {
     let dir = tempfile::tempdir().unwrap();
@@ -124,19 +124,36 @@ async fn a_gated_node_neither_votes_nor_campaigns_nor_takes_over() {
     let leader = serving(&replicas).await;
     replicas.retain(|replica| replica.status().node_id != leader);
     let gated = &replicas[0].inner.gate;
-    gated.close(GateReason::Damaged);
+    gated.close(GateReason::DamagedTail);
 
     // Two of three are left, and one of them is gated. Absence has no event: long enough for several campaigns.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert!(replicas.iter().all(|replica| replica.status().leader.is_none()), "{replicas:?}");
-    gated.clear(GateReason::Damaged);
+    gated.clear(GateReason::DamagedTail);
     let leader = serving(&replicas).await;
 
     let (leading, following): (Vec<_>, Vec<_>) =
         replicas.iter().partition(|replica| replica.status().node_id == leader);
-    following[0].inner.gate.close(GateReason::Damaged);
+    following[0].inner.gate.close(GateReason::DamagedTail);
     let refused = leading[0].transfer_leadership(Some(following[0].status().node_id)).await;
     assert!(matches!(refused, Err(TransferError::TimedOut(_))), "{refused:?}");
+}
+
+// Rot in what is committed: with it on one of the two that are left, the other is elected all the same (hazards 8, 36).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_damage_in_committed_entries_grants_votes_and_does_not_lead() {
+    let dir = tempfile::tempdir().unwrap();
+    let (voters, _) = interrupted(dir.path()).await;
+    let mut replicas = open_all(dir.path(), &voters).await;
+    replicas[0].bootstrap(voters).await.unwrap();
+    let leader = serving(&replicas).await;
+    replicas.retain(|replica| replica.status().node_id != leader);
+    replicas[0].inner.gate.close(GateReason::Damaged);
+    let elected = serving(&replicas).await;
+    assert_eq!(elected, replicas[1].status().node_id);
+    let refused = replicas[1].transfer_leadership(Some(replicas[0].status().node_id)).await;
+    assert!(matches!(refused, Err(TransferError::TimedOut(_))), "{refused:?}");
+    assert_ne!(replicas[0].status().leader, Some(replicas[0].status().node_id));
 }
 
 // The leader that began the change is gone before the second step; whoever leads then takes it.

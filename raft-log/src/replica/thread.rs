@@ -181,7 +181,7 @@ fn doubt(raft: &RaftCore, status: &StatusTask, gate: VoteGate, last_run: Arc<Las
 /// Once the core has met damage while it starts: serves the good ranges, so that nodes which were damaged together repair
 /// each other.
 async fn serve_while_damaged(listener: &TcpListener, peers: Arc<Peers>, log: Log) -> Infallible {
-    log.damage().next().await;
+    log.damage().next(None).await;
     let stop = CancellationToken::new();
     let _stopped = stop.clone().drop_guard();
     serve_only(listener, peers, Arc::new(log), stop).await

@@ -35,8 +35,6 @@ pub(crate) struct Place {
     /// The end of the segment's entries and bytes.
     pub(crate) end: LogIndex,
     pub(crate) end_offset: u64,
-    /// How many segments follow it.
-    pub(crate) newer: usize,
 }
 
 impl Catalog {
@@ -129,7 +127,6 @@ impl Catalog {
             next: placed.positions.above(index),
             end: placed.end,
             end_offset: placed.end_offset,
-            newer: self.placed.len() - after,
         })
     }
 

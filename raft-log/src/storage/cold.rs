@@ -51,7 +51,6 @@ impl Shared {
                 until,
                 bytes_max: bytes_max.saturating_sub(bytes),
                 at_least_one: records.is_empty(),
-                mapped: (1..=self.options.mapped_segments_max).contains(&place.newer),
             };
             if let Err(error) = read_records(&place.segment, plan, &mut records) {
                 return if begun_in == Some(self.lock().epoch) { Err(error) } else { Ok(None) };
@@ -77,8 +76,6 @@ pub(crate) struct ReadPlan {
     /// Payload bytes to stay below; the first record is read all the same if `at_least_one`.
     pub(crate) bytes_max: usize,
     pub(crate) at_least_one: bool,
-    /// Whether to read through a memory map.
-    pub(crate) mapped: bool,
 }
 
 /// Bytes read ahead of the payloads, for headers.
@@ -90,11 +87,7 @@ const CHUNK_BYTES_MAX: usize = 256 << 10;
 pub(crate) fn read_records(segment: &Segment, plan: ReadPlan, records: &mut Vec<Record>) -> Result<(), ReadError> {
     let io_error = |source| ReadError::Io { file: segment.path.clone(), source: Arc::new(source) };
     let chunk_bytes = plan.bytes_max.saturating_add(CHUNK_SLACK_BYTES).min(CHUNK_BYTES_MAX);
-    let mut reader = if plan.mapped {
-        SegmentReader::mapped(segment, chunk_bytes).map_err(io_error)?
-    } else {
-        SegmentReader::chunked(segment, chunk_bytes)
-    };
+    let mut reader = SegmentReader::chunked(segment, chunk_bytes);
     let mut bytes = 0;
     let Position { mut index, mut offset } = plan.start;
     assert!(index <= plan.from, "the walk begins at or below what is asked for");
@@ -113,9 +106,7 @@ pub(crate) fn read_records(segment: &Segment, plan: ReadPlan, records: &mut Vec<
             if (index > plan.from || !plan.at_least_one) && bytes + header.payload_bytes as usize > plan.bytes_max {
                 return Ok(());
             }
-            let Some(payload) = reader.payload(&header).map_err(io_error)? else {
-                return Err(corrupt("the CRC of the payload does not match".into()));
-            };
+            let payload = reader.payload(&header).map_err(io_error)?.map_err(|bad| corrupt(bad.to_string()))?;
             bytes += payload.len();
             let (id, count, payload_crc) = (header.id, header.count, header.payload_crc);
             records.push(Record { id, kind, count, payload, payload_crc });

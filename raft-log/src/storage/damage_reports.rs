@@ -37,12 +37,18 @@ impl DamageReports {
         self.reported.send_modify(|reported| reported.attended = true);
     }
 
-    /// Waits for a report and gives the lowest; it stays until it is settled.
-    pub(crate) async fn next(&self) -> LogIndex {
+    /// Waits for a report and gives the lowest behind `behind`, or the lowest of all; it stays until it is settled. Whoever
+    /// attends goes round this way: what cannot be repaired now does not stand before what can.
+    pub(crate) async fn next(&self, behind: Option<LogIndex>) -> LogIndex {
         let mut watch = self.reported.subscribe();
         loop {
-            if let Some(first) = watch.borrow_and_update().open.first() {
-                return *first;
+            let found = {
+                let open = &watch.borrow_and_update().open;
+                let later = behind.and_then(|behind| open.range(behind.next()..).next());
+                later.or(open.first()).copied()
+            };
+            if let Some(found) = found {
+                return found;
             }
             if watch.changed().await.is_err() {
                 // The sender lives in `self`.
@@ -82,11 +88,23 @@ mod tests {
         reports.attend();
         reports.report(LogIndex(9));
         reports.report(LogIndex(7));
-        assert_eq!(reports.next().await, LogIndex(7));
+        assert_eq!(reports.next(None).await, LogIndex(7));
         assert!(!reports.settled(LogIndex(7), Duration::ZERO).await);
         assert!(!reports.settle(LogIndex(7)));
         assert!(reports.settled(LogIndex(7), Duration::ZERO).await);
-        assert_eq!(reports.next().await, LogIndex(9));
+        assert_eq!(reports.next(None).await, LogIndex(9));
         assert!(reports.settle(LogIndex(9)));
+    }
+
+    #[tokio::test]
+    async fn all_reports_have_their_turn() {
+        let reports = DamageReports::default();
+        reports.attend();
+        [3, 7, 9].into_iter().for_each(|index| reports.report(LogIndex(index)));
+        let mut last = None;
+        for expected in [3, 7, 9, 3, 7] {
+            last = Some(reports.next(last).await);
+            assert_eq!(last, Some(LogIndex(expected)));
+        }
     }
 }

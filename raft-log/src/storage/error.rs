@@ -92,10 +92,10 @@ impl StorageError {
     }
 }
 
-/// Why a read failed. A retry helps against neither, except `Io` if the device recovers.
+/// Why a read failed; see [`ReadError::may_pass`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The bytes on disk are not what was written.
+    /// The bytes on disk are not what was written, or the device cannot read them.
     #[error("{file} is damaged at offset {offset}, index {index}: {reason}", file = file.display())]
     Corrupt {
         /// The segment file.
@@ -107,7 +107,7 @@ pub enum ReadError {
         /// What does not fit.
         reason: String,
     },
-    /// The file could not be read.
+    /// The file could not be read, and not because of what is in it.
     #[error("reading {file} failed: {source}", file = file.display())]
     Io {
         /// The segment file.
@@ -126,6 +126,14 @@ pub enum ReadError {
     /// The replica is stopping.
     #[error("the replica is stopping")]
     Stopped,
+}
+
+impl ReadError {
+    /// Whether the same read may succeed later: damage is repaired, and a device or the system may recover.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, ReadError::Corrupt { .. } | ReadError::Io { .. })
+    }
 }
 
 /// Why a log cannot be opened. Nothing has been changed on disk; none goes away by trying again, except `Locked` and
@@ -200,6 +208,18 @@ pub enum OpenError {
         /// What does not fit.
         reason: String,
     },
+    /// The device cannot read the end of the log, and nothing tells whether it was acknowledged. With
+    /// [`cut_unreadable_tail`](super::StorageOptions::cut_unreadable_tail) the log opens without it; the node may then have
+    /// forgotten what it acknowledged, and must not decide elections until it knows.
+    #[error("{file} cannot be read at offset {offset}, index {index}, the end of the log", file = file.display())]
+    UnreadableTail {
+        /// The segment file.
+        file: PathBuf,
+        /// Where the first record begins that cannot be read.
+        offset: u64,
+        /// The index that it has.
+        index: LogIndex,
+    },
     /// A record was written under another segment's salt: the header or the file is not the right one.
     #[error("{file} at offset {offset}, index {index}: the record was written under another salt", file = file.display())]
     WrongSalt {
@@ -260,7 +280,7 @@ impl OpenError {
     pub fn remedy(&self) -> &'static str {
         use OpenError::{
             Corrupt, Damaged, HardStateBehindLog, HardStateDamaged, InvalidOptions, Io, Locked, Missing, NewerFormat,
-            OtherGroup, SegmentTruncated, WrongSalt,
+            OtherGroup, SegmentTruncated, UnreadableTail, WrongSalt,
         };
         match self {
             Corrupt { .. }
@@ -272,7 +292,12 @@ impl OpenError {
             | HardStateBehindLog { .. } => {
                 "; remove this node from the group and let it join under a fresh id with an empty folder"
             }
-            Io { .. } | Locked { .. } | InvalidOptions { .. } | NewerFormat { .. } | OtherGroup { .. } => "",
+            Io { .. }
+            | Locked { .. }
+            | UnreadableTail { .. }
+            | InvalidOptions { .. }
+            | NewerFormat { .. }
+            | OtherGroup { .. } => "",
         }
     }
 }

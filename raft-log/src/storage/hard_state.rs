@@ -11,9 +11,10 @@
 
 use super::error::OpenError;
 use super::format::prefix::{self, Magic, PREFIX_BYTES, PrefixError};
+use super::media::write_over;
 use super::record::HardState;
 use super::sealed_file;
-use crate::env::{Env, File, OpenMode};
+use crate::env::{Env, File, OpenMode, is_media_error};
 use crate::planted::{self, Bug};
 use crate::types::{GroupId, NodeId, Term};
 use std::io;
@@ -89,7 +90,7 @@ impl HardStateFile {
         match &self.file {
             Some(file) => {
                 for offset in [SLOT_A, SLOT_B] {
-                    file.write_all_at(&bytes, offset)?;
+                    write_over(file.as_ref(), &bytes, offset)?;
                     if !planted::is(Bug::UnsyncedVote) {
                         file.sync_data()?;
                     }
@@ -150,8 +151,11 @@ fn choose(path: &Path, a: Result<Slot, PrefixError>, b: Result<Slot, PrefixError
 
 fn read_slot(file: &dyn File, offset: u64) -> io::Result<Result<Slot, PrefixError>> {
     let mut bytes = [0; SLOT_BYTES];
-    let read = file.read_at(&mut bytes, offset)?;
-    Ok(decode(&bytes[..read]))
+    match file.read_at(&mut bytes, offset) {
+        Ok(read) => Ok(decode(&bytes[..read])),
+        Err(error) if is_media_error(&error) => Ok(Err(PrefixError::Damaged("the device cannot read it".into()))),
+        Err(error) => Err(error),
+    }
 }
 
 fn encode(slot: &Slot) -> [u8; SLOT_BYTES] {

@@ -261,7 +261,7 @@ impl Log {
     }
 
     /// One step of the scrub; blocks on the disk.
-    pub(crate) fn scrub(&self, place: Option<ScrubPlace>, bytes: u64) -> std::io::Result<Scrubbed> {
+    pub(crate) fn scrub(&self, place: Option<ScrubPlace>, bytes: u64) -> Scrubbed {
         self.shared().scrub(place, bytes)
     }
 
@@ -333,6 +333,11 @@ impl Log {
     #[must_use]
     pub fn hard_state(&self) -> Option<HardState> {
         self.shared().lock().hard_state
+    }
+
+    /// Whether the log is shut down or failed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared().lock().check_alive().is_err()
     }
 
     /// Becomes `Some` once, when a write or sync failed: the node must stop.

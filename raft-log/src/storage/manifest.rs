@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!   body: 0 group u32 │ 4 flags u32 (1 purged, 2 truncating) │ 8 purged term u64 │ 16 purged index u64 │
-//!        24 first removed index u64 │ 32 segments u32 │ 36 reserved u32 │ 40 for each segment: base index u64, salt u64
+//!        24 first removed index u64 │ 32 segments u32 │ 36 reserved u32 │ 40 for each segment: base index u64, salt u64,
+//!        base offset u64, created u64, flags u64 (1 recycled, 2 the fields before are known)
 //! ```
-//! Version 1 listed the base indexes alone.
+//! Version 2 listed base indexes and salts, version 1 base indexes alone.
+//!
+//! What is listed is what a segment's header says. The two copies of that lie in one block, so a sector that cannot be read
+//! takes both, and the header is written anew from the list (hazards 36).
 //!
 //! It is a sealed file (replaced as a whole). The salts bind it to the files: a segment whose header carries another one is
 //! not the one that was listed, whatever its records look like. A segment is listed before a record in it is acknowledged, and taken from
@@ -16,16 +20,19 @@ use super::error::OpenError;
 use super::format::{Salt, u64_at};
 use super::sealed_file::{self, SealedFormat};
 use crate::env::Env;
-use crate::types::{GroupId, LogId, LogIndex, Term};
+use crate::types::{GroupId, LogId, LogIndex, Term, UnixMillis};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// The manifest's name in the data folder.
 pub(crate) const MANIFEST_NAME: &str = "manifest";
 
-const FORMAT: SealedFormat = SealedFormat { magic: *b"TERCMANI", version: 2 };
+const FORMAT: SealedFormat = SealedFormat { magic: *b"TERCMANI", version: 3 };
 const LIST_START: usize = 40;
-const LISTED_BYTES: usize = 16;
+/// Bytes of a listed segment, by version.
+const LISTED_BYTES: [usize; 4] = [0, 8, 16, 40];
+const LISTED_RECYCLED: u64 = 1;
+const LISTED_MADE: u64 = 2;
 const FLAG_PURGED: u32 = 1;
 const FLAG_TRUNCATING: u32 = 2;
 
@@ -46,6 +53,16 @@ pub(crate) struct Listed {
     pub(crate) base: LogIndex,
     /// Not known from a manifest of version 1.
     pub(crate) salt: Option<Salt>,
+    /// Not known from a manifest of versions 1 and 2.
+    pub(crate) made: Option<Made>,
+}
+
+/// What a segment's header says beside who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    pub(crate) base_offset: u64,
+    pub(crate) created: Option<UnixMillis>,
+    pub(crate) recycled: bool,
 }
 
 impl Manifest {
@@ -95,7 +112,7 @@ impl Manifest {
         let purged = self.purged.unwrap_or_default();
         let count = u32::try_from(self.segments.len()).expect("far fewer than 2^32 segments");
 
-        let mut body = Vec::with_capacity(LIST_START + self.segments.len() * LISTED_BYTES);
+        let mut body = Vec::with_capacity(LIST_START + self.segments.len() * LISTED_BYTES[3]);
         body.extend_from_slice(&group.0.to_le_bytes());
         body.extend_from_slice(&(purged_flag | truncating_flag).to_le_bytes());
         body.extend_from_slice(&purged.term.0.to_le_bytes());
@@ -106,6 +123,13 @@ impl Manifest {
         for listed in &self.segments {
             body.extend_from_slice(&listed.base.0.to_le_bytes());
             body.extend_from_slice(&listed.salt.map_or(0, |salt| salt.0).to_le_bytes());
+            let made = listed.made;
+            let recycled = if made.is_some_and(|made| made.recycled) { LISTED_RECYCLED } else { 0 };
+            let known = if made.is_some() { LISTED_MADE } else { 0 };
+            let created = made.and_then(|made| made.created).unwrap_or_default();
+            for number in [made.map_or(0, |made| made.base_offset), created.0, recycled | known] {
+                body.extend_from_slice(&number.to_le_bytes());
+            }
         }
         body
     }
@@ -118,13 +142,18 @@ impl Manifest {
         let truncating = LogIndex(long(24)?);
         let list = body.get(LIST_START..)?;
         let count = usize::try_from(word(32)?).ok()?;
-        let listed_bytes = if version == 1 { 8 } else { LISTED_BYTES };
+        let listed_bytes = *LISTED_BYTES.get(usize::try_from(version).ok()?)?;
         if count.checked_mul(listed_bytes)? != list.len() || flags & !(FLAG_PURGED | FLAG_TRUNCATING) != 0 {
             return None;
         }
         let listed = |bytes: &[u8]| Listed {
             base: LogIndex(u64_at(bytes, 0)),
             salt: (version > 1).then(|| Salt(u64_at(bytes, 8))).filter(|salt| salt.0 != 0),
+            made: (version > 2 && u64_at(bytes, 32) & LISTED_MADE != 0).then(|| Made {
+                base_offset: u64_at(bytes, 16),
+                created: Some(UnixMillis(u64_at(bytes, 24))).filter(|created| created.0 > 0),
+                recycled: u64_at(bytes, 32) & LISTED_RECYCLED != 0,
+            }),
         };
         let segments: Vec<Listed> = list.chunks_exact(listed_bytes).map(listed).collect();
         let manifest = Manifest {
@@ -146,13 +175,22 @@ mod tests {
             purged: Some(LogId { term: Term(2), index: LogIndex(9) }),
             truncating: Some(LogIndex(30)),
             segments: vec![
-                Listed { base: LogIndex(0), salt: None },
-                Listed { base: LogIndex(17), salt: Some(Salt(7)) },
+                Listed { base: LogIndex(0), salt: None, made: None },
+                Listed {
+                    base: LogIndex(17),
+                    salt: Some(Salt(7)),
+                    made: Some(Made { base_offset: 900, created: Some(UnixMillis(5)), recycled: true }),
+                },
+                Listed {
+                    base: LogIndex(18),
+                    salt: Some(Salt(8)),
+                    made: Some(Made { base_offset: 0, created: None, recycled: false }),
+                },
             ],
         };
         for manifest in [Manifest::default(), full] {
-            assert_eq!(Manifest::decode(2, &manifest.encode(GroupId(4))), Some((GroupId(4), manifest)));
+            assert_eq!(Manifest::decode(3, &manifest.encode(GroupId(4))), Some((GroupId(4), manifest)));
         }
-        assert_eq!(Manifest::decode(2, &[0; 39]), None);
+        assert_eq!(Manifest::decode(3, &[0; 39]), None);
     }
 }

@@ -13,9 +13,6 @@ pub const CACHE_BYTES_DEFAULT: usize = 64 << 20;
 pub const RECORD_PAYLOAD_BYTES_DEFAULT: usize = (8 << 20) + (64 << 10);
 /// Appends that wait are written together up to this many bytes.
 pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
-/// The newest sealed segments that are read through memory maps by default; older ones are read by `pread`, because
-/// their pages are hardly resident and an I/O error on a map kills the process (hazards 11).
-pub const MAPPED_SEGMENTS_DEFAULT: usize = 4;
 
 /// Files of released segments that are kept by default, to become segments again.
 pub const SPARE_SEGMENTS_DEFAULT: usize = 2;
@@ -52,13 +49,14 @@ pub struct StorageOptions {
     pub record_payload_bytes_max: usize,
     /// Appends that wait are written together up to this many bytes.
     pub batch_bytes_max: usize,
-    /// How many of the newest sealed segments are read through memory maps.
-    pub mapped_segments_max: usize,
     /// How many files of released segments are kept to become segments again, instead of new ones that must be zeroed.
     pub spare_segments_max: usize,
     /// The index of the active segment is saved each time that so many bytes were written to it; that is what a start
     /// after a killed process has to scan at most.
     pub index_every_bytes: u64,
+    /// Opening cuts what the device cannot read at the very end of the log. Without it that is refused
+    /// ([`OpenError::UnreadableTail`](super::OpenError::UnreadableTail)): entries that were acknowledged may go with it.
+    pub cut_unreadable_tail: bool,
     /// When less than this is free on the disk, [`Room`](super::Room) is low: what only fills the disk must be refused.
     pub reserve_bytes: u64,
 }
@@ -75,9 +73,9 @@ impl StorageOptions {
             cache_bytes_max: CACHE_BYTES_DEFAULT,
             record_payload_bytes_max: RECORD_PAYLOAD_BYTES_DEFAULT,
             batch_bytes_max: BATCH_BYTES_DEFAULT,
-            mapped_segments_max: MAPPED_SEGMENTS_DEFAULT,
             spare_segments_max: SPARE_SEGMENTS_DEFAULT,
             index_every_bytes: INDEX_EVERY_BYTES_DEFAULT,
+            cut_unreadable_tail: false,
             reserve_bytes: RESERVE_BYTES_DEFAULT,
         }
     }

@@ -19,22 +19,24 @@ pub(crate) struct ScrubPlace {
 }
 
 /// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Scrubbed {
     pub(crate) bytes: u64,
     /// Where to go on; `None` when everything was read.
     pub(crate) next: Option<ScrubPlace>,
+    /// Why this piece could not be looked at; the scrub goes on behind it.
+    pub(crate) skipped: Option<io::Error>,
 }
 
 impl Shared {
     /// Reads about `bytes` from `place` on, or from the begin of the log; at most to the end of a segment.
-    pub(crate) fn scrub(&self, place: Option<ScrubPlace>, bytes: u64) -> io::Result<Scrubbed> {
+    pub(crate) fn scrub(&self, place: Option<ScrubPlace>, bytes: u64) -> Scrubbed {
         let (segment, start, end, following, epoch) = {
             let state = self.lock();
             let all = state.catalog.all();
             let from = place.map_or(LogIndex(0), |place| place.base);
             let Some(at) = all.iter().position(|placed| placed.segment.base >= from) else {
-                return Ok(Scrubbed { bytes: 0, next: None });
+                return Scrubbed { bytes: 0, next: None, skipped: None };
             };
             let placed = &all[at];
             let first = Position { index: placed.segment.base, offset: SEGMENT_HEADER_BYTES };
@@ -52,11 +54,11 @@ impl Shared {
             (placed.segment.clone(), start, end, following, state.epoch)
         };
         let mut damaged = Vec::new();
-        survey_from(&segment, start, None, Some(end), &mut |found| {
+        let surveyed = survey_from(&segment, start, None, Some(end), &mut |found| {
             if let Found::Hole(hole) = found {
                 damaged.push(hole.first);
             }
-        })?;
+        });
         if self.lock().epoch != epoch {
             // A truncation changed the file meanwhile.
             damaged.clear();
@@ -70,6 +72,6 @@ impl Shared {
         if following.is_none() {
             self.counters.scrub_rounds.fetch_add(1, Relaxed);
         }
-        Ok(Scrubbed { bytes, next: following })
+        Scrubbed { bytes, next: following, skipped: surveyed.err() }
     }
 }

@@ -1,16 +1,18 @@
 //! Small files that are replaced as a whole: after a crash the old or the new content is there, never a mixture.
 //!
 //! ```text
-//!   copy: │ prefix 16 (magic, version, CRC) │ body length u32 │ body │ CRC32C of all before │
+//!   copy: │ prefix 16 (magic, version, CRC) │ body length u32 │ body │ zeroes │ CRC32C of all before │
 //!   file: │ copy │ the same copy again │
 //! ```
-//! The second copy serves when the first is damaged; the next [`write()`] mends the file. A file with one copy is read too:
-//! those that only repeat what other files say have no second one.
+//! The second copy serves when the first is damaged; the next [`write()`] mends the file. The zeroes make a copy fill whole
+//! blocks, so that a sector that cannot be read takes one copy and not both. A file with one copy is read too: those that
+//! only repeat what other files say have no second one, and no zeroes; neither had the two copies of earlier versions.
 //!
 //! [`write()`] makes `<file>.tmp`, syncs it, renames it over the file and syncs the directory (hazards 5).
 
 use super::error::OpenError;
 use super::format::prefix::{self, PREFIX_BYTES, PrefixError};
+use super::media::read_around;
 use crate::env::{Env, OpenMode};
 use crate::planted::{self, Bug};
 use std::io;
@@ -21,6 +23,8 @@ pub const SEALED_BODY_BYTES_MAX: usize = 1 << 20;
 
 const BODY_START: usize = PREFIX_BYTES + 4;
 const CRC_BYTES: usize = 4;
+const BLOCK: usize = 4_096;
+const _: () = assert!(BLOCK as u64 == crate::env::BLOCK_BYTES, "what a device loses at once");
 
 /// What kind of sealed file one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,8 @@ pub struct SealedFormat {
 /// Replaces the content of `path`, durably. A `.tmp` that an earlier crash left is overwritten.
 pub fn write(env: &Env, path: &Path, format: SealedFormat, body: &[u8]) -> io::Result<()> {
     assert!(body.len() <= SEALED_BODY_BYTES_MAX, "a sealed file is small, not {} bytes", body.len());
-    let copy = encode(format, body);
+    let whole_blocks = copy_bytes(body.len()).next_multiple_of(BLOCK);
+    let copy = encode(format, body, whole_blocks);
     replace(env, path, &[&copy[..], &copy[..]].concat())
 }
 
@@ -47,15 +52,21 @@ pub(super) fn write_within(
     body_bytes_max: usize,
 ) -> io::Result<()> {
     assert!(body.len() <= body_bytes_max, "a sealed file is small, not {} bytes", body.len());
-    replace(env, path, &encode(format, body))
+    replace(env, path, &encode(format, body, copy_bytes(body.len())))
 }
 
-fn encode(format: SealedFormat, body: &[u8]) -> Vec<u8> {
+/// Bytes of a copy without zeroes.
+fn copy_bytes(body_bytes: usize) -> usize {
+    BODY_START + body_bytes + CRC_BYTES
+}
+
+fn encode(format: SealedFormat, body: &[u8], copy_bytes: usize) -> Vec<u8> {
     let length = u32::try_from(body.len()).expect("below the limit");
-    let mut bytes = Vec::with_capacity(BODY_START + body.len() + CRC_BYTES);
+    let mut bytes = Vec::with_capacity(copy_bytes);
     bytes.extend_from_slice(&prefix::encode(format.magic, format.version));
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(body);
+    bytes.resize(copy_bytes - CRC_BYTES, 0);
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     bytes
@@ -114,9 +125,9 @@ fn read_copies(
     }
     let file = env.disk.open(path, OpenMode::Read).map_err(io_error("opening"))?;
     let length = file.byte_len().map_err(io_error("measuring"))?;
-    let length_max = 2 * (BODY_START + body_bytes_max + CRC_BYTES);
+    let length_max = 2 * copy_bytes(body_bytes_max).next_multiple_of(BLOCK);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(length_max)];
-    file.read_exact_at(&mut bytes, 0).map_err(io_error("reading"))?;
+    read_around(file.as_ref(), &mut bytes, 0).map_err(io_error("reading"))?;
     choose(&bytes, format).map(Some).map_err(|error| error.of_file(path, format.version))
 }
 
@@ -149,20 +160,25 @@ struct Copy<'a> {
 /// The copy that `bytes` begin with.
 fn copy_of(bytes: &[u8], format: SealedFormat) -> Result<Copy<'_>, PrefixError> {
     let version = prefix::decode(bytes, format.magic, format.version)?;
-    let body = body_of(bytes).map_err(PrefixError::Damaged)?;
-    Ok(Copy { version, body, length: BODY_START + body.len() + CRC_BYTES })
+    let (body, length) = body_of(bytes).map_err(PrefixError::Damaged)?;
+    Ok(Copy { version, body, length })
 }
 
-fn body_of(bytes: &[u8]) -> Result<&[u8], String> {
+/// The body, and the length of its copy: with zeroes up to whole blocks, or without.
+fn body_of(bytes: &[u8]) -> Result<(&[u8], usize), String> {
     let stated = bytes.get(PREFIX_BYTES..BODY_START).ok_or("it ends inside its header")?;
     let stated = u32::from_le_bytes(stated.try_into().expect("four bytes")) as usize;
-    let copy = bytes.get(..BODY_START + stated + CRC_BYTES);
-    let copy = copy.ok_or_else(|| format!("it states {stated} bytes of content and has {}", bytes.len()))?;
-    let (content, crc) = copy.split_at(copy.len() - CRC_BYTES);
-    if crc32c::crc32c(content).to_le_bytes() != crc {
-        return Err("its CRC does not match".into());
+    let length = copy_bytes(stated);
+    if bytes.len() < length {
+        return Err(format!("it states {stated} bytes of content and has {}", bytes.len()));
     }
-    Ok(&content[BODY_START..])
+    let verifies = |length: &usize| {
+        let copy = bytes.get(..*length).and_then(|copy| copy.split_last_chunk::<CRC_BYTES>());
+        copy.is_some_and(|(content, crc)| crc32c::crc32c(content).to_le_bytes() == *crc)
+    };
+    let length = [length.next_multiple_of(BLOCK), length].into_iter().find(verifies);
+    let length = length.ok_or("its CRC does not match")?;
+    Ok((&bytes[BODY_START..BODY_START + stated], length))
 }
 
 fn temporary_of(path: &Path) -> PathBuf {

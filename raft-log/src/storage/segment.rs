@@ -1,13 +1,11 @@
 //! One segment file: who it is, and the three steps from an empty file to a segment of the log.
 
 use super::format::{HeaderFault, SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
-use super::manifest::Listed;
+use super::manifest::{Listed, Made};
 use crate::env::File;
 use crate::types::{LogIndex, UnixMillis};
-use bytes::Bytes;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// How many digits a segment's name has, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
@@ -29,8 +27,6 @@ pub(crate) struct Segment {
     pub(crate) created: Option<UnixMillis>,
     /// Behind the records lie those of an earlier life of the file.
     pub(crate) recycled: bool,
-    /// The whole file as memory, once it is sealed and somebody read it so.
-    map: OnceLock<Option<Mapping>>,
 }
 
 impl Segment {
@@ -44,7 +40,6 @@ impl Segment {
             file_bytes: header.file_bytes,
             created: header.created,
             recycled: header.recycled,
-            map: OnceLock::new(),
         }
     }
 
@@ -58,7 +53,7 @@ impl Segment {
     pub(crate) fn may_hold_behind_its_end(&self, fault: HeaderFault) -> bool {
         match fault {
             HeaderFault::Unwritten => true,
-            HeaderFault::Crc | HeaderFault::OtherSalt { .. } => self.recycled,
+            HeaderFault::Crc | HeaderFault::Unreadable | HeaderFault::OtherSalt { .. } => self.recycled,
             HeaderFault::Newer { .. } | HeaderFault::UnknownKind { .. } | HeaderFault::Moved { .. } => false,
         }
     }
@@ -82,31 +77,16 @@ impl Segment {
         digits.parse().ok().map(LogIndex)
     }
 
-    /// The whole file as shared memory; only for a sealed segment, whose payloads are never written again.
-    pub(crate) fn mapped(&self) -> io::Result<Option<Bytes>> {
-        if let Some(map) = self.map.get() {
-            return Ok(map.as_ref().map(|map| map.bytes.clone()));
-        }
-        let map = self.file.map(self.file_bytes)?;
-        let map = self.map.get_or_init(|| map.map(Mapping::new));
-        Ok(map.as_ref().map(|map| map.bytes.clone()))
-    }
-
-    /// The file, if nobody else holds it, the segment or a piece of its memory: only then may it be written anew.
+    /// The file, if nobody else holds it or the segment: only then may it be written anew.
     pub(crate) fn into_sole_file(segment: Arc<Segment>) -> Option<Arc<dyn File>> {
-        let segment = Arc::into_inner(segment)?;
-        if let Some(Some(map)) = segment.map.into_inner()
-            && !map.nobody_else_holds_it()
-        {
-            return None;
-        }
-        let file = segment.file;
+        let file = Arc::into_inner(segment)?.file;
         (Arc::strong_count(&file) == 1).then_some(file)
     }
 
     /// As the manifest lists it.
     pub(crate) fn listed(&self) -> Listed {
-        Listed { base: self.base, salt: Some(self.salt) }
+        let made = Made { base_offset: self.base_offset, created: self.created, recycled: self.recycled };
+        Listed { base: self.base, salt: Some(self.salt), made: Some(made) }
     }
 
     /// Where the log continues behind this segment if it ends at `end_offset` of the file.
@@ -120,36 +100,6 @@ impl Segment {
     }
 }
 
-/// A file as memory, which knows whether pieces of it are still held.
-struct Mapping {
-    bytes: Bytes,
-    held: Arc<()>,
-}
-
-/// What all pieces keep alive.
-struct Owner {
-    map: Bytes,
-    _held: Arc<()>,
-}
-
-impl AsRef<[u8]> for Owner {
-    fn as_ref(&self) -> &[u8] {
-        &self.map
-    }
-}
-
-impl Mapping {
-    fn new(map: Bytes) -> Mapping {
-        let held = Arc::new(());
-        Mapping { bytes: Bytes::from_owner(Owner { map, _held: held.clone() }), held }
-    }
-
-    fn nobody_else_holds_it(self) -> bool {
-        drop(self.bytes);
-        Arc::into_inner(self.held).is_some()
-    }
-}
-
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Segment({})", self.path.display())
@@ -159,19 +109,6 @@ impl std::fmt::Debug for Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_sole_when_the_last_piece_is_gone() {
-        let map = || Mapping::new(Bytes::from(vec![7; 100]));
-        assert!(map().nobody_else_holds_it());
-        let held = map();
-        let piece = held.bytes.slice(3..5);
-        assert!(!held.nobody_else_holds_it());
-        assert_eq!(piece, [7, 7][..]);
-        let freed = map();
-        drop(freed.bytes.slice(3..5));
-        assert!(freed.nobody_else_holds_it());
-    }
 
     #[test]
     fn names_sort_as_numbers_and_come_back() {

@@ -12,6 +12,7 @@
 
 use super::format::{HeaderKind, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use super::format::{SEGMENT_HEADER_BYTES, record_header::stride_of};
+use super::media::read_around;
 use super::reader::SegmentReader;
 pub(crate) use super::recovery::BadRecord;
 use super::recovery::check;
@@ -95,8 +96,8 @@ pub(crate) fn survey_from(
                     visit(Found::Good(header));
                     continue;
                 }
-                Err(BadRecord::PayloadCrc) => {
-                    let hole = at.hole_of_payload(&header);
+                Err(bad @ (BadRecord::PayloadCrc | BadRecord::PayloadUnreadable)) => {
+                    let hole = at.hole_of_payload(&header, bad);
                     at.skip(&hole, Some(&header));
                     visit(Found::Hole(hole));
                     continue;
@@ -130,14 +131,14 @@ impl Surveyed {
     }
 
     /// The hole that a record with a good header and a damaged payload is.
-    fn hole_of_payload(&self, header: &RecordHeader) -> Hole {
+    fn hole_of_payload(&self, header: &RecordHeader, bad: BadRecord) -> Hole {
         Hole {
             offset: self.end_offset,
             end_offset: self.end_offset + header.stride(),
             first: self.end,
             end: self.end.next(),
             anchor: Some(header.id),
-            bad: BadRecord::PayloadCrc,
+            bad,
         }
     }
 
@@ -183,7 +184,8 @@ fn next_good_header(segment: &Segment, at: &Surveyed, limit: u64) -> io::Result<
     while start < limit {
         let left = usize::try_from(limit - start).unwrap_or(usize::MAX);
         let read = &mut chunk[..left.min(CHUNK_BYTES + RECORD_HEADER_BYTES)];
-        segment.file.read_exact_at(read, start)?;
+        // What cannot be read holds no good header.
+        read_around(segment.file.as_ref(), read, start)?;
         for (position, window) in (start..).zip(read.windows(RECORD_HEADER_BYTES)).step_by(align) {
             // The own offset is compared first: it rules out nearly every position without computing a CRC.
             if window[24..32] != position.to_le_bytes() {

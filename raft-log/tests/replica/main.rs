@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod async_loss;
+mod bad_sector;
 mod bootstrap;
 mod election;
 mod full_disk;

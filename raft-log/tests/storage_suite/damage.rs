@@ -280,7 +280,8 @@ fn a_damaged_manifest_is_mended_from_its_copy_and_a_missing_one_refused() {
     let disk = many_segments();
     let manifest = Path::new(DIR).join("manifest");
     let length = disk.content(&manifest).len();
-    for byte in 0..length / 2 {
+    // The zeroes at the end of a copy are all alike.
+    for byte in (0..length / 2).filter(|byte| *byte < 200 || byte % 97 == 0) {
         let damaged = disk.fork();
         damaged.flip_bit(&manifest, byte, 3);
         let node = open_copy(&damaged, options()).unwrap();

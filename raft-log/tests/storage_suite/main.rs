@@ -19,3 +19,4 @@ mod retention;
 mod sealed_files;
 mod sidecars;
 mod support;
+mod unreadable;

@@ -49,7 +49,7 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn entries_of_all_sizes_come_back_through_maps_cache_and_pread() {
+fn entries_of_all_sizes_come_back_through_cache_and_files() {
     let dir = tempfile::tempdir().unwrap();
     let sizes = [0, 1, 100, 5_000, 32 << 10, 100 << 10, 128 << 10];
     let expected: Vec<Record> =
@@ -63,13 +63,11 @@ fn entries_of_all_sizes_come_back_through_maps_cache_and_pread() {
     assert!(log.stats().reads_from_files > 0);
     assert!(!log.is_cached(LogIndex(0)) && log.is_cached(LogIndex(70)));
     drop(log);
-    for mapped_segments_max in [0, 2, 100] {
-        let log = open(StorageOptions { mapped_segments_max, ..options_in(dir.path()) });
-        assert_eq!(all(&log), expected);
-        for record in &expected {
-            let read = log.read(record.id.index, record.id.index.next(), 1).unwrap();
-            assert_eq!(&read[..], std::slice::from_ref(record));
-        }
+    let log = open(options_in(dir.path()));
+    assert_eq!(all(&log), expected);
+    for record in &expected {
+        let read = log.read(record.id.index, record.id.index.next(), 1).unwrap();
+        assert_eq!(&read[..], std::slice::from_ref(record));
     }
 }
 
@@ -223,7 +221,7 @@ fn the_next_segment_is_allocated_before_it_is_needed() {
 fn memory_that_a_reader_holds_never_changes_when_its_segment_is_released() {
     // hazards 24: a file is written again only if nobody reads it any more
     let dir = tempfile::tempdir().unwrap();
-    let options = StorageOptions { mapped_segments_max: 100, cache_bytes_max: 0, ..options_in(dir.path()) };
+    let options = StorageOptions { cache_bytes_max: 0, ..options_in(dir.path()) };
     let log = open(options);
     vote(&log, 1);
     let append = |range: std::ops::Range<u64>| {

@@ -45,6 +45,8 @@ pub(super) struct SimState {
     power_off_at: Option<u64>,
     capacity_bytes: Option<u64>,
     refused_as_full: u64,
+    /// Reads that met a bad block.
+    pub(super) unreadable_reads: u64,
     locks: BTreeSet<PathBuf>,
 }
 
@@ -162,6 +164,27 @@ impl SimDisk {
                 *byte ^= 1 << bit;
             }
         });
+    }
+
+    /// The device loses the blocks (of [`BLOCK_BYTES`](crate::env::BLOCK_BYTES)) that hold these bytes of a file: they cannot be read, in this
+    /// life of the process nor the next, until they are written anew as a whole.
+    pub fn lose_blocks(&self, path: &Path, offset: u64, bytes: u64) {
+        let mut state = self.lock();
+        let inode = state.inode(path).expect("the file to damage exists");
+        state.file(inode).bad.lose(offset, bytes);
+    }
+
+    /// How many blocks of this file cannot be read.
+    #[must_use]
+    pub fn lost_blocks(&self, path: &Path) -> usize {
+        let state = self.lock();
+        state.inode(path).map_or(0, |inode| state.image.files[&inode].bad.count())
+    }
+
+    /// How many reads met lost blocks.
+    #[must_use]
+    pub fn unreadable_reads(&self) -> u64 {
+        self.lock().unreadable_reads
     }
 
     /// Cuts a file to `length` bytes.
@@ -335,6 +358,19 @@ impl Disk for SimDisk {
         state.inode(from)?;
         state.change()?;
         state.image.rename(from, to);
+        Ok(())
+    }
+
+    /// Durable at once, as making one is.
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        assert_eq!(from.parent(), to.parent(), "renames stay in their directory");
+        state.in_existing_dir(&from.join("any"))?;
+        if state.in_existing_dir(&to.join("any")).is_ok() || state.inode(to).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.change()?;
+        state.image.rename_dir(from, to);
         Ok(())
     }
 

@@ -3,8 +3,7 @@
 use super::disk::{SimState, lock};
 use super::faults::FaultKind;
 use super::image::Inode;
-use crate::env::File;
-use bytes::Bytes;
+use crate::env::{File, media_error};
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -57,9 +56,14 @@ impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk()?;
         self.strike(&mut state, FaultKind::Read)?;
-        let content = &state.file(self.inode).now;
+        let file = state.file(self.inode);
+        let content = &file.now;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
         let end = content.len().min(start + buf.len());
+        if file.bad.touch(start, end) {
+            state.unreadable_reads += 1;
+            return Err(media_error());
+        }
         buf[..end - start].copy_from_slice(&content[start..end]);
         Ok(end - start)
     }
@@ -71,6 +75,7 @@ impl File for SimFile {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let growth = (offset + bytes.len()).saturating_sub(state.file(self.inode).now.len());
         state.reserve(growth as u64)?;
+        state.file(self.inode).bad.overwrite(offset, offset + bytes.len())?;
         let completed = state.count_change()?;
         state.file(self.inode).write(offset, &bytes);
         if completed { Ok(()) } else { state.powered() }
@@ -118,14 +123,12 @@ impl File for SimFile {
 
     fn next_data(&self, from: u64) -> io::Result<u64> {
         let mut state = self.disk()?;
-        let content = &state.file(self.inode).now;
+        let file = state.file(self.inode);
+        let content = &file.now;
         let start = usize::try_from(from).unwrap_or(usize::MAX).min(content.len());
-        let found = content[start..].iter().position(|byte| *byte != 0);
-        Ok(found.map_or(content.len(), |at| start + at) as u64)
-    }
-
-    /// Not offered: readers take their other path.
-    fn map(&self, _bytes: u64) -> io::Result<Option<Bytes>> {
-        Ok(None)
+        let found = content[start..].iter().position(|byte| *byte != 0).map(|at| start + at);
+        // A block that cannot be read was written once.
+        let bad = file.bad.first_from(start);
+        Ok(found.into_iter().chain(bad).min().unwrap_or(content.len()).min(content.len()) as u64)
     }
 }

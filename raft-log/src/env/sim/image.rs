@@ -1,5 +1,6 @@
 //! What is on the simulated disk: for each file the durable bytes and what was written since.
 
+use super::bad_blocks::BadBlocks;
 use super::rng::SeededRng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub(super) struct FileImage {
     pub(super) now: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Unsynced>,
+    /// What the device cannot read of it, in memory nor on disk.
+    pub(super) bad: BadBlocks,
 }
 
 impl FileImage {
@@ -33,6 +36,7 @@ impl FileImage {
 
     pub(super) fn set_length(&mut self, length: usize) {
         self.now.resize(length, 0);
+        self.bad.cut(length);
         self.unsynced.push(Unsynced::Length(length));
     }
 
@@ -126,6 +130,25 @@ impl DiskImage {
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) {
         self.change(NameChange::Rename(from.into(), to.into()));
+    }
+
+    /// Durable at once, with all that is in it as far as that is.
+    pub(super) fn rename_dir(&mut self, from: &Path, to: &Path) {
+        let moved = |path: &Path| match path.strip_prefix(from) {
+            Ok(inside) if inside.as_os_str().is_empty() => to.to_path_buf(),
+            Ok(inside) => to.join(inside),
+            Err(_) => path.to_path_buf(),
+        };
+        self.dirs.iter_mut().for_each(|dir| *dir = moved(dir));
+        for names in [&mut self.names, &mut self.durable_names] {
+            *names = std::mem::take(names).into_iter().map(|(path, inode)| (moved(&path), inode)).collect();
+        }
+        for change in &mut self.unsynced_names {
+            match change {
+                NameChange::Put(path, _) | NameChange::Remove(path) => *path = moved(path),
+                NameChange::Rename(before, after) => (*before, *after) = (moved(before), moved(after)),
+            }
+        }
     }
 
     fn change(&mut self, change: NameChange) {

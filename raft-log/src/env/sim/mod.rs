@@ -3,6 +3,7 @@
 //!
 //! It is compiled into the library, not only into its tests, so that other crates can simulate whole nodes.
 
+mod bad_blocks;
 mod clock;
 mod disk;
 mod faults;

@@ -54,6 +54,10 @@ impl Disk for Session {
         self.disk()?.rename(from, to)
     }
 
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk()?.rename_dir(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.disk()?.remove(path)
     }

@@ -64,6 +64,27 @@ fn a_failed_sync_loses_its_writes_though_the_next_one_succeeds() {
 }
 
 #[test]
+fn a_lost_block_stays_unreadable_until_all_of_it_is_written() {
+    let disk = disk();
+    let file = synced_file(&disk, &[7; 12_288]);
+    disk.lose_blocks(Path::new(FILE), 5_000, 1);
+    let unreadable = |file: &Arc<dyn File>, offset, bytes| {
+        let read = file.read_exact_at(&mut vec![0; bytes], offset);
+        read.err().is_some_and(|error| crate::env::is_media_error(&error))
+    };
+    assert!(unreadable(&file, 4_096, 1) && unreadable(&file, 0, 12_288) && unreadable(&file, 8_191, 2));
+    assert!(!unreadable(&file, 0, 4_096) && !unreadable(&file, 8_192, 4_096));
+    assert!(file.write_all_at(&[1; 4_096], 5_000).is_err(), "the rest of the block would have to be read");
+    disk.crash(Crash::LoseUnsynced);
+    let file = disk.open(Path::new(FILE), OpenMode::ReadWrite).unwrap();
+    assert!(unreadable(&file, 5_000, 1), "the device is no better for a restart");
+    file.write_all_at(&[1; 4_200], 4_000).unwrap();
+    assert!(!unreadable(&file, 0, 12_288));
+    assert_eq!(disk.lost_blocks(Path::new(FILE)), 0);
+    assert_eq!(disk.unreadable_reads(), 4);
+}
+
+#[test]
 fn the_power_goes_off_at_the_ordered_change() {
     let disk = disk();
     let file = synced_file(&disk, b"durable");

@@ -110,7 +110,7 @@ fn broken(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
 impl PeerLink {
     /// No vote is asked for while this node keeps out of elections, whatever started the campaign.
     fn check_gate(&self) -> io::Result<()> {
-        if self.gate.is_open() { Ok(()) } else { Err(io::Error::other("this node keeps out of elections")) }
+        if self.gate.may_lead() { Ok(()) } else { Err(io::Error::other("this node keeps out of elections")) }
     }
 
     async fn connect(&self, purpose: Purpose) -> Result<TcpStream, RPCError<TypeConfig>> {

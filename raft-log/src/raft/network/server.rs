@@ -147,10 +147,10 @@ impl Connection {
 
     async fn answer_call(&self, request: CallRequest) -> io::Result<CallAnswer> {
         match request {
-            CallRequest::Vote(request) | CallRequest::PreVote(request) if !self.gate.is_open() => {
+            CallRequest::Vote(request) | CallRequest::PreVote(request) if !self.gate.may_grant() => {
                 vote_gate::refuse(&self.raft, &request).await
             }
-            CallRequest::Transfer(request) if !self.gate.is_open() && *request.to_node_id() == self.own_id() => {
+            CallRequest::Transfer(request) if !self.gate.may_lead() && *request.to_node_id() == self.own_id() => {
                 tracing::warn!("leadership is not taken over: this node keeps out of elections");
                 let last_log_id = request.last_log_id().copied();
                 Ok(CallAnswer { vote: *request.from_leader(), last_log_id, granted: false })

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::env::Env;
 use crate::exec;
 use crate::identity::Identity;
+use crate::last_run::LastRun;
 use crate::membership::MemberNode;
 use crate::raft::network::net::{self, BoundListener};
 use crate::raft::network::peers::Peers;
@@ -38,7 +39,7 @@ const ROUNDS_NOT_HELD: u32 = 3;
 /// Opens the log, and repairs it first if it is damaged where the peers hold it.
 pub(crate) async fn open_log(
     options: &ReplicaOptions,
-    storage: StorageOptions,
+    mut storage: StorageOptions,
     env: &Env,
     applied: Option<AppliedPoint>,
     mut listener: BoundListener,
@@ -54,6 +55,13 @@ pub(crate) async fn open_log(
             Ok((log, report)) => {
                 log.count_repaired(repaired);
                 return Ok((log, report, listener));
+            }
+            Err(damage @ StorageOpenError::UnreadableTail { .. }) if !storage.cut_unreadable_tail => {
+                tracing::error!(%damage, "it is cut, and this node keeps out of elections until it knows what it has forgotten");
+                let (env, dir) = (env.clone(), options.dir.clone());
+                in_blocking(move || Ok(LastRun::note_doubt(&env, &dir)?)).await?;
+                storage.cut_unreadable_tail = true;
+                continue;
             }
             Err(damage) => damage,
         };

@@ -3,6 +3,8 @@
 //! ```text
 //!   at open    recovery finds damage below the durable mark ─► ask the peers, serve them, write, open again
 //!              before openraft runs: no vote, no pre-vote, no append
+//!              recovery finds that the device cannot read the end of the log ─► cut it, as if it had been torn, and
+//!              keep out of elections until the node holds what a leader has committed (see `doubt`)
 //!   starting   openraft meets damage that recovery did not read ─► ask the peers, serve them, write in place
 //!              it waits for that; what cannot be had in time stops the node with the same advice
 //!   running    a reader or the scrub meets damage ─► ask the peers, write in place
@@ -15,6 +17,8 @@ pub(crate) mod members;
 pub(crate) mod online;
 pub(crate) mod scrub;
 
+#[cfg(test)]
+mod lost_blocks;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]

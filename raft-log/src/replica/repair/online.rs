@@ -1,5 +1,6 @@
 //! Damage that is met while the node runs: repaired in place, while the node keeps out of elections.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,63 +30,89 @@ pub(crate) struct OnlineRepair {
     pub(crate) status: watch::Sender<Status>,
 }
 
+/// How an attempt to repair what is near a reported index ended.
+enum Attempt {
+    /// Nothing near it is damaged any more.
+    Whole,
+    /// It must be tried again; the gate is closed meanwhile.
+    Waits,
+    /// The log has failed, and the node stops.
+    LogFailed,
+}
+
 impl OnlineRepair {
-    /// Repairs for the life of the core.
+    /// Repairs for the life of the core. What cannot be repaired now waits its turn while the others have theirs.
     pub(crate) async fn run(self) {
         self.log.damage().attend();
+        let (mut waiting, mut in_tail) = (None, BTreeSet::new());
         loop {
-            let index = self.log.damage().next().await;
-            if self.repair(index).await.is_err() {
-                // The log has failed, and the node stops.
-                return;
+            let index = self.log.damage().next(waiting).await;
+            if waiting.is_some_and(|waiting| index <= waiting) {
+                tokio::time::sleep(AGAIN).await;
             }
-            if self.log.damage().settle(index) {
-                self.set_damaged(None);
+            match self.attempt(index, &mut in_tail).await {
+                Attempt::Whole => {
+                    waiting = None;
+                    in_tail.remove(&index);
+                    if in_tail.is_empty() {
+                        self.gate.clear(GateReason::DamagedTail);
+                    }
+                    if self.log.damage().settle(index) {
+                        self.set_healthy();
+                    }
+                }
+                Attempt::Waits => waiting = Some(index),
+                Attempt::LogFailed => return,
             }
         }
     }
 
-    /// Repairs what is damaged at or near `index`. Returns when nothing is, or the log has failed.
-    async fn repair(&self, index: LogIndex) -> Result<(), ()> {
+    /// Repairs what is damaged at or near `index`, as far as it can be now.
+    async fn attempt(&self, index: LogIndex, in_tail: &mut BTreeSet<LogIndex>) -> Attempt {
         loop {
             let log = self.log.clone();
             let lost = match exec::blocking(move || log.lost_near(index)).await.and_then(|result| result) {
                 Ok(lost) => lost,
                 Err(error) => {
-                    self.set_damaged(Some(format!("the log cannot be read near index {index}: {error}")));
-                    tokio::time::sleep(AGAIN).await;
-                    continue;
+                    self.keep_out(index, index, in_tail);
+                    self.set_damaged(format!("the log cannot be read near index {index}: {error}"));
+                    return Attempt::Waits;
                 }
             };
-            let Some(lost) = lost.into_iter().next() else { return Ok(()) };
+            let Some(lost) = lost.into_iter().next() else { return Attempt::Whole };
             let what = describe(&lost);
+            let last_lost = last_of(&lost);
             tracing::error!(damage = %what, "a damaged range is repaired from the peers");
             // A leader first tries: for it to step down costs every client a moment, and it serves nothing damaged.
             if self.status.borrow().role != Role::Leader {
-                self.set_damaged(Some(what.clone()));
+                self.keep_out(index, last_lost, in_tail);
+                self.set_damaged(what.clone());
             }
-            match fetch(&self.peers, &self.members(), &lost.lost).await {
-                Fetched::Records(records) => self.write(lost, &records, &what).await?,
-                Fetched::NotHeld => self.wait(&what, "no other member holds it").await,
-                Fetched::Unreached(reason) => self.wait(&what, &reason).await,
-            }
+            let hindrance = match fetch(&self.peers, &self.members(), &lost.lost).await {
+                Fetched::Records(records) => match self.write(lost, &records, &what).await {
+                    Ok(()) => continue,
+                    Err(_) if self.log.failure().borrow().is_some() => return Attempt::LogFailed,
+                    Err(reason) => reason,
+                },
+                Fetched::NotHeld => "no other member holds it".to_owned(),
+                Fetched::Unreached(reason) => reason,
+            };
+            self.keep_out(index, last_lost, in_tail);
+            self.set_damaged(format!("{what}; not repaired yet: {hindrance}"));
+            return Attempt::Waits;
         }
     }
 
-    async fn wait(&self, what: &str, reason: &str) {
-        self.set_damaged(Some(format!("{what}; not repaired yet: {reason}")));
-        tokio::time::sleep(AGAIN).await;
-    }
-
-    async fn write(&self, lost: OpenLost, records: &[Record], what: &str) -> Result<(), ()> {
+    /// Writes what the peers gave.
+    ///
+    /// # Errors
+    /// Why it was not written; the log may have failed.
+    async fn write(&self, lost: OpenLost, records: &[Record], what: &str) -> Result<(), String> {
         let (done, written) = oneshot::channel();
         let done = Box::new(move |result| drop(done.send(result)));
         #[cfg(tercet_sim)]
         let range = (lost.lost.hole.first, lost.lost.hole.end);
-        if let Err(error) = self.log.refill(lost, records, done) {
-            self.wait(what, &error.to_string()).await;
-            return if self.log.failure().borrow().is_some() { Err(()) } else { Ok(()) };
-        }
+        self.log.refill(lost, records, done).map_err(|error| error.to_string())?;
         match written.await {
             Ok(Ok(())) => {
                 #[cfg(tercet_sim)]
@@ -93,7 +120,8 @@ impl OnlineRepair {
                 tracing::warn!(damage = %what, "a damaged range is repaired");
                 Ok(())
             }
-            Ok(Err(_)) | Err(_) => Err(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the log's I/O thread stopped".to_owned()),
         }
     }
 
@@ -102,28 +130,53 @@ impl OnlineRepair {
         if newest.is_empty() { self.members.clone() } else { newest }
     }
 
-    /// Closes or opens the vote gate, and says in the status why.
-    fn set_damaged(&self, reason: Option<String>) {
-        match &reason {
-            Some(_) => self.gate.close(GateReason::Damaged),
-            None => self.gate.clear(GateReason::Damaged),
+    /// Closes the vote gate: for leading in any case, for granting only while what is lost may be uncommitted (see the
+    /// gate). `index` is what was reported, `last_lost` the last entry that is lost there.
+    fn keep_out(&self, index: LogIndex, last_lost: LogIndex, in_tail: &mut BTreeSet<LogIndex>) {
+        self.gate.close(GateReason::Damaged);
+        let known_committed = {
+            let status = self.status.borrow();
+            status.committed.max(status.applied).map(|id| id.index)
+        };
+        if known_committed < Some(last_lost) {
+            in_tail.insert(index);
+            self.gate.close(GateReason::DamagedTail);
+        } else if in_tail.remove(&index) && in_tail.is_empty() {
+            self.gate.clear(GateReason::DamagedTail);
         }
+    }
+
+    /// Nothing is damaged any more.
+    fn set_healthy(&self) {
+        self.gate.clear(GateReason::Damaged);
+        self.set_health(Health::Healthy);
+    }
+
+    /// Says in the status what is damaged.
+    fn set_damaged(&self, reason: String) {
+        self.set_health(Health::Damaged { reason });
+    }
+
+    fn set_health(&self, next: Health) {
         self.health.send_if_modified(|health| {
-            let next = match (&*health, reason) {
-                (Health::Healthy | Health::Damaged { .. }, Some(reason)) => Health::Damaged { reason },
-                (Health::Damaged { .. }, None) => Health::Healthy,
-                _ => return false,
-            };
-            let news = *health != next;
-            *health = next;
+            let of_the_log = matches!(health, Health::Healthy | Health::Damaged { .. });
+            let news = of_the_log && *health != next;
+            if news {
+                *health = next;
+            }
             news
         });
     }
 }
 
+/// The last entry that is lost; where only marks are, the one before them.
+fn last_of(lost: &OpenLost) -> LogIndex {
+    LogIndex(lost.lost.hole.end.0.saturating_sub(1))
+}
+
 fn describe(lost: &OpenLost) -> String {
     let hole = &lost.lost.hole;
-    let last = hole.end.0.saturating_sub(1);
+    let last = last_of(lost);
     format!(
         "{} is damaged at offset {}, entries {} to {last}: {}",
         lost.file.display(),

@@ -124,6 +124,8 @@ pub(super) struct Survivor {
     state: Vec<u8>,
     pub(super) identity: Identity,
     pub(super) members: Vec<(NodeId, MemberNode)>,
+    /// The end of the log could not be read, and was cut: the node would be in doubt.
+    pub(super) cut: bool,
     /// Ranges that were repaired from the peers, at open and afterwards.
     pub(super) repaired: u32,
 }
@@ -151,14 +153,19 @@ fn read_checkpoint(sim: &SimEnv) -> Result<Vec<u8>, String> {
 /// The node that gets damaged, stopped, and its running peers.
 pub(super) struct Rig {
     pub(super) stopped: Arc<SimDisk>,
+    segment_bytes_max: u64,
     peers: Vec<OpenLog>,
 }
 
 impl Rig {
     pub(super) fn new() -> Rig {
+        Rig::with_segments(8 << 10)
+    }
+
+    pub(super) fn with_segments(segment_bytes_max: u64) -> Rig {
         let node = SimEnv::new(1);
         let identity = {
-            let mut log = OpenLog::filled(&node, options(8 << 10));
+            let mut log = OpenLog::filled(&node, options(segment_bytes_max));
             log.stepper.sync();
             Identity::open(&node.env(), dir(), NODE, GROUP, true).unwrap()
         };
@@ -169,7 +176,7 @@ impl Rig {
         // The peers' files look different: other segments, other salts.
         let peers = [2, 3].map(|seed| OpenLog::filled(&SimEnv::new(seed), options(16 << 10)));
         node.disk.crash(Crash::LoseUnsynced);
-        Rig { stopped: node.disk, peers: peers.into() }
+        Rig { stopped: node.disk, segment_bytes_max, peers: peers.into() }
     }
 
     /// A peer's log.
@@ -194,7 +201,7 @@ impl Rig {
     pub(super) fn survive(&self, disk: SimDisk) -> Result<Survivor, String> {
         let sim = SimEnv { disk: Arc::new(disk), ..SimEnv::new(4) };
         Identity::check(&sim.env(), dir(), NODE, GROUP).map_err(|error| error.to_string())?;
-        let (open, mut repaired) = self.open_repaired(&sim)?;
+        let (open, mut repaired, cut) = self.open_repaired(&sim)?;
         let identity = Identity::open(&sim.env(), dir(), NODE, GROUP, false).map_err(|error| error.to_string())?;
         let members = members::known(&sim.env(), dir(), None, &identity);
         let mut open = open;
@@ -202,7 +209,10 @@ impl Rig {
         open.log.damage().attend();
         let mut place = None;
         loop {
-            let step = open.log.scrub(place, 4_096).map_err(|error| error.to_string())?;
+            let step = open.log.scrub(place, 4_096);
+            if let Some(error) = step.skipped {
+                return Err(error.to_string());
+            }
             place = step.next;
             if place.is_none() {
                 break;
@@ -212,18 +222,22 @@ impl Rig {
         while let Err(ReadError::Corrupt { .. }) = open.log.read(LogIndex(0), LogIndex(u64::MAX), usize::MAX) {
             repaired += self.repair_reported(&mut open)?;
         }
-        Ok(Survivor { sim, state, open, identity, members, repaired })
+        Ok(Survivor { sim, state, open, identity, members, cut, repaired })
     }
 
-    fn open_repaired(&self, sim: &SimEnv) -> Result<(OpenLog, u32), String> {
-        let mut repaired = 0;
+    fn open_repaired(&self, sim: &SimEnv) -> Result<(OpenLog, u32, bool), String> {
+        let (mut repaired, mut options) = (0, options(self.segment_bytes_max));
         loop {
-            let damage = match OpenLog::open(sim, options(8 << 10)) {
-                Ok(open) => return Ok((open, repaired)),
+            let damage = match OpenLog::open(sim, options.clone()) {
+                Ok(open) => return Ok((open, repaired, options.cut_unreadable_tail)),
+                Err(OpenError::UnreadableTail { .. }) if !options.cut_unreadable_tail => {
+                    options.cut_unreadable_tail = true;
+                    continue;
+                }
                 Err(damage) => damage,
             };
             let Some(file) = file_of(&damage) else { return Err(damage.to_string()) };
-            let folder = Folder::open(&sim.env(), &options(8 << 10)).map_err(|error| error.to_string())?;
+            let folder = Folder::open(&sim.env(), &options).map_err(|error| error.to_string())?;
             let before = repaired;
             while let Some(lost) = folder.lost_in(&file).unwrap().into_iter().next() {
                 let records = self.fetch(&lost).ok_or_else(|| damage.to_string())?;
@@ -239,7 +253,7 @@ impl Rig {
     fn repair_reported(&self, open: &mut OpenLog) -> Result<u32, String> {
         use futures::FutureExt as _;
         let mut repaired = 0;
-        while let Some(index) = open.log.damage().next().now_or_never() {
+        while let Some(index) = open.log.damage().next(None).now_or_never() {
             while let Some(lost) = open.log.lost_near(index).unwrap().into_iter().next() {
                 let records = self.fetch(&lost.lost).ok_or("no peer holds it")?;
                 open.run(|log, done| log.refill(lost, &records, done).unwrap());
@@ -276,6 +290,11 @@ impl Survivor {
         self.open.report.hard_state_repaired || self.sim.disk.content(file) == rig.stopped.content(file)
     }
 
+    /// How many blocks of this file cannot be read.
+    pub(super) fn lost_blocks(&self, file: &Path) -> usize {
+        self.sim.disk.lost_blocks(file)
+    }
+
     /// Stops it, and says what is left to find on its disk.
     pub(super) fn stop(self) -> inspect::Report {
         self.open.log.shutdown();
@@ -290,6 +309,7 @@ impl Survivor {
         let whole: Vec<_> = membership().nodes.into_iter().collect();
         match read {
             Err(error) => Some(format!("not readable: {error}")),
+            Ok(read) if self.cut && expected.starts_with(&read) => None,
             Ok(read) if read != expected => {
                 Some(format!("{} of {} entries, or other ones", read.len(), expected.len()))
             }

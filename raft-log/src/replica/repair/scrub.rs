@@ -7,7 +7,7 @@ use crate::storage::Log;
 
 /// What is read at once.
 const STEP_BYTES: u64 = 1 << 20;
-/// Pause when everything was read, or cannot be.
+/// Pause when everything was read.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Scrubs for the life of the core, at `bytes_per_second`; 0 is never.
@@ -19,15 +19,17 @@ pub(crate) async fn run(log: Log, bytes_per_second: u64) {
     let mut place = None;
     loop {
         let reader = log.clone();
-        let step = exec::blocking(move || reader.scrub(place, step_bytes)).await.and_then(|result| result);
-        let pause = match step {
+        let pause = match exec::blocking(move || reader.scrub(place, step_bytes)).await {
             Ok(step) => {
+                if let Some(error) = step.skipped {
+                    tracing::warn!(%error, "the scrub could not read a piece of the log; it goes on behind it");
+                }
                 place = step.next;
                 let paced = Duration::from_nanos(step.bytes.saturating_mul(1_000_000_000) / bytes_per_second);
                 if place.is_none() { paced.max(IDLE) } else { paced }
             }
             Err(error) => {
-                tracing::warn!(%error, "the scrub could not read");
+                tracing::warn!(%error, "the scrub found no thread to read on");
                 IDLE
             }
         };

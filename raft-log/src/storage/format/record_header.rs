@@ -50,6 +50,8 @@ pub(crate) enum HeaderFault {
     Unwritten,
     /// The CRC does not match.
     Crc,
+    /// The device cannot read it.
+    Unreadable,
     /// It stands at its place, but under another salt.
     OtherSalt { index: LogIndex },
     /// Intact, but of a newer format.
@@ -176,6 +178,7 @@ impl std::fmt::Display for HeaderFault {
         match self {
             HeaderFault::Unwritten => f.write_str("zeroes where a record should begin"),
             HeaderFault::Crc => f.write_str("the CRC of the record header does not match"),
+            HeaderFault::Unreadable => f.write_str("the device cannot read the record header"),
             HeaderFault::OtherSalt { .. } => f.write_str("the record was written under another salt"),
             HeaderFault::Newer { version } => write!(f, "the record has format version {version}"),
             HeaderFault::UnknownKind { kind } => write!(f, "the record is of unknown kind {kind}"),

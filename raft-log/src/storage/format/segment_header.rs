@@ -5,7 +5,8 @@
 //!   40 salt u64 │ 48 file bytes u64 │ 56 created u64 │ 64 CRC32C of the 64 bytes before u32 │ zeroes │
 //!   2,048 the same again │ zeroes up to 4,096
 //! ```
-//! The second copy serves when the first is damaged. Segments made by earlier versions have none.
+//! The second copy serves when the first is damaged. Segments made by earlier versions have none. When both are lost, the
+//! manifest says what stood there.
 //!
 //! Version 1 had neither flags nor *created*: its CRC stands at 56. Both are read.
 //!
@@ -44,11 +45,11 @@ pub(crate) struct SegmentHeader {
     pub(crate) recycled: bool,
 }
 
-/// One copy of a header, to be written anew.
+/// One copy of a header, or all of it, to be written anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeaderCopy {
     pub(crate) offset: u64,
-    pub(crate) bytes: [u8; CRC_AT + 4],
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl SegmentHeader {
@@ -58,6 +59,11 @@ impl SegmentHeader {
         let copy = self.encode();
         COPIES_AT.iter().for_each(|at| block[*at..*at + copy.len()].copy_from_slice(&copy));
         block
+    }
+
+    /// The whole header, to be written anew.
+    pub(crate) fn mend_all(&self) -> HeaderCopy {
+        HeaderCopy { offset: 0, bytes: self.encode_block() }
     }
 
     /// The bytes of one copy.
@@ -100,11 +106,11 @@ impl SegmentHeader {
         let [first_at, second_at] = COPIES_AT;
         match (SegmentHeader::decode_copy(block, file), SegmentHeader::second_copy(block, file)) {
             (Err(OpenError::Damaged { .. }), Ok(header)) => {
-                Some(HeaderCopy { offset: first_at as u64, bytes: header.encode() })
+                Some(HeaderCopy { offset: first_at as u64, bytes: header.encode().to_vec() })
             }
             (Ok(header), Err(OpenError::Damaged { .. })) => {
                 let had_one = block.get(second_at..).is_some_and(|copy| copy.iter().any(|byte| *byte != 0));
-                had_one.then(|| HeaderCopy { offset: second_at as u64, bytes: header.encode() })
+                had_one.then(|| HeaderCopy { offset: second_at as u64, bytes: header.encode().to_vec() })
             }
             _ => None,
         }
@@ -164,7 +170,7 @@ mod tests {
             assert_eq!(SegmentHeader::decode(&damaged, Path::new("f"), GroupId(2)).unwrap(), header, "bit {bit}");
             assert_eq!(
                 SegmentHeader::mend(&damaged, Path::new("f")),
-                Some(HeaderCopy { offset: at as u64, bytes }),
+                Some(HeaderCopy { offset: at as u64, bytes: bytes.to_vec() }),
                 "bit {bit}"
             );
         }

@@ -10,15 +10,15 @@
 //! A crash after 1 is finished at open; before 1 nothing happened. After 4 no header of a removed entry is left on disk,
 //! so a later torn write can never bring one back, nor its durable mark (hazards 3).
 //!
-//! The active segment is zeroed as a whole from the cut on and written again from there. A sealed segment may be
-//! memory-mapped by a reader who still holds payloads of removed entries; there only the headers are zeroed, no byte of
-//! a payload ever changes, and the log goes on in a new segment.
+//! The active segment is zeroed as a whole from the cut on and written again from there. Of a sealed one only the headers
+//! are zeroed, and the log goes on in a new segment.
 
 use super::engine::{Engine, failed, unexpected};
 use crate::planted::{self, Bug};
 use crate::storage::StorageError;
 use crate::storage::catalog::Place;
 use crate::storage::format::{HeaderKind, RECORD_HEADER_BYTES};
+use crate::storage::media::write_over;
 use crate::storage::reader::SegmentReader;
 use crate::storage::segment::Segment;
 use crate::types::{LogId, LogIndex};
@@ -125,7 +125,7 @@ pub(crate) fn erase(segment: &Segment, start: u64, end: u64) -> io::Result<()> {
     let mut at = start;
     while at < end {
         let length = zeroes.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
-        segment.file.write_all_at(&zeroes[..length], at)?;
+        write_over(segment.file.as_ref(), &zeroes[..length], at)?;
         at += length as u64;
     }
     segment.file.sync_data()

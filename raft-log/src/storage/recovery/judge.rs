@@ -114,6 +114,7 @@ impl Judged {
         } else {
             mark_end = mark_end.max(residue.mark_end.unwrap_or_default());
             self.log.report.torn_tail = judge_tail(segment, &found, residue, mark_end)?;
+            refuse_unreadable_tail(options, segment, &found)?;
         }
         self.cut = residue.end_offset.map(|end| (segment.clone(), found.end_offset, end));
         self.note(segment, found, mark_end);
@@ -191,6 +192,18 @@ fn judge_tail(
         _ => return Ok(None),
     };
     Ok(Some(TornTail { file: segment.path.clone(), offset: found.end_offset, index: found.end, reason }))
+}
+
+/// What the device cannot read at the end of the log may have been torn, or acknowledged long ago with the very mark that
+/// said so: one sector holds both. It is cut only when the caller has seen to it that this node decides no election until
+/// it knows what it has forgotten (hazards 36).
+fn refuse_unreadable_tail(options: &StorageOptions, segment: &Segment, found: &Scan) -> Result<(), OpenError> {
+    match &found.ended {
+        ScanEnd::Bad(bad) if bad.is_unreadable() && !options.cut_unreadable_tail => {
+            Err(OpenError::UnreadableTail { file: segment.path.clone(), offset: found.end_offset, index: found.end })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A record of another salt or a newer format was not torn: somebody wrote it.

@@ -4,6 +4,8 @@
 //! durable marks in intact headers, which prove that what is missing before them was durable, and for anything that must
 //! be zeroed before the log goes on.
 //!
+//! What the device cannot read is not zero: it is zeroed, so that what is written there next does not fail (hazards 36).
+//!
 //! In a recycled segment, what is not zero proves nothing: only headers under its own salt count there, and it is
 //! read as far as the log can have come since its index was saved. Otherwise space that was never written is skipped. A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a
 //! whole. Behind it the file is probed here and there, because reading a gigabyte of zeroes at each start would keep a node away for seconds; if a
@@ -11,6 +13,7 @@
 
 use crate::storage::format::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use crate::storage::io::UNSYNCED_BYTES_MAX;
+use crate::storage::media::read_around;
 use crate::storage::segment::Segment;
 use crate::types::LogIndex;
 use std::io;
@@ -26,7 +29,7 @@ const PROBE_SPACING_BYTES: u64 = 32 << 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Residue {
     /// The offset up to which there is something to zero: after the last byte that is not zero, or, in a recycled
-    /// segment, after the last own header.
+    /// segment, after the last own header, or after the last block that cannot be read.
     pub(super) end_offset: Option<u64>,
     /// The highest durable mark in an intact header, exclusive; `None` without any such header.
     pub(super) mark_end: Option<LogIndex>,
@@ -46,13 +49,13 @@ pub(super) fn look(segment: &Segment, start: u64, recycled_end: u64) -> io::Resu
         }
         let left = usize::try_from(segment.file_bytes - at).unwrap_or(usize::MAX);
         let read = &mut chunk[..left.min(CHUNK_BYTES + RECORD_HEADER_BYTES)];
-        segment.file.read_exact_at(read, at)?;
+        let unreadable = read_around(segment.file.as_ref(), read, at)?;
         let own = &read[..read.len().min(CHUNK_BYTES)];
         if let Some(last) = last_nonzero(own) {
             let headers = own_headers(segment, read, at);
             residue.mark_end = residue.mark_end.max(headers.highest_mark);
             let end = if segment.recycled { headers.end_offset } else { Some(at + last as u64 + 1) };
-            residue.end_offset = end.or(residue.end_offset);
+            residue.end_offset = end.max(unreadable.end()).or(residue.end_offset);
         }
         at = next_data(segment, at + CHUNK_BYTES as u64)?;
     }
@@ -73,8 +76,9 @@ fn probe_finds_something(segment: &Segment, start: u64) -> io::Result<bool> {
     let mut block = [0; PROBE_BYTES];
     let mut at = start;
     while at < segment.file_bytes {
-        let read = segment.file.read_at(&mut block, at)?;
-        if last_nonzero(&block[..read]).is_some() {
+        let left = usize::try_from(segment.file_bytes - at).unwrap_or(usize::MAX).min(PROBE_BYTES);
+        read_around(segment.file.as_ref(), &mut block[..left], at)?;
+        if last_nonzero(&block[..left]).is_some() {
             return Ok(true);
         }
         at = next_data(segment, at + PROBE_SPACING_BYTES)?;

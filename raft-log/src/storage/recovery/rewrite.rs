@@ -8,6 +8,7 @@
 
 use crate::storage::catalog::Placed;
 use crate::storage::format::SEGMENT_HEADER_BYTES;
+use crate::storage::media::read_around;
 use crate::types::LogIndex;
 use std::io;
 
@@ -24,9 +25,13 @@ pub(super) fn rewrite(placed: &Placed, marked_end: LogIndex) -> io::Result<()> {
     while at < placed.end_offset {
         let bytes = usize::try_from(placed.end_offset - at).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         chunk.resize(bytes, 0);
-        file.read_exact_at(&mut chunk, at)?;
-        file.write_all_at(&chunk, at)?;
-        at += bytes as u64;
+        let end = at + bytes as u64;
+        // What the device cannot read here lies before the last durable record, and is repaired when it is met.
+        for part in read_around(file, &mut chunk, at)?.readable_of(at..end) {
+            let place = |offset: u64| usize::try_from(offset - at).expect("inside the chunk");
+            file.write_all_at(&chunk[place(part.start)..place(part.end)], part.start)?;
+        }
+        at = end;
     }
     Ok(())
 }

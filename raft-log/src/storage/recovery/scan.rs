@@ -29,10 +29,23 @@ pub(super) enum ScanEnd {
 pub(crate) enum BadRecord {
     Header(HeaderFault),
     BehindFile,
-    Index { found: LogIndex },
-    TermFell { found: Term },
+    Index {
+        found: LogIndex,
+    },
+    TermFell {
+        found: Term,
+    },
     Mark,
     PayloadCrc,
+    /// The header is good, and the device cannot read all of the payload.
+    PayloadUnreadable,
+}
+
+impl BadRecord {
+    /// Whether the device could not read it, so that nobody knows whether it was torn.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, BadRecord::PayloadUnreadable | BadRecord::Header(HeaderFault::Unreadable))
+    }
 }
 
 impl std::fmt::Display for BadRecord {
@@ -44,6 +57,7 @@ impl std::fmt::Display for BadRecord {
             BadRecord::TermFell { found } => write!(f, "the record there is of the older term {found}"),
             BadRecord::Mark => f.write_str("the record's durable mark is above the record"),
             BadRecord::PayloadCrc => f.write_str("the CRC of the payload does not match"),
+            BadRecord::PayloadUnreadable => f.write_str("the device cannot read the payload"),
         }
     }
 }
@@ -174,9 +188,9 @@ pub(crate) fn check(
             }
         }
     }
-    Ok(if reader.payload(header)?.is_some() || planted::is(Bug::TornTailTaken) {
-        Ok(())
-    } else {
-        Err(BadRecord::PayloadCrc)
+    Ok(match reader.payload(header)? {
+        Ok(_) => Ok(()),
+        Err(_) if planted::is(Bug::TornTailTaken) => Ok(()),
+        Err(bad) => Err(bad),
     })
 }

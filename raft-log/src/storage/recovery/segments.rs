@@ -3,7 +3,8 @@
 use crate::env::{Env, File, OpenMode};
 use crate::storage::format::{HeaderCopy, SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 use crate::storage::io::Prepared;
-use crate::storage::manifest::Manifest;
+use crate::storage::manifest::{Listed, Made, Manifest};
+use crate::storage::media::read_around;
 use crate::storage::segment::Segment;
 use crate::storage::sidecar::Sidecar;
 use crate::storage::{OpenError, StorageOptions};
@@ -71,7 +72,7 @@ pub(super) fn open_all(
                 return Err(OpenError::Damaged { file: path, reason });
             }
         }
-        let (segment, mend) = open(env, path, base, options.group)?;
+        let (segment, mend) = open(env, path, base, options.group, listed)?;
         if let Some(salt) = listed.and_then(|listed| listed.salt)
             && salt != segment.salt
         {
@@ -119,7 +120,13 @@ pub(crate) fn open_segments(
 }
 
 /// Opens a segment; gives the copy of its header that must be written anew, if one is damaged.
-fn open(env: &Env, path: PathBuf, base: LogIndex, group: GroupId) -> Result<(Segment, Option<HeaderCopy>), OpenError> {
+fn open(
+    env: &Env,
+    path: PathBuf,
+    base: LogIndex,
+    group: GroupId,
+    listed: Option<&Listed>,
+) -> Result<(Segment, Option<HeaderCopy>), OpenError> {
     let io_error = |action| {
         let file = path.clone();
         move |source| OpenError::Io { action, file, source }
@@ -130,8 +137,18 @@ fn open(env: &Env, path: PathBuf, base: LogIndex, group: GroupId) -> Result<(Seg
         return Err(OpenError::SegmentTruncated { file: path, bytes, bytes_expected: SEGMENT_HEADER_BYTES });
     }
     let mut head = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).expect("a constant that fits")];
-    file.read_exact_at(&mut head, 0).map_err(io_error("reading"))?;
-    let header = SegmentHeader::decode(&head, &path, group)?;
+    read_around(file.as_ref(), &mut head, 0).map_err(io_error("reading"))?;
+    let decoded = match SegmentHeader::decode(&head, &path, group) {
+        Err(damaged @ OpenError::Damaged { .. }) => match listed.and_then(|listed| header_of(listed, group, bytes)) {
+            Some(header) => {
+                tracing::error!(%damaged, "the header of a segment is lost; it is written anew as the manifest lists it");
+                Ok((header, Some(header.mend_all())))
+            }
+            None => Err(damaged),
+        },
+        decoded => decoded.map(|header| (header, SegmentHeader::mend(&head, &path))),
+    };
+    let (header, mend) = decoded?;
     if header.base != base {
         let reason = format!("its header says that it begins with index {}", header.base);
         return Err(OpenError::Damaged { file: path, reason });
@@ -139,6 +156,12 @@ fn open(env: &Env, path: PathBuf, base: LogIndex, group: GroupId) -> Result<(Seg
     if bytes < header.file_bytes {
         return Err(OpenError::SegmentTruncated { file: path, bytes, bytes_expected: header.file_bytes });
     }
-    let mend = SegmentHeader::mend(&head, &path);
     Ok((Segment::new(path, file, &header), mend))
+}
+
+/// The header of a listed segment whose file has `file_bytes` bytes, if all of it is known.
+fn header_of(listed: &Listed, group: GroupId, file_bytes: u64) -> Option<SegmentHeader> {
+    let Made { base_offset, created, recycled } = listed.made?;
+    let Listed { base, salt, .. } = *listed;
+    Some(SegmentHeader { group, base, base_offset, salt: salt?, file_bytes, created, recycled })
 }

@@ -9,6 +9,7 @@ use crate::storage::catalog::Catalog;
 use crate::storage::hard_state::{HardStateFile, LoadedHardState};
 use crate::storage::io::{Prepared, erase};
 use crate::storage::manifest::Manifest;
+use crate::storage::media::write_over;
 use crate::storage::segment::Segment;
 use crate::storage::sidecar::Sidecar;
 use crate::storage::terms::Terms;
@@ -115,7 +116,8 @@ fn repair(env: &Env, options: &StorageOptions, folder: &Path, judged: Judged) ->
         log.report.hard_state_repaired = true;
     }
     for (segment, copy) in files.headers_to_mend {
-        segment.file.write_all_at(&copy.bytes, copy.offset).map_err(during("mending the header of", &segment.path))?;
+        write_over(segment.file.as_ref(), &copy.bytes, copy.offset)
+            .map_err(during("mending the header of", &segment.path))?;
         segment.file.sync_data().map_err(during("syncing", &segment.path))?;
         log.report.mended.push(segment.path.clone());
     }

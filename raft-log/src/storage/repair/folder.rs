@@ -104,7 +104,7 @@ impl Folder {
         let Some(start) = view.floor(first) else { return Ok(None) };
         let until = end.min(view.end);
         let mut records = Vec::new();
-        let plan = ReadPlan { start, from: first, until, bytes_max, at_least_one: true, mapped: false };
+        let plan = ReadPlan { start, from: first, until, bytes_max, at_least_one: true };
         match read_records(&self.segments[at], plan, &mut records) {
             Ok(()) => Ok((!records.is_empty()).then_some(records)),
             Err(_) if !records.is_empty() => Ok(Some(records)),

@@ -23,6 +23,7 @@ pub(crate) use folder::Folder;
 pub(crate) use online::{OpenLost, Refill};
 
 use super::format::HeaderKind;
+use super::media::write_over;
 use super::reader::SegmentReader;
 use super::record::Record;
 use super::recovery::check;
@@ -85,7 +86,7 @@ pub(crate) fn write(segment: &Segment, lost: &Lost, bytes: &[u8]) -> io::Result<
     let hole = &lost.hole;
     let end_offset = hole.offset + bytes.len() as u64;
     assert!(end_offset <= hole.end_offset, "nothing outside the hole is written");
-    segment.file.write_all_at(bytes, hole.offset)?;
+    write_over(segment.file.as_ref(), bytes, hole.offset)?;
     segment.file.sync_data()?;
     let mut reader = SegmentReader::chunked(segment, bytes.len().max(64));
     let (mut offset, mut index, mut last) = (hole.offset, hole.first, lost.before);

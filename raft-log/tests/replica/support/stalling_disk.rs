@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-use bytes::Bytes;
 use raft_log::env::{Disk, DiskLock, Env, File, OpenMode};
 
 /// Holds up the syncs of a node while it is stalled.
@@ -67,6 +66,10 @@ impl Disk for StallingDisk {
         self.disk.rename(from, to)
     }
 
+    fn rename_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename_dir(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.disk.remove(path)
     }
@@ -126,9 +129,5 @@ impl File for StallingFile {
 
     fn next_data(&self, from: u64) -> io::Result<u64> {
         self.file.next_data(from)
-    }
-
-    fn map(&self, bytes: u64) -> io::Result<Option<Bytes>> {
-        self.file.map(bytes)
     }
 }

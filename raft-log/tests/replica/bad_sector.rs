@@ -1,0 +1,92 @@
+//! A sector that cannot be read is not an outage (hazards 36): a leader that meets one on behalf of a follower goes on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::support::Group;
+use raft_log::env::sim::SimDisk;
+use raft_log::env::{Disk as _, Env};
+use raft_log::types::NodeId;
+use raft_log::{GateReason, Health};
+
+const PAYLOAD: usize = 20_000;
+
+/// Three nodes on disks in memory, with small segments and nothing cached, so that reads come from files.
+async fn group() -> (Group, Vec<Arc<SimDisk>>) {
+    let mut group = Group::closed(3, |options| {
+        options.segment_bytes_max = 256 << 10;
+        options.entry_bytes_max = 64 << 10;
+        options.cache_bytes_max = 0;
+    });
+    let disks: Vec<Arc<SimDisk>> = (0..3).map(|_| Arc::new(SimDisk::new())).collect();
+    for (node, disk) in group.nodes.iter_mut().zip(&disks) {
+        node.env = Env { disk: disk.clone(), ..Env::real() };
+    }
+    group.open_all().await;
+    group.bootstrap().await;
+    (group, disks)
+}
+
+fn of(disks: &[Arc<SimDisk>], node: NodeId) -> &SimDisk {
+    &disks[usize::try_from(node.0).unwrap() - 1]
+}
+
+fn segments(disk: &SimDisk, dir: &Path) -> Vec<PathBuf> {
+    let folder = dir.join("log");
+    let names = disk.list(&folder).unwrap().into_iter().filter(|name| name.ends_with(".seg"));
+    names.map(|name| folder.join(name)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_meets_bad_sectors_for_a_follower_repairs_them_and_goes_on() {
+    let (mut group, disks) = group().await;
+    let behind = group.follower().await;
+    group.store("before").await;
+    group.kill(behind).await;
+    for number in 0..60 {
+        group.store(vec![number; PAYLOAD]).await;
+    }
+    let leader = group.leader().await;
+    let (disk, dir) = (of(&disks, leader), group.node(leader).dir.clone());
+    let files = segments(disk, &dir);
+    assert!(files.len() >= 3, "{files:?}");
+    for file in &files[..2] {
+        disk.lose_blocks(file, 100_000, 1);
+        disk.lose_blocks(file, 150_000, 30_000);
+    }
+    group.open(behind).await.unwrap();
+    let last = group.store("after").await.id.index;
+    group.await_all_applied(last).await;
+    let replica = group.replica(leader);
+    assert!(replica.storage_stats().repaired_ranges >= 2 && replica.failed().is_none());
+    group.await_status(leader, "health", |status| status.health == Health::Healthy && status.gate.is_empty()).await;
+    assert!(files[..2].iter().all(|file| disk.lost_blocks(file) == 0), "written anew");
+    assert!(disk.unreadable_reads() > 0);
+    group.assert_equal_entries();
+}
+
+// What was lost is held by nobody else: the node says so and keeps from leading, but it neither stops nor lets the group
+// stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_nobody_can_give_stop_nobody() {
+    let (mut group, disks) = group().await;
+    for number in 0..60 {
+        group.store(vec![number; PAYLOAD]).await;
+    }
+    let last = group.store("last").await.id.index;
+    group.await_all_applied(last).await;
+    let node = group.follower().await;
+    let others: Vec<NodeId> = group.ids().into_iter().filter(|id| *id != node).collect();
+    for id in group.ids() {
+        let (disk, dir) = (of(&disks, id), group.node(id).dir.clone());
+        let file = segments(disk, &dir).remove(0);
+        // The nodes' segments hold the same entries at the same places.
+        disk.lose_blocks(&file, 100_000, 8_192);
+    }
+    let damaged = |status: &raft_log::Status| matches!(status.health, Health::Damaged { .. });
+    group.await_status(node, "damage", damaged).await;
+    let status = group.await_status(node, "the gate", |status| status.gate.contains(&GateReason::Damaged)).await;
+    assert!(!status.gate.contains(&GateReason::DamagedTail), "what is committed does not keep it from granting");
+    assert!(group.ids().iter().all(|id| group.replica(*id).failed().is_none()));
+    assert_eq!(others.len(), 2);
+}
