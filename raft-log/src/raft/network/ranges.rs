@@ -23,6 +23,7 @@ use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::type_config::TypeConfig;
 use crate::raft::wire::handshake::{HELLO_BYTES, Hello, Purpose, Refusal};
 use crate::raft::wire::repair::{RANGE_BYTES_MAX, decode_answer, decode_request, encode_answer, encode_request};
+use crate::storage::format::record_header::RECORD_HEADER_BYTES;
 use crate::storage::repair::{Folder, Lost, RangeRequest};
 use crate::storage::{Log, Record};
 use crate::types::{LogIndex, NodeId};
@@ -34,6 +35,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Who takes no answer for this long is gone.
 const TAKEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Payload bytes that are fetched for one piece of a repair.
+/// Bytes of records that are fetched for one piece of a repair.
 const PIECE_BYTES_MAX: usize = 8 << 20;
 
 /// What ranges are served from. Blocks on the disk.
@@ -186,7 +188,7 @@ pub(crate) async fn gather(lost: &Lost, holder: &mut impl Holder) -> io::Result<
         if more.is_empty() || !lost.may_continue(&records, &more) {
             return Err(io::Error::other("it answered with entries that were not asked for"));
         }
-        bytes += more.iter().map(|record| record.payload.len()).sum::<usize>();
+        bytes += more.iter().map(|record| RECORD_HEADER_BYTES + record.payload.len()).sum::<usize>();
         records.extend(more);
         first = LogIndex(lost.hole.first.0 + records.len() as u64);
     }

@@ -18,6 +18,15 @@ use crate::types::{LogId, LogIndex, Term};
 
 /// Payload bytes of an answer; one larger entry passes alone.
 pub(crate) const RANGE_BYTES_MAX: usize = 1 << 20;
+/// Entries of an answer. Beside their payloads they have heads: tiny ones would fill more than a frame with those alone. The
+/// asker goes on behind what it gets.
+const RANGE_ENTRIES_MAX: usize = 32_768;
+const _: () = assert!(
+    RANGE_ENTRIES_MAX * ENTRY_HEAD_BYTES + RANGE_BYTES_MAX + ENVELOPE_BYTES <= FRAME_BYTES_MAX,
+    "an answer of many entries fits into a frame"
+);
+/// What an answer has beside heads and payloads: length, kind, count, CRC.
+const ENVELOPE_BYTES: usize = 4 + 1 + 4 + 4;
 
 const NOT_HELD: u8 = 0;
 const HELD: u8 = 1;
@@ -42,8 +51,9 @@ pub(crate) fn decode_request(body: &[u8]) -> Result<RangeRequest, WireError> {
     Ok(RangeRequest { first, end, anchor })
 }
 
-/// The body of an answer: entries, or `None` for "not held".
+/// The body of an answer: as many of the entries as one holds, or `None` for "not held".
 pub(crate) fn encode_answer(records: Option<&[Record]>) -> BytesMut {
+    let records = records.map(|records| &records[..records.len().min(RANGE_ENTRIES_MAX)]);
     let mut head = BytesMut::new();
     head.put_u8(if records.is_some() { HELD } else { NOT_HELD });
     let records = records.unwrap_or_default();
@@ -109,6 +119,15 @@ mod tests {
             bad[at] ^= 4;
             assert!(decode_answer(bad.freeze()).is_err(), "flip at {at}");
         }
+    }
+
+    // A hole of more than 20 MiB of empty entries: their heads alone would be larger than a frame.
+    #[test]
+    fn an_answer_of_very_many_empty_entries_fits_into_a_frame() {
+        let records: Vec<Record> =
+            (0..400_000).map(|index| Record::new(id(1, index), RecordKind::Command, 0, Bytes::new())).collect();
+        let answered = decode_answer(encode_answer(Some(&records)).freeze()).unwrap().unwrap();
+        assert_eq!(answered, records[..RANGE_ENTRIES_MAX]);
     }
 
     #[test]
