@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 
 use crate::checkpoint::manifest::{CHUNK_BYTES, Chunk, Manifest, STATE_FOLDER, StateFile, is_plain_name};
-use crate::env::{Env, File, OpenMode};
+use crate::env::{Env, File, OpenMode, is_media_error};
 use crate::state_machine::AppliedPoint;
 use crate::storage::OpenError;
 use crate::types::{GroupId, LogId, LogIndex};
 
 /// The folder's name in the data folder.
 pub(super) const FOLDER: &str = "checkpoints";
+/// How the name of the folder ends into which a checkpoint comes in.
+const INCOMING_END: &str = ".incoming";
 /// How many digits a checkpoint's name has, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
 
@@ -24,6 +26,9 @@ pub(crate) enum CheckpointError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{path} is damaged: {reason}", path = path.display())]
     Damaged { path: PathBuf, reason: String },
+    /// Somebody else makes, or has made, one of the same entry; it comes or is there.
+    #[error("a checkpoint at index {0} is made by somebody else just now")]
+    Taken(LogIndex),
 }
 
 impl From<CheckpointError> for io::Error {
@@ -58,7 +63,13 @@ impl Checkpoint {
         let path = self.state().join(&self.manifest.files[chunk.file].name);
         let file = env.disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
         let mut bytes = vec![0; chunk.bytes];
-        file.read_exact_at(&mut bytes, chunk.offset).map_err(failed("reading", &path))?;
+        match file.read_exact_at(&mut bytes, chunk.offset) {
+            Err(error) if is_media_error(&error) || error.kind() == io::ErrorKind::UnexpectedEof => {
+                let reason = format!("the chunk at {} cannot be read: {error}", chunk.offset);
+                return Err(CheckpointError::Damaged { path, reason });
+            }
+            read => read.map_err(failed("reading", &path))?,
+        }
         if crc32c::crc32c(&bytes) != chunk.crc {
             return Err(CheckpointError::Damaged {
                 path,
@@ -89,6 +100,8 @@ pub(crate) struct Checkpoints {
     dir: PathBuf,
     group: GroupId,
     kept: Mutex<Vec<Arc<Checkpoint>>>,
+    /// The index of the one that this node makes of its own state just now. Held while another one takes its name.
+    making: Mutex<Option<LogIndex>>,
 }
 
 impl Checkpoints {
@@ -103,9 +116,15 @@ impl Checkpoints {
             move |source| OpenError::Io { action, file, source }
         };
         env.disk.create_dir_all(&dir).map_err(io("creating", &dir))?;
-        let checkpoints = Checkpoints { env: env.clone(), dir: dir.clone(), group, kept: Mutex::default() };
+        let checkpoints =
+            Checkpoints { env: env.clone(), dir: dir.clone(), group, kept: Mutex::default(), making: Mutex::default() };
         for name in env.disk.list_dirs(&dir).map_err(io("listing", &dir))? {
             let of = dir.join(&name);
+            if name.ends_with(INCOMING_END) {
+                tracing::info!(dir = %of.display(), "a checkpoint that has not come in whole is removed");
+                checkpoints.erase(&of).map_err(|error| removing(&of, error))?;
+                continue;
+            }
             match Manifest::load(env, &of) {
                 Ok(Some(manifest)) if manifest.group != group => {
                     return Err(OpenError::OtherGroup {
@@ -127,11 +146,7 @@ impl Checkpoints {
                 }
                 Err(error) => return Err(error),
             }
-            checkpoints.erase(&of).map_err(|error| OpenError::Io {
-                action: "removing",
-                file: of.clone(),
-                source: error.into(),
-            })?;
+            checkpoints.erase(&of).map_err(|error| removing(&of, error))?;
         }
         Ok(checkpoints)
     }
@@ -161,11 +176,31 @@ impl Checkpoints {
         self.kept().iter().find(|checkpoint| checkpoint.id().index >= index).cloned()
     }
 
-    /// An empty folder for the files of a state at `index`. What lay there half made is gone. Blocks.
+    /// An empty folder for the files of this node's state at `index`. What lay there half made is gone. Blocks.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Taken`] if there is one already: a complete checkpoint is never written over.
     pub(crate) fn begin(&self, index: LogIndex) -> Result<PathBuf, CheckpointError> {
-        assert!(self.kept().iter().all(|kept| kept.id().index != index), "a complete checkpoint is never written over");
-        let dir = self.dir_of(index);
-        self.erase(&dir)?;
+        let mut making = self.making();
+        if self.kept().iter().any(|kept| kept.id().index == index) {
+            return Err(CheckpointError::Taken(index));
+        }
+        let state = self.empty_folder(&self.dir_of(index))?;
+        *making = Some(index);
+        Ok(state)
+    }
+
+    /// An empty folder for the files of a checkpoint that comes in. It is never the folder of one that this node makes of
+    /// its own state: in that one files may be hard links to those of the living state, and a chunk that is written
+    /// into such a file by its name would change the state. Blocks.
+    pub(super) fn begin_incoming(&self, index: LogIndex) -> Result<PathBuf, CheckpointError> {
+        let dir = self.incoming_dir_of(index);
+        self.empty_folder(&dir)?;
+        Ok(dir)
+    }
+
+    fn empty_folder(&self, dir: &Path) -> Result<PathBuf, CheckpointError> {
+        self.erase(dir)?;
         let state = dir.join(STATE_FOLDER);
         self.env.disk.create_dir_all(&state).map_err(failed("creating", &state))?;
         Ok(state)
@@ -175,6 +210,54 @@ impl Checkpoints {
     /// keeps the checkpoint. Blocks for as long as reading all of it takes.
     pub(crate) fn seal(&self, point: AppliedPoint) -> Result<Arc<Checkpoint>, CheckpointError> {
         let dir = self.dir_of(point.id.index);
+        let manifest = Manifest { group: self.group, point, files: self.sum_files(&dir)? };
+        manifest.save(&self.env, &dir).map_err(failed("writing the manifest of", &dir))?;
+        *self.making() = None;
+        Ok(self.keep(Checkpoint { dir, manifest }))
+    }
+
+    /// Keeps the one that came into the folder of [`begin_incoming`](Self::begin_incoming), if it reads back as `manifest`
+    /// says. Blocks for as long as reading all of it takes.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] if it does not; it is gone then. After [`CheckpointError::Taken`] it is still there.
+    pub(super) fn seal_incoming(&self, manifest: &Manifest) -> Result<Arc<Checkpoint>, CheckpointError> {
+        let index = manifest.id().index;
+        let (incoming, dir) = (self.incoming_dir_of(index), self.dir_of(index));
+        if self.sum_files(&incoming)? != manifest.files {
+            self.erase(&incoming)?;
+            let reason = "what was written does not read back".to_owned();
+            return Err(CheckpointError::Damaged { path: incoming, reason });
+        }
+        manifest.save(&self.env, &incoming).map_err(failed("writing the manifest of", &incoming))?;
+        let making = self.making();
+        if *making == Some(index) {
+            return Err(CheckpointError::Taken(index));
+        }
+        if let Some(kept) = self.at(manifest.id()) {
+            self.erase(&incoming)?;
+            return Ok(kept);
+        }
+        // What a failed attempt of this node's own left there.
+        self.erase(&dir)?;
+        self.env.disk.rename_dir(&incoming, &dir).map_err(failed("naming", &incoming))?;
+        self.env.disk.sync_dir(&self.dir).map_err(failed("syncing", &self.dir))?;
+        drop(making);
+        Ok(self.keep(Checkpoint { dir, manifest: manifest.clone() }))
+    }
+
+    /// This node's own state could not be written; what is there of it goes with the next attempt.
+    pub(crate) fn abandon(&self) {
+        *self.making() = None;
+    }
+
+    /// Removes what has come in so far of a checkpoint that nobody sends any more. Blocks.
+    pub(super) fn remove_incoming(&self, index: LogIndex) -> Result<(), CheckpointError> {
+        self.erase(&self.incoming_dir_of(index))
+    }
+
+    /// Syncs and sums the files of a checkpoint's folder.
+    fn sum_files(&self, dir: &Path) -> Result<Vec<StateFile>, CheckpointError> {
         let state = dir.join(STATE_FOLDER);
         let mut files = Vec::new();
         for name in self.env.disk.list(&state).map_err(failed("listing", &state))? {
@@ -187,18 +270,15 @@ impl Checkpoints {
             file.sync_all().map_err(failed("syncing", &path))?;
         }
         self.env.disk.sync_dir(&state).map_err(failed("syncing", &state))?;
-        self.keep(Manifest { group: self.group, point, files })
+        Ok(files)
     }
 
-    /// Writes the manifest of a folder whose files are complete and synced, and keeps the checkpoint.
-    pub(super) fn keep(&self, manifest: Manifest) -> Result<Arc<Checkpoint>, CheckpointError> {
-        let dir = self.dir_of(manifest.id().index);
-        manifest.save(&self.env, &dir).map_err(failed("writing the manifest of", &dir))?;
-        let checkpoint = Arc::new(Checkpoint { dir, manifest });
+    fn keep(&self, checkpoint: Checkpoint) -> Arc<Checkpoint> {
+        let checkpoint = Arc::new(checkpoint);
         let mut kept = self.kept();
         let place = kept.partition_point(|other| other.id().index < checkpoint.id().index);
         kept.insert(place, checkpoint.clone());
-        Ok(checkpoint)
+        checkpoint
     }
 
     /// Removes checkpoints until `kept_max` are left: those below the purge point first, which serve nobody any more,
@@ -267,13 +347,25 @@ impl Checkpoints {
         &self.env
     }
 
-    pub(super) fn dir_of(&self, index: LogIndex) -> PathBuf {
+    fn dir_of(&self, index: LogIndex) -> PathBuf {
         self.dir.join(format!("{:0NAME_DIGITS$}", index.0))
+    }
+
+    fn incoming_dir_of(&self, index: LogIndex) -> PathBuf {
+        self.dir.join(format!("{:0NAME_DIGITS$}{INCOMING_END}", index.0))
+    }
+
+    fn making(&self) -> MutexGuard<'_, Option<LogIndex>> {
+        self.making.lock().expect("no holder of this lock panics")
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Arc<Checkpoint>>> {
         self.kept.lock().expect("no holder of this lock panics")
     }
+}
+
+fn removing(dir: &Path, error: CheckpointError) -> OpenError {
+    OpenError::Io { action: "removing", file: dir.into(), source: error.into() }
 }
 
 /// Which checkpoint goes next, by place; pure, so that every case is tested.

@@ -1,8 +1,10 @@
-//! A checkpoint on its way in: chunk after chunk, checked, into a folder that counts only once it is complete.
+//! A checkpoint on its way in: chunk after chunk, checked, into a folder of its own, which gets the checkpoint's name only
+//! once it is complete.
 //!
 //! It outlives the connection that brings it: after a lost one, the sender is told at which chunk to go on. It does not
-//! outlive the process, because a folder without a manifest goes at the next opening.
+//! outlive the process, because what has not come in whole goes at the next opening.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::checkpoint::folder::{Checkpoint, CheckpointError, Checkpoints};
@@ -24,6 +26,7 @@ pub(crate) enum IncomingError {
 pub(crate) struct Incoming {
     checkpoints: Arc<Checkpoints>,
     manifest: Manifest,
+    dir: PathBuf,
     chunks: Vec<Chunk>,
     next: u64,
 }
@@ -31,15 +34,15 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Makes an empty folder for it.
     pub(crate) fn begin(checkpoints: Arc<Checkpoints>, manifest: Manifest) -> Result<Incoming, CheckpointError> {
-        let state = checkpoints.begin(manifest.id().index)?;
+        let dir = checkpoints.begin_incoming(manifest.id().index)?;
         let disk = &checkpoints.env().disk;
         for file in &manifest.files {
-            let path = state.join(&file.name);
+            let path = dir.join(STATE_FOLDER).join(&file.name);
             let made = disk.open(&path, OpenMode::CreateNew);
             made.map_err(|source| CheckpointError::Io { action: "creating", path, source })?;
         }
         let chunks = manifest.chunks().collect();
-        Ok(Incoming { checkpoints, manifest, chunks, next: 0 })
+        Ok(Incoming { checkpoints, manifest, dir, chunks, next: 0 })
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
@@ -64,8 +67,7 @@ impl Incoming {
         if bytes.len() != chunk.bytes || crc32c::crc32c(bytes) != chunk.crc {
             return Err(IncomingError::Corrupt(number));
         }
-        let dir = self.checkpoints.dir_of(self.manifest.id().index);
-        let path = dir.join(STATE_FOLDER).join(&self.manifest.files[chunk.file].name);
+        let path = self.dir.join(STATE_FOLDER).join(&self.manifest.files[chunk.file].name);
         let failed = |source| CheckpointError::Io { action: "writing", path: path.clone(), source };
         let file = self.checkpoints.env().disk.open(&path, OpenMode::ReadWrite).map_err(failed)?;
         file.write_all_at(bytes, chunk.offset).map_err(failed)?;
@@ -76,17 +78,22 @@ impl Incoming {
     }
 
     /// Reads everything back from the disk, checks it, and keeps the checkpoint.
-    pub(crate) fn finish(self) -> Result<Arc<Checkpoint>, IncomingError> {
+    ///
+    /// # Errors
+    /// Where it may help to try again, it is given back.
+    pub(crate) fn finish(self) -> Result<Arc<Checkpoint>, (Option<Incoming>, IncomingError)> {
         assert!(self.is_complete(), "every chunk is there");
-        let sealed = self.checkpoints.seal(self.manifest.point.clone())?;
-        if sealed.manifest != self.manifest {
-            let id = sealed.id();
-            self.checkpoints.remove(id)?;
-            let path = self.checkpoints.dir_of(id.index);
-            let reason = "what was written does not read back".to_owned();
-            return Err(CheckpointError::Damaged { path, reason }.into());
+        self.checkpoints.seal_incoming(&self.manifest).map_err(|error| match error {
+            CheckpointError::Damaged { .. } => (None, error.into()),
+            CheckpointError::Io { .. } | CheckpointError::Taken(_) => (Some(self), error.into()),
+        })
+    }
+
+    /// Removes what is there: nobody sends the rest.
+    pub(crate) fn discard(self) {
+        if let Err(error) = self.checkpoints.remove_incoming(self.manifest.id().index) {
+            tracing::warn!(%error, "what came in of a checkpoint stays until the next start");
         }
-        Ok(sealed)
     }
 }
 

@@ -5,6 +5,8 @@
 //!                                   /CHECKPOINT   the manifest, written last: id, membership, files, sizes, CRCs
 //! ```
 //! A folder without a manifest is half made, or half removed, and goes at the next opening. A manifest is never changed.
+//! What comes from a peer comes into `<index>.incoming`, beside whatever this node makes at the same index of its own
+//! state, and gets its name when it is whole.
 //!
 //! The log is purged exactly to the index of a kept checkpoint. That oldest one is what a follower behind the log gets:
 //! with the entries after it, it ends with every retained entry (hazards 25). So thinning never takes the oldest one,
@@ -18,6 +20,6 @@ mod manifest;
 mod survey;
 
 pub(crate) use folder::{Checkpoint, CheckpointError, Checkpoints};
-pub(crate) use incoming::{Incoming, IncomingError};
+pub(crate) use incoming::Incoming;
 pub(crate) use manifest::Manifest;
 pub(crate) use survey::survey;

@@ -49,6 +49,7 @@ fn look(env: &Env, dir: PathBuf) -> Surveyed {
     let of_state = match checkpoint.verify(env) {
         Ok(()) => None,
         Err(CheckpointError::Damaged { path, reason }) => Some((path, reason)),
+        Err(error @ CheckpointError::Taken(_)) => Some((dir.clone(), error.to_string())),
         Err(CheckpointError::Io { path, action, source }) => Some((path, format!("{action} it failed: {source}"))),
     };
     let content = Some((checkpoint.id(), checkpoint.manifest.bytes()));

@@ -63,7 +63,9 @@ fn verified(result: &Result<(), CheckpointError>) -> Result<bool, OpenError> {
             tracing::error!(%error, "a damaged checkpoint is removed");
             Ok(false)
         }
-        Err(error @ CheckpointError::Io { .. }) => Err(OpenError::Checkpoint(error.to_string())),
+        Err(error @ (CheckpointError::Io { .. } | CheckpointError::Taken(_))) => {
+            Err(OpenError::Checkpoint(error.to_string()))
+        }
     }
 }
 

@@ -60,7 +60,14 @@ impl StateAdapter {
         let Some(point) = self.worker.checkpoint(into.clone()).await.map_err(io::Error::other)? else {
             return Ok(None);
         };
-        Ok(Some(exec::blocking(move || into.seal(point)).await??))
+        let sealed = exec::blocking(move || {
+            let sealed = into.seal(point);
+            if sealed.is_err() {
+                into.abandon();
+            }
+            sealed
+        });
+        Ok(Some(sealed.await??))
     }
 
     async fn begin_log_after(&self, checkpoint: &Checkpoint) -> io::Result<()> {

@@ -264,8 +264,11 @@ impl WorkerThread {
             point
         };
         let dir = into.begin(point.id.index).map_err(|error| ApplyError::new(error.to_string()))?;
-        self.machine.checkpoint(&dir)?;
-        Ok(Some(point))
+        let written = self.machine.checkpoint(&dir);
+        if written.is_err() {
+            into.abandon();
+        }
+        written.map(|()| Some(point))
     }
 
     fn restore(&mut self, from: &Checkpoint) -> Result<(), ApplyError> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::Mutex;
 
-use crate::checkpoint::{Checkpoint, Checkpoints, Incoming, IncomingError, Manifest};
+use crate::checkpoint::{Checkpoint, Checkpoints, Incoming, Manifest};
 use crate::exec;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::socket::{FrameReader, within, write_frame};
@@ -129,9 +129,14 @@ impl Receiving {
             return Ok(incoming.next());
         }
         tracing::info!(id = %manifest.id(), bytes = manifest.bytes(), "the leader sends a checkpoint");
-        slot.incoming = None;
-        let checkpoints = self.checkpoints.clone();
-        slot.incoming = Some(exec::blocking(move || Incoming::begin(checkpoints, manifest)).await??);
+        let (checkpoints, older) = (self.checkpoints.clone(), slot.incoming.take());
+        let begun = exec::blocking(move || {
+            if let Some(older) = older {
+                older.discard();
+            }
+            Incoming::begin(checkpoints, manifest)
+        });
+        slot.incoming = Some(begun.await??);
         Ok(0)
     }
 
@@ -139,6 +144,9 @@ impl Receiving {
     async fn complete(&self, offer: &Offered) -> io::Result<Arc<Checkpoint>> {
         let mut slot = self.slot.lock().await;
         if let Some(kept) = self.checkpoints.at(offer.manifest.id()) {
+            if let Some(incoming) = slot.incoming.take() {
+                exec::blocking(move || incoming.discard()).await?;
+            }
             return Ok(kept);
         }
         let incoming = slot.take_for(offer)?;
@@ -147,8 +155,10 @@ impl Receiving {
             slot.incoming = Some(incoming);
             return Err(io::Error::other(reason));
         }
-        let finished: Result<_, IncomingError> = exec::blocking(move || incoming.finish()).await?;
-        finished.map_err(io::Error::other)
+        exec::blocking(move || incoming.finish()).await?.map_err(|(left, error)| {
+            slot.incoming = left;
+            io::Error::other(error)
+        })
     }
 }
 
