@@ -34,7 +34,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Who takes no answer for this long is gone.
 const TAKEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// Payload bytes that are fetched for one piece of a repair.
 /// Bytes of records that are fetched for one piece of a repair.
 const PIECE_BYTES_MAX: usize = 8 << 20;
 
