@@ -27,4 +27,4 @@ pub use replica::{
     Proposed, ReadError, Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
 };
 pub use state_machine::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
-pub use storage::{Durability, Record, RecordKind, Room};
+pub use storage::{Durability, Record, RecordKind, Room, Sizes};

@@ -8,6 +8,8 @@
 //! ```
 //! * Bytes are durable only after `sync_data` or `sync_all` returned `Ok`; names only after `sync_dir` of their
 //!   directory returned `Ok` (hazards 5). Before that, a power loss may keep any subset of the sectors.
+//! * The error of a write-back is told once to each open file that was open then, at its next sync (Linux's `errseq`), and to
+//!   one opened later only if nobody was told yet (hazards 31).
 //! * After a failed sync nothing that was written since the last good one may be assumed, ever: a second sync that
 //!   succeeds proves nothing. Callers stop instead of retrying.
 //! * A place that the device cannot read fails each time with a media error ([`is_media_error`]) until all of the block
@@ -116,7 +118,10 @@ pub trait File: Send + Sync + 'static {
     fn allocate(&self, bytes: u64) -> io::Result<()>;
     /// Cuts the file to `bytes` bytes if it is longer, and gives the space back. Not durable until it is synced.
     fn shorten(&self, bytes: u64) -> io::Result<()>;
-    /// Overwrites `bytes` bytes at `offset` with zeroes, whether they are reserved or written, and makes that durable. Nobody
+    /// Opens the file once more, by whatever name it has now. The system tells each open file of a failed write-back once:
+    /// whoever syncs beside the one that writes uses another open file, or takes his errors (hazards 31).
+    fn reopen(&self) -> io::Result<Arc<dyn File>>;
+    /// Overwrites `bytes` bytes at `offset` with zeroes, whether they are reserved or written; durable after a sync. Nobody
     /// else may write there meanwhile; writes to other places of the file are not held up by it.
     fn zero(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// The first offset at or after `from` that may hold something else than zero; at most the file's length. Lets a

@@ -191,7 +191,11 @@ impl File for RealFile {
         if direct < bytes {
             self.write_zeroes(offset + direct, offset + bytes)?;
         }
-        self.sync_data()
+        Ok(())
+    }
+
+    fn reopen(&self) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(RealFile(self.open_again(fs::OpenOptions::new().read(true))?)))
     }
 
     fn next_data(&self, from: u64) -> io::Result<u64> {
@@ -220,13 +224,16 @@ impl RealFile {
         Ok(())
     }
 
+    /// The file has perhaps been renamed since it was opened; this opens it under any name, for writing.
+    fn open_again(&self, options: &mut fs::OpenOptions) -> io::Result<fs::File> {
+        options.write(true).open(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+
     /// Zeroes by direct I/O as much as can be, and says how much that was. What is in the page cache would be written
     /// back by the next sync of somebody who waits for his own bytes only.
     fn zero_past_cache(&self, offset: u64, bytes: u64) -> io::Result<u64> {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed());
-        // The file has perhaps been renamed since it was opened; this is it under any name.
-        let direct = options.open(format!("/proc/self/fd/{}", self.0.as_raw_fd()))?;
+        let direct_flag = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        let direct = self.open_again(fs::OpenOptions::new().custom_flags(direct_flag))?;
         let memory = vec![0; ZERO_CHUNK_BYTES + DIRECT_ALIGN_BYTES];
         let start = memory.as_ptr().align_offset(DIRECT_ALIGN_BYTES);
         let zeroes = &memory[start..start + ZERO_CHUNK_BYTES];

@@ -63,6 +63,7 @@ fn a_zeroed_range_reads_as_zeroes_and_counts_as_data_and_leaves_the_rest_alone()
         file.write_all_at(&[7; 100], offset - 50).unwrap();
         file.write_all_at(&[7; 100], offset + bytes - 50).unwrap();
         file.zero(offset, bytes).unwrap();
+        file.sync_data().unwrap();
         assert_eq!(file.next_data(offset).unwrap(), offset, "written, not only reserved");
         let mut found = vec![1; usize::try_from(bytes).unwrap() + 100];
         file.read_exact_at(&mut found, offset - 50).unwrap();

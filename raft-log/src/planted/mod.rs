@@ -35,6 +35,14 @@ bugs! {
     UnsyncedVote = "unsynced vote",
     /// A failed sync is only logged.
     SwallowedFsyncError = "swallowed fsync error",
+    /// Zeroing syncs through the log's own open file, and takes a full disk for nobody's loss.
+    SyncErrorShared = "sync error consumed by the zeroing",
+    /// Recovery looks for the end of a recycled segment only near its last saved index.
+    StaleIndexBound = "end of a recycled segment taken from a stale index",
+    /// An opening believes that an erasure under way has reached the disk where the page cache shows zeroes.
+    EraseTakenForDone = "failed erasure not done again",
+    /// An opening writes the hard state again only if its slots differ.
+    SlotsTakenForDisk = "hard state not written again",
     /// openraft's default: a restarted leader goes on in its term.
     LeaderRestore = "leader restored in its term",
     /// A truncation moves the end of the log and leaves the records.

@@ -231,6 +231,7 @@ fn storage_options(options: &ReplicaOptions) -> StorageOptions {
     StorageOptions {
         durability: options.durability,
         segment_bytes_max: options.segment_bytes_max,
+        sizes: options.sizes,
         cache_bytes_max: options.cache_bytes_max,
         record_payload_bytes_max: options.entry_bytes_max.max(MEMBERSHIP_BYTES_MAX),
         ..StorageOptions::new(options.dir.clone(), options.group)

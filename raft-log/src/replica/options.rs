@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::membership::NodeAddresses;
-use crate::storage::Durability;
+use crate::storage::{Durability, Sizes};
 use crate::types::{GroupId, NodeId};
 
 /// Where a replica listens for its peers.
@@ -105,13 +105,16 @@ pub struct ReplicaOptions {
     pub scrub_bytes_per_second: u64,
     /// Size at which a log segment is full.
     pub segment_bytes_max: u64,
+    /// Distances inside of a log segment; the defaults fit.
+    pub sizes: Sizes,
     /// How much of the log is kept.
     pub retention: RetentionOptions,
     /// Log tail kept in memory for followers and readers.
     pub cache_bytes_max: usize,
     /// Largest payload of one entry.
     pub entry_bytes_max: usize,
-    /// Payload bytes of proposals that have no outcome yet; more are refused as overloaded.
+    /// Payload bytes of proposals that have no outcome yet, and of entries that this node's disk still owes; more are refused as
+    /// overloaded.
     pub propose_bytes_in_flight_max: usize,
     /// How long a proposal may stay without outcome before it is answered as unknown.
     pub propose_deadline: Duration,
@@ -139,6 +142,7 @@ impl ReplicaOptions {
             disk_stall_max: Duration::from_secs(3),
             scrub_bytes_per_second: 4 << 20,
             segment_bytes_max: 1 << 30,
+            sizes: Sizes::default(),
             retention: RetentionOptions::default(),
             cache_bytes_max: 64 << 20,
             entry_bytes_max: 8 << 20,

@@ -45,6 +45,11 @@ impl Catalog {
         self.placed.push(placed);
     }
 
+    /// Takes away the newest segment if it begins at or behind `first_removed`.
+    pub(crate) fn pop_from(&mut self, first_removed: LogIndex) -> Option<Arc<Segment>> {
+        self.placed.pop_if(|last| last.segment.base >= first_removed).map(|placed| placed.segment)
+    }
+
     /// All segments, ascending.
     pub(crate) fn placed(&self) -> impl Iterator<Item = &Placed> {
         self.placed.iter()

@@ -8,6 +8,10 @@
 //! A save writes slot A, syncs, writes slot B with the same content, syncs, then answers. So at any moment one slot is
 //! whole, and an answered state stands in both: a single damaged slot never makes the node fall back to an older vote.
 //! Two damaged slots stop the node. The file comes into being as a whole, both slots filled.
+//!
+//! At each opening both slots are written again, that first which may not be on disk: after a failed sync the page cache
+//! shows what the disk lacks (hazards 32). The other one holds the state durably meanwhile; to write the same bytes over it
+//! changes nothing there, whatever a crash leaves of that.
 
 use super::error::OpenError;
 use super::format::prefix::{self, Magic, PREFIX_BYTES, PrefixError};
@@ -54,8 +58,24 @@ pub(crate) struct HardStateFile {
 pub(crate) struct LoadedHardState {
     pub(crate) file: HardStateFile,
     pub(crate) state: Option<HardState>,
-    /// A slot is damaged or behind: [`HardStateFile::save`] the state before use.
+    /// A slot is damaged or behind.
     pub(crate) needs_repair: bool,
+    /// What both slots must hold, and the offset of the slot that is written first.
+    slot: Option<(Slot, u64)>,
+}
+
+impl LoadedHardState {
+    /// Writes both slots again, durably; the state MUST NOT be used before.
+    pub(crate) fn write_again(&self) -> io::Result<()> {
+        let (Some((slot, first)), Some(file)) = (&self.slot, &self.file.file) else { return Ok(()) };
+        let bytes = encode(slot);
+        let second = if *first == SLOT_A { SLOT_B } else { SLOT_A };
+        for offset in [*first, second] {
+            write_over(file.as_ref(), &bytes, offset)?;
+            file.sync_data()?;
+        }
+        Ok(())
+    }
 }
 
 impl HardStateFile {
@@ -69,18 +89,24 @@ impl HardStateFile {
         let io_error = |source| OpenError::Io { action: "reading", file: path.clone(), source };
         if !env.disk.exists(&path).map_err(io_error)? {
             let file = HardStateFile { path, group, file: None, sequence: 0 };
-            return Ok(LoadedHardState { file, state: None, needs_repair: false });
+            return Ok(LoadedHardState { file, state: None, needs_repair: false, slot: None });
         }
         let file = env.disk.open(&path, OpenMode::ReadWrite).map_err(io_error)?;
         let slot_a = read_slot(file.as_ref(), SLOT_A).map_err(io_error)?;
         let slot_b = read_slot(file.as_ref(), SLOT_B).map_err(io_error)?;
         let needs_repair = slot_a != slot_b;
+        let first = first_to_write(&slot_a, &slot_b);
         let slot = choose(&path, slot_a, slot_b)?;
         if slot.group != group {
             return Err(OpenError::OtherGroup { file: path, found: slot.group, expected: group });
         }
         let file = HardStateFile { path, group, file: Some(file), sequence: slot.sequence };
-        Ok(LoadedHardState { file, state: Some(slot.state), needs_repair })
+        Ok(LoadedHardState { file, state: Some(slot.state), needs_repair, slot: Some((slot, first)) })
+    }
+
+    /// Whether the file is not there yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.file.is_none()
     }
 
     /// Saves `state` in both slots, durably.
@@ -129,6 +155,16 @@ pub(crate) fn slots(env: &Env, dir: &Path) -> io::Result<Option<SlotContents>> {
         }))
     };
     Ok(Some([content(SLOT_A)?, content(SLOT_B)?]))
+}
+
+/// The slot of which it is not sure that it is on disk. B was written only after A was synced: where both show the same, or B
+/// is damaged, that is B; where B is whole and older, its state is the last that was answered, and A is brought up first.
+fn first_to_write(a: &Result<Slot, PrefixError>, b: &Result<Slot, PrefixError>) -> u64 {
+    match (a, b) {
+        (Ok(a), Ok(b)) if a == b => SLOT_B,
+        (Ok(_), Err(_)) => SLOT_B,
+        _ => SLOT_A,
+    }
 }
 
 /// The newer of the whole slots. An older whole slot is a save that was cut between A and B.

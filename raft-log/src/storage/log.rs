@@ -352,6 +352,11 @@ impl Log {
         self.shared().room.subscribe()
     }
 
+    /// Payload bytes that were appended and are not written yet.
+    pub(crate) fn unwritten_bytes(&self) -> u64 {
+        self.shared().counters.unwritten_bytes.load(Relaxed)
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StorageStats {

@@ -52,8 +52,8 @@ pub use error::{OpenError, ReadError, StorageError};
 pub use log::{Done, Log};
 pub(crate) use log::{LOCK_NAME, SEGMENTS_FOLDER};
 pub use options::{
-    BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, INDEX_EVERY_BYTES_DEFAULT, RECORD_PAYLOAD_BYTES_DEFAULT,
-    RESERVE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, SPARE_SEGMENTS_DEFAULT, StorageOptions,
+    BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, IDLE_BEFORE_MARK_DEFAULT, RECORD_PAYLOAD_BYTES_DEFAULT,
+    RESERVE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, SPARE_SEGMENTS_DEFAULT, Sizes, StorageOptions,
 };
 pub use record::{HardState, Record, RecordKind};
 pub use report::{LogBounds, RecoveryReport, SegmentInfo, TornTail};

@@ -33,9 +33,10 @@ impl Opened {
         create(&env, &folder)?;
         let recovered = recover(&env, &options, &folder)?;
 
-        let Recovered { manifest, hard_state, catalog, terms, last, next, marked_end, indexed_to, spares, report } =
+        let Recovered { manifest, hard_state, catalog, terms, last, next, marked_end, indexed_to, spares, .. } =
             recovered;
-        let active = catalog.last().map(|placed| Active { segment: placed.segment.clone(), offset: placed.end_offset });
+        let (report, newest) = (recovered.report, catalog.last().filter(|_| !recovered.goes_on_elsewhere));
+        let active = newest.map(|placed| Active { segment: placed.segment.clone(), offset: placed.end_offset });
         let state = State {
             purged: manifest.purged,
             tail: Tail::new(next, options.cache_bytes_max),

@@ -43,8 +43,8 @@ pub fn write(env: &Env, path: &Path, format: SealedFormat, body: &[u8]) -> io::R
     replace(env, path, &[&copy[..], &copy[..]].concat())
 }
 
-/// [`write()`] with another limit and a single copy, for what can be made anew.
-pub(super) fn write_within(
+/// [`write()`] with another limit, a single copy and a name that is not synced, for what can be made anew.
+pub(super) fn put_within(
     env: &Env,
     path: &Path,
     format: SealedFormat,
@@ -52,7 +52,7 @@ pub(super) fn write_within(
     body_bytes_max: usize,
 ) -> io::Result<()> {
     assert!(body.len() <= body_bytes_max, "a sealed file is small, not {} bytes", body.len());
-    replace(env, path, &encode(format, body, copy_bytes(body.len())))
+    put(env, path, &encode(format, body, copy_bytes(body.len())))
 }
 
 /// Bytes of a copy without zeroes.
@@ -74,15 +74,20 @@ fn encode(format: SealedFormat, body: &[u8], copy_bytes: usize) -> Vec<u8> {
 
 /// Puts a file with these bytes in the place of `path`: temporary file, sync, rename, sync of the directory.
 pub(super) fn replace(env: &Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = temporary_of(path);
-    let file = env.disk.open(&temporary, OpenMode::CreateOrTruncate)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync_all()?;
-    env.disk.rename(&temporary, path)?;
+    put(env, path, bytes)?;
     if planted::is(Bug::UnsyncedNames) {
         return Ok(());
     }
     env.disk.sync_dir(path.parent().expect("a sealed file lies in a folder"))
+}
+
+/// [`replace`] without the last step: after a power loss the old or the new content is there.
+fn put(env: &Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary_of(path);
+    let file = env.disk.open(&temporary, OpenMode::CreateOrTruncate)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_all()?;
+    env.disk.rename(&temporary, path)
 }
 
 /// The body and version of `path`, or `None` if there is no such file.

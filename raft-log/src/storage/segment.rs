@@ -5,7 +5,7 @@ use super::manifest::{Listed, Made};
 use crate::env::File;
 use crate::types::{LogIndex, UnixMillis};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How many digits a segment's name has, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
@@ -27,6 +27,8 @@ pub(crate) struct Segment {
     pub(crate) created: Option<UnixMillis>,
     /// Behind the records lie those of an earlier life of the file.
     pub(crate) recycled: bool,
+    /// Held by who syncs the records, until the log has failed if the sync did (see `Shared::sync`).
+    sync_turn: Mutex<()>,
 }
 
 impl Segment {
@@ -40,7 +42,13 @@ impl Segment {
             file_bytes: header.file_bytes,
             created: header.created,
             recycled: header.recycled,
+            sync_turn: Mutex::new(()),
         }
+    }
+
+    /// One sync of the records at a time.
+    pub(crate) fn sync_turn(&self) -> MutexGuard<'_, ()> {
+        self.sync_turn.lock().expect("no thread panics while it syncs")
     }
 
     /// The file's name for a base index.

@@ -12,9 +12,11 @@ use super::io::Queue;
 use super::options::StorageOptions;
 use super::record::HardState;
 use super::room::Room;
+use super::segment::Segment;
 use super::tail::Tail;
 use super::terms::Terms;
 use crate::env::Env;
+use crate::planted::{self, Bug};
 use crate::types::{LogId, LogIndex, Term, UnixMillis};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -94,6 +96,26 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics while it holds the log's state")
+    }
+
+    /// Syncs the records of a segment. The I/O thread and the background sync do it with one open file, which is told of a
+    /// failed write-back once: so the log has failed before anybody's next sync can look good (hazards 31), and nothing is
+    /// made of a sync once it has.
+    pub(crate) fn sync(&self, segment: &Segment) -> Result<(), Arc<StorageError>> {
+        let turn = segment.sync_turn();
+        let begin = self.env.clock.monotonic();
+        let synced = segment.file.sync_data();
+        if let Err(source) = synced.map_err(Arc::new)
+            && !planted::is(Bug::SwallowedFsyncError)
+        {
+            return Err(self.fail(StorageError::Io { action: "syncing", file: segment.path.clone(), source }));
+        }
+        self.counters.synced(self.env.clock.monotonic().saturating_sub(begin));
+        drop(turn);
+        match &self.lock().failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Says that entries below `end` are synced, if the epoch is still that of the sync.

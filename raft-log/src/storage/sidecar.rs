@@ -70,13 +70,13 @@ impl Sidecar {
         Segment::base_of_name(path.with_extension("seg").to_str().filter(|_| is_sidecar)?)
     }
 
-    /// Writes it, durably. One that would be too large is not written.
+    /// Writes it; its name is durable once the folder is synced. One that would be too large is not written.
     pub(crate) fn save(&self, env: &Env, folder: &Path, group: GroupId) -> io::Result<()> {
         let body = self.encode(group);
         if body.len() > BODY_BYTES_MAX {
             return Ok(());
         }
-        sealed_file::write_within(env, &Sidecar::path(folder, self.base), FORMAT, &body, BODY_BYTES_MAX)
+        sealed_file::put_within(env, &Sidecar::path(folder, self.base), FORMAT, &body, BODY_BYTES_MAX)
     }
 
     /// It could not be saved: nothing but time is lost.

@@ -3,7 +3,6 @@
 use crate::support::*;
 use raft_log::env::sim::{Crash, Fault, FaultKind};
 use raft_log::storage::{Durability, OpenError, StorageError, StorageOptions};
-use std::io;
 
 fn is_ok(node: &Node) -> Vec<bool> {
     node.outcomes.lock().unwrap().iter().map(Result::is_ok).collect()
@@ -88,34 +87,6 @@ fn any_failing_call_of_the_writing_side_kills_the_log_and_loses_nothing_acknowle
         let kept = node.all();
         assert!(kept.len() as u64 >= acknowledged, "{kind:?} {path}: {} of {acknowledged}", kept.len());
     }
-}
-
-#[test]
-fn a_full_disk_is_met_at_the_roll_only_and_what_was_acknowledged_stays() {
-    let mut node = Node::new();
-    node.append(records(1, 0..1, 100));
-    // Room for the manifest's replacement, not for another segment.
-    let used = (1 << 40) - raft_log::env::Disk::free_bytes(&*node.sim.disk, DIR.as_ref()).unwrap();
-    node.sim.disk.set_capacity_bytes(Some(used + 8_000));
-    let mut acknowledged = 1;
-    loop {
-        node.queue(vec![record(1, acknowledged, 1_000)]);
-        node.stepper.step();
-        let outcome = node.outcomes.lock().unwrap().pop().unwrap();
-        match outcome {
-            Ok(()) => acknowledged += 1,
-            Err(error) => {
-                let StorageError::Io { source, .. } = &*error else { panic!("{error}") };
-                assert_eq!(source.kind(), io::ErrorKind::StorageFull);
-                break;
-            }
-        }
-    }
-    assert!(acknowledged >= 10, "the whole allocated segment was usable: {acknowledged}");
-    node.sim.disk.set_capacity_bytes(None);
-    let mut node = node.crash(Crash::LoseUnsynced).unwrap();
-    assert_eq!(node.last(), Some(id(1, acknowledged - 1)));
-    node.append(vec![record(1, acknowledged, 1_000)]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::support::*;
 use proptest::prelude::*;
 use raft_log::env::sim::{Crash, SimEnv};
-use raft_log::storage::{Record, StorageOptions};
+use raft_log::storage::{Record, Sizes, StorageOptions};
 use raft_log::types::LogIndex;
 
 /// One random call.
@@ -320,7 +320,7 @@ proptest! {
 
     #[test]
     fn any_calls_and_crashes_keep_what_was_told_with_a_cache(calls in prop::collection::vec(call(), 1..60)) {
-        run(&StorageOptions { cache_bytes_max: 6_000, batch_bytes_max: 3_000, index_every_bytes: 2_500, ..options() }, calls);
+        run(&StorageOptions { cache_bytes_max: 6_000, batch_bytes_max: 3_000, sizes: Sizes { index_every: 2_500, ..Sizes::default() }, ..options() }, calls);
     }
 
     /// A durable log with any one bit flipped anywhere opens with the same entries, or not at all.

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use raft_log::env::sim::{Crash, SimEnv};
-use raft_log::storage::{Durability, HardState, Record, StorageOptions};
+use raft_log::storage::{Durability, HardState, Record, Sizes, StorageOptions};
 use raft_log::types::LogIndex;
 
 /// What a caller was told, and so what must be true after any power loss.
@@ -156,7 +156,7 @@ fn small_batches_across_rolls_survive_at_any_step_too() {
         segment_bytes_max: 12 << 10,
         record_payload_bytes_max: 6 << 10,
         batch_bytes_max: 500,
-        index_every_bytes: 2_000,
+        sizes: Sizes { index_every: 2_000, ..Sizes::default() },
         ..options()
     };
     power_off_at_every_change(&options, &[Crash::LoseUnsynced, Crash::Torn { seed: 11 }, Crash::Torn { seed: 12 }]);

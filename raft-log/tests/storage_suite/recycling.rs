@@ -2,8 +2,8 @@
 //! still told from damage.
 
 use crate::support::*;
-use raft_log::env::sim::{Crash, SimDisk};
-use raft_log::storage::OpenError;
+use raft_log::env::sim::{Crash, Fault, FaultKind, SimDisk, SimEnv};
+use raft_log::storage::{OpenError, Sizes, StorageOptions};
 use raft_log::types::LogIndex;
 
 /// A node whose newest segment was the file of an earlier one, and holds `entries` records of the same size.
@@ -127,5 +127,33 @@ fn a_header_of_an_earlier_life_is_not_taken_for_the_present_one() {
         damaged.overwrite(&segment(base), 0, &old_header);
         let error = open_error(&damaged);
         assert!(matches!(&error, OpenError::Damaged { file, .. } if *file == segment(base)), "{error}");
+    }
+}
+
+#[test]
+fn damage_far_behind_the_last_saved_index_is_still_told() {
+    let sizes = Sizes { index_every: 2_000, unsynced_max: 4 << 10, ..Sizes::default() };
+    let options = StorageOptions { segment_bytes_max: 64 << 10, sizes, ..options() };
+    let mut node = Node::open(SimEnv::new(1), options).unwrap();
+    node.vote(9);
+    (0..120).for_each(|index| node.append(vec![record(1, index, 1_000)]));
+    node.purge_to(id(1, 110));
+    node.release_below(110);
+    (120..180).for_each(|index| node.append(vec![record(1, index, 1_000)]));
+    assert_eq!(node.log.stats().segments_recycled, 1);
+    let base = *node.bases().last().unwrap();
+    // No further index of it can be saved.
+    let full = std::io::ErrorKind::StorageFull;
+    node.sim.disk.order(Fault { times: u32::MAX, error: full, ..Fault::once(FaultKind::Write, ".idx") });
+    (180..base + 50).for_each(|index| node.append(vec![record(1, index, 1_000)]));
+    assert!(node.sim.disk.fault_hits_of(FaultKind::Write) > 0);
+    for nth in 0..48 {
+        let damaged = node.sim.disk.fork();
+        damaged.crash(Crash::LoseUnsynced);
+        damaged.flip_bit(&segment(base), offset(nth) + 500, 0);
+        let opened = open_copy(&damaged, node.options.clone());
+        // What the last saved index covers is checked when it is read.
+        let indexed = nth < 180 - base;
+        assert!(indexed || matches!(opened, Err(OpenError::Corrupt { .. })), "record {nth} was cut silently");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use raft_log::env::sim::{Crash, SimDisk, SimEnv};
-use raft_log::storage::{Record, StorageOptions};
+use raft_log::storage::{Record, Sizes, StorageOptions};
 use raft_log::types::LogIndex;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ fn sidecar(base: u64) -> PathBuf {
 
 /// An index is saved for about each third record.
 fn often() -> StorageOptions {
-    StorageOptions { index_every_bytes: 3_000, ..options() }
+    StorageOptions { sizes: Sizes { index_every: 3_000, ..Sizes::default() }, ..options() }
 }
 
 /// A node with records of three terms in five segments, the last of which is half full.

@@ -187,6 +187,14 @@ impl SimDisk {
         self.lock().unreadable_reads
     }
 
+    /// The system writes a file back by itself, and that fails: what was not synced counts as clean, is lost at the next
+    /// crash, and each handle that is open now is told at its next sync, whoever wrote.
+    pub fn fail_write_back(&self, path: &Path, error: io::ErrorKind) {
+        let mut state = self.lock();
+        let inode = state.inode(path).expect("the file to write back exists");
+        state.file(inode).fail_write_back(error, format!("simulated failure to write back {}", path.display()));
+    }
+
     /// Cuts a file to `length` bytes.
     pub fn truncate(&self, path: &Path, length: usize) {
         self.damage(path, |content| content.truncate(length));
@@ -309,8 +317,7 @@ impl Disk for SimDisk {
                 }
             }
         };
-        let life = state.life;
-        Ok(Arc::new(SimFile::new(self.state.clone(), path.into(), inode, life)))
+        Ok(Arc::new(SimFile::open(self.state.clone(), &mut state, path.into(), inode)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

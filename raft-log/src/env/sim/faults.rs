@@ -12,7 +12,8 @@ pub enum FaultKind {
     /// Writes; nothing of them is written.
     Write,
     /// Syncs of files. As on Linux, what was to be synced counts as clean afterwards: it stays readable, is lost at
-    /// the next crash, and a second sync succeeds without it.
+    /// the next crash, and a second sync by the same handle succeeds without it. Every other handle of the file is told
+    /// once too, at its next sync.
     Sync,
     /// Syncs of directories.
     SyncDir,

@@ -6,6 +6,7 @@ use super::image::Inode;
 use crate::env::{File, media_error};
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// See the module.
@@ -15,11 +16,15 @@ pub(super) struct SimFile {
     path: PathBuf,
     inode: Inode,
     life: u64,
+    /// Failed write-backs of the file that this handle was told of, or that were told before it was opened.
+    told: AtomicU64,
 }
 
 impl SimFile {
-    pub(super) fn new(state: Arc<Mutex<SimState>>, path: PathBuf, inode: Inode, life: u64) -> SimFile {
-        SimFile { state, path, inode, life }
+    /// Opens a file of the disk that `state` is.
+    pub(super) fn open(disk: Arc<Mutex<SimState>>, state: &mut SimState, path: PathBuf, inode: Inode) -> SimFile {
+        let told = AtomicU64::new(state.file(inode).told_to_new_handles());
+        SimFile { state: disk, path, inode, life: state.life, told }
     }
 
     /// The disk, if this handle is of its present life and the power is on.
@@ -41,7 +46,12 @@ impl SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk()?;
         if let Err(error) = self.strike(&mut state, FaultKind::Sync) {
-            state.file(self.inode).forget_unsynced();
+            state.file(self.inode).fail_write_back(error.kind(), error.to_string());
+        }
+        let told = self.told.load(Relaxed);
+        let (failures, untold) = state.file(self.inode).tell_failure(told);
+        self.told.store(failures, Relaxed);
+        if let Some(error) = untold {
             return Err(error);
         }
         if !state.count_change()? {
@@ -117,8 +127,13 @@ impl File for SimFile {
     }
 
     fn zero(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        self.write_all_at(&vec![0; usize::try_from(bytes).map_err(io::Error::other)?], offset)?;
-        self.sync()
+        self.write_all_at(&vec![0; usize::try_from(bytes).map_err(io::Error::other)?], offset)
+    }
+
+    fn reopen(&self) -> io::Result<Arc<dyn File>> {
+        let mut state = self.disk()?;
+        self.strike(&mut state, FaultKind::Open)?;
+        Ok(Arc::new(SimFile::open(self.state.clone(), &mut state, self.path.clone(), self.inode)))
     }
 
     fn next_data(&self, from: u64) -> io::Result<u64> {

@@ -3,6 +3,7 @@
 use super::bad_blocks::BadBlocks;
 use super::rng::SeededRng;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The unit that a crash keeps or loses as a whole.
@@ -26,6 +27,10 @@ pub(super) struct FileImage {
     unsynced: Vec<Unsynced>,
     /// What the device cannot read of it, in memory nor on disk.
     pub(super) bad: BadBlocks,
+    /// Failed write-backs so far, the last error, and whether some handle was told of it.
+    failures: u64,
+    failure: Option<(io::ErrorKind, String)>,
+    told: bool,
 }
 
 impl FileImage {
@@ -49,9 +54,24 @@ impl FileImage {
         }
     }
 
-    /// A failed sync: the changes count as clean, but never reach the disk.
-    pub(super) fn forget_unsynced(&mut self) {
+    /// A failed write-back: the changes count as clean, but never reach the disk.
+    pub(super) fn fail_write_back(&mut self, kind: io::ErrorKind, text: String) {
         self.unsynced.clear();
+        self.failures += 1;
+        self.failure = Some((kind, text));
+        self.told = false;
+    }
+
+    /// What a handle that is opened now counts as told: everything, unless nobody was told of the last failure.
+    pub(super) fn told_to_new_handles(&self) -> u64 {
+        if self.told { self.failures } else { 0 }
+    }
+
+    /// The failures so far, and the error for a handle that was told of the first `told`.
+    pub(super) fn tell_failure(&mut self, told: u64) -> (u64, Option<io::Error>) {
+        let untold = self.failure.as_ref().filter(|_| told < self.failures);
+        self.told |= untold.is_some();
+        (self.failures, untold.map(|(kind, text)| io::Error::new(*kind, text.clone())))
     }
 
     /// Changes bytes behind everybody's back, on disk and in memory.
@@ -83,6 +103,7 @@ impl FileImage {
             }
         }
         self.now = self.durable.clone();
+        (self.failures, self.failure, self.told) = (0, None, false);
     }
 }
 

@@ -155,3 +155,20 @@ fn a_new_boot_is_told_from_a_new_process() {
     assert_ne!(boot(), first);
     assert_ne!(boot(), 0, "0 says that nobody knows");
 }
+
+#[test]
+fn a_failed_write_back_is_told_once_to_each_open_handle_whoever_wrote() {
+    let disk = disk();
+    let writer = synced_file(&disk, b"durable");
+    let other = writer.reopen().unwrap();
+    writer.write_all_at(b"lost", 0).unwrap();
+    disk.fail_write_back(Path::new(FILE), io::ErrorKind::StorageFull);
+    let late = disk.open(Path::new(FILE), OpenMode::ReadWrite).unwrap();
+    for handle in [&other, &writer, &late] {
+        assert_eq!(handle.sync_data().unwrap_err().kind(), io::ErrorKind::StorageFull, "nobody takes another's error");
+        handle.sync_data().unwrap();
+    }
+    disk.open(Path::new(FILE), OpenMode::ReadWrite).unwrap().sync_data().unwrap();
+    disk.crash(Crash::LoseUnsynced);
+    assert_eq!(disk.content(Path::new(FILE)), b"durable");
+}

@@ -11,6 +11,7 @@ use super::preparer::Preparer;
 use super::queue::{AppendJob, Job};
 use super::syncer::Syncer;
 use super::unsynced::Unsynced;
+use super::waiting::Waiting;
 use crate::planted::{self, Bug};
 use crate::storage::format::record_header::stride_of;
 use crate::storage::format::{HeaderFault, RECORD_HEADER_BYTES, RecordHeader};
@@ -25,6 +26,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// The segment that is written to.
 #[derive(Debug)]
@@ -61,13 +63,16 @@ pub(crate) struct Engine {
     pub(in crate::storage) epoch: u64,
     pub(super) preparer: Preparer,
     pub(super) indexer: Indexer,
-    /// The saved index of the active segment covers the records before this offset.
+    /// The index of the active segment that was ordered last covers the records before this offset.
     pub(super) indexed_to: u64,
     hard_state: HardStateFile,
     syncer: Syncer,
     batch: Batch,
     pub(super) unsynced: Unsynced,
     group: Vec<AppendJob>,
+    /// Jobs that were taken from the queue and are not done; some of them only while the first one waits for something.
+    pub(super) pending: VecDeque<Job>,
+    pub(super) waiting: Waiting,
 }
 
 impl Engine {
@@ -78,6 +83,7 @@ impl Engine {
         indexer: Indexer,
         syncer: Syncer,
     ) -> Engine {
+        let unsynced = Unsynced::new(shared.options.sizes.unsynced_max);
         let engine = Engine {
             shared,
             manifest: start.manifest,
@@ -92,41 +98,76 @@ impl Engine {
             hard_state: start.hard_state,
             syncer,
             batch: Batch::default(),
-            unsynced: Unsynced::default(),
+            unsynced,
             group: Vec::new(),
+            pending: VecDeque::new(),
+            waiting: Waiting::default(),
         };
         engine.begin_active();
         engine.count_spares();
         engine
     }
 
-    /// Does all jobs, in order.
+    /// Does all jobs, in order, unless the first one must wait for something that the disk lacks (see [`Waiting`]).
     pub(crate) fn run(&mut self, jobs: &mut VecDeque<Job>) {
-        while let Some(job) = jobs.pop_front() {
-            match job {
-                Job::Append(first) => self.append(first, jobs),
-                Job::HardState { state, done } => self.finish(done, |engine| engine.save_hard_state(state)),
-                Job::Truncate { first_removed, last, epoch, done } => {
-                    self.finish(done, |engine| engine.truncate(first_removed, last, epoch));
-                }
-                Job::Purge { id, done } => self.finish(done, |engine| engine.purge(id)),
-                Job::Release { below, done } => self.release_below(below, done),
-                Job::BeginAfter { id, epoch, done } => self.finish(done, |engine| engine.begin_after(id, epoch)),
-                Job::Refill { refill, done } => self.finish(done, |engine| engine.refill(&refill)),
+        self.pending.append(jobs);
+        if !self.may_go_on() {
+            return;
+        }
+        while let Some(job) = self.pending.pop_front() {
+            self.perform(job);
+            if self.waiting.is_begun() {
+                return self.wait();
             }
+            self.waiting_is_over();
         }
     }
 
-    /// Whether a durable mark waits to be written when nothing else comes.
-    pub(crate) fn needs_mark(&self) -> bool {
-        self.marked_end < self.next && self.shared.lock().failure.is_none()
+    pub(super) fn perform(&mut self, job: Job) {
+        match job {
+            Job::Append(first) => self.append(first),
+            Job::HardState { state, done } => {
+                let again = |done| Job::HardState { state, done };
+                self.finish(done, again, |engine| engine.save_hard_state(state));
+            }
+            Job::Truncate { first_removed, last, epoch, done } => {
+                let again = |done| Job::Truncate { first_removed, last, epoch, done };
+                self.finish(done, again, |engine| engine.truncate(first_removed, last, epoch));
+            }
+            Job::Purge { id, done } => self.finish(done, |done| Job::Purge { id, done }, |engine| engine.purge(id)),
+            Job::Release { below, done } => self.release_below(below, done),
+            Job::BeginAfter { id, epoch, done } => {
+                let again = |done| Job::BeginAfter { id, epoch, done };
+                self.finish(done, again, |engine| engine.begin_after(id, epoch));
+            }
+            Job::Refill { refill, done } => match self.attempt(|engine| engine.refill(&refill)) {
+                Some(result) => done(result),
+                None => self.pending.push_front(Job::Refill { refill, done }),
+            },
+        }
     }
 
-    /// Nothing came for a while: writes the durable mark, so that all that was acknowledged is known to be.
+    /// How long to wait for jobs before [`Engine::after_pause`] is due; `None` for as long as it takes.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        let needs_mark = self.marked_end < self.next && self.active.is_some() && self.shared.lock().failure.is_none();
+        let mark = needs_mark.then_some(self.shared.options.idle_before_mark);
+        self.waiting.pause(self.shared.env.clock.monotonic()).or(mark)
+    }
+
+    /// Nothing came for a while: tries again what waits, or writes the durable mark.
+    pub(crate) fn after_pause(&mut self) {
+        if self.pending.is_empty() {
+            return self.idle();
+        }
+        self.waiting.is_due();
+        self.run(&mut VecDeque::new());
+    }
+
+    /// Writes the durable mark, so that all that was acknowledged is known to be.
     pub(crate) fn idle(&mut self) {
-        if let Err(error) = self.write_mark() {
-            self.shared.fail(error);
-        }
+        let result = self.attempt(Engine::write_mark);
+        self.waiting.forget_attempt();
+        drop(result);
     }
 
     /// Syncs what is only written (`async`).
@@ -136,7 +177,7 @@ impl Engine {
         }
     }
 
-    /// Stops: syncs, marks, and refuses what may still come.
+    /// Stops: syncs, marks, and refuses what still waits and what may still come.
     pub(crate) fn close(&mut self) {
         self.syncer.stop();
         self.sync();
@@ -146,28 +187,38 @@ impl Engine {
         }
         self.indexer.stop();
         self.preparer.stop();
-        self.shared.fail(StorageError::Stopped);
+        let stopped = self.shared.fail(StorageError::Stopped);
+        for job in std::mem::take(&mut self.pending) {
+            job.into_done()(Err(stopped.clone()));
+        }
     }
 
-    fn append(&mut self, first: AppendJob, jobs: &mut VecDeque<Job>) {
+    fn append(&mut self, first: AppendJob) {
         let bytes_max = self.shared.options.batch_bytes_max;
-        let mut bytes = payload_bytes(&first);
+        let mut bytes = first.payload_bytes();
         let mut group = std::mem::take(&mut self.group);
         group.push(first);
-        while bytes < bytes_max && matches!(jobs.front(), Some(Job::Append(_))) {
-            let Some(Job::Append(job)) = jobs.pop_front() else { break };
-            bytes += payload_bytes(&job);
+        while bytes < bytes_max && matches!(self.pending.front(), Some(Job::Append(_))) {
+            let Some(Job::Append(job)) = self.pending.pop_front() else { break };
+            bytes += job.payload_bytes();
             group.push(job);
         }
-        let result = match self.write_group(&group) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.shared.fail(error)),
-        };
+        let result = self.attempt(|engine| engine.write_group(&group));
         self.batch.clear();
-        self.shared.counters.unwritten_bytes.fetch_sub(bytes as u64, Relaxed);
+        let mut again = Vec::new();
         for job in group.drain(..) {
-            (job.done)(result.clone());
+            let result = match &result {
+                Some(result) => result.clone(),
+                None if again.is_empty() && job.ends_before(self.next) => Ok(()),
+                None => {
+                    again.push(job);
+                    continue;
+                }
+            };
+            self.shared.counters.unwritten_bytes.fetch_sub(job.payload_bytes() as u64, Relaxed);
+            (job.done)(result);
         }
+        again.into_iter().rev().for_each(|job| self.pending.push_front(Job::Append(job)));
         self.group = group;
     }
 
@@ -179,9 +230,12 @@ impl Engine {
         if planted::is(Bug::MarkAhead) {
             mark = self.shared.lock().tail.next();
         }
-        for record in group.iter().flat_map(|job| &job.records) {
+        // Some may have been written before the log had to wait.
+        let begun_at = self.next;
+        let records = group.iter().flat_map(|job| &job.records).filter(|record| record.id.index >= begun_at);
+        for record in records {
             let stride = stride_of(record.payload.len());
-            if self.batch.bytes() + stride > Unsynced::WRITE_BYTES_MAX {
+            if self.batch.bytes() + stride > self.unsynced.write_bytes_max() {
                 self.flush(mark, true)?;
             }
             if !self.has_room(stride) {
@@ -281,7 +335,11 @@ impl Engine {
             return Ok(());
         }
         let path = HardStateFile::path(&self.shared.options.dir);
-        self.hard_state.save(&self.shared.env, state).map_err(failed("saving", &path))?;
+        let is_new = self.hard_state.is_new();
+        let saved = self.hard_state.save(&self.shared.env, state);
+        // The file is made as a whole, so it can be made again; in an old one nothing lacks space.
+        let saved = if is_new { self.waiting.try_again(saved) } else { saved };
+        saved.map_err(failed("saving", &path))?;
         self.shared.lock().hard_state = Some(state);
         Ok(())
     }
@@ -289,8 +347,8 @@ impl Engine {
     fn purge(&mut self, id: LogId) -> Result<(), StorageError> {
         // What is purged was applied; the entries must not be lost after that is written (hazards 1).
         self.sync_active()?;
-        self.manifest.purged = self.manifest.purged.max(Some(id));
-        self.save_manifest()?;
+        let purged = self.manifest.purged.max(Some(id));
+        self.save_manifest(Manifest { purged, ..self.manifest.clone() })?;
         let mut state = self.shared.lock();
         state.purged = state.purged.max(self.manifest.purged);
         Ok(())
@@ -311,22 +369,18 @@ impl Engine {
     }
 
     fn sync_file(&mut self, segment: &Segment) -> Result<(), StorageError> {
-        let clock = &self.shared.env.clock;
-        let begin = clock.monotonic();
-        let synced = segment.file.sync_data().map_err(failed("syncing", &segment.path));
-        if !planted::is(Bug::SwallowedFsyncError) {
-            synced?;
-        }
-        self.shared.counters.synced(clock.monotonic().saturating_sub(begin));
+        self.shared.sync(segment).map_err(|failure| StorageError::clone(&failure))?;
         self.unsynced.synced();
         Ok(())
     }
 
-    pub(super) fn save_manifest(&self) -> Result<(), StorageError> {
+    /// Replaces the manifest on disk, then the one in memory. It is written as a whole, so it can be tried again.
+    pub(super) fn save_manifest(&mut self, manifest: Manifest) -> Result<(), StorageError> {
         let options = &self.shared.options;
-        self.preparer
-            .patiently(|| self.manifest.save(&self.shared.env, &options.dir, options.group))
-            .map_err(failed("saving", &Manifest::path(&options.dir)))
+        let saved = manifest.save(&self.shared.env, &options.dir, options.group);
+        self.waiting.try_again(saved).map_err(failed("saving", &Manifest::path(&options.dir)))?;
+        self.manifest = manifest;
+        Ok(())
     }
 
     /// Where the durable part ends; an error if the log has failed.
@@ -338,10 +392,17 @@ impl Engine {
         }
     }
 
-    /// Does one job unless the log has failed, and tells its caller.
-    fn finish(&mut self, done: Done, job: impl FnOnce(&mut Engine) -> Result<(), StorageError>) {
-        let result = self.durable_end().and_then(|_| job(self));
-        done(result.map_err(|error| self.shared.fail(error)));
+    /// Does one job unless the log has failed, and tells its caller; or puts it back in front as `again` if it must wait.
+    fn finish(
+        &mut self,
+        done: Done,
+        again: impl FnOnce(Done) -> Job,
+        job: impl FnOnce(&mut Engine) -> Result<(), StorageError>,
+    ) {
+        match self.attempt(job) {
+            Some(result) => done(result),
+            None => self.pending.push_front(again(done)),
+        }
     }
 
     /// Says which segment is active now, and how far it is written.
@@ -358,10 +419,6 @@ impl Engine {
         let left = self.active.as_ref().map_or(0, |active| active.segment.file_bytes - active.offset);
         self.shared.counters.active_left_bytes.store(left, Relaxed);
     }
-}
-
-fn payload_bytes(job: &AppendJob) -> usize {
-    job.records.iter().map(|record| record.payload.len()).sum()
 }
 
 /// Turns an I/O error on `file` into the log's.

@@ -11,21 +11,18 @@
 //! write before it does, and waits in the rare case that just this is being zeroed.
 
 use crate::env::File;
+use crate::storage::Sizes;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-/// Kept between the writer and what is zeroed, so that they do not meet.
-const MARGIN_BYTES: u64 = 4 << 20;
-/// So much is zeroed in front of an idle writer.
-const AHEAD_BYTES_MIN: u64 = 16 << 20;
-/// And so many times what was written to this segment since it became active: a busy log has it all soon.
+/// Beside [`Sizes::zero_ahead`], so many times what was written to this segment since it became active: a busy log has it all soon.
 const AHEAD_TIMES_WRITTEN: u64 = 4;
 /// Ranges begin at multiples of this.
 const ALIGN_BYTES: u64 = 4 << 10;
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Frontier {
+    sizes: Sizes,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -51,6 +48,10 @@ pub(super) struct Claim {
 }
 
 impl Frontier {
+    pub(super) fn new(sizes: Sizes) -> Frontier {
+        Frontier { sizes, inner: Mutex::default(), changed: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no thread panics while it holds the frontier")
     }
@@ -85,28 +86,31 @@ impl Frontier {
         drop(self.changed.wait_while(inner, meets).expect("no thread panics while it holds the frontier"));
     }
 
-    /// The next range to zero, at most `bytes_max` long, if it is time for one. Given back with [`release`](Self::release).
-    pub(super) fn claim(&self, bytes_max: u64) -> Option<Claim> {
+    /// The next range to zero, if it is time for one. Given back with [`release`](Self::release).
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let Sizes { zero_margin, zero_ahead, zero_chunk, .. } = self.sizes;
         let mut inner = self.lock();
         let file = inner.file.clone()?;
         let written = inner.written_to - inner.began_at;
-        let due_to = inner.written_to + AHEAD_BYTES_MIN + AHEAD_TIMES_WRITTEN * written;
-        let start = inner.zeroed_to.max(inner.written_to + MARGIN_BYTES).next_multiple_of(ALIGN_BYTES);
+        let due_to = inner.written_to + zero_ahead + AHEAD_TIMES_WRITTEN * written;
+        let start = inner.zeroed_to.max(inner.written_to + zero_margin).next_multiple_of(ALIGN_BYTES);
         if start >= due_to.min(inner.file_bytes) {
             return None;
         }
-        let range = start..inner.file_bytes.min(start + bytes_max);
+        let range = start..inner.file_bytes.min(start + zero_chunk);
         inner.zeroing = Some(range.clone());
         Some(Claim { file, range, generation: inner.generation })
     }
 
-    /// The range of a claim is zeroed, or it cannot be.
-    pub(super) fn release(&self, claim: &Claim) {
+    /// The range of a claim is zeroed or cannot be, so it is `passed`; or there was no space for it, and it is tried again.
+    pub(super) fn release(&self, claim: &Claim, passed: bool) {
         let mut inner = self.lock();
         if inner.generation == claim.generation {
             assert!(claim.range.start >= inner.zeroed_to, "ranges are zeroed in order");
             inner.zeroing = None;
-            inner.zeroed_to = claim.range.end;
+            if passed {
+                inner.zeroed_to = claim.range.end;
+            }
             self.changed.notify_all();
         }
     }
@@ -119,6 +123,8 @@ mod tests {
     use crate::env::sim::SimEnv;
 
     const CHUNK: u64 = 8 << 20;
+    const MARGIN_BYTES: u64 = 4 << 20;
+    const AHEAD_BYTES_MIN: u64 = 16 << 20;
 
     fn file(path: &str) -> Arc<dyn File> {
         let env = SimEnv::new(1).env();
@@ -127,7 +133,7 @@ mod tests {
     }
 
     fn frontier(file_bytes: u64) -> Frontier {
-        let frontier = Frontier::default();
+        let frontier = Frontier::new(Sizes { zero_chunk: CHUNK, ..Sizes::default() });
         frontier.begin(Some(file("/d/f")), file_bytes, 4096);
         frontier
     }
@@ -136,33 +142,33 @@ mod tests {
     fn an_idle_writer_has_a_little_zeroed_in_front_of_it_and_a_busy_one_more() {
         let frontier = frontier(1 << 30);
         let mut zeroed = 0;
-        while let Some(claim) = frontier.claim(CHUNK) {
+        while let Some(claim) = frontier.claim() {
             assert!(claim.range.start >= 4096 + MARGIN_BYTES);
             zeroed += claim.range.end - claim.range.start;
-            frontier.release(&claim);
+            frontier.release(&claim, true);
         }
         assert!((AHEAD_BYTES_MIN - MARGIN_BYTES..AHEAD_BYTES_MIN + CHUNK).contains(&zeroed), "{zeroed}");
         frontier.advance(4096 + (512 << 10));
-        assert!(frontier.claim(CHUNK).is_none(), "enough is there");
+        assert!(frontier.claim().is_none(), "enough is there");
         frontier.advance(4096 + (8 << 20));
-        assert!(frontier.claim(CHUNK).is_some());
+        assert!(frontier.claim().is_some());
     }
 
     #[test]
     fn nothing_is_zeroed_that_was_or_is_being_written() {
         let frontier = frontier(64 << 20);
         frontier.advance(40 << 20);
-        let claim = frontier.claim(CHUNK).unwrap();
+        let claim = frontier.claim().unwrap();
         assert_eq!(claim.range, (44 << 20)..(52 << 20));
-        frontier.release(&claim);
+        frontier.release(&claim, true);
         frontier.advance(62 << 20);
-        assert!(frontier.claim(CHUNK).is_none(), "the margin passes the end");
+        assert!(frontier.claim().is_none(), "the margin passes the end");
     }
 
     #[test]
     fn a_writer_waits_for_what_is_being_zeroed_and_for_nothing_else() {
         let frontier = Arc::new(frontier(64 << 20));
-        let claim = frontier.claim(CHUNK).unwrap();
+        let claim = frontier.claim().unwrap();
         frontier.advance(claim.range.start);
         let (end, other) = (claim.range.start + 1, frontier.clone());
         let writer = std::thread::spawn(move || other.advance(end));
@@ -170,15 +176,26 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(!writer.is_finished());
-        frontier.release(&claim);
+        frontier.release(&claim, true);
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_range_for_which_there_was_no_space_is_tried_again() {
+        let frontier = frontier(64 << 20);
+        let first = frontier.claim().unwrap();
+        frontier.release(&first, false);
+        let again = frontier.claim().unwrap();
+        assert_eq!(again.range, first.range);
+        frontier.release(&again, true);
+        assert_eq!(frontier.claim().unwrap().range.start, first.range.end);
     }
 
     #[test]
     fn after_a_truncation_the_writer_still_waits_for_what_is_being_zeroed() {
         let frontier = Arc::new(frontier(64 << 20));
         frontier.advance(20 << 20);
-        let claim = frontier.claim(CHUNK).unwrap();
+        let claim = frontier.claim().unwrap();
         frontier.begin(Some(claim.file.clone()), 64 << 20, 8192);
         let (end, other) = (claim.range.start + 1, frontier.clone());
         let writer = std::thread::spawn(move || other.advance(end));
@@ -186,19 +203,19 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(frontier.lock().zeroing.is_some() && !writer.is_finished());
-        frontier.release(&claim);
+        frontier.release(&claim, true);
         writer.join().unwrap();
     }
 
     #[test]
     fn a_claim_on_an_earlier_file_holds_up_nobody() {
         let frontier = frontier(64 << 20);
-        let claim = frontier.claim(CHUNK).unwrap();
+        let claim = frontier.claim().unwrap();
         frontier.begin(Some(file("/d/g")), 64 << 20, 4096);
         frontier.advance(50 << 20);
-        frontier.release(&claim);
+        frontier.release(&claim, true);
         assert_eq!(frontier.lock().zeroed_to, 4096);
         frontier.begin(None, 0, 0);
-        assert!(frontier.claim(CHUNK).is_none());
+        assert!(frontier.claim().is_none());
     }
 }

@@ -1,14 +1,16 @@
 //! Writes index sidecars beside the I/O thread, so that no append waits for one.
 //!
-//! A sidecar that cannot be written costs a longer start, so that is logged and forgotten.
+//! A sidecar that cannot be written costs a longer start, so that is logged, and tried again some records later. But the
+//! folder's sync may fail for a name of somebody else: that is the end of the log.
 
-use crate::env::Env;
 #[cfg(not(tercet_sim))]
 use crate::exec;
 use crate::exec::Thread;
+use crate::planted::{self, Bug};
+use crate::storage::StorageError;
 use crate::storage::shared::Shared;
 use crate::storage::sidecar::Sidecar;
-use crate::types::{GroupId, LogIndex};
+use crate::types::LogIndex;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ struct Inner {
     /// The segment whose sidecar is being written.
     writing: Option<LogIndex>,
     stop: bool,
+    /// The thread has ended: indexes are not written any more.
+    gone: bool,
 }
 
 impl Desk {
@@ -51,25 +55,25 @@ impl Desk {
 
 impl Indexer {
     /// Writes each sidecar when it is told to.
-    pub(crate) fn inline(shared: &Shared, folder: &Path) -> Indexer {
-        let writer = Writer { env: shared.env.clone(), folder: folder.into(), group: shared.options.group };
+    pub(crate) fn inline(shared: &Arc<Shared>, folder: &Path) -> Indexer {
+        let writer = Writer { shared: shared.clone(), folder: folder.into(), unsaved: Arc::default() };
         Indexer { writer, worker: None }
     }
 
     /// Writes them on a thread.
     #[cfg(not(tercet_sim))]
-    pub(crate) fn spawn(shared: &Shared, folder: &Path) -> io::Result<Indexer> {
+    pub(crate) fn spawn(shared: &Arc<Shared>, folder: &Path) -> io::Result<Indexer> {
         let mut indexer = Indexer::inline(shared, folder);
         let (desk, writer) = (Arc::<Desk>::default(), indexer.writer.clone());
         let inside = desk.clone();
-        let handle = exec::thread("log-index", move || run(&inside, &writer))?;
+        let handle = exec::thread("log-index", move || run(&inside, |sidecar| writer.write(sidecar)))?;
         indexer.worker = Some(Worker { desk, handle });
         Ok(indexer)
     }
 
     /// Writes each on the task of the I/O.
     #[cfg(tercet_sim)]
-    pub(crate) fn spawn(shared: &Shared, folder: &Path) -> io::Result<Indexer> {
+    pub(crate) fn spawn(shared: &Arc<Shared>, folder: &Path) -> io::Result<Indexer> {
         Ok(Indexer::inline(shared, folder))
     }
 
@@ -77,12 +81,20 @@ impl Indexer {
     pub(super) fn write(&self, sidecar: Sidecar) {
         let Some(worker) = &self.worker else { return self.writer.write(&sidecar) };
         let mut inner = worker.desk.lock();
+        if inner.gone {
+            return;
+        }
         inner.waiting.retain(|older| older.base != sidecar.base);
         if inner.waiting.len() == WAITING_MAX {
             inner.waiting.pop_front();
         }
         inner.waiting.push_back(sidecar);
         worker.desk.changed.notify_all();
+    }
+
+    /// Whether the last attempt to save the index of this segment failed.
+    pub(super) fn is_unsaved(&self, base: LogIndex) -> bool {
+        *self.writer.unsaved.lock().expect(POISONED) == Some(base)
     }
 
     /// Returns once no sidecar of this segment will be written that was ordered before.
@@ -104,31 +116,90 @@ impl Indexer {
 }
 
 #[cfg(not(tercet_sim))]
-fn run(desk: &Desk, writer: &Writer) {
-    let mut inner = desk.lock();
+fn run(desk: &Desk, write: impl Fn(&Sidecar)) {
+    let _gone = Gone(desk);
     loop {
+        let mut inner = desk.lock();
         inner = desk.changed.wait_while(inner, |inner| inner.waiting.is_empty() && !inner.stop).expect(POISONED);
         let Some(sidecar) = inner.waiting.pop_front() else { return };
         inner.writing = Some(sidecar.base);
         drop(inner);
-        writer.write(&sidecar);
-        inner = desk.lock();
-        inner.writing = None;
+        write(&sidecar);
+        desk.lock().writing = None;
         desk.changed.notify_all();
+    }
+}
+
+/// When the thread ends, by a panic too, nobody waits for what it was writing, and nothing is left there to be written.
+#[cfg(not(tercet_sim))]
+struct Gone<'a>(&'a Desk);
+
+#[cfg(not(tercet_sim))]
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.0.lock();
+        (inner.gone, inner.writing) = (true, None);
+        inner.waiting.clear();
+        self.0.changed.notify_all();
     }
 }
 
 #[derive(Clone)]
 struct Writer {
-    env: Env,
+    shared: Arc<Shared>,
     folder: PathBuf,
-    group: GroupId,
+    /// The segment whose newest index could not be saved.
+    unsaved: Arc<Mutex<Option<LogIndex>>>,
 }
 
 impl Writer {
     fn write(&self, sidecar: &Sidecar) {
-        if let Err(error) = sidecar.save(&self.env, &self.folder, self.group) {
+        let Shared { env, options, .. } = &*self.shared;
+        let saved = sidecar.save(env, &self.folder, options.group);
+        *self.unsaved.lock().expect(POISONED) = saved.is_err().then_some(sidecar.base);
+        if let Err(error) = saved {
             sidecar.warn_unsaved(&self.folder, &error);
+            return;
         }
+        if planted::is(Bug::UnsyncedNames) {
+            return;
+        }
+        // The name of a segment may be what this sync could not bring to the disk: its error is the log's (hazards 31).
+        if let Err(source) = env.disk.sync_dir(&self.folder) {
+            let source = Arc::new(source);
+            self.shared.fail(StorageError::Io { action: "syncing", file: self.folder.clone(), source });
+        }
+    }
+}
+
+#[cfg(all(test, not(tercet_sim)))]
+mod tests {
+    use super::*;
+    use crate::env::sim::SimEnv;
+    use crate::storage::StorageOptions;
+    use crate::storage::format::Salt;
+    use crate::storage::opened::Opened;
+    use crate::storage::positions::Positions;
+    use crate::types::{GroupId, LogId, Term};
+
+    fn sidecar() -> Sidecar {
+        let base = LogIndex(3);
+        let runs = vec![LogId { term: Term(1), index: base }];
+        Sidecar { base, salt: Salt(1), end: LogIndex(4), end_offset: 8_192, runs, positions: Positions::new(base) }
+    }
+
+    #[test]
+    fn a_panic_while_an_index_is_written_holds_up_nobody() {
+        let shared = Opened::open(SimEnv::new(1).env(), StorageOptions::new("/d", GroupId(1))).unwrap().shared;
+        let mut indexer = Indexer::inline(&shared, Path::new("/d/log"));
+        let desk = Arc::<Desk>::default();
+        let at_the_desk = desk.clone();
+        let handle = exec::thread("log-index", move || run(&at_the_desk, |_| panic!("planted"))).unwrap();
+        indexer.worker = Some(Worker { desk, handle });
+        indexer.write(sidecar());
+        indexer.forget(LogIndex(3));
+        indexer.write(sidecar());
+        indexer.forget(LogIndex(3));
+        indexer.stop();
     }
 }

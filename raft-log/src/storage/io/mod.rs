@@ -25,6 +25,7 @@ mod syncer;
 mod thread;
 mod truncate;
 mod unsynced;
+mod waiting;
 
 pub(crate) use engine::{Active, Engine, EngineStart};
 pub(crate) use indexer::Indexer;
@@ -36,4 +37,3 @@ pub(crate) use syncer::Syncer;
 #[cfg(not(tercet_sim))]
 pub(crate) use thread::{IoThread, spawn};
 pub(crate) use truncate::erase;
-pub(crate) use unsynced::UNSYNCED_BYTES_MAX;

@@ -49,6 +49,8 @@ pub(crate) struct Preparer {
     frontier: Arc<Frontier>,
     spares: Vec<Prepared>,
     spares_max: usize,
+    /// Was taken and could not become a segment yet.
+    begun: Option<Prepared>,
     worker: Option<Worker>,
 }
 
@@ -83,22 +85,6 @@ pub(super) struct Ready {
     pub(super) zeroed_to: u64,
 }
 
-impl Worker {
-    /// Sleeps before another attempt; `false` where waiting is not possible.
-    #[cfg(not(tercet_sim))]
-    fn wait_a_moment(&self) -> bool {
-        let goes_on = |inner: &mut Inner| !inner.stop;
-        drop(self.desk.changed.wait_timeout_while(self.desk.lock(), LOOK_AGAIN, goes_on).expect(POISONED));
-        true
-    }
-
-    /// Under simulation all nodes share one thread: nobody can wait on it.
-    #[cfg(tercet_sim)]
-    fn wait_a_moment(&self) -> bool {
-        false
-    }
-}
-
 impl Inner {
     pub(super) fn lacks_file(&self) -> bool {
         self.wanted && self.ready.is_none()
@@ -118,9 +104,10 @@ impl Preparer {
             env: shared.env.clone(),
             path: folder.join(PREPARED_NAME),
             bytes: shared.options.segment_bytes_max,
-            frontier: Arc::default(),
+            frontier: Arc::new(Frontier::new(shared.options.sizes)),
             spares,
             spares_max: shared.options.spare_segments_max,
+            begun: None,
             worker: None,
         }
     }
@@ -195,6 +182,9 @@ impl Preparer {
 
     /// A spare, or the prepared file, or one made on the spot. Errors name the file.
     pub(super) fn take(&mut self) -> Result<Prepared, (PathBuf, io::Error)> {
+        if let Some(begun) = self.begun.take() {
+            return Ok(begun);
+        }
         if let Some(spare) = self.spares.pop() {
             return Ok(spare);
         }
@@ -207,31 +197,19 @@ impl Preparer {
                 return Ok(ready.prepared);
             }
         }
-        let made = self.patiently(|| create(&self.env, &self.path, self.bytes));
-        if let Some(worker) = &self.worker {
-            worker.desk.lock().starved = made.is_err();
-        }
-        made.map_err(|error| (self.path.clone(), error))
+        create(&self.env, &self.path, self.bytes).map_err(|error| (self.path.clone(), error))
     }
 
-    /// Calls until it does not fail for want of space, or the log is shut down (hazards 9): no append fails because the
-    /// disk is full, it waits.
-    pub(super) fn patiently<T>(&self, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
-        let mut told = false;
-        loop {
-            let result = call();
-            let full = result.as_ref().is_err_and(is_full);
-            let Some(worker) = self.worker.as_ref().filter(|worker| full && !worker.shared.lock().closed) else {
-                return result;
-            };
-            if !told {
-                tracing::error!(dir = %worker.shared.options.dir.display(), "the disk is full; appends wait for space");
-            }
-            told = true;
-            worker.desk.lock().starved = true;
-            if !worker.wait_a_moment() {
-                return result;
-            }
+    /// Takes back what was taken, because it could not become a segment yet.
+    pub(super) fn take_back(&mut self, prepared: Prepared) {
+        assert!(self.begun.is_none(), "one file at a time becomes a segment");
+        self.begun = Some(prepared);
+    }
+
+    /// Says whether the log waits for space.
+    pub(super) fn starve(&self, starved: bool) {
+        if let Some(worker) = &self.worker {
+            worker.desk.lock().starved = starved;
         }
     }
 

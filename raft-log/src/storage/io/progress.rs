@@ -6,11 +6,16 @@ use crate::storage::StorageError;
 use crate::storage::segment::Segment;
 use crate::storage::sidecar::Sidecar;
 
+/// An index that could not be saved is tried again after this part (1/n) of the usual bytes.
+const RETRY_FRACTION: u64 = 8;
+
 impl Engine {
     /// Saves the index of the active segment if it has none yet, or much was written since it was saved.
     pub(super) fn save_index_if_due(&mut self) -> Result<(), StorageError> {
         let Some(active) = &self.active else { return Ok(()) };
-        if active.offset >= self.indexed_to + self.shared.options.index_every_bytes {
+        let every_bytes = self.shared.options.sizes.index_every;
+        let unsaved = self.indexer.is_unsaved(active.segment.base);
+        if active.offset >= self.indexed_to + if unsaved { every_bytes / RETRY_FRACTION } else { every_bytes } {
             self.sync_active()?;
         } else if self.indexed_to > 0 || self.durable_end()? < self.next {
             return Ok(());

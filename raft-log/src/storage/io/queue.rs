@@ -18,6 +18,17 @@ pub(crate) struct AppendJob {
     pub(crate) done: Done,
 }
 
+impl AppendJob {
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.records.iter().map(|record| record.payload.len()).sum()
+    }
+
+    /// Whether all its records lie before `end`.
+    pub(super) fn ends_before(&self, end: LogIndex) -> bool {
+        self.records.last().is_none_or(|last| last.id.index < end)
+    }
+}
+
 /// One thing to do, in order.
 pub(crate) enum Job {
     Append(AppendJob),
@@ -27,6 +38,21 @@ pub(crate) enum Job {
     Release { below: LogIndex, done: Done },
     BeginAfter { id: LogId, epoch: u64, done: Done },
     Refill { refill: Box<Refill>, done: Done },
+}
+
+impl Job {
+    /// Whom to tell.
+    pub(super) fn into_done(self) -> Done {
+        match self {
+            Job::Append(AppendJob { done, .. })
+            | Job::HardState { done, .. }
+            | Job::Truncate { done, .. }
+            | Job::Purge { done, .. }
+            | Job::Release { done, .. }
+            | Job::BeginAfter { done, .. }
+            | Job::Refill { done, .. } => done,
+        }
+    }
 }
 
 /// Why [`Queue::wait`] returned.

@@ -12,7 +12,10 @@
 
 use super::engine::{Engine, failed};
 use super::preparer::Prepared;
+use super::queue::Job;
 use super::removal::Doomed;
+use super::waiting::lacks_something;
+use crate::storage::manifest::Manifest;
 use crate::storage::segment::Segment;
 use crate::storage::{Done, StorageError};
 use crate::types::{LogId, LogIndex};
@@ -22,9 +25,15 @@ impl Engine {
     /// Removes the oldest sealed segments whose entries are below `below` and purged; `done` hears when their space is
     /// free.
     pub(super) fn release_below(&mut self, below: LogIndex, done: Done) {
-        match self.durable_end().and_then(|_| self.released_below(below)) {
-            Ok(left) => self.preparer.remove(left, done),
-            Err(error) => done(Err(self.shared.fail(error))),
+        let mut left = Vec::new();
+        let released = self.attempt(|engine| {
+            left = engine.released_below(below)?;
+            Ok(())
+        });
+        match released {
+            Some(Ok(())) => self.preparer.remove(left, done),
+            Some(Err(failure)) => done(Err(failure)),
+            None => self.pending.push_front(Job::Release { below, done }),
         }
     }
 
@@ -35,8 +44,9 @@ impl Engine {
         if released.is_empty() {
             return Ok(Vec::new());
         }
-        self.manifest.segments.drain(..released.len());
-        self.save_manifest()?;
+        let mut manifest = self.manifest.clone();
+        manifest.segments.drain(..released.len());
+        self.save_manifest(manifest)?;
         self.shared.lock().catalog.release(released.len());
         self.give_up(released)
     }
@@ -44,9 +54,7 @@ impl Engine {
     /// Drops the whole log, which ends before `id`; it goes on behind `id`.
     pub(super) fn begin_after(&mut self, id: LogId, epoch: u64) -> Result<(), StorageError> {
         assert!(self.next <= id.index, "what the log holds is purged or truncated, not begun anew");
-        self.manifest.purged = Some(id);
-        self.manifest.segments.clear();
-        self.save_manifest()?;
+        self.save_manifest(Manifest { purged: Some(id), truncating: None, segments: Vec::new() })?;
 
         self.active = None;
         self.last = Some(id);
@@ -77,10 +85,11 @@ impl Engine {
             let spare_path = segment.spare_path();
             let wanted = bytes == segment_bytes && spares.len() < self.preparer.spares_wanted();
             match Segment::into_sole_file(segment) {
-                Some(file) if wanted => {
-                    disk.rename(&path, &spare_path).map_err(failed("renaming", &path))?;
-                    spares.push(Prepared { path: spare_path, file, bytes, former: Some(salt) });
-                }
+                Some(file) if wanted => match disk.rename(&path, &spare_path) {
+                    Ok(()) => spares.push(Prepared { path: spare_path, file, bytes, former: Some(salt) }),
+                    Err(error) if lacks_something(&error) => left.push(Doomed { path, sole: Some(file), bytes }),
+                    Err(error) => return Err(failed("renaming", &path)(error)),
+                },
                 sole => left.push(Doomed { path, sole, bytes }),
             }
         }

@@ -11,9 +11,6 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// As on the thread.
-const IDLE_BEFORE_MARK: Duration = Duration::from_millis(40);
-
 /// The engine, until it is closed.
 #[derive(Clone)]
 struct Driven(Arc<Mutex<Option<Engine>>>);
@@ -51,8 +48,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, engine: Engine) -> io::Result<IoThread>
 async fn run(shared: Arc<Shared>, engine: Driven) {
     let mut jobs = VecDeque::new();
     loop {
-        let Some(needs_mark) = engine.lock().as_ref().map(Engine::needs_mark) else { return };
-        let wait = if needs_mark { IDLE_BEFORE_MARK } else { Duration::MAX };
+        let Some(pause) = engine.lock().as_ref().map(Engine::pause) else { return };
+        let wait = pause.unwrap_or(Duration::MAX);
         let woken = tokio::time::timeout(wait, shared.queue.arrived()).await;
         disk_delay().await;
         let mut engine = engine.lock();
@@ -62,7 +59,7 @@ async fn run(shared: Arc<Shared>, engine: Driven) {
                 shared.queue.take(&mut jobs);
                 engine.run(&mut jobs);
             }
-            Err(_) => engine.idle(),
+            Err(_) => engine.after_pause(),
         }
         observe(Deed::Marked(engine.marked_end));
     }

@@ -112,12 +112,7 @@ fn run(shared: &Shared, slot: &Slot) {
 }
 
 fn sync(shared: &Shared, request: &Request) -> Result<(), Arc<StorageError>> {
-    let begin = shared.env.clock.monotonic();
-    if let Err(source) = request.segment.file.sync_data() {
-        let file = request.segment.path.clone();
-        return Err(shared.fail(StorageError::Io { action: "syncing", file, source: Arc::new(source) }));
-    }
-    shared.counters.synced(shared.env.clock.monotonic().saturating_sub(begin));
+    shared.sync(&request.segment)?;
     let mut state = shared.lock();
     if let Some(failure) = &state.failure {
         return Err(failure.clone());

@@ -8,10 +8,6 @@ use crate::storage::shared::Shared;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// When nothing came for this long, the durable mark is written: with the sync, within 50 ms (hazards 3).
-const IDLE_BEFORE_MARK: Duration = Duration::from_millis(40);
 
 /// The running I/O thread.
 pub(crate) type IoThread = Thread;
@@ -28,10 +24,9 @@ pub(crate) fn spawn(shared: Arc<Shared>, engine: Engine) -> io::Result<IoThread>
 fn run(shared: &Shared, mut engine: Engine) {
     let mut jobs = VecDeque::new();
     loop {
-        let timeout = engine.needs_mark().then_some(IDLE_BEFORE_MARK);
-        match shared.queue.wait(&mut jobs, timeout) {
+        match shared.queue.wait(&mut jobs, engine.pause()) {
             Woken::Jobs => engine.run(&mut jobs),
-            Woken::Idle => engine.idle(),
+            Woken::Idle => engine.after_pause(),
             Woken::Closed => break,
         }
     }

@@ -5,19 +5,23 @@
 //!   1 manifest: intent "entries from N on are removed", without the segments that go as a whole
 //!   2 unlink those segments, sync the folder
 //!   3 zero what begins with N in the segment that is cut, sync
-//!   4 manifest: intent cleared
+//!   4 manifest: intent cleared; if the cut segment is sealed, by the manifest that lists the next one
 //! ```
-//! A crash after 1 is finished at open; before 1 nothing happened. After 4 no header of a removed entry is left on disk,
-//! so a later torn write can never bring one back, nor its durable mark (hazards 3).
+//! A crash after 1 is finished at open; before 1 nothing happened. After 4 no header of a removed entry is left on disk where
+//! the log goes on, so a later torn write can never bring one back, nor its durable mark (hazards 3). Where that is not sure
+//! because the process did not come to 4, the log goes on in a new segment: what the sync of 3 left undone is not to be seen
+//! in the page cache (hazards 32).
 //!
 //! The active segment is zeroed as a whole from the cut on and written again from there. Of a sealed one only the headers
 //! are zeroed, and the log goes on in a new segment.
 
 use super::engine::{Engine, failed, unexpected};
+use super::waiting::lacks_something;
 use crate::planted::{self, Bug};
 use crate::storage::StorageError;
 use crate::storage::catalog::Place;
-use crate::storage::format::{HeaderKind, RECORD_HEADER_BYTES};
+use crate::storage::format::{HeaderKind, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use crate::storage::manifest::Manifest;
 use crate::storage::media::write_over;
 use crate::storage::reader::SegmentReader;
 use crate::storage::segment::Segment;
@@ -37,6 +41,9 @@ impl Engine {
         last: Option<LogId>,
         epoch: u64,
     ) -> Result<(), StorageError> {
+        if first_removed >= self.next && epoch == self.epoch {
+            return Ok(());
+        }
         self.sync_active()?;
         if first_removed < self.next {
             self.remove_from(first_removed)?;
@@ -66,6 +73,7 @@ impl Engine {
             (removed, place, kept)
         };
         let cut_offset = match &place {
+            Some(place) if place.segment.base == first_removed => Some(SEGMENT_HEADER_BYTES),
             Some(place) => Some(find_offset(place, first_removed).map_err(failed("reading", &place.segment.path))?),
             None => None,
         };
@@ -73,36 +81,62 @@ impl Engine {
         if let Some(place) = &place {
             self.forget_index(&place.segment)?;
         }
-        self.manifest.truncating = Some(first_removed);
-        self.manifest.segments = kept;
-        self.save_manifest()?;
+        self.save_manifest(Manifest { truncating: Some(first_removed), segments: kept, ..self.manifest.clone() })?;
 
         let disk = self.shared.env.disk.clone();
         for segment in removed.iter().rev() {
             self.remove_sidecar(segment)?;
-            disk.remove(&segment.path).map_err(failed("removing", &segment.path))?;
+            // An attempt before this one may have removed it.
+            if disk.exists(&segment.path).map_err(failed("looking for", &segment.path))? {
+                disk.remove(&segment.path).map_err(failed("removing", &segment.path))?;
+            }
         }
         if let Some(segment) = removed.first() {
             disk.sync_dir(segment.folder()).map_err(failed("syncing the folder of", &segment.path))?;
         }
 
-        let cut_active = place.as_ref().is_some_and(|place| Some(place.segment.base) == active_base);
-        if let (Some(place), Some(offset)) = (&place, cut_offset)
-            && !planted::is(Bug::StaleRecordsLeft)
-        {
-            let erased =
-                if cut_active { erase(&place.segment, offset, place.end_offset) } else { erase_headers(place, offset) };
-            erased.map_err(failed("truncating", &place.segment.path))?;
+        // While no segment is active the intent stays: it says where the last one ends until another follows it.
+        let mut goes_on = false;
+        if let (Some(place), Some(offset)) = (&place, cut_offset) {
+            let cut_active = Some(place.segment.base) == active_base;
+            // One that keeps nothing is in the way of its successor, so that cannot be: it waits.
+            let may_seal = first_removed > place.segment.base;
+            let erased = cut_active && self.erase_active(place, offset, may_seal)?;
+            goes_on = erased && self.clear_intent(may_seal)?;
+            if !cut_active && !planted::is(Bug::StaleRecordsLeft) {
+                erase_headers(place, offset).map_err(failed("truncating", &place.segment.path))?;
+            }
         }
-
-        self.manifest.truncating = None;
-        self.save_manifest()?;
         self.shared.lock().catalog.truncate(first_removed, removed.len(), cut_offset);
         match (&mut self.active, cut_offset) {
-            (Some(active), Some(offset)) if cut_active => active.offset = offset,
+            (Some(active), Some(offset)) if goes_on => active.offset = offset,
             (active, _) => *active = None,
         }
         Ok(())
+    }
+
+    /// Erases the end of the active segment; `false` if there was no space for that and the log may go on elsewhere.
+    fn erase_active(&mut self, place: &Place, offset: u64, may_seal: bool) -> Result<bool, StorageError> {
+        if planted::is(Bug::StaleRecordsLeft) {
+            return Ok(true);
+        }
+        let segment = &place.segment;
+        match write_zeroes(segment, offset, place.end_offset) {
+            Err(error) if may_seal && lacks_something(&error) => return Ok(false),
+            written => self.waiting.try_again(written).map_err(failed("truncating", &segment.path))?,
+        }
+        self.shared.sync(segment).map_err(|failure| StorageError::clone(&failure))?;
+        Ok(true)
+    }
+
+    /// Clears the intent; `false` if there was no space for that and the log may go on elsewhere.
+    fn clear_intent(&mut self, may_seal: bool) -> Result<bool, StorageError> {
+        let cleared = self.save_manifest(Manifest { truncating: None, ..self.manifest.clone() });
+        if may_seal && cleared.is_err() && self.waiting.is_begun() {
+            self.waiting.forget_attempt();
+            return Ok(false);
+        }
+        cleared.map(|()| true)
     }
 }
 
@@ -121,6 +155,11 @@ fn find_offset(place: &Place, index: LogIndex) -> io::Result<u64> {
 
 /// Zeroes a range of a segment, and syncs.
 pub(crate) fn erase(segment: &Segment, start: u64, end: u64) -> io::Result<()> {
+    write_zeroes(segment, start, end)?;
+    segment.file.sync_data()
+}
+
+fn write_zeroes(segment: &Segment, start: u64, end: u64) -> io::Result<()> {
     let zeroes = vec![0; ZERO_CHUNK_BYTES.min(usize::try_from(end - start).unwrap_or(usize::MAX))];
     let mut at = start;
     while at < end {
@@ -128,7 +167,7 @@ pub(crate) fn erase(segment: &Segment, start: u64, end: u64) -> io::Result<()> {
         write_over(segment.file.as_ref(), &zeroes[..length], at)?;
         at += length as u64;
     }
-    segment.file.sync_data()
+    Ok(())
 }
 
 /// Zeroes the headers of all records from `start` to the end of the segment, and syncs.

@@ -11,8 +11,8 @@ use crate::env::Env;
 use crate::planted::{self, Bug};
 use crate::storage::catalog::{Catalog, Placed};
 use crate::storage::format::HeaderFault;
+use crate::storage::format::record_header::stride_of;
 use crate::storage::hard_state::LoadedHardState;
-use crate::storage::io::UNSYNCED_BYTES_MAX;
 use crate::storage::manifest::Manifest;
 use crate::storage::segment::Segment;
 use crate::storage::sidecar::Sidecar;
@@ -27,7 +27,7 @@ const RECORD_VERSION_MAX: u32 = 1;
 /// Everything that was read, and the judgement that it is whole.
 pub(super) struct Judged {
     pub(super) log: Recovered,
-    /// The newest segment, and where to zero it from and to.
+    /// The newest segment, and where it holds what a torn write left: to be zeroed from and to.
     pub(super) cut: Option<(Arc<Segment>, u64, u64)>,
     /// Segments whose index is to be saved.
     pub(super) unindexed: Vec<LogIndex>,
@@ -51,6 +51,7 @@ pub(super) fn judge(
         marked_end: manifest.start(),
         spares: Vec::new(),
         indexed_to: 0,
+        goes_on_elsewhere: false,
         report: RecoveryReport { segments: files.segments.len(), ..RecoveryReport::default() },
         manifest,
     };
@@ -101,22 +102,28 @@ impl Judged {
         let begun = self.begin(segment, saved);
         let begun_at = begun.end_offset;
         let found = self.scan(segment, begun, truncating.unwrap_or(LogIndex(u64::MAX)))?;
-        if found.end_offset - begun_at >= options.index_every_bytes {
+        if found.end_offset - begun_at >= options.sizes.index_every {
             self.unindexed.push(segment.base);
         }
         self.log.indexed_to = indexed_to.unwrap_or(0);
 
-        let look_to = indexed_to.map_or(segment.file_bytes, |to| residue_end(options, segment, to));
-        let residue = residue::look(segment, found.end_offset, look_to).map_err(during("reading", &segment.path))?;
         let mut mark_end = found.mark_end;
-        if let Some(limit) = truncating {
-            must_reach(segment, &found, limit)?;
-        } else {
-            mark_end = mark_end.max(residue.mark_end.unwrap_or_default());
-            self.log.report.torn_tail = judge_tail(segment, &found, residue, mark_end)?;
-            refuse_unreadable_tail(options, segment, &found)?;
+        let look_to = indexed_to.map_or(segment.file_bytes, |to| residue_end(options, segment, to, found.end_offset));
+        let look =
+            || residue::look(segment, found.end_offset, look_to, options).map_err(during("reading", &segment.path));
+        let cut = |end| (segment.clone(), found.end_offset, end);
+        match truncating {
+            // What was to be removed is left behind the end; the log goes on elsewhere.
+            Some(limit) if !planted::is(Bug::EraseTakenForDone) => must_reach(segment, &found, limit)?,
+            Some(_) => self.cut = look()?.end_offset.map(cut),
+            None => {
+                let residue = look()?;
+                mark_end = mark_end.max(residue.mark_end.unwrap_or_default());
+                self.log.report.torn_tail = judge_tail(segment, &found, residue, mark_end)?;
+                refuse_unreadable_tail(options, segment, &found)?;
+                self.cut = residue.end_offset.map(cut);
+            }
         }
-        self.cut = residue.end_offset.map(|end| (segment.clone(), found.end_offset, end));
         self.note(segment, found, mark_end);
         Ok(())
     }
@@ -156,10 +163,16 @@ impl Judged {
     }
 }
 
-/// Up to where a recycled segment may hold records of its own behind the good ones, if an index was saved up to
-/// `indexed_to`. Another one is saved after so many bytes; twice that is looked at.
-fn residue_end(options: &StorageOptions, segment: &Segment, indexed_to: u64) -> u64 {
-    segment.file_bytes.min(indexed_to + 2 * options.index_every_bytes + UNSYNCED_BYTES_MAX)
+/// Up to where a recycled segment is looked at for records of its own behind the good ones, which end at `end_offset`, if an
+/// index was saved up to `indexed_to`. Another one is saved after so many bytes; twice that is looked at. But indexes fail to
+/// be saved, so in any case as far behind the end as a record can lie that says whether the end was durable.
+fn residue_end(options: &StorageOptions, segment: &Segment, indexed_to: u64, end_offset: u64) -> u64 {
+    let reach = options.unsynced_reach();
+    let mut look_to = indexed_to + 2 * options.sizes.index_every + reach;
+    if !planted::is(Bug::StaleIndexBound) {
+        look_to = look_to.max(end_offset + reach + stride_of(options.record_payload_bytes_max));
+    }
+    segment.file_bytes.min(look_to)
 }
 
 /// Entries below `limit` were durable: another segment or a truncation's intent says so.

@@ -7,12 +7,12 @@
 //! What the device cannot read is not zero: it is zeroed, so that what is written there next does not fail (hazards 36).
 //!
 //! In a recycled segment, what is not zero proves nothing: only headers under its own salt count there, and it is
-//! read as far as the log can have come since its index was saved. Otherwise space that was never written is skipped. A torn write ends within [`UNSYNCED_BYTES_MAX`], so that much is read as a
-//! whole. Behind it the file is probed here and there, because reading a gigabyte of zeroes at each start would keep a node away for seconds; if a
+//! read as far as the log can have come since its index was saved. Otherwise space that was never written is skipped. A torn
+//! write ends within [`StorageOptions::unsynced_reach`], so that much is read as a whole. Behind it the file is probed here and there, because reading a gigabyte of zeroes at each start would keep a node away for seconds; if a
 //! probe finds anything (a large hole in the middle of durable records), all of the file is read after all.
 
+use crate::storage::StorageOptions;
 use crate::storage::format::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
-use crate::storage::io::UNSYNCED_BYTES_MAX;
 use crate::storage::media::read_around;
 use crate::storage::segment::Segment;
 use crate::types::LogIndex;
@@ -22,8 +22,6 @@ use std::io;
 const CHUNK_BYTES: usize = 1 << 20;
 /// How much a probe reads.
 const PROBE_BYTES: usize = 4_096;
-/// One probe in this many bytes.
-const PROBE_SPACING_BYTES: u64 = 32 << 20;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,15 +34,15 @@ pub(super) struct Residue {
 }
 
 /// Looks at `segment` from `start` to the end of the file; in a recycled one only up to `recycled_end`.
-pub(super) fn look(segment: &Segment, start: u64, recycled_end: u64) -> io::Result<Residue> {
+pub(super) fn look(segment: &Segment, start: u64, recycled_end: u64, options: &StorageOptions) -> io::Result<Residue> {
     assert_eq!(start % RECORD_ALIGN_BYTES, 0, "records are aligned");
     let mut residue = Residue::default();
     let mut chunk = vec![0; CHUNK_BYTES + RECORD_HEADER_BYTES];
     let mut at = next_data(segment, start)?;
-    let window_end = start + UNSYNCED_BYTES_MAX;
+    let window_end = start + options.unsynced_reach();
     let file_end = if segment.recycled { recycled_end } else { segment.file_bytes };
     while at < file_end {
-        if at >= window_end && !segment.recycled && !probe_finds_something(segment, at)? {
+        if at >= window_end && !segment.recycled && !probe_finds_something(segment, at, options.sizes.probe_spacing)? {
             break;
         }
         let left = usize::try_from(segment.file_bytes - at).unwrap_or(usize::MAX);
@@ -72,7 +70,7 @@ fn next_data(segment: &Segment, at: u64) -> io::Result<u64> {
 }
 
 /// Whether any probe from `start` on meets a byte that is not zero.
-fn probe_finds_something(segment: &Segment, start: u64) -> io::Result<bool> {
+fn probe_finds_something(segment: &Segment, start: u64, spacing_bytes: u64) -> io::Result<bool> {
     let mut block = [0; PROBE_BYTES];
     let mut at = start;
     while at < segment.file_bytes {
@@ -81,7 +79,7 @@ fn probe_finds_something(segment: &Segment, start: u64) -> io::Result<bool> {
         if last_nonzero(&block[..left]).is_some() {
             return Ok(true);
         }
-        at = next_data(segment, at + PROBE_SPACING_BYTES)?;
+        at = next_data(segment, at + spacing_bytes)?;
     }
     Ok(false)
 }

@@ -17,6 +17,7 @@ use crate::storage::{OpenError, RecoveryReport, StorageOptions};
 use crate::types::{LogId, LogIndex};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A log that can go on.
 pub(crate) struct Recovered {
@@ -32,6 +33,8 @@ pub(crate) struct Recovered {
     pub(crate) spares: Vec<Prepared>,
     /// The saved index of the newest segment covers the records before this offset.
     pub(crate) indexed_to: u64,
+    /// A truncation was under way: the newest segment keeps what was before it, and the next entry begins another one.
+    pub(crate) goes_on_elsewhere: bool,
     pub(crate) report: RecoveryReport,
 }
 
@@ -100,9 +103,6 @@ fn repair(env: &Env, options: &StorageOptions, folder: &Path, judged: Judged) ->
         env.disk.remove(leftover).map_err(during("removing", leftover))?;
     }
     env.disk.sync_dir(folder).map_err(during("syncing", folder))?;
-    if let Some((segment, start, end)) = cut {
-        erase(&segment, start, end).map_err(during("cutting the torn tail of", &segment.path))?;
-    }
     if let Some(last) = log.catalog.last() {
         // What survived a killed process may be in the page cache only, and count as clean there.
         if !planted::is(Bug::CacheTakenForDisk) {
@@ -110,10 +110,9 @@ fn repair(env: &Env, options: &StorageOptions, folder: &Path, judged: Judged) ->
         }
         last.segment.file.sync_data().map_err(during("syncing", &last.segment.path))?;
     }
-    if log.hard_state.needs_repair {
-        let state = log.hard_state.state.expect("only a state that was read can be repaired");
-        log.hard_state.file.save(env, state).map_err(during("repairing", &HardStateFile::path(&options.dir)))?;
-        log.report.hard_state_repaired = true;
+    if log.hard_state.needs_repair || !planted::is(Bug::SlotsTakenForDisk) {
+        log.hard_state.write_again().map_err(during("repairing", &HardStateFile::path(&options.dir)))?;
+        log.report.hard_state_repaired = log.hard_state.needs_repair;
     }
     for (segment, copy) in files.headers_to_mend {
         write_over(segment.file.as_ref(), &copy.bytes, copy.offset)
@@ -126,11 +125,49 @@ fn repair(env: &Env, options: &StorageOptions, folder: &Path, judged: Judged) ->
         tracing::warn!(file = %path.display(), %fault, "it is written anew");
         log.report.mended.push(path.clone());
     }
-    log.manifest.truncating = None;
-    log.manifest.segments = log.catalog.listed();
-    log.manifest.save(env, &options.dir, options.group).map_err(during("saving", &path))?;
+    settle_end(env, options, folder, &mut log, cut)?;
     save_indexes(env, options, folder, &mut log, &unindexed);
+    env.disk.sync_dir(folder).map_err(during("syncing", folder))?;
     Ok(log)
+}
+
+/// Makes sure that nothing behind the end of the log is ever taken for a part of it, and saves the manifest. What is before the
+/// end is synced.
+///
+/// A truncation that was under way may have erased only what the page cache shows: its sync failed, or the power did
+/// (hazards 32). So nothing is erased again: the intent stays until the log goes on in a new segment, whose base ends this
+/// one for good. Of a torn write, the remains are erased under such an intent.
+fn settle_end(
+    env: &Env,
+    options: &StorageOptions,
+    folder: &Path,
+    log: &mut Recovered,
+    cut: Option<(Arc<Segment>, u64, u64)>,
+) -> Result<(), OpenError> {
+    let path = Manifest::path(&options.dir);
+    let save = |manifest: &Manifest| manifest.save(env, &options.dir, options.group).map_err(during("saving", &path));
+    if let Some(first_removed) = log.manifest.truncating
+        && !planted::is(Bug::EraseTakenForDone)
+    {
+        log.goes_on_elsewhere = true;
+        // One that keeps nothing is in the way of its successor, which has the same base.
+        let emptied = log.catalog.pop_from(first_removed);
+        log.manifest.segments = log.catalog.listed();
+        save(&log.manifest)?;
+        if let Some(emptied) = emptied {
+            env.disk.remove(&emptied.path).map_err(during("removing", &emptied.path))?;
+            env.disk.sync_dir(folder).map_err(during("syncing", folder))?;
+        }
+        return Ok(());
+    }
+    log.manifest.segments = log.catalog.listed();
+    if let Some((segment, start, end)) = cut {
+        log.manifest.truncating = Some(log.next);
+        save(&log.manifest)?;
+        erase(&segment, start, end).map_err(during("cutting the torn tail of", &segment.path))?;
+    }
+    log.manifest.truncating = None;
+    save(&log.manifest)
 }
 
 /// Everything on disk is synced: saves the index of what was scanned, so that the next start need not.

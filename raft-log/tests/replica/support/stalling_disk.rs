@@ -123,6 +123,10 @@ impl File for StallingFile {
         self.file.shorten(bytes)
     }
 
+    fn reopen(&self) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(StallingFile { file: self.file.reopen()?, stall: self.stall.clone() }))
+    }
+
     fn zero(&self, offset: u64, bytes: u64) -> io::Result<()> {
         self.file.zero(offset, bytes)
     }
