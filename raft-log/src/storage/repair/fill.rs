@@ -78,10 +78,37 @@ impl Filling {
             return None;
         }
         while self.at() < offset {
-            let header = RecordHeader::of_mark(self.last?, self.at(), self.durable_end);
+            let last = self.last?;
+            // The entry before may be another than the one that the hole follows; what is written then is not read back as good.
+            let durable_end = self.durable_end.min(last.index.next());
+            let header = RecordHeader::of_mark(last, self.at(), durable_end);
             assert_eq!(header.stride(), RECORD_HEADER_BYTES as u64, "a mark is a header alone");
             self.bytes.extend_from_slice(&header.encode(self.salt));
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::survey::{BadRecord, Hole};
+    use crate::types::{LogIndex, Term};
+
+    #[test]
+    fn a_hole_of_marks_is_filled_whatever_entry_is_known_before_it() {
+        let hole = Hole {
+            offset: 4_096,
+            end_offset: 4_096 + 2 * stride_of(0),
+            first: LogIndex(9),
+            end: LogIndex(9),
+            anchor: None,
+            bad: BadRecord::Mark,
+        };
+        for (before, fits) in [(Some(8), true), (Some(5), true), (None, false)] {
+            let before = before.map(|index| LogId { term: Term(1), index: LogIndex(index) });
+            let lost = Lost { base: LogIndex(0), hole: hole.clone(), before };
+            assert_eq!(fill(&lost, &[], Salt(7)).is_ok(), fits, "{before:?}");
+        }
     }
 }

@@ -160,15 +160,17 @@ impl View {
                     }
                     view.terms.push(header.id);
                     view.first.get_or_insert(header.id);
-                    last = Some(header.id);
                 }
+                // A mark names the entry before it.
+                last = Some(header.id);
             }
             Found::Hole(hole) => {
                 behind_hole = true;
                 // A record whose header is good says who the lost entry was.
                 let own = hole.anchor.filter(|anchor| anchor.index == hole.first && hole.end == hole.first.next());
+                let marks_only = hole.first == hole.end;
                 view.holes.push((hole, last));
-                last = own.or(last);
+                last = own.or(last.filter(|_| marks_only));
             }
         })?;
         view.end = surveyed.end;

@@ -2,6 +2,7 @@
 
 use super::{Lost, RangeRequest, fill, write};
 use crate::storage::StorageError;
+use crate::storage::catalog::Place;
 use crate::storage::error::ReadError;
 use crate::storage::format::HeaderKind;
 use crate::storage::io::Engine;
@@ -39,12 +40,11 @@ struct Stretch {
     epoch: u64,
 }
 
-impl Shared {
-    /// The damaged ranges near `index`, ascending; none if it is whole, or no longer in a file.
-    pub(crate) fn lost_near(&self, index: LogIndex) -> io::Result<Vec<OpenLost>> {
-        let Some(Stretch { segment, start, end, epoch }) = self.stretch(index) else { return Ok(Vec::new()) };
+impl Stretch {
+    /// The holes in it now, each with the entry before it where a good record tells.
+    fn holes(&self) -> io::Result<Vec<(Hole, Option<LogId>)>> {
         let (mut last, mut holes): (Option<LogId>, Vec<(Hole, Option<LogId>)>) = (None, Vec::new());
-        survey_from(&segment, start, None, Some(end), &mut |found| match found {
+        survey_from(&self.segment, self.start, None, Some(self.end), &mut |found| match found {
             Found::Good(header) => {
                 if let HeaderKind::Entry(_) = header.kind {
                     last = Some(header.id);
@@ -55,6 +55,22 @@ impl Shared {
                 last = None;
             }
         })?;
+        Ok(holes)
+    }
+
+    /// Whether exactly this hole is there now.
+    fn has(&self, wanted: &Hole) -> io::Result<bool> {
+        let place = |hole: &Hole| (hole.offset, hole.end_offset, hole.first, hole.end);
+        Ok(self.holes()?.iter().any(|(hole, _)| place(hole) == place(wanted)))
+    }
+}
+
+impl Shared {
+    /// The damaged ranges near `index`, ascending; none if it is whole, or no longer in a file.
+    pub(crate) fn lost_near(&self, index: LogIndex) -> io::Result<Vec<OpenLost>> {
+        let Some(stretch) = self.stretch(index) else { return Ok(Vec::new()) };
+        let holes = stretch.holes()?;
+        let Stretch { segment, epoch, .. } = stretch;
         let state = self.lock();
         if state.epoch != epoch {
             return Ok(Vec::new());
@@ -119,20 +135,68 @@ impl OpenLost {
 impl Engine {
     /// Writes what was lost, unless it was truncated or released meanwhile.
     pub(in crate::storage) fn refill(&mut self, refill: &Refill) -> Result<(), StorageError> {
-        let place = {
-            let state = self.shared.lock();
-            state.catalog.find(refill.lost.hole.first).filter(|place| place.end_offset >= refill.lost.hole.end_offset)
-        };
+        let hole = &refill.lost.hole;
+        let place = self.shared.lock().catalog.find(hole.first).filter(|place| place.end_offset >= hole.end_offset);
         let Some(place) = place.filter(|place| place.segment.base == refill.base) else { return Ok(()) };
         if self.epoch != refill.epoch {
             return Ok(());
         }
-        write(&place.segment, &refill.lost, &refill.bytes).map_err(|source| StorageError::Io {
+        // In memory a truncation takes effect before it does in the file: the survey may have seen the file of the epoch before
+        // it. What is written must fill a hole that is there, so that is looked at again, by the only one who writes.
+        let end = place.next.unwrap_or(Position { index: place.end, offset: place.end_offset });
+        let Place { segment, start, .. } = place;
+        let stretch = Stretch { segment, start, end, epoch: refill.epoch };
+        let failed = |source| StorageError::Io {
             action: "repairing",
-            file: place.segment.path.clone(),
+            file: stretch.segment.path.clone(),
             source: Arc::new(source),
-        })?;
+        };
+        if !stretch.has(hole).map_err(failed)? {
+            return Ok(());
+        }
+        write(&stretch.segment, &refill.lost, &refill.bytes).map_err(failed)?;
         self.shared.counters.repaired_ranges.fetch_add(1, Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::sim::SimEnv;
+    use crate::storage::format::record_header::stride_of;
+    use crate::storage::{HardState, Log, RecordKind, StorageOptions};
+    use crate::types::{GroupId, Term};
+
+    fn record(term: u64, index: u64, bytes: usize) -> Record {
+        let id = LogId { term: Term(term), index: LogIndex(index) };
+        Record::new(id, RecordKind::Command, 1, vec![7; bytes].into())
+    }
+
+    #[test]
+    fn a_repair_that_was_surveyed_before_a_truncation_reached_the_file_changes_nothing() {
+        let sim = SimEnv::new(1);
+        let options = StorageOptions { cache_bytes_max: 0, ..StorageOptions::new("/d", GroupId(1)) };
+        let (log, mut stepper, _) = Log::open_stepped(sim.env(), options).unwrap();
+        let done = || Box::new(|result: Result<(), _>| assert!(result.is_ok(), "{result:?}"));
+        let voted = HardState { term: Term(2), voted_for: None, committed: false };
+        log.save_hard_state(voted, done()).unwrap();
+        // An entry as long as a shorter one and three marks.
+        let (long, short) = (400, 400 - 3 * usize::try_from(stride_of(0)).unwrap());
+        log.append(vec![record(1, 0, 100), record(1, 1, long), record(1, 2, 100)], done()).unwrap();
+        stepper.step();
+        let segment = log.segments()[0].base;
+        let path = std::path::Path::new("/d/log").join(crate::storage::segment::Segment::name(segment));
+        sim.disk.flip_bit(&path, usize::try_from(4_096 + stride_of(100)).unwrap() + 100, 0);
+
+        // In memory the entry is another one already; in the file it is not.
+        log.truncate_after(Some(LogIndex(0)), done()).unwrap();
+        let appended = [record(2, 1, short), record(2, 2, 100)];
+        log.append(appended.to_vec(), done()).unwrap();
+        let lost = log.lost_near(LogIndex(1)).unwrap().remove(0);
+        log.refill(lost, &appended[..1], done()).unwrap();
+        stepper.step();
+        assert_eq!(log.read(LogIndex(1), LogIndex(3), usize::MAX).unwrap(), appended);
+        assert_eq!(log.stats().repaired_ranges, 0);
     }
 }
