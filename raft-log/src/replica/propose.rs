@@ -40,6 +40,11 @@ impl Inner {
             return Err(ProposeError::DiskFull { nodes: nodes.to_vec() });
         }
         let in_flight_bytes_max = self.options.propose_bytes_in_flight_max;
+        // What the followers stored is decided, but this node's own disk may owe it for long: that is memory too.
+        let unwritten_bytes = usize::try_from(self.log.unwritten_bytes()).unwrap_or(usize::MAX);
+        if unwritten_bytes > in_flight_bytes_max.saturating_sub(bytes) {
+            return Err(ProposeError::Overloaded { in_flight_bytes_max });
+        }
         let share = (bytes + PROPOSAL_OVERHEAD_BYTES).min(in_flight_bytes_max);
         let share = u32::try_from(share).expect("the bound was checked when the replica was opened");
         let permit = self

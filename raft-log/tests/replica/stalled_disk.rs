@@ -41,3 +41,38 @@ async fn a_leader_with_a_stalled_disk_hands_over_and_comes_back_when_it_works() 
     group.await_all_applied(last).await;
     group.assert_equal_entries();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_takes_no_more_than_its_bound_while_only_its_own_disk_owes_it() {
+    const BYTES_MAX: usize = 1 << 20;
+    const ENTRY_BYTES: usize = 100 << 10;
+    let mut group = Group::closed(3, |options| {
+        options.propose_bytes_in_flight_max = BYTES_MAX;
+        options.disk_stall_max = Duration::from_mins(10);
+    });
+    let stalls = [(); 3].map(|()| Stall::default());
+    for (node, stall) in group.nodes.iter_mut().zip(&stalls) {
+        node.env = stall.env();
+    }
+    group.open_all().await;
+    group.bootstrap().await;
+    group.store("before").await;
+    let leader = group.leader().await;
+    let stall = &stalls[usize::try_from(leader.0).unwrap() - 1];
+
+    stall.set(true);
+    let payload = bytes::Bytes::from(vec![7; ENTRY_BYTES]);
+    let mut stored = 0;
+    // The followers hold each of them, so each is decided.
+    let refused = loop {
+        match group.replica(leader).propose(payload.clone(), 1).await {
+            Ok(_) => stored += ENTRY_BYTES,
+            Err(refused) => break refused,
+        }
+        // One batch is being synced, and is counted until it is.
+        assert!(stored <= 2 * BYTES_MAX, "an unbounded tail");
+    };
+    assert!(matches!(refused, ProposeError::Overloaded { .. }), "{refused}");
+    stall.set(false);
+    group.store("after").await;
+}
