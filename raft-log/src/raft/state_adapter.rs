@@ -189,9 +189,11 @@ impl RaftSnapshotBuilder<TypeConfig> for StateAdapter {
     type SnapshotData = Arc<Checkpoint>;
 
     /// Retention makes checkpoints when it is time, where a failure harms nobody, and then has openraft look: so this
-    /// finds one. Only a node that has lost all of them makes one here.
+    /// finds one. Only a node that has lost all of them makes one here. One of the leader's that has come in and is not
+    /// installed yet is none of this node's state: were it told as built here, openraft would never install it.
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, Arc<Checkpoint>>, io::Error> {
-        let checkpoint = match self.checkpoints.newest() {
+        let applied = self.worker.point().await.map_err(io::Error::other)?.map(|point| point.id.index);
+        let checkpoint = match applied.and_then(|applied| self.checkpoints.newest_below(applied.next())) {
             Some(checkpoint) => Some(checkpoint),
             None => self.checkpoint().await?,
         };
