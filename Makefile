@@ -20,8 +20,8 @@ DEMO_TIME_MAX ?= 5m
 BENCH_TIME_MAX ?= 30m
 CONFORMANCE_TIME_MAX ?= 40m
 
-# What is measured is built as it is installed, without the checks that tests run with; its dependencies are the same.
-UNCHECKED := --config profile.dev.debug-assertions=false --config profile.dev.overflow-checks=false
+# What is measured is built as it is installed, without the checks that tests run with.
+UNCHECKED := $(foreach of,dev dev.package.openraft dev.package.quorum-set,--config profile.$(of).debug-assertions=false --config profile.$(of).overflow-checks=false)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test verify fix bench bench-log bench-catchup bench-gap bench-calm bench-restart conformance sim sim-many sim-sensitivity sim-test
@@ -55,6 +55,7 @@ test: build ## all tests, real processes included
 verify: setup ## format, lints, docs, licences, lock file; never writes the tree
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets --features tercet-client/cli -- -D warnings
+	@$(SIM) clippy --locked -p raft-log -p simulation --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --features tercet-client/cli
 	@cargo deny --locked --offline check licenses bans sources
 	@scripts/advisories.sh
