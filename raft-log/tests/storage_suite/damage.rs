@@ -245,7 +245,7 @@ fn a_newer_format_is_told_with_file_and_versions() {
     let dir = Path::new(DIR);
     for (file, at, known) in [
         (segment(0), 0, 2),
-        (dir.join("manifest"), 0, 2),
+        (dir.join("manifest"), 0, 3),
         (dir.join("hard-state"), 0, 1),
         (dir.join("hard-state"), 4_096, 1),
     ] {

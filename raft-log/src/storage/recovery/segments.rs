@@ -137,15 +137,14 @@ fn open(
         return Err(OpenError::SegmentTruncated { file: path, bytes, bytes_expected: SEGMENT_HEADER_BYTES });
     }
     let mut head = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).expect("a constant that fits")];
-    read_around(file.as_ref(), &mut head, 0).map_err(io_error("reading"))?;
+    let unreadable = read_around(file.as_ref(), &mut head, 0).map_err(io_error("reading"))?;
     let decoded = match SegmentHeader::decode(&head, &path, group) {
-        Err(damaged @ OpenError::Damaged { .. }) => match listed.and_then(|listed| header_of(listed, group, bytes)) {
-            Some(header) => {
-                tracing::error!(%damaged, "the header of a segment is lost; it is written anew as the manifest lists it");
-                Ok((header, Some(header.mend_all())))
-            }
-            None => Err(damaged),
-        },
+        // Only what the device cannot read is believed to have been there: a file that reads as zeroes is no segment.
+        Err(damaged @ OpenError::Damaged { .. }) if unreadable.end().is_some() => {
+            let header = listed.and_then(|listed| header_of(listed, group, bytes)).ok_or(damaged)?;
+            tracing::error!(file = %path.display(), "the header of a segment cannot be read; it is written anew from the manifest");
+            Ok((header, Some(header.mend_all())))
+        }
         decoded => decoded.map(|header| (header, SegmentHeader::mend(&head, &path))),
     };
     let (header, mend) = decoded?;
