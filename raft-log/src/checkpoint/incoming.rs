@@ -81,11 +81,11 @@ impl Incoming {
     ///
     /// # Errors
     /// Where it may help to try again, it is given back.
-    pub(crate) fn finish(self) -> Result<Arc<Checkpoint>, (Option<Incoming>, IncomingError)> {
+    pub(crate) fn finish(self) -> Result<Arc<Checkpoint>, (Option<Box<Incoming>>, IncomingError)> {
         assert!(self.is_complete(), "every chunk is there");
         self.checkpoints.seal_incoming(&self.manifest).map_err(|error| match error {
             CheckpointError::Damaged { .. } => (None, error.into()),
-            CheckpointError::Io { .. } | CheckpointError::Taken(_) => (Some(self), error.into()),
+            CheckpointError::Io { .. } | CheckpointError::Taken(_) => (Some(Box::new(self)), error.into()),
         })
     }
 

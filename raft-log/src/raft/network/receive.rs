@@ -156,7 +156,7 @@ impl Receiving {
             return Err(io::Error::other(reason));
         }
         exec::blocking(move || incoming.finish()).await?.map_err(|(left, error)| {
-            slot.incoming = left;
+            slot.incoming = left.map(|left| *left);
             io::Error::other(error)
         })
     }
