@@ -39,7 +39,7 @@ fn segments(disk: &SimDisk, dir: &Path) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_meets_bad_sectors_for_a_follower_repairs_them_and_goes_on() {
-    let (group, disks) = group().await;
+    let (mut group, disks) = group().await;
     let behind = group.follower().await;
     group.store("before").await;
     group.kill(behind).await;
