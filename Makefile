@@ -24,7 +24,7 @@ CONFORMANCE_TIME_MAX ?= 40m
 UNCHECKED := $(foreach of,dev dev.package.openraft dev.package.quorum-set,--config profile.$(of).debug-assertions=false --config profile.$(of).overflow-checks=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify fix bench bench-log bench-catchup bench-gap bench-calm bench-restart conformance sim sim-many sim-sensitivity sim-test
+.PHONY: help setup build demo test verify fix bench bench-log bench-catchup bench-flush bench-gap bench-calm bench-restart conformance sim sim-many sim-sensitivity sim-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,10 @@ bench: system ## rates and latencies of a three-node group on this machine (CEIL
 .PHONY: single-fault
 single-fault: system ## flip one bit in every byte of every file of a replica, one at a time; prints what came of it
 	@SINGLE_FAULT_EVERY_BYTE=1 cargo test --locked -p raft-log --lib single_fault -- --nocapture
+
+bench-flush: system ## what state flushes and checkpoints add to the publish p99 at half of the maximum rate
+	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
+	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/flush $(FLUSH_ARGS)
 
 bench-log: system ## the replicated log alone, three replicas in one process (CEILING=program compares with a yardstick)
 	@cargo build --locked -p raft-log --example bench $(UNCHECKED)

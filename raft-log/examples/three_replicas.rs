@@ -11,8 +11,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft_log::env::Env;
 use raft_log::types::{GroupId, LogIndex, NodeId};
 use raft_log::{
-    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, NodeAddresses, PeerListen, RecordKind, Replica, ReplicaOptions,
-    StateMachine,
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, NodeAddresses,
+    PeerListen, RecordKind, Replica, ReplicaOptions, StateMachine,
 };
 
 /// A state machine that counts the commands. It keeps nothing on disk, so a restarted node replays its log.
@@ -54,12 +54,12 @@ impl StateMachine for Counter {
         Ok(responses)
     }
 
-    fn wants_flush(&self) -> bool {
-        false
+    fn flush_need(&self) -> FlushNeed {
+        FlushNeed::None
     }
 
-    fn flush(&mut self) -> Result<(), ApplyError> {
-        Ok(())
+    fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
+        Ok(Box::new(|| Ok(())))
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
@@ -75,12 +75,14 @@ impl StateMachine for Counter {
         Some(Bytes::from(format!("{TRIM}{to}")))
     }
 
-    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
+    fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
         let mut file = BytesMut::new();
         file.put_u64_le(self.commands);
         file.put_u64_le(self.needed_from.0);
         self.applied.as_ref().expect("something was applied").encode_into(&mut file);
-        std::fs::write(dir.join("counter"), &file).map_err(|error| ApplyError::new(error.to_string()))
+        Ok(Box::new(move |dir| {
+            std::fs::write(dir.join("counter"), &file).map_err(|error| ApplyError::new(error.to_string()))
+        }))
     }
 
     fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {

@@ -26,5 +26,8 @@ pub use replica::{
     BootstrapError, ChangeError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError,
     Proposed, ReadError, Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
 };
-pub use state_machine::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
+pub use state_machine::{
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, PrepareRestore,
+    StateMachine,
+};
 pub use storage::{Durability, Record, RecordKind, Room, Sizes};

@@ -4,15 +4,21 @@
 //!   open     applied() ───────────────► where replay begins
 //!            reset()   ◄─────────────── when the state is ahead of the node's own log (hazards 1)
 //!   running  apply(entries) ─────────► one response per entry, handed to the proposer on the leader
-//!            wants_flush()? flush() ◄── only when the local log is durable through applied() (hazards 1)
-//!            checkpoint(dir)  ◄──────── at segment rolls, under the same condition; the files are kept and may be sent
+//!            flush_need()? begin_flush() ◄── only when the local log is durable through applied() (hazards 1)
+//!               └─ FinishFlush ───────► called on another thread; apply goes on meanwhile
+//!            begin_checkpoint() ◄────── at segment rolls, under the same condition
+//!               └─ FinishCheckpoint(dir) ► as above; the files are kept and may be sent
 //!            trim_command(to) ◄──────── on the leader, when retention wants entries below `to` gone; proposed
 //!            needed_from() ───────────► entries below may be purged once a kept checkpoint covers them
-//!   behind   restore(dir) ◄──────────── a kept checkpoint or one that a peer sent; then entries from applied() + 1
+//!   behind   prepare_restore() ◄─────── a checkpoint has come from a peer
+//!               └─ PrepareRestore(dir) ► called on another thread; apply and reads go on meanwhile
+//!            restore(dir) ◄──────────── that one, or a kept one at open; then entries from applied() + 1
 //! ```
 //!
 //! All calls come from one thread of the replica, one after the other, so an implementation may block on its store
-//! without delaying heartbeats. What it is not: a place that talks to Raft. It sees committed entries only.
+//! without delaying heartbeats. What it takes long for, it returns: flushes and checkpoints are finished on a second thread,
+//! one at a time, and a restore is prepared on a third. What it is not: a place that talks to Raft. It sees committed
+//! entries only.
 
 use std::path::Path;
 
@@ -28,6 +34,16 @@ pub struct ApplyEntry {
     pub id: LogId,
     /// What it carries.
     pub kind: ApplyKind,
+}
+
+impl ApplyEntry {
+    /// Bytes of the command; nothing of the others.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        match &self.kind {
+            ApplyKind::Command(payload) => payload.len(),
+            ApplyKind::Blank | ApplyKind::Membership(_) => 0,
+        }
+    }
 }
 
 /// The content of a committed entry.
@@ -107,10 +123,44 @@ impl ApplyError {
     }
 }
 
+/// Whether a state machine wants what it has applied to be persisted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FlushNeed {
+    /// A restart would re-apply little.
+    None,
+    /// A flush is begun at the next moment at which the log is durable that far.
+    Due,
+    /// So much waits in memory that nothing is applied any more until a flush is begun.
+    Overdue,
+}
+
+/// The rest of a flush: persists what was applied when it was begun, and nothing that was applied since. Blocks; when it
+/// returns, all of it is durable.
+///
+/// # Errors
+/// The store refused the write; the node stops.
+pub type FinishFlush = Box<dyn FnOnce() -> Result<(), ApplyError> + Send>;
+
+/// The rest of a checkpoint: writes the state at exactly the point at which it was begun as plain files (no folders) into
+/// the folder, which exists and is empty. Afterwards nobody changes those files; links to immutable files of the store's own
+/// are welcome. It is a flush as well. Blocks.
+///
+/// # Errors
+/// The store or the disk refused. The node goes on, without this checkpoint.
+pub type FinishCheckpoint = Box<dyn FnOnce(&Path) -> Result<(), ApplyError> + Send>;
+
+/// The long part of a [`restore`](StateMachine::restore): makes what it can ready beside the live state, from the
+/// checkpoint in the folder. Blocks.
+///
+/// # Errors
+/// The files do not make a state, or the store refused. The state is as it was.
+pub type PrepareRestore = Box<dyn FnOnce(&Path) -> Result<(), ApplyError> + Send>;
+
 /// A deterministic state machine: equal entries give equal states and responses on every node.
 ///
 /// MUST NOT read a clock, randomness or configuration inside [`apply`](Self::apply) (hazards 17).
-/// MUST NOT persist anything on its own between two calls of [`flush`](Self::flush) (hazards 1).
+/// MUST NOT persist anything of its own accord: only what was applied when [`begin_flush`](Self::begin_flush) or
+/// [`begin_checkpoint`](Self::begin_checkpoint) was called, however long the rest of them takes (hazards 1).
 pub trait StateMachine: Send + 'static {
     /// The applied point of what is in the state now; `None` for an empty state.
     fn applied(&self) -> Option<AppliedPoint>;
@@ -122,14 +172,25 @@ pub trait StateMachine: Send + 'static {
     /// Anything that keeps the state from following the log; the node stops.
     fn apply(&mut self, entries: Vec<ApplyEntry>) -> Result<Vec<Bytes>, ApplyError>;
 
-    /// Whether enough was applied since the last flush that a restart would re-apply too much.
-    fn wants_flush(&self) -> bool;
+    /// Whether enough was applied since the last flush was begun that a restart would re-apply too much, or that it fills
+    /// the memory.
+    fn flush_need(&self) -> FlushNeed;
 
-    /// Persists everything that was applied. Called only when the local log is durable through the applied point.
+    /// Begins to persist everything that was applied. MUST NOT take long: what does is in the answer, which is called on
+    /// another thread while [`apply`](Self::apply) goes on. Called only when the local log is durable through the applied
+    /// point, and never before the last flush or checkpoint is finished.
     ///
     /// # Errors
-    /// The store refused the write; the node stops.
-    fn flush(&mut self) -> Result<(), ApplyError>;
+    /// The store refused; the node stops.
+    fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError>;
+
+    /// Persists everything that was applied, at once.
+    ///
+    /// # Errors
+    /// The store refused the write.
+    fn flush(&mut self) -> Result<(), ApplyError> {
+        self.begin_flush()?()
+    }
 
     /// Drops the state to empty, durably. Called at open, when the state is ahead of the log; everything is replayed.
     ///
@@ -148,13 +209,26 @@ pub trait StateMachine: Send + 'static {
     /// less far if something below is still needed.
     fn trim_command(&self, to: LogIndex) -> Option<Bytes>;
 
-    /// Writes the state at exactly [`applied`](Self::applied) as plain files (no folders) into `dir`, which exists and
-    /// is empty. Afterwards nobody changes those files; links to immutable files of the store's own are welcome. Called
-    /// only when the local log is durable through the applied point, so it may flush.
+    /// Begins a checkpoint of the state at exactly [`applied`](Self::applied), under the conditions of
+    /// [`begin_flush`](Self::begin_flush).
     ///
     /// # Errors
-    /// The store or the disk refused. The node goes on, without this checkpoint.
-    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError>;
+    /// The store refused. The node goes on, without this checkpoint.
+    fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError>;
+
+    /// Writes a checkpoint into `dir`, at once.
+    ///
+    /// # Errors
+    /// The store or the disk refused.
+    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
+        self.begin_checkpoint()?(dir)
+    }
+
+    /// What can be made ready of a [`restore`](Self::restore) while the old state is still in use. It may be called and
+    /// never be followed by the restore. Nothing, unless the state machine has something.
+    fn prepare_restore(&self) -> PrepareRestore {
+        Box::new(|_| Ok(()))
+    }
 
     /// Replaces the state, durably and as a whole, by the checkpoint in `dir`, whose files stay as they are. After a
     /// crash in between, the next opening finds the old state, the new one, or an empty one, and this is called again.

@@ -8,9 +8,14 @@ use raft_log::env::sim::SimDisk;
 use raft_log::env::{Disk as _, OpenMode};
 use raft_log::sim::observe::{self, Deed, Entry};
 use raft_log::types::{LogId, LogIndex, Term};
-use raft_log::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, RecordKind, StateMachine};
+use raft_log::{
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, RecordKind, StateMachine,
+};
 
 use crate::history::{TRIM, number_of};
+
+/// Flushes that may be due before nothing is applied any more.
+const OVERDUE_FLUSHES: u64 = 4;
 
 /// A command of a client that was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +116,20 @@ impl Machine {
         self.inside().now.point.as_ref().map(|point| point.id.index)
     }
 
+    /// What a flush or a checkpoint that begins now persists.
+    fn begin(&self) -> State {
+        let mut inside = self.inside();
+        inside.unflushed = 0;
+        inside.now.clone()
+    }
+
+    fn flushed(&self, state: &State) {
+        self.inside().flushed = state.clone();
+        if let Some(point) = &state.point {
+            observe::observe(Deed::Flushed(point.id));
+        }
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,19 +181,23 @@ impl StateMachine for Machine {
         Ok(responses)
     }
 
-    fn wants_flush(&self) -> bool {
+    fn flush_need(&self) -> FlushNeed {
         let inside = self.inside();
-        inside.unflushed >= inside.flush_every
+        if inside.unflushed >= inside.flush_every * OVERDUE_FLUSHES {
+            FlushNeed::Overdue
+        } else if inside.unflushed >= inside.flush_every {
+            FlushNeed::Due
+        } else {
+            FlushNeed::None
+        }
     }
 
-    fn flush(&mut self) -> Result<(), ApplyError> {
-        let mut inside = self.inside();
-        inside.flushed = inside.now.clone();
-        inside.unflushed = 0;
-        if let Some(point) = &inside.flushed.point {
-            observe::observe(Deed::Flushed(point.id));
-        }
-        Ok(())
+    fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
+        let (machine, state) = (self.clone(), self.begin());
+        Ok(Box::new(move || {
+            machine.flushed(&state);
+            Ok(())
+        }))
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
@@ -196,16 +219,19 @@ impl StateMachine for Machine {
         Some(payload.freeze())
     }
 
-    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
-        let inside = self.inside();
-        let file = self.disk.open(&dir.join(STATE), OpenMode::CreateNew).map_err(failed)?;
-        file.write_all_at(&inside.now.encode(), 0).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        self.disk.sync_dir(dir).map_err(failed)?;
-        if let Some(point) = &inside.now.point {
-            observe::observe(Deed::Checkpointed(point.id));
-        }
-        Ok(())
+    fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
+        let (machine, state) = (self.clone(), self.begin());
+        Ok(Box::new(move |dir| {
+            machine.flushed(&state);
+            let file = machine.disk.open(&dir.join(STATE), OpenMode::CreateNew).map_err(failed)?;
+            file.write_all_at(&state.encode(), 0).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            machine.disk.sync_dir(dir).map_err(failed)?;
+            if let Some(point) = &state.point {
+                observe::observe(Deed::Checkpointed(point.id));
+            }
+            Ok(())
+        }))
     }
 
     fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {

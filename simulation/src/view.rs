@@ -23,8 +23,8 @@ pub struct NodeView {
     pub synced_end: u64,
     /// Entries below this are covered by a durable mark on its disk.
     pub marked_end: u64,
-    /// A truncation is under way: what it removes may come back.
-    pub cutting: bool,
+    /// Truncations under way: what they remove may come back.
+    pub cutting: u32,
     /// Its vote, as saved.
     pub vote: Option<HardState>,
     /// Its state machine needs no entry below this.
@@ -180,9 +180,9 @@ impl View {
             Deed::Marked(end) => node.marked_end = end.0,
             Deed::Truncated(LogIndex(end)) => {
                 node.cut(*end);
-                node.cutting = true;
+                node.cutting += 1;
             }
-            Deed::Cut => node.cutting = false,
+            Deed::Cut => node.cutting -= 1,
             Deed::Began(id) => {
                 node.before = Some(Box::new(NodeView { before: None, ..node.clone() }));
                 node.purged = Some(*id);

@@ -93,6 +93,24 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting(
         "storage",
+        "flush_log_bytes",
+        Kind::Bytes { default: 256 * MIB, min: MIB, max: 1 << 60 },
+        "The state is persisted, in the background, after so much log, after so many messages, and when so much\nof it is only in memory, whichever comes first; a restart applies what came since again. Each node\ntakes a share of these that its number decides, so that the nodes do not do it at the same time.",
+    ),
+    setting(
+        "storage",
+        "flush_messages",
+        Kind::Integer { default: 500_000, min: 1_000, max: 1 << 60 },
+        "See flush_log_bytes. About a second's worth at full speed.",
+    ),
+    setting(
+        "storage",
+        "flush_memory_bytes",
+        Kind::Bytes { default: 64 * MIB, min: 4 * MIB, max: 2 * GIB },
+        "See flush_log_bytes. At four times as much, nothing is applied until what is being persisted is on disk.",
+    ),
+    setting(
+        "storage",
         "scrub_bytes_per_second",
         Kind::Bytes { default: 4 * MIB, min: 64 * KIB, max: GIB },
         "How fast old log files are read again and again in the background, to find damage while other nodes\nstill hold what is lost.",

@@ -11,6 +11,7 @@ use super::{
     layers::Resolved,
     setting::Value,
 };
+use crate::state::FlushTriggers;
 
 /// Everything that can be set. One value serves all commands of `tercetd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +129,7 @@ pub struct Storage {
     pub cache_bytes_max: u64,
     /// Let a node vote at once that may have forgotten what it acknowledged.
     pub accept_async_loss: bool,
+    pub flush: FlushTriggers,
     pub scrub_bytes_per_second: u64,
 }
 
@@ -371,6 +373,11 @@ fn storage(taker: &Taker<'_>) -> Storage {
         segment_bytes_max: taker.number("storage", "segment_bytes_max"),
         cache_bytes_max: taker.number("storage", "cache_bytes_max"),
         accept_async_loss: taker.switch("storage", "accept_async_loss"),
+        flush: FlushTriggers {
+            log_bytes: taker.number("storage", "flush_log_bytes"),
+            messages: taker.number("storage", "flush_messages"),
+            memory_bytes: taker.number("storage", "flush_memory_bytes"),
+        },
         scrub_bytes_per_second: taker.number("storage", "scrub_bytes_per_second"),
     }
 }

@@ -1,4 +1,4 @@
-//! What retention took, read from the state at each scrape.
+//! What retention took and how often the state was persisted, read from the state at each scrape.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use super::replica::counter;
 use crate::state::StateReader;
 
-/// Messages that retention took out of their queues.
+/// Counters of the state.
 #[derive(Debug)]
 pub struct RetentionCollector {
     state: StateReader,
@@ -27,6 +27,8 @@ impl Collector for RetentionCollector {
         let help = "Messages that retention took out of their queues";
         counter(&mut encoder, "tercet_trimmed_messages", help, counters.trimmed)?;
         let help = "Messages that retention took before a consumer group had received them, for each such group";
-        counter(&mut encoder, "tercet_expired_unread_messages", help, counters.expired_unread)
+        counter(&mut encoder, "tercet_expired_unread_messages", help, counters.expired_unread)?;
+        let help = "How often the state was persisted, checkpoints included";
+        counter(&mut encoder, "tercet_state_flushes", help, counters.flushes)
     }
 }

@@ -32,7 +32,8 @@ pub(super) async fn open(config: &Config, env: Env, peer_port: TcpListener) -> R
     Replica::check_folder(&env, &folder, config.node.id, config.node.group).map_err(|error| failed(error.into()))?;
     env.disk.create_dir_all(&folder).map_err(|error| failed(error.into()))?;
     let state_folder = folder.join(STATE_FOLDER);
-    let opened = tokio::task::spawn_blocking(move || State::open(&state_folder)).await;
+    let triggers = config.storage.flush.of_node(config.node.id.0);
+    let opened = tokio::task::spawn_blocking(move || State::open_with(&state_folder, triggers)).await;
     let state = opened.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
     let reader = state.reader();
     let replica = Replica::open(replica_options(config, peer_port), env, state);
@@ -115,5 +116,6 @@ mod tests {
         assert_eq!(ours.scrub_bytes_per_second, theirs.scrub_bytes_per_second);
         assert_eq!(ours.durability, theirs.durability);
         assert_eq!(ours.propose_deadline, theirs.propose_deadline);
+        assert_eq!(config.storage.flush, crate::state::FlushTriggers::default());
     }
 }

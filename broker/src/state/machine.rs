@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use raft_log::types::{LogId, LogIndex};
-use raft_log::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
+use raft_log::{
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, PrepareRestore,
+    StateMachine,
+};
 use rocksdb::WriteBatch;
 
 use super::apply::{Applying, Core};
@@ -14,6 +17,7 @@ use super::changes::Changes;
 use super::command::{BatchBuilder, trim_to};
 use super::digest::Digest;
 use super::fault::Fault;
+use super::flush::{FlushTriggers, Unflushed};
 use super::keys;
 use super::load::{AppliedRecord, load};
 use super::reader::{Shared, StateReader};
@@ -23,14 +27,6 @@ use crate::model::TopicId;
 
 const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
 const FORMAT_VERSION: u32 = 1;
-/// A flush is due after so many bytes of log, so that a restart re-applies little (hazards 22).
-const FLUSH_LOG_BYTES: u64 = 256 << 20;
-/// A flush is due after so many messages were stored or delivered: small ones take long to apply again before the log has
-/// grown by [`FLUSH_LOG_BYTES`]. About a second's worth; `make bench-restart` measures it.
-const FLUSH_MESSAGES: u64 = 500_000;
-/// A flush is due when so much waits in memory.
-const FLUSH_MEMTABLE_BYTES: u64 = 64 << 20;
-
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStateError {
@@ -67,16 +63,24 @@ pub enum OpenStateError {
 pub struct State {
     shared: Arc<Shared>,
     applied: Option<AppliedPoint>,
+    triggers: FlushTriggers,
     unflushed: Unflushed,
+    prepared: Arc<Mutex<Option<Prepared>>>,
     /// After a failed call the working set may be ahead of the store: nothing is applied any more.
     failed: Option<ApplyError>,
 }
 
-/// What a restart would have to apply again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Unflushed {
-    log_bytes: u64,
-    messages: u64,
+/// A checkpoint that is ready to take the state's place: its store lies beside the live one, its working set is loaded.
+struct Prepared {
+    from: PathBuf,
+    core: Core,
+    applied: Option<AppliedPoint>,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("from", &self.from).finish_non_exhaustive()
+    }
 }
 
 /// What a call of `apply` came to.
@@ -94,6 +98,14 @@ impl State {
     /// # Errors
     /// See [`OpenStateError`]. Nothing is changed then.
     pub fn open(folder: &Path) -> Result<State, OpenStateError> {
+        State::open_with(folder, FlushTriggers::default())
+    }
+
+    /// [`open`](Self::open), with triggers of its own.
+    ///
+    /// # Errors
+    /// See [`OpenStateError`]. Nothing is changed then.
+    pub fn open_with(folder: &Path, triggers: FlushTriggers) -> Result<State, OpenStateError> {
         let unreadable = |error: StoreError| OpenStateError::Store { folder: folder.into(), reason: error.to_string() };
         let store = Store::open(folder).map_err(unreadable)?;
         check_format(&store, folder)?;
@@ -103,7 +115,7 @@ impl State {
         })?;
         let applied = applied.map(|record| record.point);
         let shared = Arc::new(Shared::new(core, store));
-        Ok(State { shared, applied, unflushed: Unflushed::default(), failed: None })
+        Ok(State { shared, applied, triggers, unflushed: Unflushed::default(), prepared: Arc::default(), failed: None })
     }
 
     /// The view for everybody else; cheap to clone.
@@ -197,17 +209,15 @@ impl StateMachine for State {
         }
     }
 
-    fn wants_flush(&self) -> bool {
-        self.unflushed.log_bytes >= FLUSH_LOG_BYTES
-            || self.unflushed.messages >= FLUSH_MESSAGES
-            || self.shared.store().memtable_bytes() >= FLUSH_MEMTABLE_BYTES
+    fn flush_need(&self) -> FlushNeed {
+        self.triggers.need(self.unflushed, self.shared.store().memtable_bytes())
     }
 
-    fn flush(&mut self) -> Result<(), ApplyError> {
-        self.shared.store().flush().map_err(Fault::from)?;
+    fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
+        self.shared.store().begin_flush().map_err(Fault::from)?;
         self.unflushed = Unflushed::default();
-        self.shared.core_mut().counters.flushes += 1;
-        Ok(())
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(move || Ok(finish_flush(&shared)?)))
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
@@ -232,27 +242,64 @@ impl StateMachine for State {
         Some(batch.build(self.shared.core().clock))
     }
 
-    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
-        // RocksDB wants to make the folder by itself.
-        std::fs::remove_dir(dir).map_err(|error| ApplyError::new(format!("{}: {error}", dir.display())))?;
-        self.shared.store().checkpoint(dir).map_err(Fault::from)?;
+    fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
+        self.shared.store().begin_flush().map_err(Fault::from)?;
         self.unflushed = Unflushed::default();
-        self.shared.core_mut().counters.flushes += 1;
-        Ok(())
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(move |dir| {
+            finish_flush(&shared)?;
+            // RocksDB wants to make the folder by itself.
+            std::fs::remove_dir(dir).map_err(|error| ApplyError::new(format!("{}: {error}", dir.display())))?;
+            Ok(shared.store().checkpoint(dir).map_err(Fault::from)?)
+        }))
+    }
+
+    fn prepare_restore(&self) -> PrepareRestore {
+        let (shared, prepared) = (Arc::clone(&self.shared), Arc::clone(&self.prepared));
+        Box::new(move |dir| {
+            let mut prepared = locked(&prepared);
+            *prepared = None;
+            *prepared = Some(prepare(&shared, dir)?);
+            Ok(())
+        })
     }
 
     fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {
-        let mut core = self.shared.core_mut();
-        let mut store = self.shared.store_mut();
-        store.restore(dir).map_err(Fault::from)?;
-        check_format(&store, dir).map_err(|error| ApplyError::new(error.to_string()))?;
-        let (restored, applied) = load(&store)?;
-        *core = restored;
-        self.applied = applied.map(|record| record.point);
+        let ready = locked(&self.prepared).take().filter(|prepared| prepared.from == dir);
+        let Prepared { core, applied, .. } = match ready {
+            Some(ready) => ready,
+            None => prepare(&self.shared, dir)?,
+        };
+        let mut live = self.shared.core_mut();
+        self.shared.store_mut().restore().map_err(Fault::from)?;
+        *live = core;
+        self.applied = applied;
         self.unflushed = Unflushed::default();
         self.failed = None;
         Ok(())
     }
+}
+
+fn locked(prepared: &Mutex<Option<Prepared>>) -> MutexGuard<'_, Option<Prepared>> {
+    prepared.lock().expect("preparing does not panic, or the process is about to end")
+}
+
+/// Makes the checkpoint in `dir` ready beside the live state, which is in use meanwhile.
+fn prepare(shared: &Shared, dir: &Path) -> Result<Prepared, ApplyError> {
+    let folder = shared.store().folder().to_owned();
+    let store = Store::prepare(&folder, dir).map_err(Fault::from)?;
+    check_format(&store, dir).map_err(|error| ApplyError::new(error.to_string()))?;
+    let (core, applied) = load(&store)?;
+    Ok(Prepared { from: dir.to_owned(), core, applied: applied.map(|record| record.point) })
+}
+
+fn finish_flush(shared: &Shared) -> Result<(), Fault> {
+    let store = shared.store();
+    store.finish_flush()?;
+    store.remove_replaced()?;
+    drop(store);
+    shared.core_mut().counters.flushes += 1;
+    Ok(())
 }
 
 fn payload_bytes(entry: &ApplyEntry) -> u64 {

@@ -23,6 +23,7 @@ mod consumption;
 mod digest;
 mod events;
 mod fault;
+mod flush;
 mod groups;
 mod index;
 mod keys;
@@ -45,6 +46,7 @@ pub use command::{
     ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, tick, trim_to,
 };
 pub use events::Events;
+pub use flush::FlushTriggers;
 pub use machine::{OpenStateError, State};
 #[cfg(test)]
 pub(crate) use outcome::OutcomesBuilder;

@@ -1,7 +1,9 @@
 //! The store's folder replaced by a checkpoint's files, whole or not at all.
 //!
 //! ```text
-//!   link the files into <folder>.new, sync ─► <folder> becomes <folder>.old ─► .new becomes <folder> ─► .old goes
+//!   prepare       link the files into <folder>.new, sync                       long; the store is in use meanwhile
+//!   put_in_place  <folder> becomes <folder>.old, .new becomes <folder>, sync   short
+//!   then          .old goes                                                    long again, whenever
 //! ```
 //! Whatever a crash leaves, [`settle`] makes one whole folder of it: the new one once it has its name, else the old one.
 //! Tables are linked, because nobody ever changes one; the small files, which a store goes on writing, are copied.
@@ -20,10 +22,10 @@ fn beside(folder: &Path, end: &str) -> PathBuf {
     folder.with_file_name(name)
 }
 
-/// Puts the files of `checkpoint` in the place of `folder`, which no store has open. Durable when it returns.
-pub(crate) fn replace(folder: &Path, checkpoint: &Path) -> io::Result<()> {
-    let (new, old) = (beside(folder, ".new"), beside(folder, ".old"));
-    settle(folder)?;
+/// Puts the files of `checkpoint` beside `folder`; returns where.
+pub(crate) fn prepare(folder: &Path, checkpoint: &Path) -> io::Result<PathBuf> {
+    let new = beside(folder, ".new");
+    remove(&new)?;
     fs::create_dir(&new)?;
     for entry in fs::read_dir(checkpoint)? {
         let from = entry?.path();
@@ -35,27 +37,40 @@ pub(crate) fn replace(folder: &Path, checkpoint: &Path) -> io::Result<()> {
         }
     }
     File::open(&new)?.sync_all()?;
+    Ok(new)
+}
+
+/// Puts what was prepared in the place of `folder`; no store has either open. Durable when it returns.
+pub(crate) fn put_in_place(folder: &Path) -> io::Result<()> {
+    let (new, old) = (beside(folder, ".new"), beside(folder, ".old"));
+    remove(&old)?;
+    // A store that was opened in it meanwhile has made files of its own.
+    File::open(&new)?.sync_all()?;
     if folder.exists() {
         fs::rename(folder, &old)?;
     }
     fs::rename(&new, folder)?;
-    sync_parent(folder)?;
-    settle(folder)
+    sync_parent(folder)
 }
 
-/// Makes one whole folder of what an interrupted [`replace`] left; does nothing otherwise.
+/// Removes what was replaced.
+pub(crate) fn remove_replaced(folder: &Path) -> io::Result<()> {
+    remove(&beside(folder, ".old"))
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) }
+}
+
+/// Makes one whole folder of what an interrupted replacement left; does nothing otherwise.
 pub(crate) fn settle(folder: &Path) -> io::Result<()> {
     let (new, old) = (beside(folder, ".new"), beside(folder, ".old"));
     if !folder.exists() && old.exists() {
         fs::rename(&old, folder)?;
         sync_parent(folder)?;
     }
-    for leftover in [new, old] {
-        if leftover.exists() {
-            fs::remove_dir_all(&leftover)?;
-        }
-    }
-    Ok(())
+    remove(&new)?;
+    remove(&old)
 }
 
 fn sync_parent(folder: &Path) -> io::Result<()> {
@@ -86,11 +101,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let checkpoint = folder_with(dir.path(), "checkpoint", "c");
         let folder = folder_with(dir.path(), "state", "s");
-        replace(&folder, &checkpoint).unwrap();
+        prepare(&folder, &checkpoint).unwrap();
+        assert_eq!(content(&folder), ["s", "s"], "not before it is put in place");
+        put_in_place(&folder).unwrap();
         assert_eq!(content(&folder), ["c", "c"]);
         fs::write(folder.join("CURRENT"), "changed").unwrap();
         assert_eq!(content(&checkpoint), ["c", "c"]);
-        assert!(!beside(&folder, ".new").exists() && !beside(&folder, ".old").exists());
+        assert!(!beside(&folder, ".new").exists() && beside(&folder, ".old").exists());
+        remove_replaced(&folder).unwrap();
+        assert!(!beside(&folder, ".old").exists());
     }
 
     #[test]

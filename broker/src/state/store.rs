@@ -1,19 +1,29 @@
 //! The store beneath the working set: one RocksDB, one column family.
 //!
 //! The Raft log is its write-ahead log: RocksDB's own is off, and what is written stays in the memtable until
-//! [`Store::flush`] is called, which happens only when the node's log is durable that far (hazards 1). So nothing here
-//! may flush by itself: the write buffer is larger than it can become, closing does not flush, and no manual
-//! compaction runs while the memtable holds anything. One column family makes every flush atomic (hazards 18).
-//! Background compaction only rewrites what a flush has persisted.
+//! a flush is begun, which happens only when the node's log is durable that far (hazards 1). So nothing here may flush by
+//! itself: the write buffer is larger than it can become, closing does not flush, and no manual compaction runs while the
+//! memtable holds anything. One column family makes every flush atomic (hazards 18). Background compaction only rewrites
+//! what a flush has persisted.
+//!
+//! ```text
+//!   begin_flush ──► the memtable is frozen, a new one takes what is written from now on        microseconds
+//!   finish_flush ─► the frozen one is a table, its name is in the manifest, both are synced    seconds, on another thread
+//! ```
+//! One flush at a time, so the frozen memtable is the only one, and what a finished flush has persisted is exactly what was
+//! written before it began. A checkpoint is a flush, and then links to all tables: no memtable is part of it, so what is
+//! written meanwhile is not in it.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rocksdb::checkpoint::Checkpoint;
+use rocksdb::properties::{CUR_SIZE_ACTIVE_MEM_TABLE, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode, LogLevel, Options,
-    ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, FlushOptions, IteratorMode, LogLevel,
+    Options, ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
 use super::replace;
@@ -24,6 +34,16 @@ const BLOCK_CACHE_BYTES: usize = 16 << 20;
 const FILE_BYTES_TARGET: u64 = 64 << 20;
 const OPEN_FILES_MAX: i32 = 256;
 const BACKGROUND_JOBS: i32 = 2;
+/// Memtables that RocksDB holds before it stops writes: the one that is written, the one that is flushed, and one to spare.
+const MEMTABLES_MAX: i32 = 3;
+/// A table is handed to the disk in pieces of this size while it is written, so that no single sync at its end holds up
+/// those of the log.
+const SYNC_BYTES: u64 = 1 << 20;
+/// RocksDB tells nobody when a flush has ended but who began it and waits (or a listener, which the binding does not
+/// have); its background work is waited for, this long at a time.
+const FLUSH_WAIT: Duration = Duration::from_millis(5);
+/// No log of RocksDB's own is this large, so no checkpoint flushes by itself.
+const NEVER_FLUSH: u64 = u64::MAX;
 
 /// RocksDB refused a read or a write; its text names the file.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -65,20 +85,35 @@ impl Store {
         self.db.as_ref().expect("a store that is being replaced is not used")
     }
 
-    /// Writes everything into the new folder `to`, as tables that nobody changes any more. Flushes, so it is called only
-    /// when the node's log is durable that far.
+    /// Writes everything that is flushed into the new folder `to`, as tables that nobody changes any more: what was
+    /// written before the flush that was finished last was begun, and nothing since. No flush runs meanwhile.
     pub(crate) fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
         let maker = Checkpoint::new(self.db()).map_err(StoreError::new("make a checkpoint"))?;
-        maker.create_checkpoint(to).map_err(StoreError::new("make a checkpoint"))
+        maker.create_checkpoint_with_log_size(to, NEVER_FLUSH).map_err(StoreError::new("make a checkpoint"))
     }
 
-    /// Replaces everything by what a checkpoint holds; whole or not at all, durably.
-    pub(crate) fn restore(&mut self, from: &Path) -> Result<(), StoreError> {
-        let failed = |error: io::Error| StoreError { action: "restore a checkpoint", reason: error.to_string() };
+    /// Makes a store of what a checkpoint holds ready beside this one; [`restore`](Self::restore) puts it in place.
+    pub(crate) fn prepare(folder: &Path, from: &Path) -> Result<Store, StoreError> {
+        let beside = replace::prepare(folder, from).map_err(restoring)?;
+        let db = open(&beside)?;
+        Ok(Store { folder: beside, db: Some(db) })
+    }
+
+    /// Replaces everything by the store that was made ready, which nobody has open; whole or not at all, durably.
+    pub(crate) fn restore(&mut self) -> Result<(), StoreError> {
         self.db = None;
-        replace::replace(&self.folder, from).map_err(failed)?;
+        replace::put_in_place(&self.folder).map_err(restoring)?;
         self.db = Some(open(&self.folder)?);
         Ok(())
+    }
+
+    /// Removes what a restore has replaced. May take long.
+    pub(crate) fn remove_replaced(&self) -> Result<(), StoreError> {
+        replace::remove_replaced(&self.folder).map_err(restoring)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -121,11 +156,42 @@ impl Store {
         self.db().write_opt(batch, &writing).map_err(StoreError::new("write"))
     }
 
+    /// Freezes the memtable and has RocksDB persist it in the background. The last flush is finished.
+    pub(crate) fn begin_flush(&self) -> Result<(), StoreError> {
+        assert_eq!(self.frozen_memtables()?, 0, "one flush at a time");
+        let mut flushing = FlushOptions::default();
+        flushing.set_wait(false);
+        self.db().flush_opt(&flushing).map_err(StoreError::new("begin a flush"))
+    }
+
+    /// Returns when what the flush froze is durable. Blocks.
+    pub(crate) fn finish_flush(&self) -> Result<(), StoreError> {
+        let mut waiting = WaitForCompactOptions::default();
+        waiting.set_timeout(u64::try_from(FLUSH_WAIT.as_micros()).expect("a few thousand"));
+        while self.frozen_memtables()? > 0 {
+            match self.db().wait_for_compact(&waiting) {
+                Err(error) if error.kind() == ErrorKind::TimedOut => {}
+                Err(error) => return Err(StoreError::new("flush")(error)),
+                Ok(()) if self.frozen_memtables()? == 0 => {}
+                Ok(()) => {
+                    let reason = "RocksDB has stopped working on it".to_owned();
+                    return Err(StoreError { action: "flush", reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Persists everything that was written.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        let mut flushing = FlushOptions::default();
-        flushing.set_wait(true);
-        self.db().flush_opt(&flushing).map_err(StoreError::new("flush"))
+        self.begin_flush()?;
+        self.finish_flush()
+    }
+
+    /// Memtables that a flush was begun for and that are not persisted yet.
+    fn frozen_memtables(&self) -> Result<u64, StoreError> {
+        let count = self.db().property_int_value(NUM_IMMUTABLE_MEM_TABLE).map_err(StoreError::new("look at"))?;
+        count.ok_or_else(|| StoreError { action: "look at", reason: "it does not count its memtables".to_owned() })
     }
 
     /// Drops every record, durably.
@@ -139,11 +205,15 @@ impl Store {
         Ok(())
     }
 
-    /// Bytes that wait for a flush.
+    /// Bytes that wait for a flush to be begun.
     pub(crate) fn memtable_bytes(&self) -> u64 {
-        let bytes = self.db().property_int_value("rocksdb.cur-size-all-mem-tables");
+        let bytes = self.db().property_int_value(CUR_SIZE_ACTIVE_MEM_TABLE);
         bytes.ok().flatten().unwrap_or(0)
     }
+}
+
+fn restoring(error: io::Error) -> StoreError {
+    StoreError { action: "restore a checkpoint", reason: error.to_string() }
 }
 
 fn open(folder: &Path) -> Result<DB, StoreError> {
@@ -158,7 +228,8 @@ fn options() -> Result<Options, rocksdb::Error> {
     options.create_if_missing(true);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_db_write_buffer_size(0);
-    options.set_max_write_buffer_number(2);
+    options.set_max_write_buffer_number(MEMTABLES_MAX);
+    options.set_bytes_per_sync(SYNC_BYTES);
     options.set_arena_block_size(1 << 20);
     options.set_target_file_size_base(FILE_BYTES_TARGET);
     options.set_max_open_files(OPEN_FILES_MAX);

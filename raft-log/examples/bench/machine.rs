@@ -4,7 +4,9 @@ use std::path::Path;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft_log::types::LogIndex;
-use raft_log::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
+use raft_log::{
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, StateMachine,
+};
 
 /// What the command of retention begins with.
 const TRIM: &[u8] = b"trim to ";
@@ -38,12 +40,12 @@ impl StateMachine for Nothing {
         Ok(vec![Bytes::new(); count])
     }
 
-    fn wants_flush(&self) -> bool {
-        false
+    fn flush_need(&self) -> FlushNeed {
+        FlushNeed::None
     }
 
-    fn flush(&mut self) -> Result<(), ApplyError> {
-        Ok(())
+    fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
+        Ok(Box::new(|| Ok(())))
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
@@ -61,11 +63,13 @@ impl StateMachine for Nothing {
         Some(command.freeze())
     }
 
-    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
+    fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
         let mut file = BytesMut::new();
         file.put_u64_le(self.needed_from.0);
         self.applied.as_ref().expect("something was applied").encode_into(&mut file);
-        std::fs::write(dir.join("nothing"), &file).map_err(|error| ApplyError::new(error.to_string()))
+        Ok(Box::new(move |dir| {
+            std::fs::write(dir.join("nothing"), &file).map_err(|error| ApplyError::new(error.to_string()))
+        }))
     }
 
     fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {

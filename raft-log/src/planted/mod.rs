@@ -55,6 +55,10 @@ bugs! {
     PurgedTooFar = "purge beyond what is needed",
     /// A checkpoint is sealed under an index that its state does not have.
     CheckpointAhead = "checkpoint ahead of its state",
+    /// A checkpoint is sealed when it is begun, and written afterwards.
+    CheckpointUnfinished = "checkpoint sealed before it is written",
+    /// A read point is answered when what it covers is handed over to be applied.
+    ReadBeforeApplied = "read before applied",
     /// A recycled segment keeps its salt, and recovery goes by the salt alone.
     RecycledMisread = "recycled segment misread",
     /// The handshake does not look at incarnations.

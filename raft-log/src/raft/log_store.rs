@@ -8,7 +8,7 @@
 //!   from the peers), and a follower gets a heartbeat in its place; one bad sector stops nobody (hazards 36).
 //! - The committed index stays in memory: openraft awaits `save_committed` inside its loop, and a restarted node learns
 //!   the index from the leader anyway.
-//! - Purging never deletes and never reaches beyond the end of the log (hazards 1).
+//! - Purging never deletes and never reaches beyond the end of the log (hazards 1), and is persisted behind the call.
 
 use std::fmt::Debug;
 use std::io;
@@ -240,18 +240,25 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         #[cfg(tercet_sim)]
         let done = {
             observe::observe_appending(&records);
-            observe::observing(records.last().map(|record| record.id), done)
+            match records.last() {
+                Some(last) => observe::observing(Deed::Persisted(last.id), done),
+                None => done,
+            }
         };
         self.log.append(records, done).map_err(io::Error::other)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<RaftLogId>) -> Result<(), io::Error> {
-        let (done, receiver) = completion();
-        self.log.truncate_after(last_log_id.map(|id| LogIndex(id.index)), done).map_err(io::Error::other)?;
-        completed(receiver).await?;
+        // Nobody waits for the disk here either: what is appended or voted next comes behind it in the log's queue, so
+        // nothing that is answered afterwards forgets it. A crash before it is done brings back what was there.
+        let keep = last_log_id.map(|id| LogIndex(id.index));
+        let done: Done = Box::new(drop);
         #[cfg(tercet_sim)]
-        observe::observe(Deed::Cut);
-        Ok(())
+        let done = match self.log.bounds().last {
+            Some(last) if Some(last.index) > keep => observe::observing(Deed::Cut, done),
+            _ => done,
+        };
+        self.log.truncate_after(keep, done).map_err(io::Error::other)
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {
@@ -261,12 +268,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if self.log.bounds().last < Some(upto) {
             return Err(io::Error::other(format!("refused to purge to {upto}, beyond the end of the log")));
         }
-        let (done, receiver) = completion();
-        self.log.purge_to(upto, done).map_err(io::Error::other)?;
-        completed(receiver).await?;
+        // Nobody waits until it is persisted: openraft would answer nothing meanwhile (hazards 37). A purge that a crash
+        // takes back leaves a longer log with everything in it, because what is purged is given up only after the purge is
+        // on disk. A failure ends the log, and with it the node.
+        let done: Done = Box::new(drop);
         #[cfg(tercet_sim)]
-        observe::observe(Deed::Purged(upto));
-        Ok(())
+        let done = observe::observing(Deed::Purged(upto), done);
+        self.log.purge_to(upto, done).map_err(io::Error::other)
     }
 }
 

@@ -138,7 +138,12 @@ impl RaftLogStorage<TypeConfig> for Lenient {
             self.log.begin_after(upto, done).map_err(io::Error::other)?;
             return receiver.await.unwrap().map_err(io::Error::other);
         }
-        self.store.purge(raft_log_id(upto)).await
+        self.store.purge(raft_log_id(upto)).await?;
+        // It is persisted behind the call, and shows when it is.
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let done = Box::new(|result: Result<(), _>| sender.send(result).unwrap());
+        self.log.purge_to(upto, done).map_err(io::Error::other)?;
+        receiver.await.unwrap().map_err(io::Error::other)
     }
 }
 

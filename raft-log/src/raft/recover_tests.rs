@@ -10,7 +10,7 @@ use crate::env::sim::{Crash, SimDisk, SimEnv};
 use crate::exec;
 use crate::raft::state_adapter::{StateAdapter, raft_snapshot};
 use crate::raft::state_worker::{LogProgress, StateWorker};
-use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError};
+use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, FinishCheckpoint, FinishFlush, FlushNeed};
 use crate::storage::{HardState, Record, RecordKind, StorageOptions};
 use crate::types::{GroupId, NodeId, Term};
 
@@ -47,12 +47,12 @@ impl StateMachine for Position {
         Ok(vec![Bytes::new(); entries.len()])
     }
 
-    fn wants_flush(&self) -> bool {
-        false
+    fn flush_need(&self) -> FlushNeed {
+        FlushNeed::None
     }
 
-    fn flush(&mut self) -> Result<(), ApplyError> {
-        Ok(())
+    fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
+        Ok(Box::new(|| Ok(())))
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
@@ -68,12 +68,14 @@ impl StateMachine for Position {
         None
     }
 
-    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
+    fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
         let LogId { term, index } = self.applied.lock().unwrap().unwrap();
         let bytes = [term.0.to_le_bytes(), index.0.to_le_bytes()].concat();
-        let disk = &self.env.as_ref().unwrap().disk;
-        let file = disk.open(&dir.join("position"), OpenMode::CreateNew).unwrap();
-        file.write_all_at(&bytes, 0).map_err(|error| ApplyError::new(error.to_string()))
+        let disk = self.env.as_ref().unwrap().disk.clone();
+        Ok(Box::new(move |dir| {
+            let file = disk.open(&dir.join("position"), OpenMode::CreateNew).unwrap();
+            file.write_all_at(&bytes, 0).map_err(|error| ApplyError::new(error.to_string()))
+        }))
     }
 
     fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {

@@ -3,20 +3,23 @@
 use openraft::{Config, SnapshotPolicy};
 
 use crate::planted::{self, Bug};
+use crate::raft::state_worker::REQUESTS_WAITING_MAX;
 use crate::replica::ElectionOptions;
 use crate::types::GroupId;
 
 /// Entries of one AppendEntries request; the bytes are bounded by the log store.
 const APPEND_ENTRIES_MAX: u64 = 4096;
-/// Apply commands that may wait for the state machine. At openraft's 1,024 a slow state machine turns each entry into a
-/// command of its own (1.5k entries/s); at 2, what waits is applied together (142k/s).
-const APPLY_QUEUE_MAX: u64 = 2;
+/// Commands to the state machine beside those that come of proposals and of a leader's entries.
+const OTHER_COMMANDS_MAX: u64 = 4096;
 
-/// The settings of one core.
+/// The settings of one core. The core waits when a command finds no place in its channel to the state machine, so the
+/// channel holds as many as there can be: one for each proposal in flight, and those of what a follower lets in while nothing
+/// more can be queued. They are small, and seldom more than one waits: they are taken out at once, and merged behind
+/// (see [`state_worker`](super::state_worker)).
 ///
 /// # Errors
 /// When the times of elections contradict each other.
-pub(crate) fn config(group: GroupId, election: &ElectionOptions) -> Result<Config, String> {
+pub(crate) fn config(group: GroupId, election: &ElectionOptions, proposals_max: u64) -> Result<Config, String> {
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let config = Config {
         cluster_name: format!("group-{group}"),
@@ -27,7 +30,7 @@ pub(crate) fn config(group: GroupId, election: &ElectionOptions) -> Result<Confi
         // Retention decides what is purged, by the state machine's commands; nothing is purged behind its back.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
-        state_machine_channel_size: Some(APPLY_QUEUE_MAX),
+        state_machine_channel_size: Some(proposals_max + REQUESTS_WAITING_MAX + OTHER_COMMANDS_MAX),
         // Entries are replicated before the leader's own fsync. A leader that crashed then could come back as leader of
         // the same term and give a used log id to another entry.
         enable_leader_restore: Some(planted::is(Bug::LeaderRestore)),
@@ -52,19 +55,19 @@ mod tests {
 
     #[test]
     fn the_settings_that_lose_data_when_missed_are_set() {
-        let config = config(GroupId(1), &ElectionOptions::default()).unwrap();
+        let config = config(GroupId(1), &ElectionOptions::default(), 1 << 16).unwrap();
         assert_eq!(config.enable_leader_restore, Some(false));
         assert_eq!(config.enable_pre_vote, Some(true));
         assert_eq!(config.allow_log_reversion, Some(false));
         assert!(config.quorum_loss_probe_interval.is_some());
         assert_eq!(config.snapshot_policy, SnapshotPolicy::Never);
         assert_eq!(config.max_in_snapshot_log_to_keep, u64::MAX);
-        assert!(config.state_machine_channel_size.is_some_and(|size| size <= 16));
+        assert!(config.state_machine_channel_size.is_some_and(|size| size > (1 << 16) + REQUESTS_WAITING_MAX));
     }
 
     #[test]
     fn heartbeats_slower_than_elections_are_refused() {
         let election = ElectionOptions { heartbeat_interval: Duration::from_secs(5), ..ElectionOptions::default() };
-        assert!(config(GroupId(1), &election).is_err());
+        assert!(config(GroupId(1), &election, 1).is_err());
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Its snapshots are our kept checkpoints. Which one it is told of depends on who asks:
 //! - At the start and after each new one: the newest. openraft purges nothing beyond it.
-//! - To bring a follower up: the one at the purge point, so that the follower ends with every retained entry
-//!   (hazards 25). openraft takes the follower's progress from what it was given, so an older one is legal.
+//! - To bring a follower up: the one at the purge point, or where openraft was asked to purge to, so that the follower
+//!   ends with every retained entry (hazards 25). openraft takes the follower's progress from what it was given, so an
+//!   older one is legal.
 //!
 //! Installing one has no mark of its own. The checkpoint is complete on disk before; then the log begins anew behind it,
 //! durably and at once, and only then is the state replaced. A crash in between leaves a state that lies before the
@@ -11,7 +12,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
@@ -30,9 +31,9 @@ use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyKind};
 use crate::storage::Log;
 use crate::types::LogIndex;
 
-/// Entries handed to the state machine at once.
+/// Entries queued at once.
 const APPLY_ENTRIES_MAX: usize = 4096;
-/// Payload bytes handed to the state machine at once, one entry more at most.
+/// Payload bytes queued at once, one entry more at most.
 const APPLY_BYTES_MAX: usize = 8 << 20;
 
 /// The state machine as openraft sees it.
@@ -42,16 +43,24 @@ pub(crate) struct StateAdapter {
     checkpoints: Arc<Checkpoints>,
     log: Log,
     serving: Arc<AtomicBool>,
+    /// Everything before this index is purged or about to be.
+    purge_scheduled: Arc<AtomicU64>,
 }
 
 impl StateAdapter {
     pub(crate) fn new(worker: StateWorker, checkpoints: Arc<Checkpoints>, log: Log) -> StateAdapter {
-        StateAdapter { worker, checkpoints, log, serving: Arc::default() }
+        StateAdapter { worker, checkpoints, log, serving: Arc::default(), purge_scheduled: Arc::default() }
     }
 
     /// From now on, followers may be brought up.
     pub(crate) fn serve(&self) {
         self.serving.store(true, Ordering::Relaxed);
+    }
+
+    /// openraft is asked to purge up to here. From now on it takes a follower that ends before for one that needs a
+    /// checkpoint, though the purge itself may wait for long: one from before would not bring it up.
+    pub(crate) fn schedule_purge(&self, index: LogIndex) {
+        self.purge_scheduled.fetch_max(index.0, Ordering::Relaxed);
     }
 
     /// Makes a checkpoint of what is applied now, unless it is there. An error leaves everything as it was.
@@ -99,13 +108,6 @@ fn apply_entry(entry: RaftEntry) -> ApplyEntry {
     ApplyEntry { id: log_id(entry.log_id), kind }
 }
 
-fn payload_bytes(entry: &ApplyEntry) -> usize {
-    match &entry.kind {
-        ApplyKind::Command(payload) => payload.len(),
-        ApplyKind::Blank | ApplyKind::Membership(_) => 0,
-    }
-}
-
 /// The applied point in openraft's terms.
 fn raft_point(point: Option<&AppliedPoint>) -> io::Result<(Option<RaftLogId>, RaftStoredMembership)> {
     let Some(point) = point else {
@@ -138,6 +140,7 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         raft_point(self.worker.point().await.map_err(io::Error::other)?.as_ref())
     }
 
+    /// Hands over what is committed. It is applied when [`StateWorker::applied`] says so, and not when openraft does.
     async fn apply<S>(&mut self, mut stream: S) -> Result<(), io::Error>
     where
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
@@ -148,7 +151,7 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
                 let Some(item) = stream.next().await else { break };
                 let (entry, responder) = item?;
                 let entry = apply_entry(entry);
-                bytes += payload_bytes(&entry);
+                bytes += entry.payload_bytes();
                 entries.push(entry);
                 responders.push(responder);
             }
@@ -168,6 +171,8 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         _meta: &SnapshotMetaOf<TypeConfig>,
         checkpoint: Arc<Checkpoint>,
     ) -> Result<(), io::Error> {
+        // What was handed over before is in the log, which begins anew now.
+        self.worker.point().await.map_err(io::Error::other)?;
         self.begin_log_after(&checkpoint).await?;
         self.worker.restore(checkpoint.clone()).await.map_err(io::Error::other)?;
         tracing::info!(id = %checkpoint.id(), "a checkpoint is installed; the log goes on behind it");
@@ -177,7 +182,8 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, Arc<Checkpoint>>>, io::Error> {
         let checkpoint = if self.serving.load(Ordering::Relaxed) {
             let purged = self.log.bounds().purged.map_or(LogIndex(0), |purged| purged.index);
-            self.checkpoints.oldest_from(purged)
+            let scheduled = LogIndex(self.purge_scheduled.load(Ordering::Relaxed));
+            self.checkpoints.oldest_from(purged.max(scheduled))
         } else {
             self.checkpoints.newest()
         };

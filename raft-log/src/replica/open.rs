@@ -23,6 +23,7 @@ use crate::raft::state_worker::{LogProgress, StateWorker};
 use crate::raft::vote_gate::{GateReason, VoteGate};
 use crate::replica::leadership::Leadership;
 use crate::replica::options::{PeerListen, ReplicaOptions};
+use crate::replica::propose::PROPOSAL_OVERHEAD_BYTES;
 use crate::replica::repair::{at_open, members};
 use crate::replica::status::Health;
 use crate::replica::status_task::StatusTask;
@@ -76,6 +77,8 @@ pub(crate) async fn open(
         status: StatusTask {
             identity: identity.clone(),
             log: log.clone(),
+            applied: worker.applied().clone(),
+            apply_failure: worker.failure(),
             leader_watch: evidence.watch.clone(),
             gate: gate.clone(),
             leader_silence_max: options.election.timeout_max,
@@ -212,7 +215,8 @@ fn check(options: &ReplicaOptions) -> Result<openraft::Config, OpenError> {
     if options.advertised.peer.is_empty() {
         return refuse("the advertised peer address is empty".to_owned());
     }
-    settings::config(options.group, &options.election).map_err(OpenError::Options)
+    let proposals_max = (options.propose_bytes_in_flight_max / PROPOSAL_OVERHEAD_BYTES) as u64;
+    settings::config(options.group, &options.election, proposals_max).map_err(OpenError::Options)
 }
 
 fn log_recovery(report: &RecoveryReport) {

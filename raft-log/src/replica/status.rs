@@ -106,7 +106,7 @@ pub struct Status {
     pub durable: Option<LogIndex>,
     /// The members of the group by id.
     pub members: Vec<Member>,
-    /// Leads, may go on leading, and has applied everything from before its leadership: its state's answers are current.
+    /// Leads, may go on leading, hears a majority, and has applied everything from before its leadership: its state's answers are current.
     pub serving: bool,
     /// Why it keeps out of elections: it neither campaigns nor takes over leadership, and grants no votes for most of these
     /// reasons ([`GateReason::stops_granting`]). Empty is normal.

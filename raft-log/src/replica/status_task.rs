@@ -10,11 +10,13 @@ use tokio::sync::watch;
 
 use crate::identity::Identity;
 use crate::raft::network::leader_watch::LeaderWatch;
+use crate::raft::state_worker::AppliedIndex;
 use crate::raft::type_config::{RaftCore, TypeConfig, log_id};
 use crate::raft::vote_gate::VoteGate;
 use crate::replica::leadership::Leadership;
 use crate::replica::options::ElectionOptions;
 use crate::replica::status::{Health, Member, Role, Status};
+use crate::state_machine::ApplyError;
 use crate::storage::Log;
 use crate::types::{NodeId, Term};
 
@@ -25,6 +27,8 @@ const UPDATE_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) struct StatusTask {
     pub(crate) identity: Arc<Identity>,
     pub(crate) log: Log,
+    pub(crate) applied: AppliedIndex,
+    pub(crate) apply_failure: watch::Receiver<Option<ApplyError>>,
     pub(crate) leader_watch: LeaderWatch,
     pub(crate) gate: VoteGate,
     /// A leader that is silent for longer is not shown.
@@ -67,6 +71,7 @@ impl StatusTask {
         let mut metrics = raft.metrics();
         let mut durable = self.log.durable();
         let mut failure = self.log.failure();
+        let (mut applied, mut apply_failure) = (self.applied.watch(), self.apply_failure.clone());
         let mut health = self.health.subscribe();
         let mut gate = self.gate.watch();
         let mut lost = self.leader_watch.watch_lost();
@@ -76,6 +81,11 @@ impl StatusTask {
             tokio::time::sleep(UPDATE_INTERVAL).await;
             let stop = tokio::select! {
                 changed = metrics.changed() => changed.is_err(),
+                changed = applied.changed() => changed.is_err(),
+                Ok(error) = async { apply_failure.wait_for(Option::is_some).await.map(|error| error.clone()) } => {
+                    self.fail(error.map(|error| error.to_string()));
+                    true
+                }
                 changed = health.changed() => changed.is_err(),
                 changed = gate.changed() => changed.is_err(),
                 changed = lost.changed() => changed.is_err(),
@@ -140,9 +150,16 @@ impl StatusTask {
         known.then_some(leader)
     }
 
+    /// Whether a majority answered within the lease, as openraft asks before it takes a proposal.
+    fn hears_quorum(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+        let own = self.identity.node_id;
+        metrics.membership_config.membership().voter_ids().all(|voter| voter == own)
+            || metrics.last_quorum_acked.as_ref().is_some_and(|acked| acked.elapsed() < self.leader_silence_max)
+    }
+
     fn status_of(&self, metrics: &RaftMetrics<TypeConfig>, health: &Health) -> Status {
         let term = Term(metrics.current_term);
-        let applied = metrics.last_applied.map(log_id);
+        let applied = self.applied.id();
         let members = members(metrics, self.identity.node_id);
         let role = role(metrics, health, members.is_empty());
         Status {
@@ -161,6 +178,7 @@ impl StatusTask {
             // A leader's first entry of its term is its own; once that is applied, so is everything before.
             serving: role == Role::Leader
                 && self.gate.may_lead()
+                && self.hears_quorum(metrics)
                 && applied.is_some_and(|applied| applied.term == term),
             gate: self.gate.reasons(),
             room: *self.log.room().borrow(),

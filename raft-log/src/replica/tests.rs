@@ -6,7 +6,7 @@ use super::*;
 use crate::membership::{Membership, NodeAddresses};
 use crate::raft::type_config::raft_membership;
 use crate::raft::vote_gate::GateReason;
-use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError};
+use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, FinishCheckpoint, FinishFlush, FlushNeed};
 use crate::types::GroupId;
 
 /// Applies nothing but the position.
@@ -23,12 +23,12 @@ impl StateMachine for Positions {
         Ok(vec![Bytes::new(); entries.len()])
     }
 
-    fn wants_flush(&self) -> bool {
-        false
+    fn flush_need(&self) -> FlushNeed {
+        FlushNeed::None
     }
 
-    fn flush(&mut self) -> Result<(), ApplyError> {
-        Ok(())
+    fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
+        Ok(Box::new(|| Ok(())))
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
@@ -44,7 +44,7 @@ impl StateMachine for Positions {
         None
     }
 
-    fn checkpoint(&mut self, _dir: &Path) -> Result<(), ApplyError> {
+    fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
         Err(ApplyError::new("it makes no checkpoints"))
     }
 

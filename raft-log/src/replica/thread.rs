@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::type_config::TypeConfigExt;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
@@ -26,7 +27,7 @@ use crate::raft::network::ranges::serve_only;
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::server::{self, Connection};
 use crate::raft::pace::Pace;
-use crate::raft::retention::{AskedPurges, CatchUps, Retention};
+use crate::raft::retention::{CatchUps, Progress, Retention};
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{RaftCore, TypeConfig};
@@ -98,6 +99,7 @@ pub(crate) async fn start(parts: CoreParts) -> Result<(RaftCore, CoreThread), Op
 async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, OpenError> {
     // Before the core, which reads the log when it starts.
     drop(TypeConfig::spawn(online_repair(&parts).run()));
+    let receiving = Arc::new(receiving(&parts));
     let listener = net::adopt(parts.listener).map_err(|error| OpenError::Raft(error.to_string()))?;
     let catch_ups = Arc::new(CatchUps::default());
     let sending = Sending {
@@ -126,7 +128,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         gate: parts.gate.clone(),
         votes,
         evidence: parts.evidence.clone(),
-        receiving: Arc::new(Receiving::new(parts.checkpoints.clone(), parts.peers.identity.group)),
+        receiving,
         ranges: Arc::new(parts.status.log.clone()),
         silence_max: silence_max(parts.election),
     };
@@ -153,8 +155,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         worker: parts.worker,
         checkpoints: parts.checkpoints,
         catch_ups,
-        trimmed: None,
-        asked: AskedPurges::default(),
+        progress: Progress::default(),
     };
     drop(TypeConfig::spawn(retention.run()));
     drop(TypeConfig::spawn(unfinished::run(raft.clone())));
@@ -176,6 +177,16 @@ fn silence_max(election: ElectionOptions) -> Duration {
 fn doubt(raft: &RaftCore, status: &StatusTask, gate: VoteGate, last_run: Arc<LastRun>) -> Doubt {
     let (log, watch) = (status.log.clone(), status.leader_watch.clone());
     Doubt { id: status.identity.node_id, raft: raft.clone(), log, watch, gate, last_run }
+}
+
+fn receiving(parts: &CoreParts) -> Receiving {
+    Receiving {
+        checkpoints: parts.checkpoints.clone(),
+        worker: parts.worker.clone(),
+        log: parts.status.log.clone(),
+        group: parts.peers.identity.group,
+        slot: Mutex::default(),
+    }
 }
 
 /// Once the core has met damage while it starts: serves the good ranges, so that nodes which were damaged together repair

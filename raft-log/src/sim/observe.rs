@@ -133,13 +133,11 @@ pub(crate) fn observe_opened(log: &Log) {
 }
 
 /// Lets `done` say that entries up to `last` are persisted.
-pub(crate) fn observing(last: Option<LogId>, done: Done) -> Done {
+pub(crate) fn observing(deed: Deed, done: Done) -> Done {
     let process = Process::current();
     Box::new(move |result: Result<(), Arc<StorageError>>| {
-        if let (Ok(()), Some(process), Some(last)) = (&result, process, last) {
-            EVENTS.with_borrow_mut(|events| {
-                events.push(Event { node: process.address(), deed: Deed::Persisted(last) });
-            });
+        if let (Ok(()), Some(process)) = (&result, process) {
+            EVENTS.with_borrow_mut(|events| events.push(Event { node: process.address(), deed }));
         }
         done(result);
     })

@@ -32,7 +32,8 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 const REPAIR_PATIENCE: Duration = Duration::from_secs(10);
 const REPAIRS_AWAITED_MAX: u32 = 16;
 
-/// Called once, on the I/O thread, in the order of the calls. MUST NOT block.
+/// Called once, on the I/O thread, in the order of the calls, but that a hard state overtakes purges, releases and repairs.
+/// MUST NOT block.
 pub type Done = Box<dyn FnOnce(Result<(), Arc<StorageError>>) + Send>;
 
 /// The log. Cheap to clone; all clones are one log, which is shut down with the last of them.

@@ -138,3 +138,28 @@ async fn a_failed_sync_stops_the_node_with_its_reason() {
     group.await_applied(leader, stored.id.index).await;
     group.assert_equal_entries();
 }
+
+// A leader that is cut off from the majority says so: whoever watches it turns to another, and what is proposed to it is
+// refused at once instead of unknown after the deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hears_no_majority_stops_serving_and_takes_nothing() {
+    let (group, leader) = cut_off_leader().await;
+    let status = group.await_status(leader, "ceasing to serve", |status| !status.serving).await;
+    assert_eq!(status.role, Role::Leader, "it was not replaced, it heard nobody");
+    let refused = group.replica(leader).propose("x".into(), 1).await.unwrap_err();
+    assert_eq!(refused, ProposeError::NotLeader { leader: None });
+    assert!(refused.surely_not_stored());
+}
+
+// A group of one needs nobody's answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_followers_serves_for_as_long_as_it_lives() {
+    let mut group = Group::closed(1, |_| {});
+    group.open_all().await;
+    group.bootstrap().await;
+    group.store("x").await;
+    let leader = group.leader().await;
+    let mut watch = group.replica(leader).watch_standing();
+    let changed = tokio::time::timeout(Duration::from_secs(2), watch.wait_for(|status| !status.serving)).await;
+    assert!(changed.is_err());
+}

@@ -76,11 +76,52 @@ async fn a_slow_state_machine_loses_no_heartbeat() {
     let term = group.replica(leader).status().term;
     let (release, hold) = std::sync::mpsc::channel();
     group.node(leader).machine.inside().hold = Some(hold);
-    let replica = group.replica(leader).clone();
-    let held = tokio::spawn(async move { replica.propose("slow".into(), 1).await });
-    // Longer than lease and campaign together: a blocked core would lose its leadership.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    // Committed one by one, so that there are many steps to be handed to the state machine; longer than lease and campaign
+    // together: a blocked core would lose its leadership.
+    let held = propose_for_three_seconds(group.replica(leader)).await;
     assert_eq!(group.replica(leader).status().term, term);
     drop(release);
-    assert!(held.await.unwrap().is_ok());
+    for proposal in held {
+        assert!(proposal.await.unwrap().is_ok());
+    }
+}
+
+type Proposals = Vec<tokio::task::JoinHandle<Result<raft_log::Proposed, raft_log::ProposeError>>>;
+
+async fn propose_for_three_seconds(replica: &raft_log::Replica) -> Proposals {
+    let mut proposals = Vec::new();
+    for number in 0..60 {
+        let replica = replica.clone();
+        proposals.push(tokio::spawn(async move { replica.propose(format!("{number}").into(), 1).await }));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    proposals
+}
+
+// Hazards 37: a flush that takes seconds delays no answer and no heartbeat, on the leader as on all followers at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_flush_delays_no_answer() {
+    let group = Group::three().await;
+    group.store("x").await;
+    let leader = group.leader().await;
+    let term = group.replica(leader).status().term;
+    let mut holds = Vec::new();
+    for id in group.ids() {
+        let (release, hold) = std::sync::mpsc::channel();
+        let machine = &group.node(id).machine;
+        machine.inside().hold_flush = Some(hold);
+        machine.inside().flush_always = true;
+        holds.push(release);
+    }
+    let flushes = group.node(leader).machine.inside().flushes;
+    for proposal in propose_for_three_seconds(group.replica(leader)).await {
+        assert!(proposal.await.unwrap().is_ok());
+    }
+    assert_eq!(group.replica(leader).status().term, term);
+    assert_eq!(group.node(leader).machine.inside().flushes, flushes, "the flush is still under way");
+    let held = group.node(leader).machine.inside().flushed.clone();
+    drop(holds);
+    let last = group.store("last").await.id.index;
+    group.await_all_applied(last).await;
+    assert!(held.commands.len() < group.node(leader).machine.commands().len());
 }

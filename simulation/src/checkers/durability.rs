@@ -27,7 +27,7 @@ impl Checker for Durability {
                 return Err(format!("it had persisted {entry:?} and opened with {found:?}"));
             }
         }
-        if !before.cutting && end.0 > before.end().max(first) {
+        if before.cutting == 0 && end.0 > before.end().max(first) {
             return Err(format!("its log ended before {} and came back with entries up to {end}", before.end()));
         }
         let term = |vote: &Option<raft_log::storage::HardState>| vote.map(|vote| (vote.term, vote.voted_for));

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use raft_log::types::{LogId, LogIndex, NodeId, Term};
-use raft_log::{ApplyEntry, ApplyKind, Membership, StateMachine};
+use raft_log::{ApplyEntry, ApplyKind, FlushNeed, Membership, StateMachine};
 
 use super::harness::{INVISIBLE_MS, Rig, producer};
 use crate::model::{GroupSettings, TopicType};
@@ -195,18 +195,18 @@ fn a_flush_is_wanted_after_many_small_messages() {
     for _ in 0..499 {
         rig.one(&publish());
     }
-    assert!(!rig.state().wants_flush());
+    assert_eq!(rig.state().flush_need(), FlushNeed::None);
     rig.one(&publish());
-    assert!(rig.state().wants_flush());
+    assert_eq!(rig.state().flush_need(), FlushNeed::Due);
     rig.state().flush().unwrap();
-    assert!(!rig.state().wants_flush());
+    assert_eq!(rig.state().flush_need(), FlushNeed::None);
 }
 
 #[test]
 fn a_flush_is_wanted_after_enough_log() {
     let mut rig = Rig::new();
     let topic = rig.topic("t", 1, TopicType::Normal);
-    assert!(!rig.state().wants_flush());
+    assert_eq!(rig.state().flush_need(), FlushNeed::None);
     let body = vec![0; 4 << 20];
     for _ in 0..64 {
         let mut builder = crate::state::PublishBuilder::new(topic, None);
@@ -217,7 +217,7 @@ fn a_flush_is_wanted_after_enough_log() {
         rig.log.last_mut().unwrap().kind = ApplyKind::Blank;
     }
     // hazards 22: 256 MiB of log.
-    assert!(rig.state().wants_flush());
+    assert_eq!(rig.state().flush_need(), FlushNeed::Due);
     rig.state().flush().unwrap();
-    assert!(!rig.state().wants_flush());
+    assert_eq!(rig.state().flush_need(), FlushNeed::None);
 }

@@ -4,6 +4,7 @@ mod create;
 mod dead_letters;
 mod durability;
 mod fifo;
+mod flush;
 mod harness;
 mod idempotence;
 mod model;

@@ -10,6 +10,7 @@ use tokio::io::AsyncRead;
 
 use crate::raft::network::leader_watch::LeaderWatch;
 use crate::raft::network::socket::FrameReader;
+use crate::raft::state_worker::Handover;
 use crate::raft::type_config::{TypeConfig, log_id};
 use crate::raft::wire::append::decode_request;
 use crate::types::NodeId;
@@ -19,14 +20,17 @@ use crate::types::NodeId;
 ///
 /// The first request of a connection was made before it was open, perhaps before this node was: what it states as
 /// committed may be of the past.
+///
+/// Entries wait here while far too much waits to be applied. Heartbeats have connections of their own, and none.
 pub(super) fn requests<R: AsyncRead + Send + Unpin>(
     read: R,
     watch: LeaderWatch,
+    handover: Handover,
     from: NodeId,
     silence_max: Duration,
 ) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> {
     futures::stream::unfold((FrameReader::new(read), false), move |(mut frames, is_open)| {
-        let watch = watch.clone();
+        let (watch, handover) = (watch.clone(), handover.clone());
         async move {
             let request = tokio::select! {
                 biased;
@@ -34,6 +38,7 @@ pub(super) fn requests<R: AsyncRead + Send + Unpin>(
                 () = watch.silent(from, silence_max) => return None,
             };
             watch.received(from);
+            handover.admit(!request.entries.is_empty()).await;
             if is_open {
                 watch.stated(from, request.leader_commit.map(log_id));
             }
@@ -88,7 +93,8 @@ mod tests {
         let mut leader = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (read, _write) = listener.accept().await.unwrap().0.into_split();
         let watch = LeaderWatch::default();
-        let mut requests = Box::pin(requests(read, watch.clone(), LEADER, Duration::from_secs(60)));
+        let handover = Handover::default();
+        let mut requests = Box::pin(requests(read, watch.clone(), handover, LEADER, Duration::from_secs(60)));
 
         send(&mut leader, 5).await;
         requests.next().await.unwrap();
@@ -106,8 +112,8 @@ mod tests {
         let watch = LeaderWatch::default();
         let (ours, _theirs) = tokio::io::duplex(64);
         let (idle, _idle_theirs) = tokio::io::duplex(64);
-        let mut leaders = Box::pin(requests(ours, watch.clone(), LEADER, SILENCE_MAX));
-        let mut others = Box::pin(requests(idle, watch.clone(), NodeId(2), SILENCE_MAX));
+        let mut leaders = Box::pin(requests(ours, watch.clone(), Handover::default(), LEADER, SILENCE_MAX));
+        let mut others = Box::pin(requests(idle, watch.clone(), Handover::default(), NodeId(2), SILENCE_MAX));
         let heartbeats = async {
             for _ in 0..40 {
                 watch.received(LEADER);

@@ -16,9 +16,14 @@ use crate::exec;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::state_adapter::raft_snapshot;
+use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{RaftCore, RaftVote};
 use crate::raft::wire::checkpoint::{CheckpointAnswer, CheckpointRequest};
-use crate::types::GroupId;
+use crate::storage::Log;
+use crate::types::{GroupId, LogIndex};
+
+/// How long the core is given to settle before a checkpoint is installed.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// A transfer from which nothing comes for this long is over. A slow rate may send a chunk in minutes.
 const IDLE_MAX: Duration = Duration::from_secs(600);
@@ -27,14 +32,16 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where checkpoints arrive on this node.
 pub(crate) struct Receiving {
-    checkpoints: Arc<Checkpoints>,
-    group: GroupId,
-    slot: Mutex<Slot>,
+    pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) worker: StateWorker,
+    pub(crate) log: Log,
+    pub(crate) group: GroupId,
+    pub(crate) slot: Mutex<Slot>,
 }
 
 /// The transfer under way. An offer with another number of its own has taken over when `offers` has moved on.
 #[derive(Default)]
-struct Slot {
+pub(crate) struct Slot {
     offers: u64,
     incoming: Option<Incoming>,
 }
@@ -47,10 +54,6 @@ struct Offered {
 }
 
 impl Receiving {
-    pub(crate) fn new(checkpoints: Arc<Checkpoints>, group: GroupId) -> Receiving {
-        Receiving { checkpoints, group, slot: Mutex::default() }
-    }
-
     /// Serves one connection until its transfer is done or refused, or the connection breaks.
     pub(crate) async fn serve(&self, stream: TcpStream, raft: &RaftCore) -> io::Result<()> {
         let (read, mut write) = stream.into_split();
@@ -82,12 +85,8 @@ impl Receiving {
                 if manifest.group != self.group {
                     return Err(io::Error::other(format!("it is of group {}", manifest.group)));
                 }
-                let (own, applied) = {
-                    let metrics = raft.metrics();
-                    let metrics = metrics.borrow_watched();
-                    (metrics.vote, metrics.last_applied.map(|applied| applied.index))
-                };
-                if own > vote || applied >= Some(manifest.id().index.0) {
+                let own = raft.metrics().borrow_watched().vote;
+                if own > vote || self.worker.applied().id() >= Some(manifest.id()) {
                     return Ok(CheckpointAnswer::Done(own));
                 }
                 let mut slot = self.slot.lock().await;
@@ -113,6 +112,7 @@ impl Receiving {
             (CheckpointRequest::Install, Some(offer)) => {
                 let checkpoint = self.complete(offer).await?;
                 let vote = offer.vote;
+                self.make_ready(&checkpoint, raft).await?;
                 let installed = raft.install_full_snapshot(vote, raft_snapshot(checkpoint)?).await;
                 Ok(CheckpointAnswer::Done(installed.map_err(io::Error::other)?.vote))
             }
@@ -159,6 +159,43 @@ impl Receiving {
             slot.incoming = left.map(|left| *left);
             io::Error::other(error)
         })
+    }
+}
+
+impl Receiving {
+    /// Does what takes long before openraft knows of it. From the moment at which it is asked to install the checkpoint, it
+    /// keeps votes and entries waiting behind that (hazards 37): the state's files are put beside the live ones now, and
+    /// then only take their place.
+    async fn make_ready(&self, checkpoint: &Checkpoint, raft: &RaftCore) -> io::Result<()> {
+        if self.worker.applied().id() >= Some(checkpoint.id()) {
+            return Ok(());
+        }
+        let prepare = self.worker.prepare_restore().await.map_err(io::Error::other)?;
+        let from = checkpoint.state();
+        exec::blocking(move || prepare(&from)).await?.map_err(io::Error::other)?;
+        if tokio::time::timeout(SETTLE_MAX, self.settled(raft)).await.is_err() {
+            tracing::warn!(id = %checkpoint.id(), "the log or the state is far behind; the checkpoint is installed nevertheless");
+        }
+        Ok(())
+    }
+
+    /// Returns when this node's log is on disk and what is committed of it is applied. While openraft alpha.37 installs a
+    /// checkpoint, it may look for the id of an entry that is still to be applied, and has forgotten it (its issue 2116).
+    async fn settled(&self, raft: &RaftCore) {
+        let mut durable = self.log.durable();
+        loop {
+            let last = self.log.bounds().last.map(|last| last.index);
+            let committed = raft.metrics().borrow_watched().local_committed.map(|id| LogIndex(id.index));
+            if *durable.borrow() >= last && self.worker.applied().get() >= committed {
+                return;
+            }
+            if durable.wait_for(|durable| *durable >= last).await.is_err() {
+                return;
+            }
+            if let Some(committed) = committed {
+                self.worker.applied().reached(committed).await;
+            }
+        }
     }
 }
 

@@ -117,7 +117,8 @@ impl Connection {
     async fn serve_appends(&self, stream: TcpStream, from: NodeId) -> io::Result<()> {
         let leader = self.evidence.watch.opened(from);
         let (read, mut write) = stream.into_split();
-        let requests = appends::requests(read, self.evidence.watch.clone(), from, self.silence_max);
+        let (watch, handover) = (self.evidence.watch.clone(), self.receiving.worker.handover().clone());
+        let requests = appends::requests(read, watch, handover, from, self.silence_max);
         let mut answers = Box::pin(self.raft.stream_append(requests)).ready_chunks(ANSWERS_MAX);
         while let Some(ready) = answers.next().await {
             let mut bytes = Vec::with_capacity(ready.len() * ANSWER_BYTES);

@@ -14,6 +14,5 @@ mod catch_ups;
 mod policy;
 mod task;
 
-pub(crate) use asked::AskedPurges;
 pub(crate) use catch_ups::CatchUps;
-pub(crate) use task::Retention;
+pub(crate) use task::{Progress, Retention};

@@ -30,6 +30,9 @@ const TRIM_TIMEOUT: Duration = Duration::from_secs(10);
 /// A trim that was stored, but held back by what the state machine needs, is proposed anew after this time.
 const TRIM_AGAIN: Duration = Duration::from_secs(30);
 
+/// Checkpoints of a segment that all nodes begin at about the same time are begun over so many looks.
+const CHECKPOINT_SPREAD_LOOKS: u64 = 4;
+
 /// See the module.
 pub(crate) struct Retention {
     pub(crate) node: NodeId,
@@ -42,8 +45,16 @@ pub(crate) struct Retention {
     pub(crate) worker: StateWorker,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) catch_ups: Arc<CatchUps>,
-    pub(crate) trimmed: Option<Trimmed>,
-    pub(crate) asked: AskedPurges,
+    pub(crate) progress: Progress,
+}
+
+/// What it has done so far.
+#[derive(Default)]
+pub(crate) struct Progress {
+    trimmed: Option<Trimmed>,
+    /// Looks for which the checkpoint that is due was put off.
+    put_off: u64,
+    asked: AskedPurges,
 }
 
 /// The trim that was proposed last. One that could not be followed in full is not proposed again at every look.
@@ -69,30 +80,36 @@ impl Retention {
     }
 
     async fn look(&mut self) -> io::Result<()> {
-        self.asked.done(self.log.bounds().purged);
+        self.progress.asked.done(self.log.bounds().purged);
         let segments = self.log.segments();
         self.checkpoint_at_rolls(&segments).await?;
         let disk = self.disk_use().await?;
         let needed = self.worker.needed_from().await.map_err(io::Error::other)?;
         let wanted = keep_from(&segments, self.env.clock.unix_millis(), disk, &self.options);
-        let repeated = self.trimmed.is_some_and(|last| last.to == wanted && last.at.elapsed() < TRIM_AGAIN);
+        let repeated = self.progress.trimmed.is_some_and(|last| last.to == wanted && last.at.elapsed() < TRIM_AGAIN);
         if wanted > needed && self.leads() && !repeated {
             self.trim(wanted).await?;
-            self.trimmed = Some(Trimmed { to: wanted, at: Instant::now() });
+            self.progress.trimmed = Some(Trimmed { to: wanted, at: Instant::now() });
         }
         let forced = disk.excess(self.options.disk_high_water_percent) > 0;
         self.purge(needed.min(wanted), forced).await?;
         self.release(&segments).await
     }
 
-    /// A checkpoint for each segment that was begun: the finer they lie, the closer to its bounds the log is purged.
-    async fn checkpoint_at_rolls(&self, segments: &[SegmentInfo]) -> io::Result<()> {
+    /// A checkpoint for each segment that was begun: the finer they lie, the closer to its bounds the log is purged. Nodes
+    /// begin their segments at about the same time, and each waits for a number of looks of its own.
+    async fn checkpoint_at_rolls(&mut self, segments: &[SegmentInfo]) -> io::Result<()> {
         let Some(newest) = segments.last().filter(|_| segments.len() > 1) else { return Ok(()) };
         let begun = newest.base;
         let due = self.checkpoints.newest().is_none_or(|checkpoint| checkpoint.id().index < begun);
         if !due || self.worker.applied().get() < Some(begun) {
             return Ok(());
         }
+        if self.progress.put_off < self.node.0 % CHECKPOINT_SPREAD_LOOKS {
+            self.progress.put_off += 1;
+            return Ok(());
+        }
+        self.progress.put_off = 0;
         let made = self.state.checkpoint().await?;
         if let Some(made) = made {
             tracing::info!(node = %self.node, id = %made.id(), bytes = made.manifest.bytes(), "a checkpoint is made");
@@ -136,7 +153,8 @@ impl Retention {
             return Ok(());
         }
         let to = checkpoint.id().index.0;
-        self.asked.ask(checkpoint);
+        self.progress.asked.ask(checkpoint);
+        self.state.schedule_purge(LogIndex(to));
         self.raft.trigger().purge_log(to).await.map_err(io::Error::other)
     }
 

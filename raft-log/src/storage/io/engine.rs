@@ -108,13 +108,13 @@ impl Engine {
         engine
     }
 
-    /// Does all jobs, in order, unless the first one must wait for something that the disk lacks (see [`Waiting`]).
+    /// Does all jobs, in the order of [`Job::next`], unless the first one must wait for something that the disk lacks (see [`Waiting`]).
     pub(crate) fn run(&mut self, jobs: &mut VecDeque<Job>) {
         self.pending.append(jobs);
         if !self.may_go_on() {
             return;
         }
-        while let Some(job) = self.pending.pop_front() {
+        while let Some(job) = Job::next(&mut self.pending) {
             self.perform(job);
             if self.waiting.is_begun() {
                 return self.wait();

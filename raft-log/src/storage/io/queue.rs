@@ -53,6 +53,21 @@ impl Job {
             | Job::Refill { done, .. } => done,
         }
     }
+
+    /// It gives space back, says what may be given back, or mends what is old: nothing that comes later stands on it.
+    fn only_tidies(&self) -> bool {
+        matches!(self, Job::Purge { .. } | Job::Release { .. } | Job::Refill { .. })
+    }
+
+    /// Takes what comes next. A vote overtakes what only tidies (hazards 37). It never overtakes an append or a truncation:
+    /// openraft takes a vote that is saved for a sign that everything from before it is (hazards 4).
+    pub(super) fn next(jobs: &mut VecDeque<Job>) -> Option<Job> {
+        let tidying = jobs.iter().take_while(|job| job.only_tidies()).count();
+        match jobs.get(tidying) {
+            Some(Job::HardState { .. }) => jobs.remove(tidying),
+            _ => jobs.pop_front(),
+        }
+    }
 }
 
 /// Why [`Queue::wait`] returned.
@@ -152,5 +167,50 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no thread panics while it holds the queue")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(job: &Job) -> &'static str {
+        match job {
+            Job::Append(_) => "append",
+            Job::HardState { .. } => "vote",
+            Job::Purge { .. } => "purge",
+            Job::Release { .. } => "release",
+            _ => "other",
+        }
+    }
+
+    fn append() -> Job {
+        Job::Append(AppendJob { records: Vec::new(), epoch: 0, done: Box::new(drop) })
+    }
+
+    fn vote() -> Job {
+        let state = HardState { term: crate::types::Term(1), voted_for: None, committed: false };
+        Job::HardState { state, done: Box::new(drop) }
+    }
+
+    fn purge() -> Job {
+        Job::Purge { id: LogId::default(), done: Box::new(drop) }
+    }
+
+    fn release() -> Job {
+        Job::Release { below: LogIndex(0), done: Box::new(drop) }
+    }
+
+    fn order(jobs: impl IntoIterator<Item = Job>) -> Vec<&'static str> {
+        let mut jobs: VecDeque<Job> = jobs.into_iter().collect();
+        std::iter::from_fn(|| Job::next(&mut jobs)).map(|job| named(&job)).collect()
+    }
+
+    #[test]
+    fn a_vote_overtakes_what_tidies_and_no_append() {
+        assert_eq!(order([purge(), release(), vote(), append()]), ["vote", "purge", "release", "append"]);
+        assert_eq!(order([append(), vote()]), ["append", "vote"]);
+        assert_eq!(order([purge(), append(), vote()]), ["purge", "append", "vote"]);
+        assert_eq!(order([vote(), purge(), vote()]), ["vote", "vote", "purge"]);
     }
 }

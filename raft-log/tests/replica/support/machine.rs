@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft_log::env::{Env, OpenMode};
 use raft_log::types::LogIndex;
-use raft_log::{AppliedPoint, ApplyEntry, ApplyError, ApplyKind, StateMachine};
+use raft_log::{
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, StateMachine,
+};
 
 /// What a command begins with that lets go of the entries below a number; what retention proposes.
 pub const TRIM: &str = "trim to ";
@@ -74,8 +76,10 @@ pub struct Inside {
     pub resets: usize,
     pub checkpoints: usize,
     pub restores: usize,
-    /// While `Some`, apply blocks until the sender is dropped.
+    /// While `Some`, the next apply blocks until the sender is dropped.
     pub hold: Option<std::sync::mpsc::Receiver<()>>,
+    /// While `Some`, the next flush or checkpoint takes until the sender is dropped.
+    pub hold_flush: Option<std::sync::mpsc::Receiver<()>>,
     pub fail_next: bool,
 }
 
@@ -103,6 +107,13 @@ impl Machine {
         Machine { inside: Arc::new(Mutex::new(again)) }
     }
 
+    fn wait_on(&self, hold: impl FnOnce(&mut Inside) -> Option<std::sync::mpsc::Receiver<()>>) {
+        let hold = hold(&mut self.inside());
+        if let Some(hold) = hold {
+            let _ = hold.recv();
+        }
+    }
+
     pub fn commands(&self) -> Vec<Bytes> {
         self.inside().state.commands.clone()
     }
@@ -114,10 +125,7 @@ impl StateMachine for Machine {
     }
 
     fn apply(&mut self, entries: Vec<ApplyEntry>) -> Result<Vec<Bytes>, ApplyError> {
-        let hold = self.inside().hold.take();
-        if let Some(hold) = hold {
-            let _ = hold.recv();
-        }
+        self.wait_on(|inside| inside.hold.take());
         let mut inside = self.inside();
         if std::mem::take(&mut inside.fail_next) {
             return Err(ApplyError::new("it was told to fail"));
@@ -140,15 +148,19 @@ impl StateMachine for Machine {
         Ok(responses)
     }
 
-    fn wants_flush(&self) -> bool {
-        self.inside().flush_always
+    fn flush_need(&self) -> FlushNeed {
+        if self.inside().flush_always { FlushNeed::Due } else { FlushNeed::None }
     }
 
-    fn flush(&mut self) -> Result<(), ApplyError> {
-        let mut inside = self.inside();
-        inside.flushed = inside.state.clone();
-        inside.flushes += 1;
-        Ok(())
+    fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
+        let (machine, state) = (self.clone(), self.inside().state.clone());
+        Ok(Box::new(move || {
+            machine.wait_on(|inside| inside.hold_flush.take());
+            let mut inside = machine.inside();
+            inside.flushed = state;
+            inside.flushes += 1;
+            Ok(())
+        }))
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
@@ -167,14 +179,17 @@ impl StateMachine for Machine {
         Some(Bytes::from(format!("{TRIM}{to}")))
     }
 
-    fn checkpoint(&mut self, dir: &Path) -> Result<(), ApplyError> {
-        let failed = |error: std::io::Error| ApplyError::new(error.to_string());
-        let mut inside = self.inside();
-        let env = inside.env.clone().unwrap_or_else(Env::real);
-        let file = env.disk.open(&dir.join("state"), OpenMode::CreateNew).map_err(failed)?;
-        file.write_all_at(&inside.state.encode(), 0).map_err(failed)?;
-        inside.checkpoints += 1;
-        Ok(())
+    fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
+        let (machine, bytes) = (self.clone(), self.inside().state.encode());
+        Ok(Box::new(move |dir| {
+            let failed = |error: std::io::Error| ApplyError::new(error.to_string());
+            machine.wait_on(|inside| inside.hold_flush.take());
+            let env = machine.inside().env.clone().unwrap_or_else(Env::real);
+            let file = env.disk.open(&dir.join("state"), OpenMode::CreateNew).map_err(failed)?;
+            file.write_all_at(&bytes, 0).map_err(failed)?;
+            machine.inside().checkpoints += 1;
+            Ok(())
+        }))
     }
 
     fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {
