@@ -88,6 +88,11 @@ impl Votes {
         Votes { log, order, saved: Arc::default() }
     }
 
+    /// The vote that openraft gave last, or the one that was found at the start.
+    pub(crate) fn given(&self) -> Option<HardState> {
+        self.order().given
+    }
+
     /// Saves a vote that openraft gives.
     ///
     /// # Errors
