@@ -158,7 +158,11 @@ impl Store {
 
     /// Freezes the memtable and has RocksDB persist it in the background. The last flush is finished.
     pub(crate) fn begin_flush(&self) -> Result<(), StoreError> {
-        assert_eq!(self.frozen_memtables()?, 0, "one flush at a time");
+        if self.frozen_memtables()? > 0 {
+            // One flush at a time; so the last one, or the one of the last checkpoint, has failed.
+            let reason = "what the last flush froze is still not persisted".to_owned();
+            return Err(StoreError { action: "begin a flush", reason });
+        }
         let mut flushing = FlushOptions::default();
         flushing.set_wait(false);
         self.db().flush_opt(&flushing).map_err(StoreError::new("begin a flush"))

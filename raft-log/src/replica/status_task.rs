@@ -82,8 +82,11 @@ impl StatusTask {
             let stop = tokio::select! {
                 changed = metrics.changed() => changed.is_err(),
                 changed = applied.changed() => changed.is_err(),
-                Ok(error) = async { apply_failure.wait_for(Option::is_some).await.map(|error| error.clone()) } => {
-                    self.fail(error.map(|error| error.to_string()));
+                error = async { apply_failure.wait_for(Option::is_some).await.ok()?.clone() } => {
+                    // Without a word it ends by a panic, or after the core.
+                    let reason = error.map_or_else(|| "nothing is applied any more".to_owned(), |error| error.to_string());
+                    let lives = metrics.borrow_watched().running_state.is_ok();
+                    self.fail(lives.then_some(reason));
                     true
                 }
                 changed = health.changed() => changed.is_err(),
