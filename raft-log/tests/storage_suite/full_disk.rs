@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SEGMENT: u64 = 16 << 10;
-const RESERVE: u64 = 8 << 10;
+const RESERVE: u64 = 16 << 10;
 
 /// A log with threads on a simulated disk.
 fn open(sim: &SimEnv) -> Log {
