@@ -8,6 +8,7 @@ use crate::types::{GroupId, NodeId};
 
 const GROUP: GroupId = GroupId(7);
 const DIR: &str = "/data";
+const SEGMENT_BYTES: u64 = 256 << 10;
 
 fn env(disk: &Arc<SimDisk>) -> Env {
     Env { disk: disk.clone(), ..SimEnv::new(1).env() }
@@ -15,7 +16,10 @@ fn env(disk: &Arc<SimDisk>) -> Env {
 
 fn open(disk: &Arc<SimDisk>) -> (Log, Arc<Identity>) {
     let env = env(disk);
-    let (log, _) = Log::open(env.clone(), StorageOptions::new(DIR, GROUP)).expect("it opens");
+    let mut options = StorageOptions::new(DIR, GROUP);
+    // Space is made ready beside the vote, and each step of that counts too.
+    options.segment_bytes_max = SEGMENT_BYTES;
+    let (log, _) = Log::open(env.clone(), options).expect("it opens");
     let empty = log.bounds().last.is_none() && log.hard_state().is_none();
     (log, Arc::new(Identity::open(&env, Path::new(DIR), NodeId(1), GROUP, empty).expect("it is this node's")))
 }

@@ -19,7 +19,7 @@ fn outcomes(node: &Node) -> Vec<bool> {
 fn waiting() -> (Node, u64) {
     let mut node = five_segments();
     let used = (1 << 40) - node.sim.disk.free_bytes(DIR.as_ref()).unwrap();
-    node.sim.disk.set_capacity_bytes(Some(used + 8_000));
+    node.sim.disk.set_capacity_bytes(Some(used + 10_000));
     let mut next = 55;
     loop {
         node.queue(vec![record(1, next, 1_000)]);
@@ -60,7 +60,7 @@ fn a_group_that_was_written_in_part_is_told_of_that_part_and_written_once() {
     space_returns(&mut node);
     (first..first + 4).for_each(|index| node.append(vec![record(1, index, 1_000)]));
     let used = (1 << 40) - node.sim.disk.free_bytes(DIR.as_ref()).unwrap();
-    node.sim.disk.set_capacity_bytes(Some(used + 8_000));
+    node.sim.disk.set_capacity_bytes(Some(used + 10_000));
     (first + 4..first + 20).for_each(|index| node.queue(vec![record(1, index, 1_000)]));
     node.stepper.step();
     let told = outcomes(&node);

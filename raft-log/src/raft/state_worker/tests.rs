@@ -21,6 +21,8 @@ struct Seen {
     calls: Vec<usize>,
     /// Flushes that have begun.
     begun: usize,
+    /// What was applied when the last of them began.
+    covered: Option<AppliedPoint>,
     /// While `Some`, the next flush or checkpoint takes until the sender is dropped.
     hold_flush: Option<std_mpsc::Receiver<()>>,
     hold_apply: Option<std_mpsc::Receiver<()>>,
@@ -39,6 +41,7 @@ impl Machine {
             persisted: Vec::new(),
             calls: Vec::new(),
             begun: 0,
+            covered: None,
             hold_flush: None,
             hold_apply: None,
             flush_fails: false,
@@ -69,6 +72,7 @@ impl Machine {
     fn begin(&self) -> (Machine, Option<AppliedPoint>) {
         self.seen(|seen| {
             seen.begun += 1;
+            seen.covered = seen.applied.clone();
             (self.clone(), seen.applied.clone())
         })
     }
@@ -103,7 +107,11 @@ impl StateMachine for Machine {
     }
 
     fn flush_need(&self) -> FlushNeed {
-        self.seen(|seen| seen.need)
+        self.seen(|seen| match seen.need {
+            FlushNeed::Overdue if seen.applied.is_some() => FlushNeed::Overdue,
+            FlushNeed::Due if seen.applied != seen.covered => FlushNeed::Due,
+            _ => FlushNeed::None,
+        })
     }
 
     fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
@@ -257,11 +265,12 @@ async fn with_too_much_in_memory_applying_waits_for_the_flush_under_way() {
 #[tokio::test]
 async fn a_flush_that_was_put_off_for_too_long_is_waited_for() {
     let bench = bench(FlushNeed::Due, None);
-    for index in 0..u64::from(BEGIN_PATIENCE) {
+    // Before the first entry nothing is due.
+    let next = u64::from(BEGIN_PATIENCE) + 1;
+    for index in 0..next {
         bench.apply(index).await;
         bench.applied(index).await;
     }
-    let next = u64::from(BEGIN_PATIENCE);
     bench.apply(next).await;
     assert_eq!(bench.machine.seen(|seen| seen.begun), 0);
     bench.durable.send(Some(LogIndex(next - 1))).unwrap();
@@ -315,6 +324,7 @@ async fn a_flush_that_failed_stops_the_node() {
 async fn a_failed_log_ends_the_wait_without_a_flush() {
     let bench = bench(FlushNeed::Overdue, None);
     bench.apply(0).await;
+    bench.apply(1).await;
     bench.failure.send(Some(Arc::new(StorageError::Stopped))).unwrap();
     bench.worker.failure().wait_for(Option::is_some).await.unwrap();
     bench.joiner.join();
