@@ -19,6 +19,7 @@ fn open(disk: &Arc<SimDisk>) -> (Log, Arc<Identity>) {
     let mut options = StorageOptions::new(DIR, GROUP);
     // Space is made ready beside the vote, and each step of that counts too.
     options.segment_bytes_max = SEGMENT_BYTES;
+    options.record_payload_bytes_max = 64 << 10;
     let (log, _) = Log::open(env.clone(), options).expect("it opens");
     let empty = log.bounds().last.is_none() && log.hard_state().is_none();
     (log, Arc::new(Identity::open(&env, Path::new(DIR), NodeId(1), GROUP, empty).expect("it is this node's")))

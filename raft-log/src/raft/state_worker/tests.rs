@@ -239,6 +239,8 @@ async fn one_flush_at_a_time() {
         bench.apply(index).await;
     }
     bench.applied(19).await;
+    bench.until(|seen| seen.begun > 0).await;
+    assert!(bench.worker.point().await.unwrap().is_some(), "the thread has had its chance to begin another");
     assert_eq!(bench.machine.seen(|seen| seen.begun), 1);
     drop(hold);
     bench.until(|seen| seen.persisted.ends_with(&indexes(&[19]))).await;
@@ -324,6 +326,7 @@ async fn a_flush_that_failed_stops_the_node() {
 async fn a_failed_log_ends_the_wait_without_a_flush() {
     let bench = bench(FlushNeed::Overdue, None);
     bench.apply(0).await;
+    bench.applied(0).await;
     bench.apply(1).await;
     bench.failure.send(Some(Arc::new(StorageError::Stopped))).unwrap();
     bench.worker.failure().wait_for(Option::is_some).await.unwrap();
