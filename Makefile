@@ -57,7 +57,7 @@ verify: setup ## format, lints, docs, licences, lock file; never writes the tree
 	@cargo clippy --locked --workspace --all-targets --features tercet-client/cli -- -D warnings
 	@$(SIM) clippy --locked -p raft-log -p simulation --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --features tercet-client/cli
-	@cargo deny --locked --offline check licenses bans sources
+	@cargo deny --locked check licenses bans sources
 	@scripts/advisories.sh
 	@if git rev-parse --git-dir >/dev/null 2>&1; then git diff --exit-code --stat -- Cargo.lock; fi
 
