@@ -35,9 +35,12 @@ async fn await_purged(group: &Group, id: NodeId, index: LogIndex) {
     group.await_status(id, &format!("purging {index}"), reached).await;
 }
 
-/// What both retain is equal byte for byte. Each purges in its own time, so either may begin first.
+/// The one that caught up has all that is to be retained, and what both hold is equal byte for byte. Each purges in its own
+/// time, so either may begin first.
 fn assert_caught_up(group: &Group, leader: NodeId, id: NodeId) {
     let (leaders, own) = (group.retained(leader), group.retained(id));
+    let kept = group.node(id).machine.inside().state.needed_from;
+    assert!(own[0].id.index <= kept, "nothing that is to be retained is missing");
     let first = leaders[0].id.index.max(own[0].id.index);
     let leaders: Vec<&Record> = leaders.iter().filter(|record| record.id.index >= first).collect();
     let own: Vec<&Record> = own.iter().filter(|record| record.id.index >= first).collect();
