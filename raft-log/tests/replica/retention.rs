@@ -39,7 +39,8 @@ async fn await_purged(group: &Group, id: NodeId, index: LogIndex) {
 /// time, so either may begin first.
 fn assert_caught_up(group: &Group, leader: NodeId, id: NodeId) {
     let (leaders, own) = (group.retained(leader), group.retained(id));
-    let kept = group.node(id).machine.inside().state.needed_from;
+    let needed_from = |node| group.node(node).machine.inside().state.needed_from;
+    let kept = needed_from(leader).max(needed_from(id));
     assert!(own[0].id.index <= kept, "nothing that is to be retained is missing");
     let first = leaders[0].id.index.max(own[0].id.index);
     let leaders: Vec<&Record> = leaders.iter().filter(|record| record.id.index >= first).collect();
