@@ -114,14 +114,20 @@ async fn serving(replicas: &[Replica]) -> NodeId {
     futures::future::select_all(watches).await.0
 }
 
+/// A group of three that is formed, and its first leader.
+async fn formed(dir: &Path) -> (Vec<Replica>, NodeId) {
+    let (voters, _) = interrupted(dir).await;
+    let replicas = open_all(dir, &voters).await;
+    replicas[0].bootstrap(voters).await.unwrap();
+    let leader = serving(&replicas).await;
+    (replicas, leader)
+}
+
 // A node that cannot be trusted with an election: its vote counts for nobody, and it leads only once it is let through again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gated_node_neither_votes_nor_campaigns_nor_takes_over() {
     let dir = tempfile::tempdir().unwrap();
-    let (voters, _) = interrupted(dir.path()).await;
-    let mut replicas = open_all(dir.path(), &voters).await;
-    replicas[0].bootstrap(voters).await.unwrap();
-    let leader = serving(&replicas).await;
+    let (mut replicas, leader) = formed(dir.path()).await;
     replicas.retain(|replica| replica.status().node_id != leader);
     let gated = &replicas[0].inner.gate;
     gated.close(GateReason::DamagedTail);
@@ -143,10 +149,7 @@ async fn a_gated_node_neither_votes_nor_campaigns_nor_takes_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_damage_in_committed_entries_grants_votes_and_does_not_lead() {
     let dir = tempfile::tempdir().unwrap();
-    let (voters, _) = interrupted(dir.path()).await;
-    let mut replicas = open_all(dir.path(), &voters).await;
-    replicas[0].bootstrap(voters).await.unwrap();
-    let leader = serving(&replicas).await;
+    let (mut replicas, leader) = formed(dir.path()).await;
     replicas.retain(|replica| replica.status().node_id != leader);
     replicas[0].inner.gate.close(GateReason::Damaged);
     let elected = serving(&replicas).await;
@@ -160,10 +163,7 @@ async fn a_node_with_damage_in_committed_entries_grants_votes_and_does_not_lead(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_voters_that_was_left_half_done_is_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let (voters, _) = interrupted(dir.path()).await;
-    let replicas = open_all(dir.path(), &voters).await;
-    replicas[0].bootstrap(voters).await.unwrap();
-    let leader = serving(&replicas).await;
+    let (replicas, leader) = formed(dir.path()).await;
     let leading = replicas.iter().find(|replica| replica.status().node_id == leader).unwrap();
     let inner = &leading.inner;
     let stays = replicas.iter().map(|replica| replica.status().node_id).filter(|id| id.0 != leader.0 % 3 + 1);

@@ -3,32 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::support::Group;
+use crate::support::{Group, disk_of};
+use raft_log::env::Disk as _;
 use raft_log::env::sim::SimDisk;
-use raft_log::env::{Disk as _, Env};
 use raft_log::types::NodeId;
 use raft_log::{GateReason, Health};
 
 const PAYLOAD: usize = 20_000;
 
 /// Three nodes on disks in memory, with small segments and nothing cached, so that reads come from files.
-async fn group() -> (Group, Vec<Arc<SimDisk>>) {
-    let mut group = Group::closed(3, |options| {
+async fn group() -> (Group, [Arc<SimDisk>; 3]) {
+    Group::three_on_simulated_disks(|options| {
         options.segment_bytes_max = 256 << 10;
         options.entry_bytes_max = 64 << 10;
         options.cache_bytes_max = 0;
-    });
-    let disks: Vec<Arc<SimDisk>> = (0..3).map(|_| Arc::new(SimDisk::new())).collect();
-    for (node, disk) in group.nodes.iter_mut().zip(&disks) {
-        node.env = Env { disk: disk.clone(), ..Env::real() };
-    }
-    group.open_all().await;
-    group.bootstrap().await;
-    (group, disks)
-}
-
-fn of(disks: &[Arc<SimDisk>], node: NodeId) -> &SimDisk {
-    &disks[usize::try_from(node.0).unwrap() - 1]
+    })
+    .await
 }
 
 fn segments(disk: &SimDisk, dir: &Path) -> Vec<PathBuf> {
@@ -48,7 +38,7 @@ async fn a_leader_that_meets_bad_sectors_for_a_follower_repairs_them_and_goes_on
         group.store(vec![number; PAYLOAD]).await;
     }
     let leader = group.leader().await;
-    let (disk, dir) = (of(&disks, leader), group.node(leader).dir.clone());
+    let (disk, dir) = (disk_of(&disks, leader), group.node(leader).dir.clone());
     let files = segments(disk, &dir);
     assert!(files.len() >= 15, "{files:?}");
     let bad = &files[files.len() - 5..files.len() - 3];
@@ -82,7 +72,7 @@ async fn entries_that_nobody_can_give_stop_nobody() {
     let node = group.follower().await;
     let others: Vec<NodeId> = group.ids().into_iter().filter(|id| *id != node).collect();
     for id in group.ids() {
-        let (disk, dir) = (of(&disks, id), group.node(id).dir.clone());
+        let (disk, dir) = (disk_of(&disks, id), group.node(id).dir.clone());
         let file = segments(disk, &dir).remove(0);
         // The nodes' segments hold the same entries at the same places.
         disk.lose_blocks(&file, 100_000, 8_192);

@@ -2,31 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::support::Group;
+use crate::support::{Group, disk_of};
 use bytes::Bytes;
+use raft_log::env::Disk;
 use raft_log::env::sim::SimDisk;
-use raft_log::env::{Disk, Env};
 use raft_log::types::NodeId;
 use raft_log::{ProposeError, Proposed, Room};
 
 /// Below this a node says that it is low; the default of its options.
 const RESERVE_BYTES: u64 = 256 << 20;
-
-/// Three nodes on simulated disks.
-async fn on_simulated_disks() -> (Group, Vec<Arc<SimDisk>>) {
-    let mut group = Group::closed(3, |_| {});
-    let disks: Vec<Arc<SimDisk>> = (0..3).map(|_| Arc::new(SimDisk::new())).collect();
-    for (node, disk) in group.nodes.iter_mut().zip(&disks) {
-        node.env = Env { disk: disk.clone(), ..Env::real() };
-    }
-    group.open_all().await;
-    group.bootstrap().await;
-    (group, disks)
-}
-
-fn disk_of(disks: &[Arc<SimDisk>], id: NodeId) -> &SimDisk {
-    &disks[usize::try_from(id.0).unwrap() - 1]
-}
 
 /// Leaves less than the reserve free.
 async fn fill(group: &Group, disks: &[Arc<SimDisk>], id: NodeId) {
@@ -57,7 +41,7 @@ async fn until(group: &Group, leader: NodeId, full: &[NodeId]) {
 
 #[tokio::test]
 async fn a_leader_whose_disk_is_nearly_full_refuses_messages_and_nothing_else() {
-    let (group, disks) = on_simulated_disks().await;
+    let (group, disks) = Group::three_on_simulated_disks(|_| {}).await;
     let leader = group.leader().await;
     publish(&group, leader).await.unwrap();
     fill(&group, &disks, leader).await;
@@ -71,7 +55,7 @@ async fn a_leader_whose_disk_is_nearly_full_refuses_messages_and_nothing_else() 
 
 #[tokio::test]
 async fn messages_are_refused_while_no_majority_could_take_them() {
-    let (group, disks) = on_simulated_disks().await;
+    let (group, disks) = Group::three_on_simulated_disks(|_| {}).await;
     let leader = group.leader().await;
     let followers: Vec<NodeId> = group.ids().into_iter().filter(|id| *id != leader).collect();
     fill(&group, &disks, followers[0]).await;

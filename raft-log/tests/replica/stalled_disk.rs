@@ -14,13 +14,8 @@ fn gated(status: &Status) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_with_a_stalled_disk_hands_over_and_comes_back_when_it_works() {
-    let mut group = Group::closed(3, |options| options.disk_stall_max = STALL_MAX);
     let stalls = [(); 3].map(|()| Stall::default());
-    for (node, stall) in group.nodes.iter_mut().zip(&stalls) {
-        node.env = stall.env();
-    }
-    group.open_all().await;
-    group.bootstrap().await;
+    let group = Group::three_in(stalls.each_ref().map(Stall::env), |options| options.disk_stall_max = STALL_MAX).await;
     group.store("before").await;
     let old = group.leader().await;
     let stall = &stalls[usize::try_from(old.0).unwrap() - 1];
@@ -46,16 +41,12 @@ async fn a_leader_with_a_stalled_disk_hands_over_and_comes_back_when_it_works() 
 async fn a_leader_takes_no_more_than_its_bound_while_only_its_own_disk_owes_it() {
     const BYTES_MAX: usize = 1 << 20;
     const ENTRY_BYTES: usize = 100 << 10;
-    let mut group = Group::closed(3, |options| {
+    let stalls = [(); 3].map(|()| Stall::default());
+    let group = Group::three_in(stalls.each_ref().map(Stall::env), |options| {
         options.propose_bytes_in_flight_max = BYTES_MAX;
         options.disk_stall_max = Duration::from_mins(10);
-    });
-    let stalls = [(); 3].map(|()| Stall::default());
-    for (node, stall) in group.nodes.iter_mut().zip(&stalls) {
-        node.env = stall.env();
-    }
-    group.open_all().await;
-    group.bootstrap().await;
+    })
+    .await;
     group.store("before").await;
     let leader = group.leader().await;
     let stall = &stalls[usize::try_from(leader.0).unwrap() - 1];

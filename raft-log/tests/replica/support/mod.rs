@@ -14,11 +14,13 @@ pub mod stalling_disk;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use raft_log::env::Env;
+use raft_log::env::sim::SimDisk;
 use raft_log::types::{GroupId, LogIndex, NodeId};
 use raft_log::{NodeAddresses, OpenError, PeerListen, ProposeError, Proposed, Record, Replica, ReplicaOptions, Status};
 
@@ -60,6 +62,11 @@ pub fn listener() -> TcpListener {
     }
 }
 
+/// The disk of a node, of those in the order of the ids.
+pub fn disk_of(disks: &[Arc<SimDisk>], id: NodeId) -> &SimDisk {
+    &disks[usize::try_from(id.0).unwrap() - 1]
+}
+
 impl Group {
     /// Nodes 1 to `count`, not open yet.
     pub fn closed(count: u64, tweak: impl Fn(&mut ReplicaOptions) + 'static) -> Group {
@@ -79,10 +86,25 @@ impl Group {
     }
 
     pub async fn three_with(tweak: impl Fn(&mut ReplicaOptions) + 'static) -> Group {
+        Group::three_in([(); 3].map(|()| Env::real()), tweak).await
+    }
+
+    /// Three open nodes, bootstrapped, each in an environment of its own.
+    pub async fn three_in(envs: [Env; 3], tweak: impl Fn(&mut ReplicaOptions) + 'static) -> Group {
         let mut group = Group::closed(3, tweak);
+        for (node, env) in group.nodes.iter_mut().zip(envs) {
+            node.env = env;
+        }
         group.open_all().await;
         group.bootstrap().await;
         group
+    }
+
+    /// Three open nodes, bootstrapped, each on a simulated disk; see [`disk_of`].
+    pub async fn three_on_simulated_disks(tweak: impl Fn(&mut ReplicaOptions) + 'static) -> (Group, [Arc<SimDisk>; 3]) {
+        let disks = [(); 3].map(|()| Arc::new(SimDisk::new()));
+        let envs = disks.clone().map(|disk| Env { disk, ..Env::real() });
+        (Group::three_in(envs, tweak).await, disks)
     }
 
     pub async fn open_all(&mut self) {
