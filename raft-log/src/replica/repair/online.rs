@@ -1,6 +1,7 @@
 //! Damage that is met while the node runs: repaired in place, while the node keeps out of elections.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +42,15 @@ enum Attempt {
 }
 
 impl OnlineRepair {
-    /// Repairs for the life of the core. What cannot be repaired now waits its turn while the others have theirs.
-    pub(crate) async fn run(self) {
+    /// Repairs for the life of the core. The call itself attends to the reports, before the future is polled: the core may
+    /// meet damage, and give up on it, before a task that was spawned ahead of it has its first turn.
+    pub(crate) fn run(self) -> impl Future<Output = ()> + Send + 'static {
         self.log.damage().attend();
+        self.repair_reported()
+    }
+
+    /// What cannot be repaired now waits its turn while the others have theirs.
+    async fn repair_reported(self) {
         let (mut waiting, mut in_tail) = (None, BTreeSet::new());
         loop {
             let index = self.log.damage().next(waiting).await;
@@ -184,4 +191,31 @@ fn describe(lost: &OpenLost) -> String {
         hole.first,
         hole.bad
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::env::sim::SimEnv;
+    use crate::identity::Identity;
+    use crate::raft::rooms::Rooms;
+    use crate::replica::repair::rig::{GROUP, NODE, OpenLog, dir, membership, options};
+    use crate::replica::status_task::StatusTask;
+
+    #[test]
+    fn reports_are_attended_to_before_the_repair_has_its_first_turn() {
+        let sim = SimEnv::new(1);
+        let log = OpenLog::open(&sim, options(8 << 10)).unwrap().log;
+        let identity = Arc::new(Identity::open(&sim.env(), dir(), NODE, GROUP, true).unwrap());
+        let (gate, (health, _)) = (VoteGate::default(), watch::channel(Health::Healthy));
+        let advertised = membership().nodes[&NODE].addresses.clone();
+        let status = watch::Sender::new(StatusTask::initial(&identity, &log, &gate));
+        let peers = Arc::new(Peers::new(identity, advertised, Rooms::new(NODE, log.room()), health.clone()));
+        let repair = OnlineRepair { log: log.clone(), peers, members: Vec::new(), gate, health, status };
+        let _not_polled = repair.run();
+        log.damage().report(LogIndex(7));
+        assert_eq!(log.damage().next(None).now_or_never(), Some(LogIndex(7)));
+    }
 }
