@@ -21,13 +21,14 @@ pub mod types;
 
 pub use identity::IdentityError;
 pub use membership::{MemberNode, Membership, MembershipDecodeError, NodeAddresses};
+pub use raft::retention::AgePause;
 pub use raft::vote_gate::GateReason;
 pub use replica::{
     BootstrapError, ChangeError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError,
-    Proposed, ReadError, Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
+    Proposed, RELEASE_AHEAD_PERCENT, ReadError, Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
 };
 pub use state_machine::{
     AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, PrepareRestore,
-    StateMachine,
+    StampReader, StateMachine,
 };
 pub use storage::{Durability, Record, RecordKind, Room, Sizes};

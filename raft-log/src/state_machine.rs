@@ -9,6 +9,7 @@
 //!            begin_checkpoint() ◄────── at segment rolls, under the same condition
 //!               └─ FinishCheckpoint(dir) ► as above; the files are kept and may be sent
 //!            trim_command(to) ◄──────── on the leader, when retention wants entries below `to` gone; proposed
+//!            release_command(to) ◄───── on the leader, when disks fill: the same for what nobody has yet to read
 //!            needed_from() ───────────► entries below may be purged once a kept checkpoint covers them
 //!   behind   prepare_restore() ◄─────── a checkpoint has come from a peer
 //!               └─ PrepareRestore(dir) ► called on another thread; apply and reads go on meanwhile
@@ -25,7 +26,7 @@ use std::path::Path;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::membership::Membership;
-use crate::types::{LogId, LogIndex, Term};
+use crate::types::{LogId, LogIndex, Term, UnixMillis};
 
 /// A committed entry on its way into the state machine.
 #[derive(Clone, Debug)]
@@ -156,6 +157,9 @@ pub type FinishCheckpoint = Box<dyn FnOnce(&Path) -> Result<(), ApplyError> + Se
 /// The files do not make a state, or the store refused. The state is as it was.
 pub type PrepareRestore = Box<dyn FnOnce(&Path) -> Result<(), ApplyError> + Send>;
 
+/// Reads from a command the time at which it was stamped; `None` for one that carries none.
+pub type StampReader = fn(&[u8]) -> Option<UnixMillis>;
+
 /// A deterministic state machine: equal entries give equal states and responses on every node.
 ///
 /// MUST NOT read a clock, randomness or configuration inside [`apply`](Self::apply) (hazards 17).
@@ -208,6 +212,20 @@ pub trait StateMachine: Send + 'static {
     /// machine knows no such command. When it is applied, [`needed_from`](Self::needed_from) may move up to `to`, or
     /// less far if something below is still needed.
     fn trim_command(&self, to: LogIndex) -> Option<Bytes>;
+
+    /// Like [`trim_command`](Self::trim_command), but when it is applied, only that may be let go of which nobody has yet to
+    /// read; that is decided by what was applied until then. Proposed when disks fill (hazards 35). `None` if this state
+    /// machine does not know who reads what.
+    fn release_command(&self, _to: LogIndex) -> Option<Bytes> {
+        None
+    }
+
+    /// How the time at which a command was proposed is read from its bytes: retention by age goes by that, because it is
+    /// the same on every node (hazards 19). Whoever proposes puts [`Replica::stamp`](crate::Replica::stamp) there. `None`
+    /// if commands carry no time; nothing can go by age then. Asked once, at open.
+    fn stamp_reader(&self) -> Option<StampReader> {
+        None
+    }
 
     /// Begins a checkpoint of the state at exactly [`applied`](Self::applied), under the conditions of
     /// [`begin_flush`](Self::begin_flush).

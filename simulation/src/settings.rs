@@ -84,6 +84,8 @@ impl Settings {
             check_interval: millis(&rng, 100, 1_000),
             checkpoints_max: usize::try_from(2 + rng.below(5)).expect("few"),
             transfer_bytes_per_second: 4 << 10 << rng.below(12),
+            // What exceeds a bound goes at once: runs last seconds.
+            trim_percent_max: 100,
             ..RetentionOptions::default()
         };
         let usable = |kind: &Kind| !kind.is_scripted() && (durability == Durability::Sync || kind.spares_unsynced());

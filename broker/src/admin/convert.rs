@@ -97,7 +97,22 @@ pub(super) fn node(status: &ReplicaStatus) -> Node {
         healthy: problem.is_empty(),
         problem,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        warnings: warnings(status),
     }
+}
+
+/// A clock of a member that is further off than this is told, in milliseconds.
+const CLOCK_ERROR_TOLD_MS: u64 = 1_000;
+
+/// What does not keep the node from its part and should still be seen to.
+fn warnings(status: &ReplicaStatus) -> Vec<String> {
+    let off = |member: &raft_log::Member| {
+        let error_ms = member.clock_error_ms.filter(|error| error.unsigned_abs() > CLOCK_ERROR_TOLD_MS)?;
+        Some(format!("the clock of node {} is {error_ms:+} ms off", member.id))
+    };
+    let paused = status.age_pause.map(|pause| format!("age retention paused: {pause}"));
+    let low = (status.room == raft_log::Room::Low).then(|| "its disk is nearly full: publishes are refused".to_owned());
+    paused.into_iter().chain(low).chain(status.members.iter().filter_map(off)).collect()
 }
 
 fn role(role: Role) -> NodeRole {

@@ -125,7 +125,7 @@ pub static SETTINGS: &[Setting] = &[
         "retention",
         "age",
         Kind::Millis { default: 3 * 24 * 60 * 60 * SECOND, min: 60 * SECOND, max: 3650 * 24 * 60 * 60 * SECOND },
-        "Messages go when they are older, whether they were consumed or not: what a consumer group has not\nreceived by then is lost to it. What it holds or is to get again, and dead letters, stay, and all\nthat is newer than them.",
+        "Messages go when they are older, whether they were consumed or not: what a consumer group has not\nreceived by then is lost to it. What it holds or is to get again, and dead letters, stay, and all\nthat is newer than them. Ages go by the time that the leader put on each message, and nothing goes by\nage while the clocks of the nodes disagree.",
     ),
     setting(
         "retention",
@@ -135,9 +135,27 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting(
         "retention",
+        "age_pace_max",
+        Kind::Integer { default: 8, min: 1, max: 1000 },
+        "Trimming by age takes at most so many times the whole log in the time of `age`: a mistake is slow.",
+    ),
+    setting(
+        "retention",
+        "clock_disagreement_max",
+        Kind::Millis { default: 10 * SECOND, min: SECOND, max: 60 * 60 * SECOND },
+        "Nothing goes by age while the clocks of the nodes differ by more than this, or after the leader's has\njumped by more.",
+    ),
+    setting(
+        "retention",
+        "trim_percent_max",
+        Kind::Integer { default: 5, min: 1, max: 100 },
+        "One trim takes at most this percentage of the log, and a file of it at least; the next follows a second\nlater.",
+    ),
+    setting(
+        "retention",
         "disk_high_water",
         Kind::Integer { default: 85, min: 10, max: 100 },
-        "Messages go while the disk of the data folder is fuller than this percentage, whatever fills it, and\neven if a node that was away has not got them yet. 100: never.",
+        "While the disk of the data folder is fuller than this percentage, whatever fills it, publishes are\nrefused. No message goes because of it that somebody has yet to read; from 5 below it on, messages that\nall consumer groups have finished go before their time, a small share of the log at once. 100: never.",
     ),
     setting(
         "election",

@@ -140,6 +140,9 @@ pub struct Retention {
     pub age: Duration,
     /// `None`: the log's size does not matter.
     pub bytes: Option<u64>,
+    pub age_pace_max: u32,
+    pub clock_disagreement_max: Duration,
+    pub trim_percent_max: u8,
     pub disk_high_water_percent: u8,
 }
 
@@ -384,9 +387,13 @@ fn storage(taker: &Taker<'_>) -> Storage {
 
 fn retention(taker: &Taker<'_>) -> Retention {
     let percent = taker.number("retention", "disk_high_water");
+    let (pace, step) = (taker.number("retention", "age_pace_max"), taker.number("retention", "trim_percent_max"));
     Retention {
         age: taker.span("retention", "age"),
         bytes: Some(taker.number("retention", "bytes")).filter(|bytes| *bytes > 0),
+        age_pace_max: u32::try_from(pace).expect("bounded by the table"),
+        clock_disagreement_max: taker.span("retention", "clock_disagreement_max"),
+        trim_percent_max: u8::try_from(step).expect("bounded by the table"),
         disk_high_water_percent: u8::try_from(percent).expect("bounded by the table"),
     }
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use raft_log::{
     Replica,
-    env::{Clock, Rng},
+    env::Rng,
     types::{Term, UnixMillis},
 };
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use crate::{
     forward::Leadership,
     limits::RENEWALS_MAX,
     model::ClientKey,
-    publish::{Batcher, StampClock},
+    publish::Batcher,
     state::{Bootstrap, RenewDeliveries, StateReader, tick},
 };
 
@@ -36,22 +36,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const TICK_EVERY_MIN: Duration = Duration::from_millis(5);
 const SEED_RETRY: Duration = Duration::from_millis(200);
 
-/// The time that this node would stamp now.
+/// The time that this node would stamp now (hazards 19).
 pub struct LeaderClock {
-    stamps: StampClock,
+    replica: Replica,
     leadership: Arc<Leadership>,
     state: StateReader,
 }
 
 impl LeaderClock {
     /// Over this state and leadership.
-    pub fn new(clock: Arc<dyn Clock>, leadership: Arc<Leadership>, state: StateReader) -> LeaderClock {
-        LeaderClock { stamps: StampClock::new(clock), leadership, state }
+    pub fn new(replica: Replica, leadership: Arc<Leadership>, state: StateReader) -> LeaderClock {
+        LeaderClock { replica, leadership, state }
     }
 
     /// The time now.
     pub fn now(&self) -> UnixMillis {
-        self.stamps.stamp(self.leadership.term(), self.state.clock())
+        self.replica.stamp(self.state.clock())
     }
 
     /// The leadership that it goes by.

@@ -168,10 +168,13 @@ fn plan_broker(args: &DevArgs, dir: &Path, id: u16, nameserver: &str) -> Result<
 
 /// Three replicas share one disk here, and each prepares a segment ahead: a quarter of the usual size is plenty.
 const SEGMENT_BYTES_MAX: &str = "256MiB";
+/// The disk of somebody's own machine is often fuller than that of a server may be; publishes are refused when it is full.
+const DISK_HIGH_WATER: u8 = 100;
 
 /// What suits one machine, over it the user's settings, and over them those that keep the processes apart.
 fn settings(args: &DevArgs, own: Vec<(String, String, String)>) -> Result<String, ConfigError> {
-    let mut flags = vec![flag("storage.segment_bytes_max", SEGMENT_BYTES_MAX)];
+    let mut flags =
+        vec![flag("storage.segment_bytes_max", SEGMENT_BYTES_MAX), flag("retention.disk_high_water", DISK_HIGH_WATER)];
     flags.extend(override_flags(&args.overrides));
     flags.extend(own);
     let layers = Layers { flags, ..Layers::default() };

@@ -167,6 +167,7 @@ pub(super) mod tests {
             voter: true,
             matched: None,
             last_heard: None,
+            clock_error_ms: None,
         };
         Status {
             node_id: NodeId(1),
@@ -184,6 +185,7 @@ pub(super) mod tests {
             serving,
             gate: Default::default(),
             room: Default::default(),
+            age_pause: None,
             health: Health::Healthy,
         }
     }

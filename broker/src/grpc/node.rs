@@ -83,7 +83,7 @@ impl Node {
         stop: CancellationToken,
     ) -> Arc<Node> {
         let leadership = Arc::new(Leadership::follow(replica.watch_standing(), WAITING_BYTES_MAX));
-        let leader_clock = Arc::new(LeaderClock::new(Arc::clone(&env.clock), Arc::clone(&leadership), state.clone()));
+        let leader_clock = Arc::new(LeaderClock::new(replica.clone(), Arc::clone(&leadership), state.clone()));
         let sizes = BatcherOptions {
             entry_bytes_target: options.batch_bytes_max,
             entries_in_flight_max: ENTRIES_IN_FLIGHT_MAX,

@@ -171,6 +171,7 @@ mod tests {
             voter: true,
             matched: None,
             last_heard: None,
+            clock_error_ms: None,
         };
         ReplicaStatus {
             node_id: NodeId(1),
@@ -188,6 +189,7 @@ mod tests {
             serving: false,
             gate: Default::default(),
             room: Default::default(),
+            age_pause: None,
             health: Health::Healthy,
         }
     }

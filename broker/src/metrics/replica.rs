@@ -61,6 +61,7 @@ impl Collector for ReplicaCollector {
         gauge(&mut encoder, "tercet_serving", "Whether this node leads and serves", u64::from(status.serving))?;
         let gated = u64::from(!status.gate.is_empty());
         gauge(&mut encoder, "tercet_vote_gate", "Whether this node keeps out of elections; status says why", gated)?;
+        clocks(&mut encoder, &status)?;
         let kind = ConstGauge::new(0_i64).metric_type();
         let mut roles = encoder.encode_descriptor("tercet_role", "1 for the role that this node has", None, kind)?;
         for role in ROLES {
@@ -69,6 +70,23 @@ impl Collector for ReplicaCollector {
         }
         storage(&mut encoder, &(self.stats)())
     }
+}
+
+/// How far the members' clocks are off, which a leader knows, and whether age retention trusts them (hazards 19).
+fn clocks(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> Result<(), fmt::Error> {
+    let paused = u64::from(status.age_pause.is_some());
+    let help = "Whether nothing goes by age, because clocks cannot be trusted; status says why";
+    gauge(encoder, "tercet_age_retention_paused", help, paused)?;
+    let kind = ConstGauge::new(0_f64).metric_type();
+    let help = "Seconds by which the clock of a member is ahead of the median; known on the leader";
+    let mut errors = encoder.encode_descriptor("tercet_clock_error_seconds", help, None, kind)?;
+    for member in &status.members {
+        if let Some(error_ms) = member.clock_error_ms {
+            let id = member.id.to_string();
+            ConstGauge::new(error_ms as f64 / 1e3).encode(errors.encode_family(&[("member", id.as_str())])?)?;
+        }
+    }
+    Ok(())
 }
 
 fn storage(encoder: &mut DescriptorEncoder<'_>, stats: &StorageStats) -> Result<(), fmt::Error> {
@@ -138,6 +156,7 @@ mod tests {
             serving: true,
             gate: Default::default(),
             room: Default::default(),
+            age_pause: None,
             health: Health::Healthy,
         };
         let (sender, receiver) = watch::channel(status.clone());

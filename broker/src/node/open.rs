@@ -64,6 +64,9 @@ fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
         retention: RetentionOptions {
             age_max: Some(config.retention.age),
             bytes_max: config.retention.bytes,
+            age_pace_max: config.retention.age_pace_max,
+            clock_disagreement_max: config.retention.clock_disagreement_max,
+            trim_percent_max: config.retention.trim_percent_max,
             disk_high_water_percent: config.retention.disk_high_water_percent,
             ..RetentionOptions::default()
         },
@@ -110,6 +113,11 @@ mod tests {
         let advertised = NodeAddresses { peer: String::new(), client: String::new(), http: String::new() };
         let listen = PeerListen::Bound(port());
         let theirs = ReplicaOptions::new(NodeId(1), GroupId(1), PathBuf::new(), listen, advertised);
+        let kept = |options: &ReplicaOptions| {
+            let retention = options.retention;
+            (retention.age_pace_max, retention.clock_disagreement_max, retention.trim_percent_max)
+        };
+        assert_eq!(kept(&ours), kept(&theirs));
         assert_eq!(ours.election, theirs.election);
         assert_eq!(ours.segment_bytes_max, theirs.segment_bytes_max);
         assert_eq!(ours.cache_bytes_max, theirs.cache_bytes_max);

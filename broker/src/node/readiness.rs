@@ -113,6 +113,7 @@ mod tests {
             serving: false,
             gate: Default::default(),
             room: Default::default(),
+            age_pause: None,
             health: Health::Healthy,
         }
     }

@@ -1,4 +1,4 @@
-//! Leader side of every replicated command: batching, stamps, queue choice, outcomes.
+//! Leader side of every replicated command: batching, queue choice, outcomes.
 //!
 //! ```text
 //!  RPCs ─► Batcher: what waits becomes one entry ─► Replica::propose ─► apply ─► outcomes back to each RPC
@@ -10,11 +10,9 @@ mod draft;
 mod encode;
 mod meta;
 mod queue_choice;
-mod stamp;
 
 pub use batcher::{Batcher, BatcherOptions, Proposer, SubmitError};
 pub use draft::{Draft, DraftKind, DraftMessage};
 pub use encode::publish_command;
 pub use meta::MessageMeta;
 pub use queue_choice::{RoundRobin, by_group};
-pub use stamp::StampClock;

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use raft_log::types::{LogId, LogIndex};
 use raft_log::{
     AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, PrepareRestore,
-    StateMachine,
+    StampReader, StateMachine,
 };
 use rocksdb::WriteBatch;
 
 use super::apply::{Applying, Core};
 use super::changes::Changes;
-use super::command::{BatchBuilder, trim_to};
+use super::command::{BatchBuilder, entry_stamp, release_to, trim_to};
 use super::digest::Digest;
 use super::fault::Fault;
 use super::flush::{FlushTriggers, Unflushed};
@@ -240,6 +240,16 @@ impl StateMachine for State {
         batch.push(&trim_to(to));
         // The state's own clock: trimming is no moment in the life of a message.
         Some(batch.build(self.shared.core().clock))
+    }
+
+    fn release_command(&self, to: LogIndex) -> Option<Bytes> {
+        let mut batch = BatchBuilder::new();
+        batch.push(&release_to(to));
+        Some(batch.build(self.shared.core().clock))
+    }
+
+    fn stamp_reader(&self) -> Option<StampReader> {
+        Some(|payload| entry_stamp(payload).ok())
     }
 
     fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {

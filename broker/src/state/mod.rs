@@ -43,7 +43,7 @@ mod views;
 pub use codec::DecodeError;
 pub use command::{
     Ack, AckEntry, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, NewMessage,
-    ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, tick, trim_to,
+    ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, release_to, tick, trim_to,
 };
 pub use events::Events;
 pub use flush::FlushTriggers;

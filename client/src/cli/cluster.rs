@@ -32,6 +32,7 @@ struct Node {
     healthy: bool,
     address: String,
     problem: String,
+    warnings: Vec<String>,
 }
 
 pub(super) async fn run(client: Client, command: ClusterCommand, format: Output) -> Done {
@@ -74,13 +75,23 @@ async fn status(client: Client, format: Output) -> Done {
             index(node.committed),
             index(node.applied),
             if is_down { "-".to_owned() } else { node.lag.to_string() },
-            if node.healthy { "ok".to_owned() } else { format!("NOT OK: {}", node.problem) },
+            health(node),
             node.address.clone(),
         ]
     });
     let headings = ["NODE", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "LAG", "HEALTH", "ADDRESS"];
     output::print(format, headings, rows, &status)?;
     Ok(true)
+}
+
+fn health(node: &Node) -> String {
+    let warnings = node.warnings.join("; ");
+    match (node.healthy, warnings.is_empty()) {
+        (true, true) => "ok".to_owned(),
+        (true, false) => format!("ok, but {warnings}"),
+        (false, true) => format!("NOT OK: {}", node.problem),
+        (false, false) => format!("NOT OK: {}; {warnings}", node.problem),
+    }
 }
 
 fn node(node: ApiNode) -> Node {
@@ -103,5 +114,6 @@ fn node(node: ApiNode) -> Node {
         healthy: node.healthy,
         address: node.addresses.unwrap_or_default().client,
         problem: node.problem,
+        warnings: node.warnings,
     }
 }

@@ -87,6 +87,8 @@ bugs! {
     ReadErrorFatal = "read error taken as fatal",
     /// The vote gate lets everything through.
     GatedVotes = "gated node votes",
+    /// What is too old is decided by the leader's own wall clock, whatever the others show.
+    RetentionByWrongClock = "retention by a wrong clock",
 }
 
 /// Whether this bug is planted.

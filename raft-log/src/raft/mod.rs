@@ -16,6 +16,7 @@
 
 pub(crate) mod bootstrap;
 mod catch_up_pace;
+pub(crate) mod clocks;
 pub(crate) mod early_campaign;
 pub(crate) mod log_store;
 pub(crate) mod network;

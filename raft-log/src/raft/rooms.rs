@@ -57,6 +57,14 @@ impl Rooms {
         low
     }
 
+    /// The other voters that have room, if they are a majority by themselves: one of them leads better than a node that is
+    /// low.
+    pub(crate) fn roomier(&self, voters: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let roomy: BTreeSet<NodeId> =
+            voters.difference(&self.low()).copied().filter(|voter| *voter != self.own_id).collect();
+        if roomy.len() > voters.len() / 2 { roomy } else { BTreeSet::new() }
+    }
+
     fn low(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
         self.low.lock().expect("nobody panics while holding the members that are low")
     }
@@ -65,6 +73,18 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_leader_gives_way_to_others_that_are_a_majority_with_room() {
+        let (_, receiver) = watch::channel(Room::Low);
+        let rooms = Rooms::new(NodeId(1), receiver);
+        let voters = |ids: std::ops::RangeInclusive<u64>| ids.map(NodeId).collect::<BTreeSet<NodeId>>();
+        assert_eq!(rooms.roomier(&voters(1..=3)), voters(2..=3));
+        rooms.heard(NodeId(2), Room::Low);
+        assert_eq!(rooms.roomier(&voters(1..=3)), BTreeSet::new(), "no majority could take a publish");
+        assert_eq!(rooms.roomier(&voters(1..=5)), voters(3..=5));
+        assert_eq!(rooms.roomier(&voters(1..=1)), BTreeSet::new());
+    }
 
     #[test]
     fn publishes_are_refused_when_the_leader_or_a_majority_is_low() {

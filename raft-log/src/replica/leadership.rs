@@ -34,6 +34,11 @@ impl Leadership {
         self.standing.subscribe()
     }
 
+    /// The status now.
+    pub(crate) fn now(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
     /// The leader that this node follows, unless that is itself.
     pub(crate) fn leader(&self) -> Option<Leader> {
         let status = self.status.borrow();

@@ -10,6 +10,7 @@ mod options;
 mod propose;
 mod read_point;
 mod repair;
+mod stamps;
 mod status;
 mod status_task;
 mod step_down;
@@ -20,7 +21,7 @@ mod unfinished;
 mod tests;
 
 pub use error::{BootstrapError, ChangeError, Leader, OpenError, ProposeError, ReadError, TransferError};
-pub use options::{ElectionOptions, PeerListen, ReplicaOptions, RetentionOptions};
+pub use options::{ElectionOptions, PeerListen, RELEASE_AHEAD_PERCENT, ReplicaOptions, RetentionOptions};
 pub use status::{Health, Member, Role, Status};
 
 use std::path::Path;
@@ -42,10 +43,11 @@ use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
 use crate::replica::leadership::Leadership;
 use crate::replica::read_point::ReadPoints;
+use crate::replica::stamps::Stamps;
 use crate::replica::thread::CoreThread;
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, Record, StorageStats};
-use crate::types::{ClusterId, GroupId, LogId, LogIndex, NodeId};
+use crate::types::{ClusterId, GroupId, LogId, LogIndex, NodeId, UnixMillis};
 
 /// A stored proposal: where it stands and what the state machine answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,7 @@ pub(crate) struct Inner {
     leadership: Leadership,
     applied: AppliedIndex,
     bytes_in_flight: Arc<Semaphore>,
+    stamps: Stamps,
     read_points: Arc<ReadPoints<Result<Linearizer<TypeConfig>, ProposeError>>>,
     options: ReplicaOptions,
     threads: Mutex<Option<Threads>>,
@@ -124,6 +127,22 @@ impl Replica {
     /// See [`ProposeError`]; only [`ProposeError::Unknown`] may be stored.
     pub async fn propose(&self, payload: Bytes, count: u32) -> Result<Proposed, ProposeError> {
         self.inner.propose(payload, count).await
+    }
+
+    /// The time to stamp on a proposal: what the clocks of the group's members agree on, at least `floor`, which is the
+    /// greatest stamp in the caller's state. Within a leadership it advances by the monotonic clock, and it is not moved
+    /// by a single wrong clock, this node's own included (hazards 19).
+    ///
+    /// Means something on a leader that serves; elsewhere it is a guess.
+    #[must_use]
+    pub fn stamp(&self, floor: UnixMillis) -> UnixMillis {
+        let (term, serving) = {
+            let standing = self.inner.standing.borrow();
+            (standing.term, standing.serving)
+        };
+        let peers = &self.inner.peers;
+        let read = || peers.clocks.read(&peers.voters());
+        if serving { self.inner.stamps.now(term, floor, read) } else { self.inner.stamps.guess(floor, &read()) }
     }
 
     /// The members because of whose nearly full disks publishes are refused now (hazards 9); none on a node that does not

@@ -11,11 +11,13 @@ use crate::exec;
 use crate::identity::Identity;
 use crate::last_run::LastRun;
 use crate::membership::MemberNode;
+use crate::raft::clocks::Clocks;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::net::BoundListener;
 use crate::raft::network::peers::Peers;
 use crate::raft::recover::fit_state_to_log;
+use crate::raft::retention::TrimWays;
 use crate::raft::rooms::Rooms;
 use crate::raft::settings;
 use crate::raft::state_adapter::StateAdapter;
@@ -25,9 +27,10 @@ use crate::replica::leadership::Leadership;
 use crate::replica::options::{PeerListen, ReplicaOptions};
 use crate::replica::propose::PROPOSAL_OVERHEAD_BYTES;
 use crate::replica::repair::{at_open, members};
+use crate::replica::stamps::Stamps;
 use crate::replica::status::Health;
 use crate::replica::status_task::StatusTask;
-use crate::replica::thread::{self, CoreParts};
+use crate::replica::thread::{self, CoreParts, Keeping};
 use crate::replica::{Inner, OpenError, Threads};
 use crate::state_machine::{AppliedPoint, StateMachine};
 use crate::storage::{Durability, Log, RecoveryReport, StorageOptions};
@@ -49,19 +52,18 @@ pub(crate) async fn open(
     let (log, listener) = open_log(&options, &env, machine.applied(), listener).await?;
     let Folder { identity, machine, checkpoints, last_run, members } =
         open_folder(&options, &env, log.clone(), machine).await?;
-    let node_id = options.node_id;
 
+    let ways = ways_of(machine.as_ref(), &options)?;
     let progress = LogProgress { durable: log.durable(), failure: log.failure() };
-    let started = StateWorker::start(node_id, machine, progress);
-    let (worker, apply_joiner) = started.map_err(|error| OpenError::Raft(error.to_string()))?;
-    let (health, _) = watch::channel(Health::Healthy);
+    let (worker, apply_joiner) =
+        StateWorker::start(options.node_id, machine, progress).map_err(|error| OpenError::Raft(error.to_string()))?;
+    let ((health, _), (age_pause, age_paused)) = (watch::channel(Health::Healthy), watch::channel(None));
     let (gate, evidence) = (gate_after(&last_run), Evidence::default());
     let status = watch::Sender::new(StatusTask::initial(&identity, &log, &gate));
     let standing = watch::Sender::new(status.borrow().clone());
-    let rooms = Rooms::new(node_id, log.room());
-    let peers = Arc::new(Peers::new(identity.clone(), options.advertised.clone(), rooms, health.clone()));
+    let peers = peers_of(&options, identity.clone(), &log, &env, health.clone());
     let parts = CoreParts {
-        node_id,
+        node_id: options.node_id,
         config,
         listener,
         peers: peers.clone(),
@@ -72,13 +74,15 @@ pub(crate) async fn open(
         checkpoints,
         env: env.clone(),
         dir: options.dir.clone(),
-        retention: options.retention,
+        retention: Keeping { options: options.retention, ways, age_pause },
         members,
         status: StatusTask {
             identity: identity.clone(),
             log: log.clone(),
             applied: worker.applied().clone(),
             apply_failure: worker.failure(),
+            peers: peers.clone(),
+            age_pause: age_paused,
             leader_watch: evidence.watch.clone(),
             gate: gate.clone(),
             leader_silence_max: options.election.timeout_max,
@@ -101,6 +105,7 @@ pub(crate) async fn open(
         peers,
         gate,
         last_run,
+        stamps: Stamps::new(env.clock.clone()),
         env,
         status,
         standing,
@@ -111,6 +116,28 @@ pub(crate) async fn open(
         options,
         threads: Mutex::new(Some(Threads { core, worker, apply_joiner })),
     })
+}
+
+/// What the state machine can do for retention, if that is enough for what is wanted of it.
+fn ways_of(machine: &dyn StateMachine, options: &ReplicaOptions) -> Result<TrimWays, OpenError> {
+    let ways = TrimWays::of(machine);
+    if options.retention.age_max.is_some() && ways.stamp_of.is_none() {
+        let reason = "retention.age_max needs a state machine that reads stamps from its commands";
+        return Err(OpenError::Options(reason.to_owned()));
+    }
+    Ok(ways)
+}
+
+fn peers_of(
+    options: &ReplicaOptions,
+    identity: Arc<Identity>,
+    log: &Log,
+    env: &Env,
+    health: watch::Sender<Health>,
+) -> Arc<Peers> {
+    let node = options.node_id;
+    let (rooms, clocks) = (Rooms::new(node, log.room()), Clocks::new(node, env.clock.clone()));
+    Arc::new(Peers::new(identity, options.advertised.clone(), rooms, clocks, health))
 }
 
 fn take_listener(options: &mut ReplicaOptions) -> Result<BoundListener, OpenError> {
@@ -237,6 +264,7 @@ fn storage_options(options: &ReplicaOptions) -> StorageOptions {
         segment_bytes_max: options.segment_bytes_max,
         sizes: options.sizes,
         cache_bytes_max: options.cache_bytes_max,
+        disk_high_water_percent: options.retention.disk_high_water_percent,
         record_payload_bytes_max: options.entry_bytes_max.max(MEMBERSHIP_BYTES_MAX),
         ..StorageOptions::new(options.dir.clone(), options.group)
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::membership::NodeAddresses;
+use crate::raft::retention::AGE_PACE_MAX;
 use crate::storage::{Durability, Sizes};
 use crate::types::{GroupId, NodeId};
 
@@ -44,18 +45,36 @@ impl Default for ElectionOptions {
     }
 }
 
+/// So many percent below the high-water mark of a disk, what nobody has yet to read begins to go before its time: with
+/// readers that keep up, a log that fills its disk is never refused anything.
+pub const RELEASE_AHEAD_PERCENT: u8 = 5;
+
 /// How much of the log is kept, and how followers that are behind it are brought up.
 ///
-/// A segment goes once it exceeds one of the bounds, the state machine no longer needs it, and a checkpoint stands for
-/// it; so up to one segment more than a bound says stays, or more while something in it is needed (hazards 23, 24).
+/// A segment goes once it exceeds a bound, the state machine no longer needs it, and a checkpoint stands for it; so up to
+/// one segment more than a bound says stays, or more while something in it is needed (hazards 23, 24). What exceeds a
+/// bound goes in steps, so that a mistake is slow and can be seen (hazards 35).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionOptions {
-    /// Entries older than this go. `None`: age does not matter.
+    /// Entries older than this go, by the stamps that the state machine reads from them
+    /// ([`StateMachine::stamp_reader`](crate::StateMachine::stamp_reader)), while the members' clocks agree. `None`: age
+    /// does not matter.
     pub age_max: Option<Duration>,
+    /// In the time of `age_max`, trimming by age takes at most this many times the whole log: all of it, if it looks too
+    /// old at once, takes `age_max` divided by this.
+    pub age_pace_max: u32,
+    /// Nothing goes by age while the known clocks of the members differ by more than this, nor when the leader's wall clock
+    /// has jumped by more than this against its monotonic one.
+    pub clock_disagreement_max: Duration,
     /// The oldest segments go while all of them take more than this. `None`: their size does not matter.
     pub bytes_max: Option<u64>,
-    /// The oldest segments go while the file system of the data folder is fuller than this percentage, whatever fills it,
-    /// and even while a follower catches up. 100: never.
+    /// One trim takes at most this share of the log, and a segment at least; the next one follows at the next look.
+    pub trim_percent_max: u8,
+    /// Above this percentage of the file system of the data folder, whatever fills it, publishes are refused, no spare
+    /// segments are kept, and what is trimmed goes even while a follower catches up. Entries that somebody has yet to read
+    /// never go because of it (hazards 35); those that nobody has, if the state machine tells them
+    /// ([`StateMachine::release_command`](crate::StateMachine::release_command)), go from [`RELEASE_AHEAD_PERCENT`] below
+    /// the mark on. 100: never.
     pub disk_high_water_percent: u8,
     /// How often the bounds are looked at.
     pub check_interval: Duration,
@@ -70,7 +89,10 @@ impl Default for RetentionOptions {
     fn default() -> Self {
         RetentionOptions {
             age_max: None,
+            age_pace_max: AGE_PACE_MAX,
+            clock_disagreement_max: Duration::from_secs(10),
             bytes_max: None,
+            trim_percent_max: 5,
             disk_high_water_percent: 100,
             check_interval: Duration::from_secs(1),
             checkpoints_max: 16,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::membership::NodeAddresses;
+use crate::raft::retention::AgePause;
 use crate::raft::vote_gate::GateReason;
 use crate::storage::Room;
 use crate::types::{ClusterId, LogId, LogIndex, NodeId, Term};
@@ -77,6 +78,9 @@ pub struct Member {
     pub matched: Option<LogIndex>,
     /// How long ago it last acknowledged something; known on the leader only.
     pub last_heard: Option<Duration>,
+    /// By how many milliseconds its wall clock is ahead of the median of the voters' clocks; behind, if negative. Known on
+    /// the leader only.
+    pub clock_error_ms: Option<i64>,
 }
 
 /// A snapshot of a replica's state.
@@ -113,6 +117,8 @@ pub struct Status {
     pub gate: BTreeSet<GateReason>,
     /// Whether its disk has room for more messages (hazards 9).
     pub room: Room,
+    /// Why nothing goes by age now; on a leader only.
+    pub age_pause: Option<AgePause>,
     /// Whether the node can do its part.
     pub health: Health,
 }
@@ -148,7 +154,8 @@ mod tests {
 
     fn status() -> Status {
         let addresses = NodeAddresses { peer: "a:1".into(), client: "a:2".into(), http: "a:3".into() };
-        let member = Member { id: NodeId(1), addresses, voter: true, matched: None, last_heard: None };
+        let member =
+            Member { id: NodeId(1), addresses, voter: true, matched: None, last_heard: None, clock_error_ms: None };
         Status {
             node_id: NodeId(1),
             cluster: Some(ClusterId(5)),
@@ -165,6 +172,7 @@ mod tests {
             serving: true,
             room: Room::Enough,
             gate: BTreeSet::new(),
+            age_pause: None,
             health: Health::Healthy,
         }
     }

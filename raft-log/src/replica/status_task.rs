@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 use crate::identity::Identity;
 use crate::raft::network::leader_watch::LeaderWatch;
+use crate::raft::network::peers::Peers;
+use crate::raft::retention::AgePause;
 use crate::raft::state_worker::AppliedIndex;
 use crate::raft::type_config::{RaftCore, TypeConfig, log_id};
 use crate::raft::vote_gate::VoteGate;
@@ -29,6 +31,8 @@ pub(crate) struct StatusTask {
     pub(crate) log: Log,
     pub(crate) applied: AppliedIndex,
     pub(crate) apply_failure: watch::Receiver<Option<ApplyError>>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) age_pause: watch::Receiver<Option<AgePause>>,
     pub(crate) leader_watch: LeaderWatch,
     pub(crate) gate: VoteGate,
     /// A leader that is silent for longer is not shown.
@@ -58,6 +62,7 @@ impl StatusTask {
             serving: false,
             gate: gate.reasons(),
             room: *log.room().borrow(),
+            age_pause: None,
             health: Health::Healthy,
         }
     }
@@ -160,11 +165,23 @@ impl StatusTask {
             || metrics.last_quorum_acked.as_ref().is_some_and(|acked| acked.elapsed() < self.leader_silence_max)
     }
 
+    /// How far each voter's clock is off.
+    fn tell_clocks(&self, members: &mut [Member]) {
+        let voters = members.iter().filter(|member| member.voter).map(|member| member.id).collect();
+        let errors = self.peers.clocks.read(&voters).errors();
+        for member in members {
+            member.clock_error_ms = errors.get(&member.id).copied();
+        }
+    }
+
     fn status_of(&self, metrics: &RaftMetrics<TypeConfig>, health: &Health) -> Status {
         let term = Term(metrics.current_term);
         let applied = self.applied.id();
-        let members = members(metrics, self.identity.node_id);
+        let mut members = members(metrics, self.identity.node_id);
         let role = role(metrics, health, members.is_empty());
+        if role == Role::Leader {
+            self.tell_clocks(&mut members);
+        }
         Status {
             node_id: self.identity.node_id,
             cluster: self.identity.cluster(),
@@ -185,6 +202,7 @@ impl StatusTask {
                 && applied.is_some_and(|applied| applied.term == term),
             gate: self.gate.reasons(),
             room: *self.log.room().borrow(),
+            age_pause: *self.age_pause.borrow(),
             health: health.clone(),
         }
     }
@@ -216,6 +234,7 @@ fn members(metrics: &RaftMetrics<TypeConfig>, own: NodeId) -> Vec<Member> {
             voter: voters.contains(id),
             matched: matched.map(|matched| log_id(matched).index),
             last_heard: if *id == own { None } else { heard.map(|at| at.elapsed()) },
+            clock_error_ms: None,
         }
     };
     membership.nodes().map(member).collect()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::type_config::TypeConfigExt;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
@@ -27,7 +27,7 @@ use crate::raft::network::ranges::serve_only;
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::server::{self, Connection};
 use crate::raft::pace::Pace;
-use crate::raft::retention::{CatchUps, Progress, Retention};
+use crate::raft::retention::{AgePause, CatchUps, Retention, RetentionParts, RollCheckpoints, TrimWays};
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{RaftCore, TypeConfig};
@@ -46,6 +46,15 @@ use crate::types::NodeId;
 /// after twice that and a few heartbeats.
 const SILENT_HEARTBEATS: u32 = 5;
 
+/// What is kept of the log, and what the state machine can do for that.
+#[derive(Clone)]
+pub(crate) struct Keeping {
+    pub(crate) options: RetentionOptions,
+    pub(crate) ways: TrimWays,
+    /// Why nothing goes by age now.
+    pub(crate) age_pause: watch::Sender<Option<AgePause>>,
+}
+
 /// What the thread is started with.
 pub(crate) struct CoreParts {
     pub(crate) node_id: NodeId,
@@ -59,7 +68,7 @@ pub(crate) struct CoreParts {
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) env: Env,
     pub(crate) dir: PathBuf,
-    pub(crate) retention: RetentionOptions,
+    pub(crate) retention: Keeping,
     pub(crate) status: StatusTask,
     /// Who may hold this node's entries, before the core knows.
     pub(crate) members: Vec<(NodeId, MemberNode)>,
@@ -97,6 +106,7 @@ pub(crate) async fn start(parts: CoreParts) -> Result<(RaftCore, CoreThread), Op
 }
 
 async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, OpenError> {
+    let start_retention = retention_of(&parts);
     // Before the core, which reads the log when it starts.
     drop(TypeConfig::spawn(online_repair(&parts).run()));
     let receiving = Arc::new(receiving(&parts));
@@ -105,7 +115,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     let sending = Sending {
         env: parts.env.clone(),
         log: parts.status.log.clone(),
-        pace: Pace::new(parts.retention.transfer_bytes_per_second),
+        pace: Pace::new(parts.retention.options.transfer_bytes_per_second),
         catch_ups: catch_ups.clone(),
     };
     let votes = parts.store.votes();
@@ -144,25 +154,14 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         evidence: parts.evidence,
     };
     drop(TypeConfig::spawn(campaign.run()));
-    let retention = Retention {
-        node: parts.node_id,
-        env: parts.env,
-        dir: parts.dir,
-        options: parts.retention,
-        raft: raft.clone(),
-        log: parts.status.log.clone(),
-        state: parts.state,
-        worker: parts.worker,
-        checkpoints: parts.checkpoints,
-        catch_ups,
-        progress: Progress::default(),
-    };
-    drop(TypeConfig::spawn(retention.run()));
+    start_retention(&raft, catch_ups);
     drop(TypeConfig::spawn(unfinished::run(raft.clone())));
     if parts.last_run.is_in_doubt() {
         drop(TypeConfig::spawn(doubt(&raft, &parts.status, parts.gate.clone(), parts.last_run).run()));
     }
     let leadership = parts.status.leadership(raft.clone(), parts.election);
+    let room = parts.status.log.room();
+    drop(TypeConfig::spawn(step_down::for_want_of_room(leadership.clone(), parts.peers, room)));
     drop(TypeConfig::spawn(step_down::run(leadership, parts.gate.clone())));
     drop(TypeConfig::spawn(disk_watch::run(parts.status.log.clone(), parts.gate, parts.disk_stall_max)));
     drop(TypeConfig::spawn(parts.status.run(raft.clone())));
@@ -186,6 +185,45 @@ fn receiving(parts: &CoreParts) -> Receiving {
         log: parts.status.log.clone(),
         group: parts.peers.identity.group,
         slot: Mutex::default(),
+    }
+}
+
+/// Checkpoints at segment rolls, and what goes of the log; to be started when the core is there.
+fn retention_of(parts: &CoreParts) -> impl FnOnce(&RaftCore, Arc<CatchUps>) + Send + use<> {
+    let (node, env, dir) = (parts.node_id, parts.env.clone(), parts.dir.clone());
+    let Keeping { options, ways, age_pause } = parts.retention.clone();
+    let (peers, log, state, worker) =
+        (parts.peers.clone(), parts.status.log.clone(), parts.state.clone(), parts.worker.clone());
+    let checkpoints = parts.checkpoints.clone();
+    move |raft, catch_ups| {
+        let rolls = RollCheckpoints {
+            node,
+            options,
+            raft: raft.clone(),
+            log: log.clone(),
+            state: state.clone(),
+            worker: worker.clone(),
+            checkpoints: checkpoints.clone(),
+            put_off: 0,
+        };
+        drop(TypeConfig::spawn(rolls.run()));
+        let raft = raft.clone();
+        let parts = RetentionParts {
+            node,
+            env,
+            dir,
+            options,
+            raft,
+            peers,
+            log,
+            state,
+            worker,
+            checkpoints,
+            catch_ups,
+            ways,
+            age_pause,
+        };
+        drop(TypeConfig::spawn(Retention::new(parts).run()));
     }
 }
 

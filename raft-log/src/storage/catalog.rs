@@ -4,7 +4,7 @@ use super::manifest::Listed;
 use super::positions::{Position, Positions};
 use super::report::SegmentInfo;
 use super::segment::Segment;
-use crate::types::{LogIndex, UnixMillis};
+use crate::types::LogIndex;
 use std::sync::Arc;
 
 /// One segment and what is known of its content.
@@ -89,23 +89,16 @@ impl Catalog {
         self.placed.drain(..).map(|placed| placed.segment).collect()
     }
 
-    /// What there is, for those who decide about retention. A segment of unknown age counts as made when the next one
-    /// was, or at `now`: rather too young than too old.
-    pub(crate) fn segments(&self, now: UnixMillis) -> Vec<SegmentInfo> {
-        let mut later = now;
-        let mut segments = Vec::with_capacity(self.placed.len());
-        for (newer, placed) in self.placed.iter().rev().enumerate() {
-            later = placed.segment.created.unwrap_or(later);
-            segments.push(SegmentInfo {
-                base: placed.segment.base,
-                end: placed.end,
-                bytes: placed.segment.file_bytes,
-                created: later,
-                sealed: newer > 0,
-            });
-        }
-        segments.reverse();
-        segments
+    /// What there is, for those who decide about retention.
+    pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
+        let newest = self.placed.len().saturating_sub(1);
+        let listed = |(at, placed): (usize, &Placed)| SegmentInfo {
+            base: placed.segment.base,
+            end: placed.end,
+            bytes: placed.segment.file_bytes,
+            sealed: at < newest,
+        };
+        self.placed.iter().enumerate().map(listed).collect()
     }
 
     /// All segments, ascending.

@@ -321,7 +321,7 @@ impl Log {
     /// The segments on disk, ascending.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        self.shared().lock().catalog.segments(self.shared().opened)
+        self.shared().lock().catalog.segments()
     }
 
     /// The last index that is synced, in both modes of durability. Falls only at a truncation.

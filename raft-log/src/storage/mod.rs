@@ -57,6 +57,7 @@ pub use options::{
 };
 pub use record::{HardState, Record, RecordKind};
 pub use report::{LogBounds, RecoveryReport, SegmentInfo, TornTail};
+pub(crate) use room::DiskUse;
 pub use room::Room;
 pub use stats::StorageStats;
 pub use stepper::Stepper;

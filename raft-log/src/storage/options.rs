@@ -99,6 +99,9 @@ pub struct StorageOptions {
     /// When nothing came for this long, the durable mark is written, which costs a sync: so long may damage to the last records
     /// look like a torn write (hazards 3).
     pub idle_before_mark: Duration,
+    /// While the disk is fuller than this percentage, whatever fills it, [`Room`](super::Room) is low and no spare segments
+    /// are kept. 100: never.
+    pub disk_high_water_percent: u8,
 }
 
 impl StorageOptions {
@@ -118,6 +121,7 @@ impl StorageOptions {
             reserve_bytes: RESERVE_BYTES_DEFAULT,
             sizes: Sizes::default(),
             idle_before_mark: IDLE_BEFORE_MARK_DEFAULT,
+            disk_high_water_percent: 100,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the log tells about itself: its bounds, and what its recovery found.
 
-use crate::types::{LogId, LogIndex, UnixMillis};
+use crate::types::{LogId, LogIndex};
 use std::path::PathBuf;
 
 /// Where the log begins and ends, for Raft.
@@ -21,8 +21,6 @@ pub struct SegmentInfo {
     pub end: LogIndex,
     /// What the file takes on disk.
     pub bytes: u64,
-    /// When the segment was begun, by the wall clock; no entry in it is older, and none younger than the next one's.
-    pub created: UnixMillis,
     /// Nothing is appended to it any more.
     pub sealed: bool,
 }

@@ -17,7 +17,7 @@ use super::tail::Tail;
 use super::terms::Terms;
 use crate::env::Env;
 use crate::planted::{self, Bug};
-use crate::types::{LogId, LogIndex, Term, UnixMillis};
+use crate::types::{LogId, LogIndex, Term};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
@@ -69,8 +69,6 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) counters: Counters,
     pub(crate) damage: DamageReports,
-    /// When the log was opened: the age of what does not tell its own.
-    pub(crate) opened: UnixMillis,
     pub(crate) durable: watch::Sender<Option<LogIndex>>,
     pub(crate) failure: watch::Sender<Option<Arc<StorageError>>>,
     pub(crate) room: watch::Sender<Room>,
@@ -81,7 +79,6 @@ impl Shared {
     pub(crate) fn new(env: Env, options: StorageOptions, state: State) -> Shared {
         let durable = watch::Sender::new(state.durable_end.0.checked_sub(1).map(LogIndex));
         Shared {
-            opened: env.clock.unix_millis(),
             env,
             options,
             queue: Queue::default(),

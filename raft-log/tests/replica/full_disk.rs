@@ -6,8 +6,8 @@ use crate::support::{Group, disk_of};
 use bytes::Bytes;
 use raft_log::env::Disk;
 use raft_log::env::sim::SimDisk;
-use raft_log::types::NodeId;
-use raft_log::{ProposeError, Proposed, Room};
+use raft_log::types::{LogIndex, NodeId};
+use raft_log::{ProposeError, Proposed, ReplicaOptions, Room};
 
 /// Below this a node says that it is low; the default of its options.
 const RESERVE_BYTES: u64 = 256 << 20;
@@ -44,13 +44,59 @@ async fn a_leader_whose_disk_is_nearly_full_refuses_messages_and_nothing_else() 
     let (group, disks) = Group::three_on_simulated_disks(|_| {}).await;
     let leader = group.leader().await;
     publish(&group, leader).await.unwrap();
+    // Else it would hand over to those with room.
+    let follower = group.follower().await;
+    fill(&group, &disks, follower).await;
     fill(&group, &disks, leader).await;
+    until(&group, leader, &[leader, follower]).await;
     let refused = publish(&group, leader).await.unwrap_err();
-    assert_eq!(refused, ProposeError::DiskFull { nodes: vec![leader] });
+    assert_eq!(refused, ProposeError::DiskFull { nodes: vec![leader, follower] });
     assert!(refused.surely_not_stored() && refused.retry_can_help());
     group.replica(leader).propose(Bytes::from_static(b"an acknowledgement"), 0).await.unwrap();
     empty(&group, &disks, leader).await;
     publish(&group, leader).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_leader_whose_disk_is_nearly_full_gives_way_to_one_with_room() {
+    let (group, disks) = Group::three_on_simulated_disks(|_| {}).await;
+    let leader = group.leader().await;
+    publish(&group, leader).await.unwrap();
+    fill(&group, &disks, leader).await;
+    group.await_status(leader, "another leader", |status| status.leader.is_some_and(|now| now != leader)).await;
+    let next = group.leader().await;
+    publish(&group, next).await.unwrap();
+}
+
+// Hazards 35: disks that others fill refuse what is new; what is there stays, whoever has read it.
+#[tokio::test]
+async fn above_the_high_water_mark_publishes_are_refused_and_nothing_is_trimmed() {
+    let (group, disks) = Group::three_on_simulated_disks(above_half).await;
+    let leader = group.leader().await;
+    let mut last = publish(&group, leader).await.unwrap().id.index;
+    for number in 0..40 {
+        let payload = vec![number; 256 << 10];
+        last = group.replica(leader).propose(payload.into(), 1).await.unwrap().id.index;
+    }
+    group.await_all_applied(last).await;
+    for id in group.ids() {
+        let disk = disk_of(&disks, id);
+        let used = (1 << 40) - disk.free_bytes(&group.node(id).dir).unwrap();
+        disk.set_capacity_bytes(Some(used + used / 2));
+        group.await_status(id, "low", |status| status.room == Room::Low).await;
+    }
+    assert!(matches!(publish(&group, leader).await, Err(ProposeError::DiskFull { .. })));
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    for id in group.ids() {
+        assert_eq!(group.node(id).machine.inside().state.needed_from, LogIndex(0));
+        assert_eq!(group.replica(id).status().purged, None);
+    }
+}
+
+/// Refuses publishes on disks that are more than half full.
+fn above_half(options: &mut ReplicaOptions) {
+    options.retention.disk_high_water_percent = 50;
+    options.retention.check_interval = std::time::Duration::from_millis(20);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod async_loss;
 mod bad_sector;
 mod bootstrap;
+mod clocks;
 mod election;
 mod full_disk;
 mod group;

@@ -104,6 +104,7 @@ impl Core {
             Command::RenewDeliveries(renew) => Ok(self.renew_deliveries(renew, applying)),
             Command::Tick => Ok(Outcome::Ticked),
             Command::TrimTo(to) => self.trim(*to, applying),
+            Command::ReleaseTo(to) => self.release(*to, applying),
             Command::Publish(_) => unreachable!("taken above"),
         }
     }

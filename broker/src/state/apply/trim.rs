@@ -2,13 +2,14 @@
 //!
 //! Messages of entries below the start are no longer there for anybody: queues begin behind them, and groups that had
 //! not taken them lose them (their backlog expires). What a group has taken and not finished, and what is dead-lettered,
-//! holds the start where it is. Moving such messages to the log's end instead, so that they hold nothing, is not built
+//! holds the start where it is. A release moves it too, for disks that fill, and stops at the first message that somebody
+//! has yet to read (hazards 35). Moving such messages to the log's end instead, so that they hold nothing, is not built
 //! yet.
 
 use raft_log::types::LogIndex;
 
 use super::{Applying, Core};
-use crate::model::{QueueId, TopicId};
+use crate::model::{ConsumerGroupId, QueueId, TopicId};
 use crate::state::fault::Fault;
 use crate::state::index::{RecentBlocks, read_block};
 use crate::state::keys;
@@ -28,6 +29,32 @@ impl Core {
             self.trim_queues(start, applying)?;
         }
         Ok(Outcome::Trimmed { start: self.retained.start })
+    }
+
+    /// Moves the start up to `to`, or as far as nothing stands in the way that is needed or has yet to be read.
+    pub(super) fn release(&mut self, to: LogIndex, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
+        let unread = self.unread_from(applying.store)?;
+        self.trim(to.min(unread.unwrap_or(to)), applying)
+    }
+
+    /// The oldest entry with a message that a group has not taken; in a topic without groups, that is every message.
+    fn unread_from(&self, store: &Store) -> Result<Option<LogIndex>, Fault> {
+        let mut unread: Option<LogIndex> = None;
+        // Dead letters hold the start by themselves.
+        for topic in self.topics.all().filter(|topic| !topic.name.is_dead_letter()) {
+            for (queue, range) in (0..).map(QueueId).zip(&topic.queues) {
+                let taken = |group: &ConsumerGroupId| self.subscriptions[&(topic.id, *group)].taken(queue);
+                let offset = topic.subscribers.iter().filter_map(taken).min().unwrap_or(range.first);
+                if offset >= range.next {
+                    continue;
+                }
+                let block = read_block(&self.recent, store, (topic.id, queue), offset)?.ok_or_else(|| {
+                    Fault::damaged(keys::index(topic.id, queue, offset).as_ref(), "no index of an unread message")
+                })?;
+                unread = Some(unread.map_or(block.index, |unread| unread.min(block.index)));
+            }
+        }
+        Ok(unread)
     }
 
     /// The oldest entry with a message that somebody still needs.

@@ -38,6 +38,7 @@ pub(crate) mod kind {
     pub(crate) const RENEW_DELIVERIES: u8 = 8;
     pub(crate) const TICK: u8 = 9;
     pub(crate) const TRIM_TO: u8 = 10;
+    pub(crate) const RELEASE_TO: u8 = 11;
 }
 
 const FRAME_BYTES: usize = 5;
@@ -90,6 +91,12 @@ pub fn trim_to(index: LogIndex) -> EncodedCommand {
     EncodedCommand::new(kind::TRIM_TO, 8, 0, |out| out.put_u64_le(index.0))
 }
 
+/// The command by which the readable start moves up to an entry, as far as everybody has read what lies before.
+#[must_use]
+pub fn release_to(index: LogIndex) -> EncodedCommand {
+    EncodedCommand::new(kind::RELEASE_TO, 8, 0, |out| out.put_u64_le(index.0))
+}
+
 fn read_trim_to(body: &[u8]) -> Result<LogIndex, DecodeError> {
     let mut reader = Reader::new("trim to", body);
     let index = LogIndex(reader.u64()?);
@@ -110,6 +117,7 @@ pub(crate) enum Command<'a> {
     RenewDeliveries(RenewDeliveries),
     Tick,
     TrimTo(LogIndex),
+    ReleaseTo(LogIndex),
 }
 
 impl<'a> Command<'a> {
@@ -127,6 +135,7 @@ impl<'a> Command<'a> {
             kind::TICK if body.is_empty() => Command::Tick,
             kind::TICK => return Err(DecodeError::Long { what: "tick", left: body.len() }),
             kind::TRIM_TO => Command::TrimTo(read_trim_to(body)?),
+            kind::RELEASE_TO => Command::ReleaseTo(read_trim_to(body)?),
             unknown => return Err(DecodeError::Unknown { what: "the kind of a command", found: u64::from(unknown) }),
         })
     }

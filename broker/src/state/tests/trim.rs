@@ -3,7 +3,7 @@ use raft_log::types::LogIndex;
 
 use super::harness::{INVISIBLE_MS, Rig, offsets};
 use crate::model::{GroupSettings, QueueId, QueueOffset, TopicId, TopicType};
-use crate::state::{Outcome, State, outcomes, trim_to};
+use crate::state::{Outcome, State, outcomes, release_to, trim_to};
 
 /// Five entries of two messages each in one queue; answers the topic and the index of the first of them.
 fn published(rig: &mut Rig) -> (TopicId, u64) {
@@ -19,6 +19,13 @@ fn trim(rig: &mut Rig, to: u64) -> u64 {
     match rig.one(&trim_to(LogIndex(to))) {
         Outcome::Trimmed { start } => start.0,
         other => panic!("a trim answers {other:?}"),
+    }
+}
+
+fn release(rig: &mut Rig, to: u64) -> u64 {
+    match rig.one(&release_to(LogIndex(to))) {
+        Outcome::Trimmed { start } => start.0,
+        other => panic!("a release answers {other:?}"),
     }
 }
 
@@ -94,6 +101,31 @@ fn what_a_group_has_taken_and_not_finished_holds_the_start() {
     rig.ack(group, topic, &again);
     assert_eq!(trim(&mut rig, first + 4), first + 4);
     assert_eq!(offsets(&rig.receive(group, topic, 9)), [8, 9]);
+}
+
+/// hazards 35: what a disk that fills takes before its time is what everybody has finished.
+#[test]
+fn a_release_stops_at_the_first_message_that_somebody_has_yet_to_read() {
+    let mut rig = Rig::new();
+    let (topic, first) = published(&mut rig);
+    assert_eq!(release(&mut rig, first + 4), first, "nobody reads that topic yet, so everybody may");
+    let (slow, fast) = (rig.group("slow", GroupSettings::default()), rig.group("fast", GroupSettings::default()));
+    let picks = rig.receive(fast, topic, 10);
+    rig.ack(fast, topic, &picks);
+    let picks = rig.receive(slow, topic, 4);
+    assert_eq!(release(&mut rig, first + 4), first, "the slow group holds what it has taken");
+    rig.ack(slow, topic, &picks);
+    assert_eq!(release(&mut rig, first + 4), first + 2);
+    assert_eq!(release(&mut rig, first + 1), first + 2, "the start never goes back");
+    let other = rig.topic("never read", 1, TopicType::Normal);
+    let at = rig.log.len() as u64;
+    rig.publish(other, &[(0, "", "")]);
+    let picks = rig.receive(slow, topic, 6);
+    rig.ack(slow, topic, &picks);
+    assert_eq!(release(&mut rig, at + 9), at, "another topic's message is unread");
+    let counters = rig.reader().counters();
+    assert_eq!((counters.trimmed, counters.expired_unread), (10, 0));
+    assert_eq!(offsets(&rig.receive(slow, other, 9)), [0]);
 }
 
 #[test]

@@ -31,7 +31,7 @@ use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::Peers;
 use crate::raft::network::socket::write_pieces;
 use crate::raft::type_config::{RaftVote, TypeConfig};
-use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request, room_of_answer};
+use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request, report_of_answer};
 use crate::raft::wire::handshake::Purpose;
 use crate::types::NodeId;
 
@@ -238,7 +238,7 @@ impl Keeper {
     fn take_answers(&mut self, buffer: &mut BytesMut, owed: &mut VecDeque<Owed>) -> io::Result<bool> {
         let mut taken = false;
         while let Some(bytes) = buffer.first_chunk::<ANSWER_BYTES>() {
-            let (answer, room) = (decode_answer(bytes).map_err(io::Error::other)?, room_of_answer(bytes));
+            let (answer, report) = (decode_answer(bytes).map_err(io::Error::other)?, report_of_answer(bytes));
             buffer.advance(ANSWER_BYTES);
             let request = owed.pop_front().ok_or_else(|| io::Error::other("an answer to no request"))?;
             taken = true;
@@ -251,7 +251,7 @@ impl Keeper {
                      the heartbeat interval above that, and the election timeouts to three and five times as much"
                 );
             }
-            self.peers.rooms.heard(self.target, room);
+            self.peers.heard(self.target, report);
             let is_refused = matches!(answer, Err(StreamAppendError::HigherVote(_)));
             if !is_refused {
                 self.confirmations().confirm(&request.vote, self.target, request.moment);

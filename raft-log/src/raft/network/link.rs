@@ -234,7 +234,10 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
             }
             let stream = self.connect(Purpose::Append).await?;
             let planted = planted::Answers::new(&self.peers, self.target, &self.sending.log);
-            Ok(Box::pin(pipeline::run(stream, first, input, planted)) as BoxStream<'s, Answer>)
+            // A new leader knows the clocks of a majority before anything of its term is committed (hazards 19).
+            let (peers, target) = (self.peers.clone(), self.target);
+            let hear = Box::new(move |report| peers.heard(target, report));
+            Ok(Box::pin(pipeline::run(stream, first, input, planted, hear)) as BoxStream<'s, Answer>)
         })
     }
 

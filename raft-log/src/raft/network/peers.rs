@@ -1,6 +1,6 @@
 //! What a node knows of its peers, and the two checks of every handshake (hazards 2, 7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -12,12 +12,14 @@ use tokio::sync::watch;
 use crate::identity::Identity;
 use crate::membership::{MemberNode, NodeAddresses};
 use crate::planted::{self, Bug};
+use crate::raft::clocks::Clocks;
 use crate::raft::network::confirmations::Confirmations;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::socket;
 use crate::raft::rooms::Rooms;
 use crate::raft::type_config::TypeConfig;
 use crate::raft::wire::WireError;
+use crate::raft::wire::append::Report;
 use crate::raft::wire::handshake::{Hello, HelloError, Party, Purpose, Refusal, WELCOME_BYTES, Welcome};
 use crate::replica::Health;
 use crate::types::{Incarnation, NodeId};
@@ -41,6 +43,7 @@ pub(crate) struct Peers {
     pub(crate) advertised: NodeAddresses,
     pub(crate) rooms: Rooms,
     pub(crate) confirmations: Confirmations,
+    pub(crate) clocks: Clocks,
     #[cfg_attr(not(tercet_sim), expect(dead_code, reason = "only planted bugs look at it"))]
     pub(crate) acknowledged: planted::Acknowledged,
     metrics: OnceLock<ServerMetrics>,
@@ -54,6 +57,7 @@ impl Peers {
         identity: Arc<Identity>,
         advertised: NodeAddresses,
         rooms: Rooms,
+        clocks: Clocks,
         health: watch::Sender<Health>,
     ) -> Peers {
         let acknowledged = planted::Acknowledged::default();
@@ -62,11 +66,23 @@ impl Peers {
             advertised,
             rooms,
             confirmations: Confirmations::default(),
+            clocks,
             acknowledged,
             metrics: OnceLock::new(),
             health,
             logged: Mutex::default(),
         }
+    }
+
+    /// What this node tells its leader of itself.
+    pub(crate) fn report(&self) -> Report {
+        Report { room: self.rooms.own(), wall: self.clocks.own() }
+    }
+
+    /// A follower has told of itself.
+    pub(crate) fn heard(&self, from: NodeId, report: Report) {
+        self.rooms.heard(from, report.room);
+        self.clocks.heard(from, report.wall);
     }
 
     /// Follows the membership of this core from now on.
@@ -84,6 +100,12 @@ impl Peers {
     pub(crate) fn is_joint(&self) -> bool {
         let Some(metrics) = self.metrics.get() else { return false };
         metrics.borrow_watched().membership_config.membership().get_joint_config().len() > 1
+    }
+
+    /// The voters in the newest membership of this node's log, those of both sides of a change.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        let Some(metrics) = self.metrics.get() else { return BTreeSet::new() };
+        metrics.borrow_watched().membership_config.membership().voter_ids().collect()
     }
 
     /// All members in the newest membership of this node's log; none before the core runs.

@@ -32,7 +32,7 @@ use crate::planted;
 use crate::raft::network::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use crate::raft::network::socket::write_pieces;
 use crate::raft::type_config::TypeConfig;
-use crate::raft::wire::append::{ANSWER_BYTES, decode_answer, encode_request};
+use crate::raft::wire::append::{ANSWER_BYTES, Report, decode_answer, encode_request, report_of_answer};
 
 /// How long a request may stay unanswered.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -97,12 +97,17 @@ impl Window {
     }
 }
 
-/// Sends `first` and everything that follows in `input`; yields the answers in order.
+/// Takes what a follower tells of itself.
+pub(crate) type Hear = Box<dyn FnOnce(Report) + Send>;
+
+/// Sends `first` and everything that follows in `input`; yields the answers in order. `hear` gets what the first of them
+/// tells of the follower, before that answer counts; later ones are left to the heartbeats.
 pub(crate) fn run<S>(
     stream: TcpStream,
     first: AppendEntriesRequest<TypeConfig>,
     input: S,
     planted: planted::Answers,
+    hear: Hear,
 ) -> impl Stream<Item = Answer> + Send
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
@@ -115,7 +120,8 @@ where
         // Dropping the writing half tells the follower that no more comes.
         tokio::select! { result = writing => result, _ = stopped => Ok(()) }
     }));
-    let answers = Answers { read, buffer: BytesMut::with_capacity(16 << 10), window, planted, _stop: stop };
+    let buffer = BytesMut::with_capacity(16 << 10);
+    let answers = Answers { read, buffer, window, planted, hear: Some(hear), _stop: stop };
     futures::stream::unfold(Some(answers), |answers| async move {
         let mut answers = answers?;
         match answers.next().await {
@@ -160,6 +166,7 @@ struct Answers {
     buffer: BytesMut,
     window: Arc<Window>,
     planted: planted::Answers,
+    hear: Option<Hear>,
     /// Ends the writer when the output is dropped: a `JoinHandle` alone would let it run on.
     _stop: oneshot::Sender<()>,
 }
@@ -174,6 +181,9 @@ impl Answers {
             }
             if let Some(bytes) = self.buffer.first_chunk::<ANSWER_BYTES>() {
                 let answer = decode_answer(bytes).map_err(io::Error::other)?;
+                if let Some(hear) = self.hear.take() {
+                    hear(report_of_answer(bytes));
+                }
                 self.buffer.advance(ANSWER_BYTES);
                 if self.planted.swallows(&answer) {
                     continue;

@@ -1,12 +1,14 @@
 use super::*;
 use crate::raft::network::socket::FrameReader;
 use crate::raft::type_config::{RaftLogId, RaftVote, entry_of};
-use crate::raft::wire::append::{decode_request, encode_answer};
+use crate::raft::wire::append::{Report, decode_request, encode_answer};
 use crate::storage::Room;
 use crate::storage::{Record, RecordKind};
-use crate::types::{LogId, LogIndex, NodeId, Term};
+use crate::types::{LogId, LogIndex, NodeId, Term, UnixMillis};
 use openraft::impls::leader_id_std::LeaderId;
 use tokio::net::TcpListener;
+
+const REPORT: Report = Report { room: Room::Enough, wall: UnixMillis(5) };
 
 /// A request with one entry at `index`, or with none.
 fn request(index: u64, entries: usize, committed: u64) -> AppendEntriesRequest<TypeConfig> {
@@ -33,13 +35,14 @@ async fn told(requests: Vec<AppendEntriesRequest<TypeConfig>>) -> Vec<u64> {
         while let Some(frame) = frames.next().await.unwrap() {
             let request = decode_request(frame).unwrap();
             told.push(request.leader_commit.unwrap().index);
-            write.write_all(&encode_answer(&Ok(request.prev_log_id), Room::Enough)).await.unwrap();
+            write.write_all(&encode_answer(&Ok(request.prev_log_id), REPORT)).await.unwrap();
         }
         told
     });
     let mut requests = requests.into_iter();
     let first = requests.next().unwrap();
-    let answers: Vec<Answer> = run(stream, first, futures::stream::iter(requests), planted::Answers).collect().await;
+    let answers: Vec<Answer> =
+        run(stream, first, futures::stream::iter(requests), planted::Answers, Box::new(drop)).collect().await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     let told = follower.await.unwrap();
     assert_eq!(answers.len(), told.len(), "each request that is sent is answered");
@@ -68,10 +71,11 @@ async fn a_follower_that_never_closes_does_not_hold_up_the_end() {
         let (read, mut write) = accepted.into_split();
         let mut frames = FrameReader::new(read);
         let request = decode_request(frames.next().await.unwrap().unwrap()).unwrap();
-        write.write_all(&encode_answer(&Ok(request.prev_log_id), Room::Enough)).await.unwrap();
+        write.write_all(&encode_answer(&Ok(request.prev_log_id), REPORT)).await.unwrap();
         std::future::pending::<()>().await;
     });
-    let answers = run(stream, request(1, 1, 0), futures::stream::empty(), planted::Answers).collect::<Vec<Answer>>();
+    let answers = run(stream, request(1, 1, 0), futures::stream::empty(), planted::Answers, Box::new(drop))
+        .collect::<Vec<Answer>>();
     let answers = tokio::time::timeout(Duration::from_secs(20), answers).await.unwrap();
     assert!(matches!(&answers[..], [Ok(Ok(_))]), "{answers:?}");
     follower.abort();

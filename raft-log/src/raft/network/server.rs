@@ -128,7 +128,7 @@ impl Connection {
                 if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
                     leader.heard();
                 }
-                bytes.extend_from_slice(&encode_answer(&answer, self.peers.rooms.own()));
+                bytes.extend_from_slice(&encode_answer(&answer, self.peers.report()));
             }
             within(ANSWER_TIMEOUT, write.write_all(&bytes)).await?;
         }

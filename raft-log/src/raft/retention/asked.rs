@@ -23,9 +23,10 @@ impl AskedPurges {
         }
     }
 
-    /// The log is purged up to here; thinning knows the one that stands for that.
+    /// The log is purged up to here.
     pub(super) fn done(&mut self, purged: Option<LogId>) {
-        self.held.retain(|held| Some(held.id()) > purged);
+        // The one at the purge point as well: another task thins too, and may know an older purge point.
+        self.held.retain(|held| Some(held.id()) >= purged);
     }
 }
 
@@ -61,6 +62,9 @@ mod tests {
         asked.done(Some(id(20)));
         checkpoints.thin(Some(LogIndex(20)), 2).unwrap();
         assert_eq!(kept(), [20, 40]);
+        checkpoints.thin(Some(LogIndex(10)), 2).unwrap();
+        assert_eq!(kept(), [20, 40], "also for who does not know of the purge");
+        asked.done(Some(id(30)));
         checkpoints.thin(Some(LogIndex(40)), 2).unwrap();
         assert_eq!(kept(), [40], "nothing is held any more");
     }

@@ -1,119 +1,71 @@
-//! Which segments exceed a bound; pure.
+//! Which segments exceed a bound, and how many of them one trim may take; pure.
 
-use std::time::Duration;
-
-use crate::replica::RetentionOptions;
 use crate::storage::SegmentInfo;
-use crate::types::{LogIndex, UnixMillis};
+use crate::types::LogIndex;
 
-/// How full the file system of the data folder is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DiskUse {
-    pub(super) free: u64,
-    pub(super) total: u64,
-}
-
-impl DiskUse {
-    /// Bytes that must be freed to get below the mark.
-    pub(super) fn excess(&self, high_water_percent: u8) -> u64 {
-        let used = self.total.saturating_sub(self.free);
-        used.saturating_sub(self.total / 100 * u64::from(high_water_percent.min(100)))
-    }
-}
-
-/// The first entry that stays, by the bounds alone: the base of a segment. The newest segment always stays.
-pub(super) fn keep_from(
-    segments: &[SegmentInfo],
-    now: UnixMillis,
-    disk: DiskUse,
-    options: &RetentionOptions,
-) -> LogIndex {
-    let Some(first) = segments.first() else { return LogIndex(0) };
+/// How many of the oldest segments must go so that all of them take no more than this. The newest always stays.
+pub(super) fn oversized(segments: &[SegmentInfo], bytes_max: u64) -> usize {
     let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-    let mut excess = disk.excess(options.disk_high_water_percent);
-    let mut keep_from = first.base;
-    for pair in segments.windows(2) {
-        let [oldest, next] = pair else { unreachable!("windows of two") };
-        let too_old = options.age_max.is_some_and(|age_max| age(next.created, now) > age_max);
-        let too_many = options.bytes_max.is_some_and(|bytes_max| bytes > bytes_max);
-        if !oldest.sealed || !(too_old || too_many || excess > 0) {
+    let goes = |segment: &&SegmentInfo| {
+        let too_many = segment.sealed && bytes > bytes_max;
+        bytes -= segment.bytes;
+        too_many
+    };
+    segments.iter().take_while(goes).count()
+}
+
+/// Where a trim ends that takes no more than a share of the log from what is not trimmed yet, though at least one
+/// segment, of the `gone` oldest segments; `trimmed` if there is none.
+pub(super) fn one_trim(segments: &[SegmentInfo], gone: usize, trimmed: LogIndex, percent_max: u8) -> LogIndex {
+    let log_bytes: u128 = segments.iter().map(|segment| u128::from(segment.bytes)).sum();
+    let share = log_bytes * u128::from(percent_max) / 100;
+    let (mut to, mut taken) = (trimmed, 0);
+    for segment in segments[..gone].iter().filter(|segment| segment.end > trimmed) {
+        let with = taken + u128::from(segment.bytes);
+        if taken > 0 && with > share {
             break;
         }
-        bytes -= oldest.bytes;
-        excess = excess.saturating_sub(oldest.bytes);
-        keep_from = next.base;
+        (to, taken) = (segment.end, with);
     }
-    keep_from
+    to
 }
 
-/// The age of the youngest entry of a segment, known by when the next one was begun.
-fn age(next_created: UnixMillis, now: UnixMillis) -> Duration {
-    Duration::from_millis(now.0.saturating_sub(next_created.0))
+/// The first entry behind the `gone` oldest segments.
+pub(super) fn behind(segments: &[SegmentInfo], gone: usize) -> LogIndex {
+    segments.get(gone).or(segments.last()).map_or(LogIndex(0), |segment| segment.base)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const ROOM: DiskUse = DiskUse { free: 1000, total: 1000 };
-
-    /// Five segments of 100 bytes and 10 entries each, one begun every 1,000 ms.
-    fn segments() -> Vec<SegmentInfo> {
-        let segment = |i: u64| SegmentInfo {
-            base: LogIndex(i * 10),
-            end: LogIndex(i * 10 + 10),
-            bytes: 100,
-            created: UnixMillis(i * 1000),
-            sealed: i < 4,
-        };
+    /// Five segments of 100 bytes and 10 entries each.
+    pub(crate) fn segments() -> Vec<SegmentInfo> {
+        let segment =
+            |i: u64| SegmentInfo { base: LogIndex(i * 10), end: LogIndex(i * 10 + 10), bytes: 100, sealed: i < 4 };
         (0..5).map(segment).collect()
     }
 
-    fn options() -> RetentionOptions {
-        RetentionOptions { disk_high_water_percent: 100, ..RetentionOptions::default() }
-    }
-
-    fn kept(now: u64, disk: DiskUse, options: RetentionOptions) -> u64 {
-        keep_from(&segments(), UnixMillis(now), disk, &options).0
-    }
-
     #[test]
-    fn without_bounds_everything_stays() {
-        assert_eq!(kept(1 << 40, DiskUse { free: 0, total: 1000 }, options()), 0);
-        assert_eq!(keep_from(&[], UnixMillis(0), ROOM, &options()), LogIndex(0));
+    fn size_is_that_of_all_segments_and_the_newest_stays() {
+        let gone = |bytes_max| oversized(&segments(), bytes_max);
+        assert_eq!([500, 499, 200, 0].map(gone), [0, 1, 3, 4]);
+        assert_eq!(oversized(&[], 0), 0);
+        assert_eq!([0, 1, 4, 5].map(|gone| behind(&segments(), gone).0), [0, 10, 40, 40]);
     }
 
-    // A segment is as old as its youngest entry: it goes when all of it is too old.
+    // Hazards 35: however much exceeds a bound, one trim takes a share.
     #[test]
-    fn age_counts_from_the_youngest_entry_of_a_segment() {
-        let options = RetentionOptions { age_max: Some(Duration::from_millis(2000)), ..options() };
-        assert_eq!(kept(3000, ROOM, options), 0);
-        assert_eq!(kept(3001, ROOM, options), 10);
-        assert_eq!(kept(5001, ROOM, options), 30);
-        assert_eq!(kept(1 << 40, ROOM, options), 40, "the newest segment stays");
-    }
-
-    #[test]
-    fn size_is_that_of_all_segments() {
-        let options = |bytes| RetentionOptions { bytes_max: Some(bytes), ..options() };
-        assert_eq!(kept(0, ROOM, options(500)), 0);
-        assert_eq!(kept(0, ROOM, options(499)), 10);
-        assert_eq!(kept(0, ROOM, options(200)), 30);
-        assert_eq!(kept(0, ROOM, options(0)), 40);
-    }
-
-    #[test]
-    fn above_the_high_water_mark_as_much_goes_as_is_missing() {
-        let options = RetentionOptions { disk_high_water_percent: 90, ..options() };
-        assert_eq!(kept(0, DiskUse { free: 100, total: 1000 }, options), 0);
-        assert_eq!(kept(0, DiskUse { free: 99, total: 1000 }, options), 10);
-        assert_eq!(kept(0, DiskUse { free: 0, total: 1500 }, options), 20);
-        assert_eq!(kept(0, DiskUse { free: 0, total: 15_000 }, options), 40);
-    }
-
-    #[test]
-    fn a_clock_that_went_back_expires_nothing() {
-        let options = RetentionOptions { age_max: Some(Duration::ZERO), ..options() };
-        assert_eq!(kept(0, ROOM, options), 0);
+    fn one_trim_takes_a_share_of_the_log_and_a_segment_at_least() {
+        let to = |gone, trimmed, percent| one_trim(&segments(), gone, LogIndex(trimmed), percent).0;
+        assert_eq!(to(4, 0, 1), 10);
+        assert_eq!(to(4, 0, 40), 20);
+        assert_eq!(to(4, 0, 100), 40);
+        assert_eq!(to(1, 0, 100), 10);
+        assert_eq!(to(0, 0, 100), 0);
+        assert_eq!(to(4, 20, 20), 30, "the next share");
+        assert_eq!(to(4, 25, 20), 30, "a segment of which a part is trimmed");
+        assert_eq!(to(4, 40, 100), 40);
+        assert_eq!(to(2, 45, 100), 45, "it is never taken back");
     }
 }

@@ -1,6 +1,8 @@
 //! The task that looks at the bounds, on every node.
+//!
+//! Its steps do not depend on each other's success, and what gives space back comes first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,159 +10,270 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::age_clock::{AgeClock, AgePause};
+use super::age_pace::AgePace;
+use super::ages::{Ages, youngest_stamp};
 use super::asked::AskedPurges;
 use super::catch_ups::CatchUps;
-use super::policy::{DiskUse, keep_from};
+use super::policy::{behind, one_trim, oversized};
 use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::exec;
 use crate::planted::{self, Bug};
+use crate::raft::clocks::millis;
 use crate::raft::log_store::{completed, completion};
+use crate::raft::network::peers::Peers;
 use crate::raft::state_adapter::StateAdapter;
-use crate::raft::state_worker::StateWorker;
+use crate::raft::state_worker::{StateWorker, TrimKind};
 use crate::raft::type_config::{Command, RaftCore};
-use crate::replica::RetentionOptions;
-use crate::storage::{Log, SegmentInfo};
-use crate::types::{LogIndex, NodeId};
+use crate::replica::{RELEASE_AHEAD_PERCENT, RetentionOptions};
+use crate::state_machine::{StampReader, StateMachine};
+use crate::storage::{DiskUse, Log, SegmentInfo};
+use crate::types::{LogIndex, NodeId, UnixMillis};
 
 /// A trim that is not stored by then is proposed anew.
 const TRIM_TIMEOUT: Duration = Duration::from_secs(10);
 /// A trim that was stored, but held back by what the state machine needs, is proposed anew after this time.
 const TRIM_AGAIN: Duration = Duration::from_secs(30);
+/// While a disk fills, what everybody has read is let go of so often, a share of the log each time.
+const RELEASE_AGAIN: Duration = Duration::from_secs(5);
 
-/// Checkpoints of a segment that all nodes begin at about the same time are begun over so many looks.
-const CHECKPOINT_SPREAD_LOOKS: u64 = 4;
+/// What a state machine can do for retention; asked once, at open.
+#[derive(Clone, Copy)]
+pub(crate) struct TrimWays {
+    /// It knows a command by which it lets go of entries.
+    pub(crate) trims: bool,
+    /// How the time at which a command was stamped is read from it.
+    pub(crate) stamp_of: Option<StampReader>,
+}
 
-/// See the module.
-pub(crate) struct Retention {
+impl TrimWays {
+    pub(crate) fn of(machine: &dyn StateMachine) -> TrimWays {
+        TrimWays { trims: machine.trim_command(LogIndex(0)).is_some(), stamp_of: machine.stamp_reader() }
+    }
+}
+
+/// What retention works with.
+pub(crate) struct RetentionParts {
     pub(crate) node: NodeId,
     pub(crate) env: Env,
     pub(crate) dir: PathBuf,
     pub(crate) options: RetentionOptions,
     pub(crate) raft: RaftCore,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) log: Log,
     pub(crate) state: StateAdapter,
     pub(crate) worker: StateWorker,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) catch_ups: Arc<CatchUps>,
-    pub(crate) progress: Progress,
+    pub(crate) ways: TrimWays,
+    /// Why nothing goes by age now, on a leader.
+    pub(crate) age_pause: watch::Sender<Option<AgePause>>,
 }
 
-/// What it has done so far.
-#[derive(Default)]
-pub(crate) struct Progress {
+/// See the module.
+pub(crate) struct Retention {
+    parts: RetentionParts,
+    clock: AgeClock,
+    age: ByAge,
     trimmed: Option<Trimmed>,
-    /// Looks for which the checkpoint that is due was put off.
-    put_off: u64,
+    released_early: Option<Instant>,
     asked: AskedPurges,
+}
+
+/// What is remembered of ages while this node leads.
+#[derive(Default)]
+struct ByAge {
+    ages: Ages,
+    pace: AgePace,
 }
 
 /// The trim that was proposed last. One that could not be followed in full is not proposed again at every look.
 #[derive(Clone, Copy)]
-pub(crate) struct Trimmed {
+struct Trimmed {
     to: LogIndex,
     at: Instant,
 }
 
 impl Retention {
+    pub(crate) fn new(parts: RetentionParts) -> Retention {
+        let clock = AgeClock::new(parts.options.clock_disagreement_max);
+        Retention {
+            parts,
+            clock,
+            age: ByAge::default(),
+            trimmed: None,
+            released_early: None,
+            asked: AskedPurges::default(),
+        }
+    }
+
     /// Looks at the bounds until the core stops.
     pub(crate) async fn run(mut self) {
         loop {
-            tokio::time::sleep(self.options.check_interval).await;
-            if self.raft.metrics().borrow_watched().running_state.is_err() {
+            tokio::time::sleep(self.parts.options.check_interval).await;
+            if self.parts.raft.metrics().borrow_watched().running_state.is_err() {
                 return;
             }
-            // Each step is tried again at the next look; none of them may stop the node.
-            if let Err(error) = self.look().await {
-                tracing::warn!(%error, "retention could not do its work; it tries again");
-            }
+            self.look().await;
         }
     }
 
-    async fn look(&mut self) -> io::Result<()> {
-        self.progress.asked.done(self.log.bounds().purged);
-        let segments = self.log.segments();
-        self.checkpoint_at_rolls(&segments).await?;
-        let disk = self.disk_use().await?;
-        let needed = self.worker.needed_from().await.map_err(io::Error::other)?;
-        let wanted = keep_from(&segments, self.env.clock.unix_millis(), disk, &self.options);
-        let repeated = self.progress.trimmed.is_some_and(|last| last.to == wanted && last.at.elapsed() < TRIM_AGAIN);
-        if wanted > needed && self.leads() && !repeated {
-            self.trim(wanted).await?;
-            self.progress.trimmed = Some(Trimmed { to: wanted, at: Instant::now() });
+    /// Each step is tried again at the next look; none of them may stop the node or another step.
+    async fn look(&mut self) {
+        self.clock.look(self.parts.env.clock.unix_millis(), self.parts.env.clock.monotonic());
+        self.asked.done(self.parts.log.bounds().purged);
+        let segments = self.parts.log.segments();
+        tell("purged segments could not be released", self.release(&segments).await);
+        let needed = self.parts.worker.needed_from().await.map_err(io::Error::other);
+        let Some(needed) = tell("what the state machine needs is not known", needed) else { return };
+        tell("the log could not be purged", self.purge(&segments, needed).await);
+        if self.leads() && self.parts.ways.trims {
+            tell("the log could not be trimmed", self.trim(&segments, needed).await);
+            tell("nothing could be released early", self.release_early(&segments, needed).await);
+        } else {
+            self.age = ByAge::default();
+            self.set_pause(None);
         }
-        let forced = disk.excess(self.options.disk_high_water_percent) > 0;
-        self.purge(needed.min(wanted), forced).await?;
-        self.release(&segments).await
-    }
-
-    /// A checkpoint for each segment that was begun: the finer they lie, the closer to its bounds the log is purged. Nodes
-    /// begin their segments at about the same time, and each waits for a number of looks of its own.
-    async fn checkpoint_at_rolls(&mut self, segments: &[SegmentInfo]) -> io::Result<()> {
-        let Some(newest) = segments.last().filter(|_| segments.len() > 1) else { return Ok(()) };
-        let begun = newest.base;
-        let due = self.checkpoints.newest().is_none_or(|checkpoint| checkpoint.id().index < begun);
-        if !due || self.worker.applied().get() < Some(begun) {
-            return Ok(());
-        }
-        if self.progress.put_off < self.node.0 % CHECKPOINT_SPREAD_LOOKS {
-            self.progress.put_off += 1;
-            return Ok(());
-        }
-        self.progress.put_off = 0;
-        let made = self.state.checkpoint().await?;
-        if let Some(made) = made {
-            tracing::info!(node = %self.node, id = %made.id(), bytes = made.manifest.bytes(), "a checkpoint is made");
-        }
-        self.raft.trigger().snapshot().await.map_err(io::Error::other)?;
-        let (checkpoints, kept_max) = (self.checkpoints.clone(), self.options.checkpoints_max);
-        let purged = self.log.bounds().purged.map(|purged| purged.index);
-        Ok(exec::blocking(move || checkpoints.thin(purged, kept_max)).await??)
     }
 
     async fn disk_use(&self) -> io::Result<DiskUse> {
-        let (disk, dir) = (self.env.disk.clone(), self.dir.clone());
-        exec::blocking(move || Ok(DiskUse { free: disk.free_bytes(&dir)?, total: disk.total_bytes(&dir)? })).await?
+        let (disk, dir) = (self.parts.env.disk.clone(), self.parts.dir.clone());
+        exec::blocking(move || Ok(DiskUse { free_bytes: disk.free_bytes(&dir)?, total_bytes: disk.total_bytes(&dir)? }))
+            .await?
+    }
+
+    /// Whether the disk is above its high-water mark.
+    async fn is_crowded(&self) -> io::Result<bool> {
+        let mark = self.parts.options.disk_high_water_percent;
+        Ok(mark < 100 && self.disk_use().await?.is_above(mark))
     }
 
     fn leads(&self) -> bool {
-        self.raft.metrics().borrow_watched().state == ServerState::Leader
+        self.parts.raft.metrics().borrow_watched().state == ServerState::Leader
     }
 
-    /// Asks all state machines to let go of what is below `to`.
-    async fn trim(&self, to: LogIndex) -> io::Result<()> {
-        let Some(payload) = self.worker.trim_command(to).await.map_err(io::Error::other)? else { return Ok(()) };
-        let command = Command { payload_crc: crc32c::crc32c(&payload), payload, count: 0 };
-        let written = tokio::time::timeout(TRIM_TIMEOUT, self.raft.client_write(command)).await;
-        written.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        tracing::info!(node = %self.node, %to, "the log is trimmed");
+    /// Asks all state machines to let go of the oldest of what exceeds a bound, a share of the log at most.
+    async fn trim(&mut self, segments: &[SegmentInfo], needed: LogIndex) -> io::Result<()> {
+        let options = self.parts.options;
+        let too_old = match options.age_max {
+            Some(age_max) => self.too_old(segments, needed, age_max).await?,
+            None => 0,
+        };
+        let too_large = options.bytes_max.map_or(0, |bytes_max| oversized(segments, bytes_max));
+        let to = one_trim(segments, too_old.max(too_large), needed, options.trim_percent_max);
+        let repeated = self.trimmed.is_some_and(|last| last.to == to && last.at.elapsed() < TRIM_AGAIN);
+        if to <= needed || repeated {
+            return Ok(());
+        }
+        self.propose_trim(to, TrimKind::All).await?;
+        self.trimmed = Some(Trimmed { to, at: Instant::now() });
+        let reason = if too_old >= too_large { "age" } else { "size" };
+        tracing::info!(node = %self.parts.node, %to, reason, "the log is trimmed");
         Ok(())
     }
 
-    /// Moves Raft's start to the newest checkpoint below `keep_from`: what this node's bounds spare and what the state
-    /// machine needs.
-    async fn purge(&mut self, keep_from: LogIndex, forced: bool) -> io::Result<()> {
-        self.catch_ups.review(self.matched().as_ref(), Instant::now());
-        let keep_from = if planted::is(Bug::PurgedTooFar) { LogIndex(u64::MAX) } else { keep_from };
-        let Some(checkpoint) = self.checkpoints.newest_below(keep_from) else { return Ok(()) };
-        if self.log.bounds().purged.is_some_and(|purged| purged >= checkpoint.id()) {
+    /// While a disk fills, asks all state machines to let go of the oldest of what nobody has yet to read: of a share of the
+    /// log, and again after a while, in which that space comes back. Groups that share a disk go on together so and never
+    /// free much more than is missing.
+    async fn release_early(&mut self, segments: &[SegmentInfo], needed: LogIndex) -> io::Result<()> {
+        let options = self.parts.options;
+        let mark = options.disk_high_water_percent;
+        if mark >= 100 || self.released_early.is_some_and(|at| at.elapsed() < RELEASE_AGAIN) {
             return Ok(());
         }
-        if self.catch_ups.any() && !forced {
-            tracing::debug!(node = %self.node, to = %checkpoint.id(), "purging waits for a follower that catches up");
+        let fills = self.disk_use().await?.is_above(mark.saturating_sub(RELEASE_AHEAD_PERCENT));
+        if !fills && self.parts.peers.rooms.all_have_room() {
+            return Ok(());
+        }
+        let sealed = segments.iter().filter(|segment| segment.sealed).count();
+        let to = one_trim(segments, sealed, needed, options.trim_percent_max);
+        if to > needed {
+            self.propose_trim(to, TrimKind::Read).await?;
+            self.released_early = Some(Instant::now());
+            tracing::info!(node = %self.parts.node, %to, "a disk fills: what everybody has read goes before its time");
+        }
+        Ok(())
+    }
+
+    async fn propose_trim(&self, to: LogIndex, kind: TrimKind) -> io::Result<()> {
+        let command = self.parts.worker.trim_command(to, kind).await.map_err(io::Error::other)?;
+        let Some(payload) = command else { return Ok(()) };
+        let command = Command { payload_crc: crc32c::crc32c(&payload), payload, count: 0 };
+        let written = tokio::time::timeout(TRIM_TIMEOUT, self.parts.raft.client_write(command)).await;
+        written.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    /// How many of the oldest segments are too old and may go now; none while nobody can tell.
+    async fn too_old(&mut self, segments: &[SegmentInfo], needed: LogIndex, age_max: Duration) -> io::Result<usize> {
+        let Some(stamp_of) = self.parts.ways.stamp_of else { return Ok(0) };
+        let voters: BTreeSet<NodeId> = self.parts.peers.voters();
+        let judged = self.clock.now(&self.parts.peers.clocks.read(&voters));
+        self.set_pause(judged.err());
+        let judged =
+            if planted::is(Bug::RetentionByWrongClock) { Ok(self.parts.env.clock.unix_millis()) } else { judged };
+        let Ok(now) = judged else { return Ok(0) };
+        let limit = UnixMillis(now.0.saturating_sub(millis(age_max)));
+        let (mut ages, listed, log) = (std::mem::take(&mut self.age.ages), segments.to_vec(), self.parts.log.clone());
+        let (ages, expired) = exec::blocking(move || {
+            let expired = ages.expired(&listed, limit, |segment| youngest_stamp(&log, segment, stamp_of));
+            (ages, expired)
+        })
+        .await?;
+        self.age.ages = ages;
+        let pace = (age_max, self.parts.options.age_pace_max);
+        Ok(self.age.pace.allow(segments, expired, needed, self.parts.env.clock.monotonic(), pace))
+    }
+
+    fn set_pause(&self, pause: Option<AgePause>) {
+        self.parts.age_pause.send_if_modified(|current| {
+            let news = *current != pause;
+            match (&*current, &pause) {
+                (Some(before), Some(now)) if before.same_cause(now) => {}
+                // At the beginning of a leadership, and while members are away.
+                (_, Some(now @ AgePause::FewClocks { .. })) => {
+                    tracing::info!(node = %self.parts.node, "age retention is paused: {now}");
+                }
+                (_, Some(now)) => tracing::error!(node = %self.parts.node, "age retention is paused: {now}"),
+                (Some(_), None) => tracing::info!(node = %self.parts.node, "age retention is not paused any more"),
+                (None, None) => {}
+            }
+            *current = pause;
+            news
+        });
+    }
+
+    /// Moves Raft's start to the newest checkpoint below what the state machine needs. One that cannot be told what to let
+    /// go of keeps by the size of this node's log alone.
+    async fn purge(&mut self, segments: &[SegmentInfo], needed: LogIndex) -> io::Result<()> {
+        self.parts.catch_ups.review(self.matched().as_ref(), Instant::now());
+        let too_large = self.parts.options.bytes_max.map_or(0, |bytes_max| oversized(segments, bytes_max));
+        let keep_from = match self.parts.ways.trims {
+            _ if planted::is(Bug::PurgedTooFar) => LogIndex(u64::MAX),
+            true => needed,
+            false => needed.min(behind(segments, too_large)),
+        };
+        let Some(checkpoint) = self.parts.checkpoints.newest_below(keep_from) else { return Ok(()) };
+        if self.parts.log.bounds().purged.is_some_and(|purged| purged >= checkpoint.id()) {
+            return Ok(());
+        }
+        if self.parts.catch_ups.any() && !self.is_crowded().await? {
+            tracing::debug!(node = %self.parts.node, to = %checkpoint.id(), "purging waits for a follower that catches up");
             return Ok(());
         }
         let to = checkpoint.id().index.0;
-        self.progress.asked.ask(checkpoint);
-        self.state.schedule_purge(LogIndex(to));
-        self.raft.trigger().purge_log(to).await.map_err(io::Error::other)
+        self.asked.ask(checkpoint);
+        self.parts.state.schedule_purge(LogIndex(to));
+        self.parts.raft.trigger().purge_log(to).await.map_err(io::Error::other)
     }
 
     /// What the followers hold, on the leader.
     fn matched(&self) -> Option<BTreeMap<NodeId, Option<LogIndex>>> {
-        let metrics = self.raft.metrics();
+        let metrics = self.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         let matched = metrics.replication.as_ref()?.iter();
         Some(matched.map(|(node, matched)| (*node, matched.map(|id| LogIndex(id.index)))).collect())
@@ -168,17 +281,25 @@ impl Retention {
 
     /// Gives the space of whole purged segments back. openraft has purged only what no replication stream reads.
     async fn release(&self, segments: &[SegmentInfo]) -> io::Result<()> {
-        let Some(purged) = self.log.bounds().purged else { return Ok(()) };
+        let Some(purged) = self.parts.log.bounds().purged else { return Ok(()) };
         let end = purged.index.next();
-        if !segments.iter().any(|segment| segment.sealed && segment.end <= end) {
+        let any = segments.iter().any(|segment| segment.sealed && segment.end <= end);
+        // Above the mark the spare segments go as well.
+        let crowded = self.parts.log.stats().spare_bytes > 0 && self.is_crowded().await?;
+        if !any && !crowded {
             return Ok(());
         }
         let (done, released) = completion();
-        self.log.release_below(end, done).map_err(io::Error::other)?;
+        self.parts.log.release_below(end, done).map_err(io::Error::other)?;
         completed(released).await?;
-        let (checkpoints, kept_max) = (self.checkpoints.clone(), self.options.checkpoints_max);
+        let (checkpoints, kept_max) = (self.parts.checkpoints.clone(), self.parts.options.checkpoints_max);
         exec::blocking(move || checkpoints.thin(Some(purged.index), kept_max)).await??;
-        tracing::info!(node = %self.node, %purged, "purged segments are released");
+        tracing::info!(node = %self.parts.node, %purged, "purged segments are released");
         Ok(())
     }
+}
+
+/// The result of a step; its failure is told.
+fn tell<T>(failure: &str, result: io::Result<T>) -> Option<T> {
+    result.inspect_err(|error| tracing::warn!(%error, "{failure}; it is tried again")).ok()
 }

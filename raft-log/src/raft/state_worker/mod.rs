@@ -60,6 +60,15 @@ struct Batch {
     room: OwnedSemaphorePermit,
 }
 
+/// What a trim takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrimKind {
+    /// Everything.
+    All,
+    /// What nobody has yet to read.
+    Read,
+}
+
 enum Job {
     Apply(Batch),
     Point { done: oneshot::Sender<Option<AppliedPoint>> },
@@ -67,7 +76,7 @@ enum Job {
     PrepareRestore { done: oneshot::Sender<PrepareRestore> },
     Restore { from: Arc<Checkpoint>, done: oneshot::Sender<Result<(), ApplyError>> },
     Needed { done: oneshot::Sender<LogIndex> },
-    TrimCommand { to: LogIndex, done: oneshot::Sender<Option<Bytes>> },
+    TrimCommand { to: LogIndex, kind: TrimKind, done: oneshot::Sender<Option<Bytes>> },
     Finish,
 }
 
@@ -183,9 +192,9 @@ impl StateWorker {
     }
 
     /// The command that makes the state machines let go of what is below `to`.
-    pub(crate) async fn trim_command(&self, to: LogIndex) -> Result<Option<Bytes>, ApplyError> {
+    pub(crate) async fn trim_command(&self, to: LogIndex, kind: TrimKind) -> Result<Option<Bytes>, ApplyError> {
         let (done, receiver) = oneshot::channel();
-        self.send(Job::TrimCommand { to, done })?;
+        self.send(Job::TrimCommand { to, kind, done })?;
         receiver.await.map_err(|_| stopped())
     }
 

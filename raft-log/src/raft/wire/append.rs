@@ -4,7 +4,7 @@
 //!   request  length u32 │ head length u32 │ head │ CRC32C of the head │ payloads, one after the other
 //!   head     vote 17 │ previous log id 17 │ leader's commit 17 │ entries u32
 //!            │ each: kind u8, term u64, index u64, count u32, length u32, payload CRC32C u32
-//!   answer   kind u8 │ vote or log id 17
+//!   answer   kind u8 │ vote or log id 17 │ the follower's wall clock u64
 //! ```
 //! Payloads are neither copied nor summed on the way out: a large one is its own piece of a vectored write, and its CRC
 //! is the proposer's. The receiver checks it and passes both on to its disk (hazards 6).
@@ -16,10 +16,12 @@ use crate::raft::type_config::{TypeConfig, entry_of, record_of};
 use crate::raft::wire::values::{VALUE_BYTES, checked, put_log_id, put_vote, take_log_id, take_vote};
 use crate::raft::wire::{FRAME_BYTES_MAX, WireError};
 use crate::storage::{Record, RecordKind, Room};
-use crate::types::{LogId, LogIndex, Term};
+use crate::types::{LogId, LogIndex, Term, UnixMillis};
 
 /// Size of an answer.
-pub(crate) const ANSWER_BYTES: usize = 1 + VALUE_BYTES;
+pub(crate) const ANSWER_BYTES: usize = WALL_AT + 8;
+/// Where in an answer the follower's clock stands.
+const WALL_AT: usize = 1 + VALUE_BYTES;
 /// Payloads up to this size are copied together; larger ones are written from where they are.
 const COPIED_BYTES_MAX: usize = 4096;
 pub(super) const ENTRY_HEAD_BYTES: usize = 29;
@@ -131,9 +133,19 @@ pub(super) fn take_record(head: &mut &[u8], payloads: &mut Bytes) -> Result<Reco
 /// The highest bit of an answer's kind: the follower's disk is low.
 const LOW_BIT: u8 = 0x80;
 
-pub(crate) fn encode_answer(answer: &StreamAppendResult<TypeConfig>, room: Room) -> [u8; ANSWER_BYTES] {
+/// What a follower tells of itself with each answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Whether its disk has room (hazards 9).
+    pub(crate) room: Room,
+    /// What its wall clock shows (hazards 19).
+    pub(crate) wall: UnixMillis,
+}
+
+pub(crate) fn encode_answer(answer: &StreamAppendResult<TypeConfig>, report: Report) -> [u8; ANSWER_BYTES] {
     let mut bytes = [0; ANSWER_BYTES];
-    let mut out = &mut bytes[..];
+    bytes[WALL_AT..].copy_from_slice(&report.wall.0.to_le_bytes());
+    let mut out = &mut bytes[..WALL_AT];
     match answer {
         Ok(matched) => {
             out.put_u8(0);
@@ -148,15 +160,17 @@ pub(crate) fn encode_answer(answer: &StreamAppendResult<TypeConfig>, room: Room)
             put_vote(&mut out, vote);
         }
     }
-    if room == Room::Low {
+    if report.room == Room::Low {
         bytes[0] |= LOW_BIT;
     }
     bytes
 }
 
-/// What an answer says about the follower's disk.
-pub(crate) fn room_of_answer(bytes: &[u8; ANSWER_BYTES]) -> Room {
-    if bytes[0] & LOW_BIT == 0 { Room::Enough } else { Room::Low }
+/// What an answer says about the follower.
+pub(crate) fn report_of_answer(bytes: &[u8; ANSWER_BYTES]) -> Report {
+    let room = if bytes[0] & LOW_BIT == 0 { Room::Enough } else { Room::Low };
+    let wall = bytes.last_chunk().copied().map(u64::from_le_bytes).expect("an answer ends with a clock");
+    Report { room, wall: UnixMillis(wall) }
 }
 
 pub(crate) fn decode_answer(bytes: &[u8; ANSWER_BYTES]) -> Result<StreamAppendResult<TypeConfig>, WireError> {
@@ -238,8 +252,9 @@ mod tests {
             [Ok(None), Ok(Some(id)), Err(StreamAppendError::Conflict(id)), Err(StreamAppendError::HigherVote(vote()))];
         for answer in answers {
             for room in [Room::Enough, Room::Low] {
-                let bytes = encode_answer(&answer, room);
-                assert_eq!((decode_answer(&bytes).unwrap(), room_of_answer(&bytes)), (answer.clone(), room));
+                let report = Report { room, wall: UnixMillis(1_767_225_600_123) };
+                let bytes = encode_answer(&answer, report);
+                assert_eq!((decode_answer(&bytes).unwrap(), report_of_answer(&bytes)), (answer.clone(), report));
             }
         }
     }

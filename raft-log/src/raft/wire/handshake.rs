@@ -19,7 +19,7 @@ use crate::types::{ClusterId, GroupId, Incarnation, NodeId};
 
 const MAGIC: [u8; 8] = *b"TRCTPEER";
 /// The version of everything in [`wire`](super).
-pub(crate) const PROTOCOL_VERSION: u16 = 1;
+pub(crate) const PROTOCOL_VERSION: u16 = 2;
 /// Size of a hello.
 pub(crate) const HELLO_BYTES: usize = 84;
 /// Size of a welcome.

@@ -16,6 +16,7 @@ use crate::exec;
 use crate::identity::Identity;
 use crate::last_run::LastRun;
 use crate::membership::MemberNode;
+use crate::raft::clocks::Clocks;
 use crate::raft::network::net::{self, BoundListener};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::ranges::{Fetched, fetch, serve_only};
@@ -112,6 +113,7 @@ impl Repair {
         damage: StorageOpenError,
     ) -> Result<Repair, OpenError> {
         let (node, group, dir) = (options.node_id, options.group, options.dir.clone());
+        let clock = env.clock.clone();
         let (env, storage) = (env.clone(), storage.clone());
         let (folder, identity, members) = in_blocking(move || {
             let folder = Folder::open(&env, &storage)?;
@@ -123,8 +125,9 @@ impl Repair {
         let (health, _) = watch::channel(Health::Healthy);
         // Nobody is published to through this node, whatever room it has.
         let (_, room) = watch::channel(Room::Low);
-        let rooms = Rooms::new(node, room);
-        let peers = Arc::new(Peers::new(Arc::new(identity), options.advertised.clone(), rooms, health));
+        let (rooms, clocks) = (Rooms::new(node, room), Clocks::new(node, clock));
+        let peers = Peers::new(Arc::new(identity), options.advertised.clone(), rooms, clocks, health);
+        let peers = Arc::new(peers);
         Ok(Repair { peers, members, folder: Arc::new(folder), damage })
     }
 

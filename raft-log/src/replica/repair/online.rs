@@ -200,6 +200,7 @@ mod tests {
     use super::*;
     use crate::env::sim::SimEnv;
     use crate::identity::Identity;
+    use crate::raft::clocks::Clocks;
     use crate::raft::rooms::Rooms;
     use crate::replica::repair::rig::{GROUP, NODE, OpenLog, dir, membership, options};
     use crate::replica::status_task::StatusTask;
@@ -212,7 +213,8 @@ mod tests {
         let (gate, (health, _)) = (VoteGate::default(), watch::channel(Health::Healthy));
         let advertised = membership().nodes[&NODE].addresses.clone();
         let status = watch::Sender::new(StatusTask::initial(&identity, &log, &gate));
-        let peers = Arc::new(Peers::new(identity, advertised, Rooms::new(NODE, log.room()), health.clone()));
+        let (rooms, clocks) = (Rooms::new(NODE, log.room()), Clocks::new(NODE, sim.env().clock));
+        let peers = Arc::new(Peers::new(identity, advertised, rooms, clocks, health.clone()));
         let repair = OnlineRepair { log: log.clone(), peers, members: Vec::new(), gate, health, status };
         let _not_polled = repair.run();
         log.damage().report(LogIndex(7));

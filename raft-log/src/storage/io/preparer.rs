@@ -76,6 +76,8 @@ pub(super) struct Inner {
     pub(super) working: bool,
     /// The last attempt to make a file failed for want of space.
     pub(super) starved: bool,
+    /// The disk is above its high-water mark: nothing is kept on it that is not needed.
+    pub(super) crowded: bool,
     pub(super) stop: bool,
     pub(super) removals: Removals,
 }
@@ -139,7 +141,20 @@ impl Preparer {
 
     /// How many more spares would be kept.
     pub(super) fn spares_wanted(&self) -> usize {
-        self.spares_max.saturating_sub(self.spares.len())
+        if self.is_crowded() { 0 } else { self.spares_max.saturating_sub(self.spares.len()) }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| worker.desk.lock().crowded)
+    }
+
+    /// All spares, to be removed, if the disk is above its high-water mark.
+    pub(super) fn unwanted_spares(&mut self) -> Vec<Doomed> {
+        if !self.is_crowded() {
+            return Vec::new();
+        }
+        let doomed = |spare: Prepared| Doomed { path: spare.path, sole: Some(spare.file), bytes: spare.bytes };
+        std::mem::take(&mut self.spares).into_iter().map(doomed).collect()
     }
 
     /// Takes the file of a released segment, which has its own name, durably.

@@ -8,7 +8,7 @@ use super::removal::Removal;
 use crate::env::File;
 use crate::planted::{self, Bug};
 use crate::storage::StorageError;
-use crate::storage::room::{Room, Space};
+use crate::storage::room::{DiskUse, Room, Space};
 use crate::storage::shared::Shared;
 use std::io;
 use std::path::Path;
@@ -148,9 +148,14 @@ impl Inside {
     fn watch_room(&self) {
         let starved = self.desk.lock().starved;
         let shared = &self.shared;
-        // An answer that cannot be had is no reason to refuse anything.
-        let free_bytes = shared.env.disk.free_bytes(&shared.options.dir).unwrap_or(u64::MAX);
-        let space = Space { free_bytes, allocated_bytes: shared.counters.snapshot().allocated_bytes, starved };
+        let (disk, dir) = (&shared.env.disk, &shared.options.dir);
+        let disk = match (disk.free_bytes(dir), disk.total_bytes(dir)) {
+            (Ok(free_bytes), Ok(total_bytes)) => DiskUse { free_bytes, total_bytes },
+            _ => DiskUse::UNKNOWN,
+        };
+        let allocated_bytes = shared.counters.snapshot().allocated_bytes;
+        let space = Space { disk, allocated_bytes, starved };
+        self.desk.lock().crowded = disk.is_above(shared.options.disk_high_water_percent);
         shared.room.send_if_modified(|room| {
             let before = *room;
             *room = before.judge(space, &shared.options);

@@ -4,7 +4,7 @@
 //!   release_below:  1 manifest without the released segments    2 rename some of their files, sync the folder
 //!   begin_after:    1 manifest: purged up to C, no segments     3 unlink the others, beside the appends that follow
 //! ```
-//! Some files are renamed to spares, which become segments again ([`Preparer`](super::Preparer)); its worker unlinks the
+//! On a disk above its high-water mark no spares are kept. Else some files are renamed to spares, which become segments again ([`Preparer`](super::Preparer)); its worker unlinks the
 //! others, because that takes long.
 //! A crash before 1 changed nothing. After it, the files that the manifest does not list lie below the log's start and
 //! are removed at open (hazards 5, 24, 25). A reader who holds a segment, or memory of it, goes on reading it: such a
@@ -22,8 +22,8 @@ use crate::types::{LogId, LogIndex};
 use std::sync::Arc;
 
 impl Engine {
-    /// Removes the oldest sealed segments whose entries are below `below` and purged; `done` hears when their space is
-    /// free.
+    /// Removes the oldest sealed segments whose entries are below `below` and purged, and the spares of a disk that has no
+    /// room for them; `done` hears when their space is free.
     pub(super) fn release_below(&mut self, below: LogIndex, done: Done) {
         let mut left = Vec::new();
         let released = self.attempt(|engine| {
@@ -31,7 +31,11 @@ impl Engine {
             Ok(())
         });
         match released {
-            Some(Ok(())) => self.preparer.remove(left, done),
+            Some(Ok(())) => {
+                left.extend(self.preparer.unwanted_spares());
+                self.count_spares();
+                self.preparer.remove(left, done);
+            }
             Some(Err(failure)) => done(Err(failure)),
             None => self.pending.push_front(Job::Release { below, done }),
         }

@@ -1,19 +1,32 @@
 //! A state machine that remembers what happened to it, and what its "disk" holds after a restart.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft_log::env::{Env, OpenMode};
-use raft_log::types::LogIndex;
+use raft_log::types::{LogIndex, UnixMillis};
 use raft_log::{
-    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, StateMachine,
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, StampReader,
+    StateMachine,
 };
 
 /// What a command begins with that lets go of the entries below a number; what retention proposes.
 pub const TRIM: &str = "trim to ";
 /// What a command begins with that holds the log at a number, whatever is trimmed.
 pub const HOLD: &str = "hold at ";
+
+/// What a command begins with that carries a stamp behind it.
+const STAMPED: &[u8] = b"stamped ";
+
+/// A command of so many bytes with this stamp. No two are equal.
+pub fn stamped(stamp: UnixMillis, bytes: usize) -> Vec<u8> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut command = [STAMPED, &stamp.0.to_le_bytes(), &NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes()].concat();
+    command.resize(bytes, 7);
+    command
+}
 
 /// What a machine has applied.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
@@ -177,6 +190,13 @@ impl StateMachine for Machine {
 
     fn trim_command(&self, to: LogIndex) -> Option<Bytes> {
         Some(Bytes::from(format!("{TRIM}{to}")))
+    }
+
+    fn stamp_reader(&self) -> Option<StampReader> {
+        Some(|command| {
+            let stamp = command.strip_prefix(STAMPED)?.first_chunk()?;
+            Some(UnixMillis(u64::from_le_bytes(*stamp)))
+        })
     }
 
     fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {

@@ -8,6 +8,7 @@
     reason = "test support: each test file uses its share"
 )]
 
+pub mod clock;
 pub mod gate;
 pub mod machine;
 pub mod stalling_disk;
