@@ -83,7 +83,8 @@ impl Settings {
             bytes_max: rng.chance(60).then(|| segment_bytes_max * (1 + rng.below(4))),
             check_interval: millis(&rng, 100, 1_000),
             checkpoints_max: usize::try_from(2 + rng.below(5)).expect("few"),
-            transfer_bytes_per_second: 4 << 10 << rng.below(12),
+            // Some slow, but none that takes longer than runs wait at their end.
+            transfer_bytes_per_second: (4 << 10 << rng.below(12)).max(16 << 10),
             // What exceeds a bound goes at once: runs last seconds.
             trim_percent_max: 100,
             ..RetentionOptions::default()

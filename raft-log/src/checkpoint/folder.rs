@@ -2,12 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use crate::checkpoint::manifest::{CHUNK_BYTES, Chunk, Manifest, STATE_FOLDER, StateFile, is_plain_name};
-use crate::env::{Env, File, OpenMode, is_media_error};
+use crate::checkpoint::manifest::{Chunk, Manifest, STATE_FOLDER};
+#[cfg(test)]
+use crate::checkpoint::sealing::Sealing;
+use crate::checkpoint::sealing::{Known, Summed, Summing};
+use crate::env::{Env, FileIdentity, OpenMode, is_media_error};
 use crate::state_machine::AppliedPoint;
 use crate::storage::OpenError;
 use crate::types::{GroupId, LogId, LogIndex};
@@ -37,7 +41,7 @@ impl From<CheckpointError> for io::Error {
     }
 }
 
-fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CheckpointError + 'a {
+pub(super) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CheckpointError + 'a {
     move |source| CheckpointError::Io { action, path: path.into(), source }
 }
 
@@ -46,9 +50,22 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 pub(crate) struct Checkpoint {
     pub(super) dir: PathBuf,
     pub(crate) manifest: Manifest,
+    /// What its files were when this process summed them; empty if an earlier one did.
+    pub(super) identities: Vec<FileIdentity>,
+    /// Something of it proved to be damaged.
+    pub(super) damaged: AtomicBool,
 }
 
 impl Checkpoint {
+    pub(super) fn new(dir: PathBuf, manifest: Manifest, identities: Vec<FileIdentity>) -> Checkpoint {
+        Checkpoint { dir, manifest, identities, damaged: AtomicBool::new(false) }
+    }
+
+    /// Whether it proved to be damaged. It stays so: the bytes are read again and are no better.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn id(&self) -> LogId {
         self.manifest.id()
     }
@@ -58,23 +75,38 @@ impl Checkpoint {
         self.dir.join(STATE_FOLDER)
     }
 
-    /// Reads one chunk and checks it. Blocks.
+    /// Reads one chunk and checks it; a damaged one is remembered. Blocks.
     pub(crate) fn read(&self, env: &Env, chunk: Chunk) -> Result<Bytes, CheckpointError> {
+        let read = self.read_chunk(env, chunk);
+        if let Err(error @ CheckpointError::Damaged { .. }) = &read
+            && !self.damaged.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(id = %self.id(), %error, "a checkpoint is damaged; another one takes its place");
+        }
+        read
+    }
+
+    fn read_chunk(&self, env: &Env, chunk: Chunk) -> Result<Bytes, CheckpointError> {
         let path = self.state().join(&self.manifest.files[chunk.file].name);
-        let file = env.disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
+        let damaged = |reason: String| {
+            let reason = format!("the chunk at {}: {reason}", chunk.offset);
+            CheckpointError::Damaged { path: path.clone(), reason }
+        };
+        let file = match env.disk.open(&path, OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(damaged("the file is gone".to_owned()));
+            }
+            opened => opened.map_err(failed("opening", &path))?,
+        };
         let mut bytes = vec![0; chunk.bytes];
         match file.read_exact_at(&mut bytes, chunk.offset) {
             Err(error) if is_media_error(&error) || error.kind() == io::ErrorKind::UnexpectedEof => {
-                let reason = format!("the chunk at {} cannot be read: {error}", chunk.offset);
-                return Err(CheckpointError::Damaged { path, reason });
+                return Err(damaged(format!("it cannot be read: {error}")));
             }
             read => read.map_err(failed("reading", &path))?,
         }
         if crc32c::crc32c(&bytes) != chunk.crc {
-            return Err(CheckpointError::Damaged {
-                path,
-                reason: format!("the chunk at {} has another CRC", chunk.offset),
-            });
+            return Err(damaged("it has another CRC".to_owned()));
         }
         Ok(bytes.into())
     }
@@ -134,7 +166,7 @@ impl Checkpoints {
                     });
                 }
                 Ok(Some(manifest)) if of == checkpoints.dir_of(manifest.id().index) => {
-                    checkpoints.kept().push(Arc::new(Checkpoint { dir: of, manifest }));
+                    checkpoints.kept().push(Arc::new(Checkpoint::new(of, manifest, Vec::new())));
                     continue;
                 }
                 Ok(Some(_)) => {
@@ -168,7 +200,7 @@ impl Checkpoints {
 
     /// The newest one below `index`.
     pub(crate) fn newest_below(&self, index: LogIndex) -> Option<Arc<Checkpoint>> {
-        self.kept().iter().rfind(|checkpoint| checkpoint.id().index < index).cloned()
+        self.kept().iter().rfind(|checkpoint| checkpoint.id().index < index && !checkpoint.is_damaged()).cloned()
     }
 
     /// The oldest one at or above `index`.
@@ -179,10 +211,10 @@ impl Checkpoints {
     /// An empty folder for the files of this node's state at `index`. What lay there half made is gone. Blocks.
     ///
     /// # Errors
-    /// [`CheckpointError::Taken`] if there is one already: a complete checkpoint is never written over.
+    /// [`CheckpointError::Taken`] if there is one already, or another is being made: none is ever written over.
     pub(crate) fn begin(&self, index: LogIndex) -> Result<PathBuf, CheckpointError> {
         let mut making = self.making();
-        if self.kept().iter().any(|kept| kept.id().index == index) {
+        if making.is_some() || self.kept().iter().any(|kept| kept.id().index == index) {
             return Err(CheckpointError::Taken(index));
         }
         let state = self.empty_folder(&self.dir_of(index))?;
@@ -206,14 +238,13 @@ impl Checkpoints {
         Ok(state)
     }
 
-    /// Syncs and sums the files that were written into the folder of [`begin`](Self::begin), writes the manifest and
-    /// keeps the checkpoint. Blocks for as long as reading all of it takes.
+    /// Seals the files that were written into the folder of [`begin`](Self::begin): all steps of [`Sealing`] at once.
+    /// Blocks for as long as reading what is new takes.
+    #[cfg(test)]
     pub(crate) fn seal(&self, point: AppliedPoint) -> Result<Arc<Checkpoint>, CheckpointError> {
-        let dir = self.dir_of(point.id.index);
-        let manifest = Manifest { group: self.group, point, files: self.sum_files(&dir)? };
-        manifest.save(&self.env, &dir).map_err(failed("writing the manifest of", &dir))?;
-        *self.making() = None;
-        Ok(self.keep(Checkpoint { dir, manifest }))
+        let mut sealing = Sealing::begin(self, point)?;
+        while sealing.step()?.is_some() {}
+        sealing.finish(self)
     }
 
     /// Keeps the one that came into the folder of [`begin_incoming`](Self::begin_incoming), if it reads back as `manifest`
@@ -224,7 +255,10 @@ impl Checkpoints {
     pub(super) fn seal_incoming(&self, manifest: &Manifest) -> Result<Arc<Checkpoint>, CheckpointError> {
         let index = manifest.id().index;
         let (incoming, dir) = (self.incoming_dir_of(index), self.dir_of(index));
-        if self.sum_files(&incoming)? != manifest.files {
+        let mut summing = Summing::begin(&self.env, &incoming, Known::new())?;
+        while summing.step()?.is_some() {}
+        let summed = summing.finish()?;
+        if summed.files != manifest.files {
             self.erase(&incoming)?;
             let reason = "what was written does not read back".to_owned();
             return Err(CheckpointError::Damaged { path: incoming, reason });
@@ -243,7 +277,7 @@ impl Checkpoints {
         self.env.disk.rename_dir(&incoming, &dir).map_err(failed("naming", &incoming))?;
         self.env.disk.sync_dir(&self.dir).map_err(failed("syncing", &self.dir))?;
         drop(making);
-        Ok(self.keep(Checkpoint { dir, manifest: manifest.clone() }))
+        Ok(self.keep(Checkpoint::new(dir, manifest.clone(), summed.identities)))
     }
 
     /// This node's own state could not be written; what is there of it goes with the next attempt.
@@ -256,21 +290,20 @@ impl Checkpoints {
         self.erase(&self.incoming_dir_of(index))
     }
 
-    /// Syncs and sums the files of a checkpoint's folder.
-    fn sum_files(&self, dir: &Path) -> Result<Vec<StateFile>, CheckpointError> {
-        let state = dir.join(STATE_FOLDER);
-        let mut files = Vec::new();
-        for name in self.env.disk.list(&state).map_err(failed("listing", &state))? {
-            let path = state.join(&name);
-            if !is_plain_name(&name) {
-                return Err(CheckpointError::Damaged { path, reason: "its name is no plain one".to_owned() });
-            }
-            let file = self.env.disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
-            files.push(sum(name, file.as_ref()).map_err(failed("reading", &path))?);
-            file.sync_all().map_err(failed("syncing", &path))?;
-        }
-        self.env.disk.sync_dir(&state).map_err(failed("syncing", &state))?;
-        Ok(files)
+    /// Writes the manifest of the folder of [`begin`](Self::begin), whose files are summed, and keeps the checkpoint.
+    pub(super) fn seal_summed(&self, point: AppliedPoint, summed: Summed) -> Result<Arc<Checkpoint>, CheckpointError> {
+        let dir = self.dir_of(point.id.index);
+        let manifest = Manifest { group: self.group, point, files: summed.files };
+        manifest.save(&self.env, &dir).map_err(failed("writing the manifest of", &dir))?;
+        *self.making() = None;
+        Ok(self.keep(Checkpoint::new(dir, manifest, summed.identities)))
+    }
+
+    /// What is known of the files of the newest checkpoint, which the next one shares most with.
+    pub(super) fn known(&self) -> Known {
+        let Some(newest) = self.newest().filter(|newest| !newest.is_damaged()) else { return Known::new() };
+        let crcs = newest.manifest.files.iter().map(|file| file.crcs.clone());
+        newest.identities.iter().copied().zip(crcs).collect()
     }
 
     fn keep(&self, checkpoint: Checkpoint) -> Arc<Checkpoint> {
@@ -298,6 +331,23 @@ impl Checkpoints {
         let free: Vec<bool> = kept.iter().map(|checkpoint| Arc::strong_count(checkpoint) == 1).collect();
         let at = victim(&indexes, &free, purged, kept_max)?;
         Some(kept.remove(at))
+    }
+
+    /// The oldest sound one at or above `index`.
+    pub(crate) fn sound_from(&self, index: LogIndex) -> Option<Arc<Checkpoint>> {
+        self.kept().iter().find(|checkpoint| checkpoint.id().index >= index && !checkpoint.is_damaged()).cloned()
+    }
+
+    /// Removes what proved to be damaged, but for the one that stands for what is purged, which goes when the log is purged
+    /// further; says whether there was any. Blocks.
+    pub(crate) fn remove_damaged(&self, purged: Option<LogId>) -> Result<bool, CheckpointError> {
+        let goes = |kept: &Arc<Checkpoint>| kept.is_damaged() && Some(kept.id()) != purged;
+        let gone: Vec<Arc<Checkpoint>> = self.kept().extract_if(.., |kept| goes(kept)).collect();
+        for damaged in &gone {
+            tracing::warn!(id = %damaged.id(), "a damaged checkpoint is removed");
+            self.erase(&damaged.dir)?;
+        }
+        Ok(!gone.is_empty())
     }
 
     /// Removes all checkpoints above `index`: they are of a log that was lost (hazards 1). Blocks.
@@ -343,11 +393,16 @@ impl Checkpoints {
         disk.remove_dir(dir).map_err(failed("removing", dir))
     }
 
+    /// What is left of the disk.
+    pub(super) fn free_bytes(&self) -> Result<u64, CheckpointError> {
+        self.env.disk.free_bytes(&self.dir).map_err(failed("measuring the room for", &self.dir))
+    }
+
     pub(super) fn env(&self) -> &Env {
         &self.env
     }
 
-    fn dir_of(&self, index: LogIndex) -> PathBuf {
+    pub(super) fn dir_of(&self, index: LogIndex) -> PathBuf {
         self.dir.join(format!("{:0NAME_DIGITS$}", index.0))
     }
 
@@ -379,20 +434,6 @@ fn victim(indexes: &[LogIndex], free: &[bool], purged: Option<LogIndex>, kept_ma
     }
     let inner = 1..indexes.len() - 1;
     inner.filter(|at| free[*at]).min_by_key(|at| indexes[at + 1].0 - indexes[at - 1].0)
-}
-
-fn sum(name: String, file: &dyn File) -> io::Result<StateFile> {
-    let bytes = file.byte_len()?;
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut crcs = Vec::new();
-    let mut offset = 0;
-    while offset < bytes {
-        let length = usize::try_from((bytes - offset).min(CHUNK_BYTES as u64)).expect("at most a chunk");
-        file.read_exact_at(&mut buffer[..length], offset)?;
-        crcs.push(crc32c::crc32c(&buffer[..length]));
-        offset += length as u64;
-    }
-    Ok(StateFile { name, bytes, crcs })
 }
 
 #[cfg(test)]

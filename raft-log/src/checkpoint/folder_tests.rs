@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint::manifest::CHUNK_BYTES;
 use crate::env::sim::{Crash, SimDisk, SimEnv};
 use crate::types::Term;
 
@@ -130,4 +131,94 @@ fn the_victim_has_the_closest_neighbours() {
     assert_eq!(victim(&at(&[0, 10]), &[true; 2], None, 2), None);
     assert_eq!(victim(&at(&[]), &[], Some(LogIndex(9)), 2), None);
     assert_eq!(victim(&at(&[5]), &[true], Some(LogIndex(9)), 2), None, "the newest stays, for a lost state");
+}
+
+/// A checkpoint that shares the file `a` with the one at `from` and has a `b` of its own.
+fn relinked(checkpoints: &Checkpoints, disk: &Arc<SimDisk>, from: u64, index: u64) -> PathBuf {
+    let state = checkpoints.begin(LogIndex(index)).unwrap();
+    let older = checkpoints.at(id(from)).unwrap();
+    disk.link(&older.state().join("a"), &state.join("a"));
+    let file = env(disk).disk.open(&state.join("b"), OpenMode::CreateNew).unwrap();
+    file.write_all_at(&[9; 7], 0).unwrap();
+    state
+}
+
+// The files of a state are mostly those of the checkpoint before. That one is not read is shown by losing its blocks.
+#[test]
+fn what_a_checkpoint_shares_with_the_one_before_is_not_read_again() {
+    let disk = Arc::new(SimDisk::new());
+    let env = env(&disk);
+    let checkpoints = open(&env);
+    let first = make(&checkpoints, &env, 10).unwrap();
+    let state = relinked(&checkpoints, &disk, 10, 20);
+    disk.lose_blocks(&state.join("a"), 0, 1);
+    let second = checkpoints.seal(point(20)).unwrap();
+    assert_eq!(disk.unreadable_reads(), 0);
+    assert_eq!(second.manifest.files[0], first.manifest.files[0]);
+    assert_ne!(second.manifest.files[1], first.manifest.files[1]);
+
+    // Nobody knows after a start what the files were when they were summed.
+    let checkpoints = open(&env);
+    relinked(&checkpoints, &disk, 20, 30);
+    assert!(checkpoints.seal(point(30)).is_err());
+    assert!(disk.unreadable_reads() > 0);
+}
+
+#[test]
+fn a_shared_file_that_was_written_meanwhile_is_read_again() {
+    let disk = Arc::new(SimDisk::new());
+    let env = env(&disk);
+    let checkpoints = open(&env);
+    make(&checkpoints, &env, 10).unwrap();
+    let state = relinked(&checkpoints, &disk, 10, 20);
+    env.disk.open(&state.join("a"), OpenMode::ReadWrite).unwrap().write_all_at(&[77], 5).unwrap();
+    checkpoints.seal(point(20)).unwrap().verify(&env).unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_proved_damaged_is_remembered_as_such() {
+    let disk = Arc::new(SimDisk::new());
+    let env = env(&disk);
+    let checkpoints = open(&env);
+    let checkpoint = make(&checkpoints, &env, 10).unwrap();
+    disk.lose_blocks(&checkpoint.state().join("a"), 8_192, 1);
+    let chunks: Vec<Chunk> = checkpoint.manifest.chunks().collect();
+    assert!(matches!(checkpoint.read(&env, chunks[0]), Err(CheckpointError::Damaged { .. })));
+    assert!(checkpoint.is_damaged());
+}
+
+#[test]
+fn the_scrub_reads_every_checkpoint_and_goes_on_behind_damage() {
+    let disk = Arc::new(SimDisk::new());
+    let env = env(&disk);
+    let checkpoints = open(&env);
+    for index in [10, 20, 30] {
+        make(&checkpoints, &env, index).unwrap();
+    }
+    let round = || {
+        let (mut place, mut bytes) = (None, 0);
+        loop {
+            let step = checkpoints.scrub(place);
+            assert!(step.skipped.is_none());
+            bytes += step.bytes;
+            place = step.next;
+            if place.is_none() {
+                return bytes;
+            }
+        }
+    };
+    assert_eq!(round(), 3 * (CHUNK_BYTES + 13));
+    disk.flip_bit(&checkpoints.at(id(10)).unwrap().state().join("a"), 5, 2);
+    disk.lose_blocks(&checkpoints.at(id(30)).unwrap().state().join("b"), 0, 1);
+    round();
+    let damaged = |index| checkpoints.at(id(index)).unwrap().is_damaged();
+    assert!(damaged(10) && !damaged(20) && damaged(30));
+
+    // The one that stands for what is purged stays until the log is purged further.
+    assert!(checkpoints.remove_damaged(Some(id(10))).unwrap());
+    assert_eq!(indexes(&checkpoints), [10, 20]);
+    assert_eq!(checkpoints.sound_from(LogIndex(10)).unwrap().id(), id(20));
+    assert!(checkpoints.remove_damaged(Some(id(20))).unwrap());
+    assert_eq!(indexes(&checkpoints), [20]);
+    assert_eq!(indexes(&open(&env)), [20]);
 }

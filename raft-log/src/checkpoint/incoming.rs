@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::checkpoint::folder::{Checkpoint, CheckpointError, Checkpoints};
 use crate::checkpoint::manifest::{Chunk, Manifest, STATE_FOLDER};
 use crate::env::OpenMode;
+use crate::storage::RESERVE_BYTES_DEFAULT;
 
 /// Why a chunk was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub(crate) enum IncomingError {
     OutOfOrder { expected: u64, found: u64 },
     #[error("chunk {0} does not match the CRC that its manifest states")]
     Corrupt(u64),
+    /// The log's reserve on the disk is not for checkpoints; it comes again when there is room.
+    #[error("the disk has {free} bytes left, and {wanted} are to come with {RESERVE_BYTES_DEFAULT} to spare")]
+    NoRoom { free: u64, wanted: u64 },
     #[error(transparent)]
     Disk(#[from] CheckpointError),
 }
@@ -32,8 +36,9 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Makes an empty folder for it.
-    pub(crate) fn begin(checkpoints: Arc<Checkpoints>, manifest: Manifest) -> Result<Incoming, CheckpointError> {
+    /// Makes an empty folder for it, if the disk has room for all of it.
+    pub(crate) fn begin(checkpoints: Arc<Checkpoints>, manifest: Manifest) -> Result<Incoming, IncomingError> {
+        has_room(&checkpoints, manifest.bytes())?;
         let dir = checkpoints.begin_incoming(manifest.id().index)?;
         let disk = &checkpoints.env().disk;
         for file in &manifest.files {
@@ -67,6 +72,7 @@ impl Incoming {
         if bytes.len() != chunk.bytes || crc32c::crc32c(bytes) != chunk.crc {
             return Err(IncomingError::Corrupt(number));
         }
+        has_room(&self.checkpoints, bytes.len() as u64)?;
         let path = self.dir.join(STATE_FOLDER).join(&self.manifest.files[chunk.file].name);
         let failed = |source| CheckpointError::Io { action: "writing", path: path.clone(), source };
         let file = self.checkpoints.env().disk.open(&path, OpenMode::ReadWrite).map_err(failed)?;
@@ -94,6 +100,16 @@ impl Incoming {
         if let Err(error) = self.checkpoints.remove_incoming(self.manifest.id().index) {
             tracing::warn!(%error, "what came in of a checkpoint stays until the next start");
         }
+    }
+}
+
+/// Whether so many bytes leave the log its reserve (hazards 9).
+fn has_room(checkpoints: &Checkpoints, wanted: u64) -> Result<(), IncomingError> {
+    let free = checkpoints.free_bytes()?;
+    if free < wanted.saturating_add(RESERVE_BYTES_DEFAULT) {
+        Err(IncomingError::NoRoom { free, wanted })
+    } else {
+        Ok(())
     }
 }
 

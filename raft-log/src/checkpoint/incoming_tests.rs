@@ -162,3 +162,23 @@ fn what_nobody_sends_any_more_goes_at_once_and_what_a_crash_left_at_the_next_ope
     assert!(open(&env, "/data").newest().is_none());
     assert_eq!(folders(), 0);
 }
+
+#[test]
+fn a_checkpoint_that_would_take_the_logs_reserve_is_not_taken_in() {
+    let (leader, checkpoint) = sender();
+    let sim = SimEnv::new(2);
+    let checkpoints = open(&sim.env(), "/data");
+    let begin = || Incoming::begin(checkpoints.clone(), checkpoint.manifest.clone());
+    let wanted = checkpoint.manifest.bytes() + RESERVE_BYTES_DEFAULT;
+    sim.disk.set_capacity_bytes(Some(wanted - 1));
+    assert!(matches!(begin(), Err(IncomingError::NoRoom { .. })));
+    sim.disk.set_capacity_bytes(Some(wanted));
+    let mut incoming = begin().unwrap();
+    let chunks = chunks(&leader, &checkpoint);
+    incoming.take(0, &chunks[0]).unwrap();
+    // Somebody else fills the disk meanwhile; when there is room again the transfer goes on where it was.
+    sim.disk.set_capacity_bytes(Some(wanted - checkpoint.manifest.bytes()));
+    assert!(matches!(incoming.take(1, &chunks[1]), Err(IncomingError::NoRoom { .. })));
+    sim.disk.set_capacity_bytes(None);
+    incoming.take(1, &chunks[1]).unwrap();
+}

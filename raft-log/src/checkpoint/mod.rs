@@ -17,9 +17,13 @@
 mod folder;
 mod incoming;
 mod manifest;
+mod scrub;
+mod sealing;
 mod survey;
 
 pub(crate) use folder::{Checkpoint, CheckpointError, Checkpoints};
 pub(crate) use incoming::Incoming;
 pub(crate) use manifest::Manifest;
+pub(crate) use scrub::CheckpointPlace;
+pub(crate) use sealing::Sealing;
 pub(crate) use survey::survey;

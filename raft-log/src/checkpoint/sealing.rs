@@ -8,12 +8,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::checkpoint::folder::{CheckpointError, Checkpoints, failed};
+use crate::checkpoint::folder::{Checkpoint, CheckpointError, Checkpoints, failed};
 use crate::checkpoint::manifest::{CHUNK_BYTES, STATE_FOLDER, StateFile, is_plain_name};
-use crate::env::{File, FileIdentity, OpenMode};
+use crate::env::{Env, File, FileIdentity, OpenMode};
+use crate::state_machine::AppliedPoint;
 
 /// The files of a checkpoint, and what they were when they were summed.
 pub(super) struct Summed {
@@ -26,7 +27,7 @@ pub(super) type Known = BTreeMap<FileIdentity, Vec<u32>>;
 
 /// Files on their way to being summed. All calls block on the disk.
 pub(super) struct Summing {
-    checkpoints: Arc<Checkpoints>,
+    env: Env,
     state: PathBuf,
     left: VecDeque<String>,
     known: Known,
@@ -46,14 +47,17 @@ struct Current {
 
 impl Summing {
     /// Of the files in the folder of a checkpoint; those that are `known` are not read.
-    pub(super) fn begin(checkpoints: Arc<Checkpoints>, dir: &std::path::Path, known: Known) -> Result<Summing, CheckpointError> {
+    pub(super) fn begin(env: &Env, dir: &Path, known: Known) -> Result<Summing, CheckpointError> {
         let state = dir.join(STATE_FOLDER);
-        let names = checkpoints.env().disk.list(&state).map_err(failed("listing", &state))?;
+        let names = env.disk.list(&state).map_err(failed("listing", &state))?;
         if let Some(name) = names.iter().find(|name| !is_plain_name(name)) {
-            return Err(CheckpointError::Damaged { path: state.join(name), reason: "its name is no plain one".to_owned() });
+            return Err(CheckpointError::Damaged {
+                path: state.join(name),
+                reason: "its name is no plain one".to_owned(),
+            });
         }
         let summed = Summed { files: Vec::new(), identities: Vec::new() };
-        Ok(Summing { checkpoints, state, left: names.into(), known, current: None, summed })
+        Ok(Summing { env: env.clone(), state, left: names.into(), known, current: None, summed })
     }
 
     /// Reads one chunk, if there is one left to read; says how many bytes it was.
@@ -76,7 +80,7 @@ impl Summing {
 
     fn open(&mut self, name: String) -> Result<(), CheckpointError> {
         let path = self.state.join(&name);
-        let file = self.checkpoints.env().disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
+        let file = self.env.disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
         let identity = file.identity().map_err(failed("looking at", &path))?;
         if let Some(crcs) = self.known.remove(&identity) {
             self.note(StateFile { name, bytes: identity.bytes, crcs }, identity);
@@ -94,7 +98,7 @@ impl Summing {
     /// All files; none may be left to read.
     pub(super) fn finish(self) -> Result<Summed, CheckpointError> {
         assert!(self.left.is_empty() && self.current.is_none(), "every file is summed");
-        self.checkpoints.env().disk.sync_dir(&self.state).map_err(failed("syncing", &self.state))?;
+        self.env.disk.sync_dir(&self.state).map_err(failed("syncing", &self.state))?;
         Ok(self.summed)
     }
 }
@@ -110,5 +114,30 @@ impl Current {
             self.bytes += left as u64;
         }
         Ok(left)
+    }
+}
+
+/// A checkpoint of this node's own state on its way to being kept. All calls block on the disk.
+pub(crate) struct Sealing {
+    point: AppliedPoint,
+    summing: Summing,
+}
+
+impl Sealing {
+    /// Of the files that were written into the folder of [`Checkpoints::begin`].
+    pub(crate) fn begin(checkpoints: &Checkpoints, point: AppliedPoint) -> Result<Sealing, CheckpointError> {
+        let dir = checkpoints.dir_of(point.id.index);
+        let summing = Summing::begin(checkpoints.env(), &dir, checkpoints.known())?;
+        Ok(Sealing { point, summing })
+    }
+
+    /// Reads one chunk and says how many bytes it was; `None` when everything is read.
+    pub(crate) fn step(&mut self) -> Result<Option<usize>, CheckpointError> {
+        self.summing.step()
+    }
+
+    /// Writes the manifest and keeps the checkpoint.
+    pub(crate) fn finish(self, checkpoints: &Checkpoints) -> Result<Arc<Checkpoint>, CheckpointError> {
+        checkpoints.seal_summed(self.point, self.summing.finish()?)
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn survey(env: &Env, data: &Path) -> std::io::Result<Vec<Surveyed>> {
 fn look(env: &Env, dir: PathBuf) -> Surveyed {
     let file = Manifest::path(&dir);
     let checkpoint = match Manifest::load(env, &dir) {
-        Ok(Some(manifest)) => Checkpoint { dir: dir.clone(), manifest },
+        Ok(Some(manifest)) => Checkpoint::new(dir.clone(), manifest, Vec::new()),
         Ok(None) => return Surveyed { dir, content: None, problem: None, is_half_made: true },
         Err(error) => {
             let reason = match error {

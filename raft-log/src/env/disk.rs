@@ -62,6 +62,18 @@ pub enum OpenMode {
     CreateOrTruncate,
 }
 
+/// What a file is: two handles of the same identity read the same bytes, by whatever names they were opened. It changes
+/// when the file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileIdentity {
+    /// The device, and the file's number on it.
+    pub number: (u64, u64),
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written last, as the file system counts; names do not matter.
+    pub written: (i64, i64),
+}
+
 /// Held until dropped: no other process (nor another lock in this one) holds the same file.
 pub trait DiskLock: Send + Sync {}
 
@@ -113,6 +125,8 @@ pub trait File: Send + Sync + 'static {
     fn sync_all(&self) -> io::Result<()>;
     /// The file's length in bytes.
     fn byte_len(&self) -> io::Result<u64>;
+    /// What it is now.
+    fn identity(&self) -> io::Result<FileIdentity>;
     /// Reserves space for the first `bytes` bytes and makes the file at least that long; what is new reads as zero.
     /// Writes inside the reserved space do not fail for want of space.
     fn allocate(&self, bytes: u64) -> io::Result<()>;

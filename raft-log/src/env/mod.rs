@@ -14,7 +14,7 @@ pub mod sim;
 
 pub use clock::Clock;
 pub(crate) use disk::media_error;
-pub use disk::{BLOCK_BYTES, Disk, DiskLock, File, OpenMode, is_media_error};
+pub use disk::{BLOCK_BYTES, Disk, DiskLock, File, FileIdentity, OpenMode, is_media_error};
 pub use rng::Rng;
 
 use std::sync::Arc;

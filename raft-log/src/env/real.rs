@@ -1,11 +1,11 @@
 //! The machine's disk: plain blocking system calls through `std` and `rustix`.
 
-use super::disk::{Disk, DiskLock, File, OpenMode};
+use super::disk::{Disk, DiskLock, File, FileIdentity, OpenMode};
 use rustix::fs::{FallocateFlags, FlockOperation};
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -172,6 +172,12 @@ impl File for RealFile {
 
     fn byte_len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        let found = self.0.metadata()?;
+        let (number, written) = ((found.dev(), found.ino()), (found.mtime(), found.mtime_nsec()));
+        Ok(FileIdentity { number, bytes: found.len(), written })
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {

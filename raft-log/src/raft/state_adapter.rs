@@ -19,10 +19,11 @@ use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 
-use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::checkpoint::{Checkpoint, Checkpoints, Sealing};
 use crate::exec;
 use crate::membership::Membership;
 use crate::raft::log_store::{completed, completion};
+use crate::raft::pace::Pace;
 use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{
     RaftEntry, RaftLogId, RaftStoredMembership, TypeConfig, log_id, membership, raft_log_id, raft_membership,
@@ -35,6 +36,9 @@ use crate::types::LogIndex;
 const APPLY_ENTRIES_MAX: usize = 4096;
 /// Payload bytes queued at once, one entry more at most.
 const APPLY_BYTES_MAX: usize = 8 << 20;
+
+/// How fast the new files of a checkpoint are read to be summed.
+const SEAL_BYTES_PER_SECOND: u64 = 64 << 20;
 
 /// The state machine as openraft sees it.
 #[derive(Clone)]
@@ -69,14 +73,30 @@ impl StateAdapter {
         let Some(point) = self.worker.checkpoint(into.clone()).await.map_err(io::Error::other)? else {
             return Ok(None);
         };
-        let sealed = exec::blocking(move || {
-            let sealed = into.seal(point);
-            if sealed.is_err() {
-                into.abandon();
-            }
-            sealed
-        });
-        Ok(Some(sealed.await??))
+        let sealed = self.seal(point).await;
+        if sealed.is_err() {
+            into.abandon();
+        }
+        sealed.map(Some)
+    }
+
+    /// Seals what the state machine wrote, at a rate that leaves the disk to publishing.
+    async fn seal(&self, point: AppliedPoint) -> io::Result<Arc<Checkpoint>> {
+        let pace = Pace::new(SEAL_BYTES_PER_SECOND);
+        let checkpoints = self.checkpoints.clone();
+        let mut sealing = exec::blocking(move || Sealing::begin(&checkpoints, point)).await??;
+        loop {
+            let read;
+            (sealing, read) = exec::blocking(move || {
+                let read = sealing.step();
+                (sealing, read)
+            })
+            .await?;
+            let Some(bytes) = read? else { break };
+            pace.take(bytes).await;
+        }
+        let checkpoints = self.checkpoints.clone();
+        Ok(exec::blocking(move || sealing.finish(&checkpoints)).await??)
     }
 
     async fn begin_log_after(&self, checkpoint: &Checkpoint) -> io::Result<()> {

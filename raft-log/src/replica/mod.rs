@@ -3,7 +3,7 @@
 mod disk_watch;
 mod doubt;
 mod error;
-mod leadership;
+pub(crate) mod leadership;
 mod members;
 mod open;
 mod options;

@@ -27,12 +27,15 @@ use crate::raft::network::ranges::serve_only;
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::server::{self, Connection};
 use crate::raft::pace::Pace;
-use crate::raft::retention::{AgePause, CatchUps, Retention, RetentionParts, RollCheckpoints, TrimWays};
+use crate::raft::retention::{
+    AgePause, CatchUps, LostCheckpoint, Retention, RetentionParts, RollCheckpoints, TrimWays,
+};
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
 use crate::replica::doubt::Doubt;
+use crate::replica::leadership::Leadership;
 use crate::replica::options::{ElectionOptions, RetentionOptions};
 use crate::replica::repair::online::OnlineRepair;
 use crate::replica::repair::{members, scrub};
@@ -106,7 +109,7 @@ pub(crate) async fn start(parts: CoreParts) -> Result<(RaftCore, CoreThread), Op
 }
 
 async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, OpenError> {
-    let start_retention = retention_of(&parts);
+    let (start_retention, start_scrub) = (retention_of(&parts), scrub_of(&parts));
     // Before the core, which reads the log when it starts.
     drop(TypeConfig::spawn(online_repair(&parts).run()));
     let receiving = Arc::new(receiving(&parts));
@@ -144,7 +147,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     };
     drop(TypeConfig::spawn(server::serve(listener, connections, stop)));
     drop(TypeConfig::spawn(members::keep(raft.clone(), parts.env.clone(), parts.dir.clone())));
-    drop(TypeConfig::spawn(scrub::run(parts.status.log.clone(), parts.scrub_bytes_per_second)));
+    start_scrub();
     let campaign = EarlyCampaign {
         id: parts.node_id,
         env: parts.env.clone(),
@@ -154,12 +157,12 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
         evidence: parts.evidence,
     };
     drop(TypeConfig::spawn(campaign.run()));
-    start_retention(&raft, catch_ups);
+    let leadership = parts.status.leadership(raft.clone(), parts.election);
+    start_retention(&raft, catch_ups, leadership.clone());
     drop(TypeConfig::spawn(unfinished::run(raft.clone())));
     if parts.last_run.is_in_doubt() {
         drop(TypeConfig::spawn(doubt(&raft, &parts.status, parts.gate.clone(), parts.last_run).run()));
     }
-    let leadership = parts.status.leadership(raft.clone(), parts.election);
     let room = parts.status.log.room();
     drop(TypeConfig::spawn(step_down::for_want_of_room(leadership.clone(), parts.peers, room)));
     drop(TypeConfig::spawn(step_down::run(leadership, parts.gate.clone())));
@@ -188,14 +191,21 @@ fn receiving(parts: &CoreParts) -> Receiving {
     }
 }
 
-/// Checkpoints at segment rolls, and what goes of the log; to be started when the core is there.
-fn retention_of(parts: &CoreParts) -> impl FnOnce(&RaftCore, Arc<CatchUps>) + Send + use<> {
+/// The scrub, to be started when the core is there.
+fn scrub_of(parts: &CoreParts) -> impl FnOnce() + Send + use<> {
+    let (log, checkpoints) = (parts.status.log.clone(), parts.checkpoints.clone());
+    let bytes_per_second = parts.scrub_bytes_per_second;
+    move || drop(TypeConfig::spawn(scrub::run(log, checkpoints, bytes_per_second)))
+}
+
+/// Checkpoints at segment rolls, what takes the place of a lost one, and what goes of the log; to be started when the core is there.
+fn retention_of(parts: &CoreParts) -> impl FnOnce(&RaftCore, Arc<CatchUps>, Leadership) + Send + use<> {
     let (node, env, dir) = (parts.node_id, parts.env.clone(), parts.dir.clone());
     let Keeping { options, ways, age_pause } = parts.retention.clone();
     let (peers, log, state, worker) =
         (parts.peers.clone(), parts.status.log.clone(), parts.state.clone(), parts.worker.clone());
     let checkpoints = parts.checkpoints.clone();
-    move |raft, catch_ups| {
+    move |raft, catch_ups, leadership| {
         let rolls = RollCheckpoints {
             node,
             options,
@@ -207,6 +217,16 @@ fn retention_of(parts: &CoreParts) -> impl FnOnce(&RaftCore, Arc<CatchUps>) + Se
             put_off: 0,
         };
         drop(TypeConfig::spawn(rolls.run()));
+        let lost_checkpoint = LostCheckpoint {
+            raft: raft.clone(),
+            log: log.clone(),
+            state: state.clone(),
+            checkpoints: checkpoints.clone(),
+            catch_ups: catch_ups.clone(),
+            leadership,
+            check_interval: options.check_interval,
+        };
+        drop(TypeConfig::spawn(lost_checkpoint.run()));
         let raft = raft.clone();
         let parts = RetentionParts {
             node,

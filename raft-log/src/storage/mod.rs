@@ -59,5 +59,6 @@ pub use record::{HardState, Record, RecordKind};
 pub use report::{LogBounds, RecoveryReport, SegmentInfo, TornTail};
 pub(crate) use room::DiskUse;
 pub use room::Room;
+pub(crate) use scrub::ScrubPlace;
 pub use stats::StorageStats;
 pub use stepper::Stepper;

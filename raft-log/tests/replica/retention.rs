@@ -29,10 +29,17 @@ async fn fill(group: &Group, entries: u32) -> LogIndex {
     last
 }
 
-/// Waits until a node has purged at least up to `index`.
-async fn await_purged(group: &Group, id: NodeId, index: LogIndex) {
-    let reached = move |status: &raft_log::Status| status.purged.is_some_and(|purged| purged.index >= index);
-    group.await_status(id, &format!("purging {index}"), reached).await;
+/// Stores more until a node has purged at least up to `index`; returns the last entry. A purge goes to a checkpoint, and how
+/// close they lie depends on how fast the disk takes them, so no number of entries is enough for sure.
+async fn fill_until_purged(group: &Group, id: NodeId, index: LogIndex) -> LogIndex {
+    let filling = async {
+        let mut last = fill(group, 1).await;
+        while group.replica(id).status().purged.is_none_or(|purged| purged.index < index) {
+            last = fill(group, 4).await;
+        }
+        last
+    };
+    tokio::time::timeout(PATIENCE, filling).await.expect("the log is purged")
 }
 
 /// The one that caught up has all that is to be retained, and what both hold is equal byte for byte. Each purges in its own
@@ -55,10 +62,10 @@ fn assert_caught_up(group: &Group, leader: NodeId, id: NodeId) {
 #[tokio::test(flavor = "multi_thread")]
 async fn old_segments_go_and_the_rest_reads_back() {
     let group = Group::three_with(small).await;
-    let last = fill(&group, 120).await;
-    group.await_all_applied(last).await;
+    fill(&group, 120).await;
     for id in group.ids() {
-        await_purged(&group, id, LogIndex(40)).await;
+        let last = fill_until_purged(&group, id, LogIndex(40)).await;
+        group.await_applied(id, last).await;
         assert!(group.retained(id).last().unwrap().id.index >= last);
         let released = async {
             loop {
@@ -110,9 +117,9 @@ async fn a_follower_behind_the_purge_point_ends_with_every_retained_entry() {
     let id = group.follower().await;
     group.await_applied(id, behind).await;
     group.kill(id).await;
-    let last = fill(&group, 150).await;
+    fill(&group, 150).await;
     let leader = group.leader().await;
-    await_purged(&group, leader, LogIndex(behind.0 + 20)).await;
+    let last = fill_until_purged(&group, leader, LogIndex(behind.0 + 20)).await;
     group.open(id).await.unwrap();
     group.await_applied(id, last).await;
     assert_eq!(group.node(id).machine.inside().restores, 1);
@@ -141,9 +148,9 @@ async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was() {
     group.open_all().await;
     group.bootstrap().await;
     group.kill(id).await;
-    let last = fill(&group, 100).await;
+    fill(&group, 100).await;
     let leader = group.leader().await;
-    await_purged(&group, leader, LogIndex(30)).await;
+    let last = fill_until_purged(&group, leader, LogIndex(30)).await;
 
     gate.cut_after(CUT_BYTES);
     group.open(id).await.unwrap();
@@ -155,4 +162,37 @@ async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was() {
     group.await_applied(id, last).await;
     assert_eq!(group.node(id).machine.inside().restores, 1);
     assert_caught_up(&group, leader, id);
+}
+
+// Hazards 36: no other checkpoint than the one at the purge point brings a follower all that is retained. A leader that finds
+// its own damaged gives way to a node that has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_checkpoint_is_damaged_lets_another_bring_a_follower_up() {
+    let mut group = Group::three_with(small).await;
+    let behind = fill(&group, 5).await;
+    let id = group.follower().await;
+    group.await_applied(id, behind).await;
+    group.kill(id).await;
+    fill(&group, 100).await;
+    let leader = group.leader().await;
+    let mut last = LogIndex(0);
+    for node in group.ids().into_iter().filter(|node| *node != id) {
+        last = fill_until_purged(&group, node, LogIndex(behind.0 + 20)).await;
+    }
+    // Whatever the log is purged to now, the leader's checkpoints are no good.
+    for checkpoint in std::fs::read_dir(group.node(leader).dir.join("checkpoints")).unwrap() {
+        let Ok(files) = std::fs::read_dir(checkpoint.unwrap().path().join("state")) else { continue };
+        for file in files {
+            let path = file.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[100] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    group.open(id).await.unwrap();
+    group.await_applied(id, last).await;
+    let next = group.leader().await;
+    assert_ne!(next, leader);
+    assert_eq!(group.node(id).machine.inside().restores, 1);
+    assert_caught_up(&group, next, id);
 }

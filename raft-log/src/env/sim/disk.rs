@@ -195,6 +195,13 @@ impl SimDisk {
         state.file(inode).fail_write_back(error, format!("simulated failure to write back {}", path.display()));
     }
 
+    /// Gives a file a second name, durably, as a hard link does.
+    pub fn link(&self, from: &Path, to: &Path) {
+        let mut state = self.lock();
+        let inode = state.inode(from).expect("the file to link exists");
+        state.image.link(to, inode);
+    }
+
     /// Cuts a file to `length` bytes.
     pub fn truncate(&self, path: &Path, length: usize) {
         self.damage(path, |content| content.truncate(length));

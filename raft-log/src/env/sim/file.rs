@@ -3,7 +3,7 @@
 use super::disk::{SimState, lock};
 use super::faults::FaultKind;
 use super::image::Inode;
-use crate::env::{File, media_error};
+use crate::env::{File, FileIdentity, media_error};
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -101,6 +101,13 @@ impl File for SimFile {
 
     fn byte_len(&self) -> io::Result<u64> {
         Ok(self.disk()?.file(self.inode).now.len() as u64)
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        let mut state = self.disk()?;
+        let file = state.file(self.inode);
+        let written = (i64::try_from(file.writes).map_err(io::Error::other)?, 0);
+        Ok(FileIdentity { number: (0, self.inode), bytes: file.now.len() as u64, written })
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {

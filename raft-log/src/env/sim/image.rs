@@ -25,6 +25,8 @@ pub(super) struct FileImage {
     pub(super) now: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Unsynced>,
+    /// How often it was changed.
+    pub(super) writes: u64,
     /// What the device cannot read of it, in memory nor on disk.
     pub(super) bad: BadBlocks,
     /// Failed write-backs so far, the last error, and whether some handle was told of it.
@@ -36,12 +38,14 @@ pub(super) struct FileImage {
 impl FileImage {
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         apply(&mut self.now, offset, bytes);
+        self.writes += 1;
         self.unsynced.push(Unsynced::Write { offset, bytes: bytes.to_vec() });
     }
 
     pub(super) fn set_length(&mut self, length: usize) {
         self.now.resize(length, 0);
         self.bad.cut(length);
+        self.writes += 1;
         self.unsynced.push(Unsynced::Length(length));
     }
 
@@ -143,6 +147,11 @@ impl DiskImage {
         self.files.insert(inode, FileImage::default());
         self.change(NameChange::Put(path.into(), inode));
         inode
+    }
+
+    pub(super) fn link(&mut self, path: &Path, inode: Inode) {
+        self.change(NameChange::Put(path.into(), inode));
+        self.sync_dir(path.parent().expect("a file lies in a folder"));
     }
 
     pub(super) fn remove(&mut self, path: &Path) {

@@ -138,19 +138,21 @@ impl PeerLink {
     ) -> Result<RaftVote, RPCError<TypeConfig>> {
         let Sending { env, log, pace, catch_ups } = &*self.sending;
         if let Some(purged) = log.bounds().purged
-            && checkpoint.id() != purged
+            && (checkpoint.id() != purged || checkpoint.is_damaged())
         {
+            catch_ups.lacks_checkpoint();
             let reason = format!(
-                "the checkpoint at the purge point {purged} is lost; hand leadership to another node, which has its own, \
-                 so that node {} gets all retained entries",
+                "the checkpoint at the purge point {purged} is lost or damaged; another one takes its place when nothing below \
+                 it is needed any more, else leadership goes to another node, which has its own, so that node {} gets all \
+                 retained entries",
                 self.target
             );
             tracing::error!(reason, "a follower cannot be brought up");
             return Err(unreachable(&io::Error::other(reason)));
         }
         let stream = self.connect(Purpose::Checkpoint).await?;
-        catch_ups.transferring(self.target);
-        let sent = transfer::send(stream, env, pace, vote, checkpoint).await;
+        catch_ups.transferring(self.target, checkpoint.id());
+        let sent = transfer::send(stream, env, pace, vote, checkpoint, || catch_ups.moved(self.target)).await;
         let vote = sent.map_err(|error| {
             tracing::warn!(peer = %self.target, id = %checkpoint.id(), %error, "a transfer stopped; it goes on where it was");
             unreachable(&error)

@@ -136,7 +136,7 @@ impl Receiving {
             }
             Incoming::begin(checkpoints, manifest)
         });
-        slot.incoming = Some(begun.await??);
+        slot.incoming = Some(begun.await?.map_err(io::Error::other)?);
         Ok(0)
     }
 

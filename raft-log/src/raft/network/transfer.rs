@@ -23,13 +23,14 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a follower may take to read everything back, begin its log anew and replace its state.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Sends `checkpoint` over a new connection; returns the follower's vote once it is installed there, or was not needed.
+/// Sends `checkpoint` over a new connection, and tells of each piece that arrived; returns the follower's vote once it is installed there, or was not needed.
 pub(crate) async fn send(
     stream: TcpStream,
     env: &Env,
     pace: &Pace,
     vote: RaftVote,
     checkpoint: &Arc<Checkpoint>,
+    moved: impl Fn() + Send,
 ) -> io::Result<RaftVote> {
     let mut conversation = Conversation::new(stream);
     let offer = CheckpointRequest::Offer { vote, manifest: checkpoint.manifest.clone() };
@@ -53,6 +54,7 @@ pub(crate) async fn send(
         let (from, env) = (checkpoint.clone(), env.clone());
         let bytes = exec::blocking(move || from.read(&env, chunk)).await??;
         answer = conversation.ask(&CheckpointRequest::Chunk { number, bytes }, CHUNK_TIMEOUT).await?;
+        moved();
     }
 }
 

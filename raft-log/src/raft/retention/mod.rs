@@ -19,6 +19,7 @@ mod ages;
 mod asked;
 mod catch_ups;
 mod checkpoints;
+mod lost_checkpoint;
 mod policy;
 mod task;
 
@@ -26,4 +27,5 @@ pub use age_clock::AgePause;
 pub(crate) use age_pace::AGE_PACE_MAX;
 pub(crate) use catch_ups::CatchUps;
 pub(crate) use checkpoints::RollCheckpoints;
+pub(crate) use lost_checkpoint::LostCheckpoint;
 pub(crate) use task::{Retention, RetentionParts, TrimWays};

@@ -261,7 +261,8 @@ impl Retention {
         if self.parts.log.bounds().purged.is_some_and(|purged| purged >= checkpoint.id()) {
             return Ok(());
         }
-        if self.parts.catch_ups.any() && !self.is_crowded().await? {
+        let (catch_ups, now) = (&self.parts.catch_ups, Instant::now());
+        if catch_ups.hold(false, now) && catch_ups.hold(self.is_crowded().await?, now) {
             tracing::debug!(node = %self.parts.node, to = %checkpoint.id(), "purging waits for a follower that catches up");
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-use raft_log::env::{Disk, DiskLock, Env, File, OpenMode};
+use raft_log::env::{Disk, DiskLock, Env, File, FileIdentity, OpenMode};
 
 /// Holds up the syncs of a node while it is stalled.
 #[derive(Clone, Default)]
@@ -113,6 +113,10 @@ impl File for StallingFile {
 
     fn byte_len(&self) -> io::Result<u64> {
         self.file.byte_len()
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        self.file.identity()
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
