@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_log::env::sim::{Crash, SeededRng};
 use raft_log::sim::block_on;
+use raft_log::sim::net::Network;
 use raft_log::types::{LogId, NodeId};
 use raft_log::{ElectionOptions, Replica};
 use simulation::cluster::{Cluster, host};
@@ -24,6 +25,30 @@ pub(crate) struct Group {
 
 /// Runs `test` with a formed group of so many voters.
 pub(crate) fn with_group<T>(seed: u64, nodes: u8, election: ElectionOptions, test: impl AsyncFnOnce(Group) -> T) -> T {
+    with_group_at(seed, nodes, election, |_, place| host(place).to_string(), test)
+}
+
+/// The same, whose members know each other by names; see [`Network::set_name`].
+pub(crate) fn with_named_group<T>(seed: u64, nodes: u8, test: impl AsyncFnOnce(Group) -> T) -> T {
+    let named = |network: &Network, place| {
+        network.set_name(&name(place), host(place));
+        name(place)
+    };
+    with_group_at(seed, nodes, ElectionOptions::default(), named, test)
+}
+
+/// The name of a member of a named group.
+pub(crate) fn name(place: usize) -> String {
+    format!("node-{}.example", place + 1)
+}
+
+fn with_group_at<T>(
+    seed: u64,
+    nodes: u8,
+    election: ElectionOptions,
+    host_of: impl Fn(&Network, usize) -> String,
+    test: impl AsyncFnOnce(Group) -> T,
+) -> T {
     block_on(seed, async |network| {
         let settings = Settings {
             nodes,
@@ -33,17 +58,18 @@ pub(crate) fn with_group<T>(seed: u64, nodes: u8, election: ElectionOptions, tes
             ..Settings::of(seed)
         };
         let mut group = Group { cluster: Cluster::new(settings, network), rng: SeededRng::new(seed) };
-        group.form().await;
+        let hosts = (0..usize::from(nodes)).map(|place| host_of(&group.cluster.network, place)).collect();
+        group.form(hosts).await;
         test(group).await
     })
 }
 
 impl Group {
-    async fn form(&mut self) {
+    async fn form(&mut self, hosts: Vec<String>) {
         let places = 0..self.cluster.nodes.len();
         let all_open = |group: &Group| places.clone().all(|place| group.cluster.replica(place).is_some());
         assert!(self.until(FORMED_WITHIN, all_open).await, "all nodes open");
-        let voters = places.clone().map(|place| (NodeId(place as u64 + 1), format!("{}:7000", host(place))));
+        let voters = hosts.iter().zip(1..).map(|(host, id)| (NodeId(id), format!("{host}:7000")));
         let (replica, voters) = (self.replica(0), voters.collect());
         let process = self.cluster.nodes[0].process.clone().expect("it is open");
         drop(process.spawn(async move { replica.bootstrap(voters).await.map(drop) }));

@@ -4,6 +4,7 @@
 mod bridge;
 mod group;
 mod half_open;
+mod names;
 mod read_point;
 mod resets;
 mod slow;

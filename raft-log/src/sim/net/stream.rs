@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -38,11 +37,11 @@ impl TcpStream {
         }
     }
 
-    /// Connects to `address`, an IP address and a port.
+    /// Connects to `address`, an IP address or a name, and a port.
     pub async fn connect(address: &str) -> io::Result<TcpStream> {
-        let to: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let network = Network::current();
         let from = Process::current().expect("processes open streams").address();
-        let stream = Network::current().dial(from, to);
+        let stream = network.dial(from, network.resolve(address)?);
         poll_fn(|context| {
             let mut state = stream.read.network.lock();
             match state.pipes.get_mut(&stream.read.pipe) {

@@ -1,0 +1,33 @@
+//! Members that are known by names (hazards 28).
+
+use std::time::Duration;
+
+use raft_log::env::sim::Crash;
+use simulation::cluster::host;
+use tokio::time::Instant;
+
+use crate::group::{name, with_named_group};
+
+/// A restarted container may come back with another address under its name. Were a name resolved once, the group would call
+/// the old one for ever.
+#[test]
+fn a_member_is_found_again_when_its_name_stands_for_its_new_address() {
+    with_named_group(1, 3, async |mut group| {
+        group.pass(Duration::from_secs(1)).await;
+        let away = (group.leader() + 1) % 3;
+        let nobody = "10.9.9.9".parse().unwrap();
+        group.cluster.crash(away, Crash::KeepAll, Instant::now() + Duration::from_secs(2));
+        group.cluster.network.set_name(&name(away), nobody);
+        group.pass(Duration::from_secs(5)).await;
+        assert!(group.stores(Duration::from_secs(2)).await, "the others go on");
+        let behind = group.replica(away).status().applied;
+        assert!(behind < group.replica(group.leader()).status().applied, "nobody calls it by its old name");
+
+        group.cluster.network.set_name(&name(away), host(away));
+        let leader = group.leader();
+        let wanted = group.replica(leader).status().applied;
+        let caught_up =
+            group.until(Duration::from_secs(5), |group| group.replica(away).status().applied >= wanted).await;
+        assert!(caught_up, "{:?} of {wanted:?}", group.replica(away).status().applied);
+    });
+}
