@@ -20,7 +20,7 @@ use tercet_client::{Client, ConsumerOptions, Error, GroupSettings, ReceivedMessa
 use tokio::{sync::mpsc, task::JoinSet};
 use tonic::Code as GrpcCode;
 
-use super::{Done, args::Consume};
+use super::{Done, args::Consume, notices::notice};
 
 /// Receives under way at a time.
 const RECEIVERS: usize = 16;
@@ -129,24 +129,28 @@ async fn write_all(
 ) -> Done {
     let mut acks = JoinSet::new();
     let mut written = 0;
-    let mut text = Vec::new();
     while max.is_none_or(|max| written < max) {
         let idle = until_idle.unwrap_or(Duration::MAX);
         let Ok(Some(batch)) = tokio::time::timeout(idle, batches.recv()).await else { break };
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) if error.can_retry() => {
-                eprintln!("warning: {error}; going on");
+                notice(format!("warning: {error}; going on"));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        text.clear();
+        let mut lines = Vec::new();
         for message in &batch {
-            serde_json::to_writer(&mut text, &line(message))?;
-            text.push(b'\n');
+            serde_json::to_writer(&mut lines, &line(message))?;
+            lines.push(b'\n');
         }
-        out.write_all(&text).and_then(|()| out.flush()).map_err(|error| format!("cannot write: {error}"))?;
+        out = match write(out, lines).await {
+            Ok(written) => written,
+            // The reader has enough. What it did not get is not acknowledged, and comes again.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            Err(error) => return Err(format!("cannot write: {error}").into()),
+        };
         written += batch.len() as u64;
         let consumer = Arc::clone(consumer);
         acks.spawn(async move { consumer.ack_all(&batch).await });
@@ -160,10 +164,16 @@ async fn write_all(
     Ok(true)
 }
 
+/// Where it may wait for a slow reader: acknowledgements go on meanwhile.
+async fn write(mut out: Box<dyn Write + Send>, lines: Vec<u8>) -> io::Result<Box<dyn Write + Send>> {
+    let writing = tokio::task::spawn_blocking(move || out.write_all(&lines).and_then(|()| out.flush()).map(|()| out));
+    writing.await.map_err(io::Error::other)?
+}
+
 /// A message whose acknowledgement failed is written again when it comes again.
 fn warn(acked: Option<Result<Result<(), Error>, tokio::task::JoinError>>) {
     if let Some(Ok(Err(error))) = acked {
-        eprintln!("warning: a message may come again: {error}");
+        notice(format!("warning: a message may come again: {error}"));
     }
 }
 

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::{
     Done,
     args::{LogCommand, Output},
+    notices::notice,
     output,
 };
 
@@ -222,11 +223,15 @@ fn dump(dir: &Path, range: std::ops::Range<u64>, format: Output) -> Done {
             written = print_record(&mut out, format, record);
         }
     })?;
-    written?;
-    out.flush()?;
-    drop(out);
+    match written.and_then(|()| out.flush()) {
+        // The reader has enough; what was found in the log is told all the same.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    // Not what is left in it: that cannot be written.
+    drop(out.into_parts());
     for finding in &report.findings {
-        eprintln!("{}: {finding}", severity(finding));
+        notice(format!("{}: {finding}", severity(finding)));
     }
     Ok(report.is_whole())
 }

@@ -13,7 +13,7 @@ use tercet_client::{
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::{Done, args::Output, output};
+use super::{Done, args::Output, notices::notice, output};
 
 /// How often a node that catches up is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,7 +45,7 @@ pub(super) async fn add(
 ) -> Done {
     let admin = client.admin();
     let mut members = admin.add_node(node, peer).await?;
-    eprintln!("node {node} gets the log");
+    notice(format!("node {node} gets the log"));
     if voter {
         members = once_caught_up(&admin, node, timeout, async || admin.promote_node(node).await).await?;
     }
@@ -71,10 +71,10 @@ pub(super) async fn replace(
 ) -> Done {
     let admin = client.admin();
     admin.add_node(new, peer).await?;
-    eprintln!("node {new} gets the log");
+    notice(format!("node {new} gets the log"));
     unless_leading(&admin, old).await?;
     let members = once_caught_up(&admin, new, timeout, async || admin.replace_node(old, new).await).await?;
-    eprintln!("node {new} has taken the place of node {old}, whose process can be stopped");
+    notice(format!("node {new} has taken the place of node {old}, whose process can be stopped"));
     show(format, members)
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn transfer(client: &Client, to: Option<u64>, format: Output) -
 async fn unless_leading(admin: &Admin, node: u64) -> Result<(), ClientError> {
     if admin.cluster_status().await?.leader == Some(node) {
         let next = admin.transfer_leadership(None).await?.leader;
-        eprintln!("node {node} led; node {next} has taken over");
+        notice(format!("node {node} led; node {next} has taken over"));
     }
     Ok(())
 }
@@ -132,7 +132,10 @@ async fn once_caught_up(
         }
         if told.elapsed() >= TELL_INTERVAL {
             told = Instant::now();
-            eprintln!("node {node} lacks {} entries", lag.map_or_else(|| "all".to_owned(), |lag| lag.to_string()));
+            notice(format!(
+                "node {node} lacks {} entries",
+                lag.map_or_else(|| "all".to_owned(), |lag| lag.to_string())
+            ));
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }

@@ -5,8 +5,12 @@
 //! - one file per noun or verb: `topic`, `group`, `cluster` (and `members`, its changes), `publish`, `consume`, `bench`, `log`.
 //!
 //! Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 failed, or not every
-//! message was stored, or a log is damaged; 2 the command line is wrong.
+//! message was stored, or a log is damaged; 2 the command line is wrong. A reader of standard output that has enough, such as
+//! `head`, ends a command quietly.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // whoever prints waits, and panics where it cannot
+
+mod acks;
 mod args;
 mod bench;
 mod cluster;
@@ -14,6 +18,7 @@ mod consume;
 mod group;
 mod log;
 mod members;
+mod notices;
 mod output;
 mod publish;
 mod topic;
@@ -26,6 +31,7 @@ use tonic::Code as GrpcCode;
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command, Endpoints};
+use notices::notice;
 
 /// What a command returns: whether everything that it was asked for was done.
 type Done = Result<bool, Box<dyn Error>>;
@@ -33,7 +39,7 @@ type Done = Result<bool, Box<dyn Error>>;
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(notices::writer).log_internal_errors(false).init();
     // One thread does more than a broker takes, and nothing waits for a hand-over between threads.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
@@ -45,17 +51,19 @@ pub(crate) fn main() -> ExitCode {
         }
         Err(error) => Err(format!("the runtime cannot start: {error}").into()),
     };
-    match done {
+    let code = match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
+            notice(format!("error: {error}"));
             if let Some(hint) = hint(error.as_ref()) {
-                eprintln!("hint: {hint}");
+                notice(format!("hint: {hint}"));
             }
             ExitCode::FAILURE
         }
-    }
+    };
+    notices::flush();
+    code
 }
 
 async fn run(args: Args) -> Done {

@@ -8,7 +8,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal as _, Write},
+    io::{self, BufRead, BufReader, IsTerminal as _},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,11 +19,15 @@ use regex::bytes::Regex;
 use serde::Serialize;
 use tercet_client::{Client, Code, Message, MessageError, Outcome, Producer, ProducerOptions};
 use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Done,
+    acks::Acks,
     args::{Output, Publish},
-    hint_for_topic, output,
+    hint_for_topic,
+    notices::{self, notice},
+    output,
 };
 
 /// Lines that the reader may be ahead.
@@ -65,20 +69,36 @@ struct Summary {
     longest_gap_ms: u64,
 }
 
+/// How feeder and recorder hold each other back.
+#[derive(Clone)]
+struct Pace {
+    /// For messages in flight.
+    room: Arc<Semaphore>,
+    /// Nothing more is to be sent: no line can succeed, or what succeeds cannot be recorded.
+    enough: CancellationToken,
+}
+
+/// What the recorder ends with.
+struct Recorded {
+    summary: Summary,
+    /// Why the acks file does not name everything that was stored.
+    acks_failure: Option<String>,
+}
+
 pub(super) async fn run(client: Client, args: Publish, format: Output) -> Done {
     let options = ProducerOptions { send_timeout: args.timeout, ..ProducerOptions::default() };
     let producer = client.producer(options)?;
     let template = template(&args)?;
-    let acks = args.acks.as_deref().map(create).transpose()?;
+    let acks = args.acks.as_deref().map(Acks::create).transpose()?;
     let (lines, length) = read_lines(args.file.as_deref())?;
     let progress = progress(length);
     let (ended, outcomes) = mpsc::unbounded_channel();
-    let room = Arc::new(Semaphore::new(args.in_flight as usize));
-    let recorder = tokio::spawn(record(outcomes, acks, progress, Arc::clone(&room)));
-    let fed = feed(&producer, template, args.key_regex, lines, ended, &room).await;
+    let pace = Pace { room: Arc::new(Semaphore::new(args.in_flight as usize)), enough: CancellationToken::new() };
+    let recorder = tokio::spawn(record(outcomes, acks, progress, pace.clone()));
+    let fed = feed(&producer, template, args.key_regex, lines, ended, &pace).await;
     // Everything that was handed over gets its outcome; then the last sender of outcomes is gone.
     producer.close().await;
-    let mut summary = recorder.await??;
+    let Recorded { mut summary, acks_failure } = recorder.await?;
     summary.skipped_empty_lines = fed?;
     let sentence = format!(
         "{} stored, {} refused, {} unknown in {:.2} s: {:.0} messages/s, {:.1} MB/s, longest gap {} ms",
@@ -91,6 +111,9 @@ pub(super) async fn run(client: Client, args: Publish, format: Output) -> Done {
         summary.longest_gap_ms
     );
     output::say(format, &sentence, &summary)?;
+    if let Some(failure) = acks_failure {
+        return Err(failure.into());
+    }
     Ok(summary.refused == 0 && summary.unknown == 0)
 }
 
@@ -101,10 +124,6 @@ fn template(args: &Publish) -> Result<Message, MessageError> {
         builder = builder.tag(tag);
     }
     builder.build()
-}
-
-fn create(path: &Path) -> Result<File, String> {
-    File::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// Starts the thread that reads; also returns the length of the input in bytes, if it has one.
@@ -139,25 +158,25 @@ fn read_lines(path: Option<&Path>) -> Result<(mpsc::Receiver<io::Result<Line>>, 
     Ok((lines, length))
 }
 
-/// Hands each line over; returns how many empty ones were skipped. Ends early if the recorder has ended.
+/// Hands each line over; returns how many empty ones were skipped. Ends early if the recorder has enough.
 async fn feed(
     producer: &Producer,
     template: Message,
     key_regex: Option<Regex>,
     mut lines: mpsc::Receiver<io::Result<Line>>,
     ended: mpsc::UnboundedSender<Ended>,
-    room: &Semaphore,
+    pace: &Pace,
 ) -> Result<u64, String> {
     let mut skipped = 0;
-    while let Some(line) = lines.recv().await {
+    while let Some(Some(line)) = pace.enough.run_until_cancelled(lines.recv()).await {
         let Line { number, text } = line.map_err(|error| format!("cannot read the input: {error}"))?;
         if text.is_empty() {
             skipped += 1;
             continue;
         }
         let bytes = text.len() as u64;
-        let Ok(permit) = room.acquire().await else { break };
-        permit.forget();
+        let Some(permit) = pace.enough.run_until_cancelled(pace.room.acquire()).await else { break };
+        permit.expect("the semaphore is never closed").forget();
         match message_of(&template, key_regex.as_ref(), text) {
             Err(error) => {
                 let outcome = refused(error.to_string());
@@ -189,19 +208,22 @@ fn refused(message: String) -> Outcome {
     Outcome::Refused(tercet_client::Refused { code: Code::BAD_REQUEST, message, message_id: None })
 }
 
-/// Writes and counts outcomes until there are no more. A topic that does not exist ends it: no line can succeed.
+/// Writes and counts outcomes until there are no more. What cannot be recorded is sent no longer, but what was sent is
+/// counted.
 async fn record(
     mut outcomes: mpsc::UnboundedReceiver<Ended>,
-    mut acks: Option<File>,
+    mut acks: Option<Acks>,
     progress: ProgressBar,
-    room: Arc<Semaphore>,
-) -> Result<Summary, String> {
+    pace: Pace,
+) -> Recorded {
     let mut summary = Summary::default();
+    let mut unrecorded = Unrecorded::default();
     let started = Instant::now();
     let (mut last_stored, mut longest_gap, mut bytes_stored) = (started, Duration::ZERO, 0);
     let (mut burst, mut text) = (Vec::with_capacity(1024), Vec::new());
     while outcomes.recv_many(&mut burst, 1024).await > 0 {
         let count = burst.len();
+        let stored_before = summary.stored;
         text.clear();
         for ended in burst.drain(..) {
             progress.inc(ended.bytes + 1);
@@ -209,21 +231,20 @@ async fn record(
                 bytes_stored += ended.bytes;
                 let message_id = stored.message_id.to_string();
                 let line = Acknowledged { line: ended.line, message_id, queue: stored.queue, offset: stored.offset };
-                serde_json::to_writer(&mut text, &line).map_err(|error| error.to_string())?;
+                serde_json::to_writer(&mut text, &line).expect("numbers and text are always JSON");
                 text.push(b'\n');
             }
-            count_outcome(&mut summary, &ended, &progress, &room);
+            count_outcome(&mut summary, &ended, &progress, &pace);
         }
         if !text.is_empty() {
-            // Whole lines in one write, at once: a killed process leaves what was acknowledged.
             if let Some(acks) = &mut acks {
-                acks.write_all(&text).map_err(|error| format!("cannot write the acks file: {error}"))?;
+                unrecorded.note(acks.write(&text).await, acks.works(), summary.stored - stored_before, &pace);
             }
             let now = Instant::now();
             longest_gap = longest_gap.max(now - last_stored);
             last_stored = now;
         }
-        room.add_permits(count);
+        pace.room.add_permits(count);
         progress.set_message(format!("{} stored", summary.stored));
     }
     progress.finish_and_clear();
@@ -233,16 +254,54 @@ async fn record(
         summary.mb_per_s = bytes_stored as f64 / 1e6 / summary.seconds;
     }
     summary.longest_gap_ms = u64::try_from(longest_gap.as_millis()).unwrap_or(u64::MAX);
-    Ok(summary)
+    Recorded { summary, acks_failure: unrecorded.words() }
 }
 
-fn count_outcome(summary: &mut Summary, ended: &Ended, progress: &ProgressBar, room: &Semaphore) {
+/// What was stored and is not in the acks file.
+#[derive(Default)]
+struct Unrecorded {
+    why: Option<String>,
+    messages: u64,
+}
+
+impl Unrecorded {
+    /// Takes the outcome of a write of that many acknowledgements.
+    fn note(&mut self, written: Result<(), String>, works: bool, messages: u64, pace: &Pace) {
+        if let Err(why) = written {
+            pace.enough.cancel();
+            self.why.get_or_insert(why);
+        }
+        if !works {
+            self.messages += messages;
+        }
+    }
+
+    fn words(self) -> Option<String> {
+        let Unrecorded { why, messages } = self;
+        Some(format!("{}; publishing was stopped, and up to {messages} stored messages are not in it", why?))
+    }
+}
+
+/// Says something beside the progress bar.
+fn aside(progress: &ProgressBar, text: String) {
+    // Asked before: the bar is locked while it is suspended.
+    let shown = !progress.is_hidden();
+    progress.suspend(|| {
+        notice(text);
+        if shown {
+            // Before the bar is drawn again.
+            notices::flush();
+        }
+    });
+}
+
+fn count_outcome(summary: &mut Summary, ended: &Ended, progress: &ProgressBar, pace: &Pace) {
     let failures = summary.refused + summary.unknown;
     let show = |text: String| {
         if failures < FAILURES_SHOWN {
-            progress.suspend(|| eprintln!("line {}: {text}", ended.line));
+            aside(progress, format!("line {}: {text}", ended.line));
         } else if failures == FAILURES_SHOWN {
-            progress.suspend(|| eprintln!("further failures are only counted"));
+            aside(progress, "further failures are only counted".to_owned());
         }
     };
     match &ended.outcome {
@@ -253,9 +312,10 @@ fn count_outcome(summary: &mut Summary, ended: &Ended, progress: &ProgressBar, r
         }
         Outcome::Refused(refused) => {
             show(format!("not stored: {refused}"));
-            if refused.code == Code::TOPIC_NOT_FOUND && !room.is_closed() {
-                progress.suspend(|| eprintln!("hint: {}", hint_for_topic()));
-                room.close();
+            if refused.code == Code::TOPIC_NOT_FOUND && !pace.enough.is_cancelled() {
+                aside(progress, format!("hint: {}", hint_for_topic()));
+                // No line can succeed.
+                pace.enough.cancel();
             }
             summary.refused += 1;
         }

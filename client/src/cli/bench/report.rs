@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::cli::{args::Output, output};
+use crate::cli::{args::Output, notices::notice, output};
 
 /// Longest latency that is told from longer ones: an hour, in microseconds.
 const LONGEST_US: u64 = 3_600_000_000;
@@ -78,7 +78,7 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn print(&self, format: Output) -> io::Result<()> {
         if let Some(failure) = &self.first_failure {
-            eprintln!("first failure: {failure}");
+            notice(format!("first failure: {failure}"));
         }
         let ms = |us: u64| format!("{:.3} ms", us as f64 / 1000.0);
         let row = [
