@@ -1,5 +1,7 @@
 //! The server side of Tercet: one replica of a broker group, the nameserver, and a development cluster.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // whoever prints waits, and panics where it cannot (hazards 40)
+
 pub mod admin;
 pub mod api;
 pub mod cli;

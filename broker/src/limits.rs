@@ -11,6 +11,16 @@
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 /// Largest gRPC request that the client port decodes.
 pub const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Requests that are not whole yet, of one connection and of all, in bytes; beyond it they are refused.
+pub const CONNECTION_UNFINISHED_BYTES_MAX: usize = 64 << 20;
+/// See [`CONNECTION_UNFINISHED_BYTES_MAX`].
+pub const UNFINISHED_BYTES_MAX: usize = 128 << 20;
+/// A request of at most so many bytes is small, and small ones that are not whole yet have a bound of their own.
+pub const SMALL_REQUEST_BYTES_MAX: usize = 64 << 10;
+/// See [`SMALL_REQUEST_BYTES_MAX`].
+pub const SMALL_UNFINISHED_BYTES_MAX: usize = 32 << 20;
+/// What the connections of a port may send ahead of what is read: about this much, shared by those that are open.
+pub const WINDOWS_BYTES_MAX: usize = 256 << 20;
 /// Largest gRPC answer that a node accepts from another when it forwards.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Largest gRPC header list; more closes the connection.
@@ -29,6 +39,9 @@ pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
 /// Requests that wait for a leader to be elected, together, in bytes.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// Requests on their way to another node that leads, together, in bytes; beyond it: too many requests.
+pub const FORWARDED_BYTES_MAX: usize = 64 << 20;
 
 /// Messages of one send request.
 pub const BATCH_MESSAGES_MAX: usize = 4096;
@@ -49,6 +62,10 @@ pub const FILTER_TAGS_MAX: usize = 256;
 /// Characters of a receipt handle.
 pub const HANDLE_CHARS_MAX: usize = 256;
 
+/// Bodies of answers that one connection has not taken, and those of all connections, in bytes; beyond it deliveries wait.
+pub const CONNECTION_ANSWERS_BYTES_MAX: usize = 32 << 20;
+/// See [`CONNECTION_ANSWERS_BYTES_MAX`].
+pub const ANSWERS_BYTES_MAX: usize = 128 << 20;
 /// Messages of one receive.
 pub const RECEIVE_MESSAGES_MAX: usize = 32;
 /// Bytes that one receive reads from the log at a time; a larger answer is read as the client takes it.
@@ -71,5 +88,7 @@ const _: () = {
     assert!(BODY_BYTES_MAX < REQUEST_BYTES_MAX);
     assert!(COMMAND_BYTES_MAX < ENTRY_BYTES_MAX && ENTRY_BYTES_MAX + 4096 < PEER_FRAME_BYTES_MAX);
     assert!(REQUEST_BYTES_MAX < ANSWER_BYTES_MAX);
+    assert!(SMALL_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX && REQUEST_BYTES_MAX < CONNECTION_UNFINISHED_BYTES_MAX);
+    assert!(CONNECTION_UNFINISHED_BYTES_MAX < UNFINISHED_BYTES_MAX, "one connection cannot take all of it");
     assert!(ENTRY_BYTES_TARGET < COMMAND_BYTES_MAX && COMMAND_BYTES_MAX < PENDING_BYTES_MAX);
 };

@@ -17,3 +17,5 @@ mod publish;
 mod publish_stream;
 #[path = "service_rpc/rig.rs"]
 mod rig;
+#[path = "service_rpc/stopping.rs"]
+mod stopping;

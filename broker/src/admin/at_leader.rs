@@ -12,7 +12,7 @@ use tonic::{
 };
 
 use crate::{
-    forward::{Errand, RelayError, Relayed, Resend},
+    forward::{Errand, Line, RelayError, Relayed, Resend},
     grpc::{Node, caller},
     limits::ANSWER_BYTES_MAX,
     publish::SubmitError,
@@ -54,11 +54,13 @@ where
         find_until: Instant::now() + FIND_LEADER_MAX.min(timeout * 3 / 4),
         answer_until: Instant::now() + timeout.min(Duration::from_secs(60)),
         resend: Resend::Safe,
+        line: Line::Calls,
     };
     match node.relay.run(errand, |channel, request| call(client(channel), request)).await {
         Ok(Relayed::Here(message)) => Ok(Response::new(act(Arc::clone(node), metadata, message).await?)),
         Ok(Relayed::Answer(answer)) => Ok(answer),
         Err(RelayError::NoLeader) => Err(no_leader()),
+        Err(RelayError::Overloaded) => Err(Status::resource_exhausted("too many bytes are on their way to the leader")),
         Err(RelayError::Answered(status)) => Err(status),
         Err(RelayError::Broken(status)) => {
             Err(Status::deadline_exceeded(format!("the leader did not answer: {}", status.message())))

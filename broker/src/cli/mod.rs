@@ -39,7 +39,9 @@ pub enum Command {
         tercetd broker --config /etc/tercet/tercet.toml\n  \
         tercetd broker --config tercet.toml --set logging.level=debug\n  \
         TERCET__NODE__ID=2 tercetd broker --config tercet.toml\n\n\
-        A new group's nodes wait, once they run, for `tercetd bootstrap`.")]
+        A new group's nodes wait, once they run, for `tercetd bootstrap`.\n\n\
+        Signals: SIGTERM and SIGINT stop in order, a second one at once; SIGHUP reads the certificate again;\n\
+        SIGQUIT ends at once, with a core file where those are allowed. Nothing acknowledged depends on it.")]
     Broker(BrokerArgs),
 
     /// Runs a nameserver

@@ -1,14 +1,22 @@
 //! From a parsed command line to an exit code.
 
-use std::{env, fmt::Display, io, process::ExitCode};
+use std::{
+    env,
+    fmt::Display,
+    future::Future,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
 
+use tercet_output::Lines;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Cli, Command, ConfigCommand, bootstrap};
 use crate::{
-    config::{self, Config, ConfigError, Layers},
+    config::{self, Config, Layers},
     dev, nameserver, node,
-    process::{ProcessError, die_with_dev},
+    process::{ProcessError, die_with_dev, heed_panics, panicked},
     telemetry_log,
 };
 
@@ -16,27 +24,34 @@ const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 const STOPPED_ITSELF: u8 = 3;
 
+/// The last lines of a process get this long to be written.
+const LAST_LINES_MAX: Duration = Duration::from_secs(1);
+
 /// Does what is asked and says how it went; see the help text for the codes.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
-    let outcome = match &cli.command {
-        Command::Broker(args) => {
-            serve(&args.layers(environment()), |config, runtime| runtime.block_on(node::run(config)))
-        }
-        Command::Nameserver(args) => {
-            serve(&args.layers(environment()), |config, runtime| runtime.block_on(nameserver::run(&config)))
-        }
-        Command::Dev(args) => dev::run(args).map_err(complain),
-        Command::Bootstrap(args) => run_bootstrap(args),
-        Command::Config(ConfigCommand::Sample) => {
-            print!("{}", config::render_sample());
-            Ok(())
-        }
-        Command::Config(ConfigCommand::Check { settings, print }) => check(&settings.layers(environment()), *print),
-    };
+    // Without a thread or a descriptor for it there is nowhere to say so.
+    let Ok(lines) = Lines::stderr() else { return ExitCode::from(FAILED) };
+    let outcome = dispatch(cli, &lines);
+    lines.flush(LAST_LINES_MAX);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => ExitCode::from(code),
+    }
+}
+
+fn dispatch(cli: &Cli, lines: &Lines) -> Result<(), u8> {
+    match &cli.command {
+        Command::Broker(args) => serve(&args.layers(environment()), lines, |config| node::run(config, lines.clone())),
+        Command::Nameserver(args) => {
+            serve(&args.layers(environment()), lines, |config| nameserver::run(config, lines.clone()))
+        }
+        Command::Dev(args) => dev::run(args, lines).map_err(|error| complain(lines, error)),
+        Command::Bootstrap(args) => run_bootstrap(args, lines),
+        Command::Config(ConfigCommand::Sample) => print(&config::render_sample(), lines),
+        Command::Config(ConfigCommand::Check { settings, print }) => {
+            check(&settings.layers(environment()), *print, lines)
+        }
     }
 }
 
@@ -45,25 +60,43 @@ fn environment() -> Vec<(String, String)> {
     env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-fn complain(error: impl Display) -> u8 {
-    eprintln!("tercetd: {error}");
+fn complain(lines: &Lines, error: impl Display) -> u8 {
+    lines.say(format!("tercetd: {error}"));
     FAILED
 }
 
-fn misused(error: &ConfigError) -> u8 {
-    eprintln!("tercetd: the configuration is wrong:\n{error}");
+fn misused(lines: &Lines, error: impl Display) -> u8 {
+    lines.say(format!("tercetd: the configuration is wrong:\n{error}"));
     MISUSED
 }
 
-fn serve(layers: &Layers, process: impl FnOnce(Config, &Runtime) -> Result<(), ProcessError>) -> Result<(), u8> {
-    let config = config::load(layers).map_err(|error| misused(&error))?;
-    telemetry_log::start(&config.logging).map_err(|error| {
-        eprintln!("tercetd: the configuration is wrong:\n{error}");
-        MISUSED
-    })?;
-    die_with_dev().map_err(complain)?;
-    let runtime = runtime().map_err(complain)?;
-    let outcome = process(config, &runtime);
+/// Prints a result. A reader that has enough of it is none of our failures.
+fn print(text: &str, lines: &Lines) -> Result<(), u8> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(complain(lines, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn serve<F: Future<Output = Result<(), ProcessError>>>(
+    layers: &Layers,
+    lines: &Lines,
+    process: impl FnOnce(Config) -> F,
+) -> Result<(), u8> {
+    let config = config::load(layers).map_err(|error| misused(lines, &error))?;
+    telemetry_log::start(&config.logging, lines.clone()).map_err(|error| misused(lines, error))?;
+    heed_panics(lines.clone());
+    die_with_dev().map_err(|error| complain(lines, error))?;
+    let runtime = runtime().map_err(|error| complain(lines, error))?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = process(config) => outcome,
+            words = panicked() => Err(ProcessError::Fatal(words)),
+        }
+    });
     // What still runs on blocking threads has its results dropped; nothing acknowledged depends on it.
     runtime.shutdown_background();
     outcome.map_err(|error| {
@@ -85,22 +118,16 @@ fn runtime() -> io::Result<Runtime> {
     }
 }
 
-fn run_bootstrap(args: &super::BootstrapArgs) -> Result<(), u8> {
-    let config = config::load(&args.settings.layers(environment())).map_err(|error| misused(&error))?;
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(complain)?;
+fn run_bootstrap(args: &super::BootstrapArgs, lines: &Lines) -> Result<(), u8> {
+    let config = config::load(&args.settings.layers(environment())).map_err(|error| misused(lines, &error))?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| complain(lines, error))?;
     let voters = if args.voters.is_empty() { &config.voters } else { &args.voters };
     let endpoint = args.endpoint.as_ref().unwrap_or(&config.advertise.client);
-    let cluster = runtime.block_on(bootstrap::call(endpoint, voters)).map_err(complain)?;
-    println!("the group is made; its cluster id is {cluster}");
-    Ok(())
+    let cluster = runtime.block_on(bootstrap::call(endpoint, voters)).map_err(|error| complain(lines, error))?;
+    print(&format!("the group is made; its cluster id is {cluster}\n"), lines)
 }
 
-fn check(layers: &Layers, print: bool) -> Result<(), u8> {
-    let effective = config::render_effective(layers).map_err(|error| misused(&error))?;
-    if print {
-        print!("{effective}");
-    } else {
-        println!("the configuration is good");
-    }
-    Ok(())
+fn check(layers: &Layers, whole: bool, lines: &Lines) -> Result<(), u8> {
+    let effective = config::render_effective(layers).map_err(|error| misused(lines, &error))?;
+    print(if whole { &effective } else { "the configuration is good\n" }, lines)
 }

@@ -209,7 +209,7 @@ pub static SETTINGS: &[Setting] = &[
         "limits",
         "connections_max",
         Kind::Integer { default: 10_000, min: 1, max: 1_000_000 },
-        "Open connections on the client port.",
+        "Open connections on the client port, as far as the limit of open files allows (`ulimit -n`; the log says how\nmany that are). Beyond it a connection that does nothing makes way, and else the new one is closed at once.",
     ),
     setting(
         "consume",

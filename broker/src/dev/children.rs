@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use tercet_output::Lines;
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep, timeout_at},
@@ -88,7 +89,7 @@ impl Children {
 
     /// Asks all to stop, waits, and kills those that do not. Brokers come first, so that they can still tell the
     /// nameserver that they go.
-    pub(super) async fn stop(mut self) {
+    pub(super) async fn stop(mut self, lines: &Lines) {
         let deadline = Instant::now() + STOP_MAX;
         for role in [Role::Broker, Role::Nameserver] {
             let mut members: Vec<_> = self.0.iter_mut().filter(|running| running.planned.role == role).collect();
@@ -98,7 +99,7 @@ impl Children {
             for running in &mut members {
                 let Some(child) = &mut running.child else { continue };
                 if timeout_at(deadline, child.wait()).await.is_err() {
-                    eprintln!("tercetd dev: {} does not stop; killing it", running.planned.name());
+                    lines.say(format!("tercetd dev: {} does not stop; killing it", running.planned.name()));
                 }
             }
         }
@@ -136,6 +137,8 @@ fn start(program: &Path, planned: &Planned) -> Result<Running, DevError> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
+            // Ctrl-C is for the parent, which stops its children in order; a second signal would stop them at once.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
     });

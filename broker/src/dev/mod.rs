@@ -26,13 +26,14 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
+use tercet_output::Lines;
 use tokio::{runtime::Builder, time::Instant};
 
 use self::{children::Children, plan::Plan};
 use crate::{
     cli::{DevArgs, bootstrap_group},
     config::{ConfigError, Voter},
-    process::stop_signal,
+    process::{Asked, Signals},
 };
 
 /// From the start of the processes until all of them serve; a long log takes a while to re-apply.
@@ -91,50 +92,62 @@ pub enum DevError {
     System(#[from] io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM, SIGINT, or until its terminal closes.
 ///
 /// # Errors
 /// See [`DevError`]; the children are stopped then.
-pub fn run(args: &DevArgs) -> Result<(), DevError> {
+pub fn run(args: &DevArgs, lines: &Lines) -> Result<(), DevError> {
     // One thread, the main one: the system kills the children when the thread that started them ends.
-    Builder::new_current_thread().enable_all().build()?.block_on(supervise(args))
+    Builder::new_current_thread().enable_all().build()?.block_on(supervise(args, lines))
 }
 
-async fn supervise(args: &DevArgs) -> Result<(), DevError> {
+async fn supervise(args: &DevArgs, lines: &Lines) -> Result<(), DevError> {
     let plan = Plan::new(args)?;
     let _lock = lock(plan.dir())?;
     plan.write()?;
     remove_if_there(&plan.description_path())?;
+    let mut signals = Signals::catch()?;
     let mut children = Children::start(&plan)?;
-    let outcome = run_children(&plan, &mut children).await;
+    let outcome = run_children(&plan, &mut children, &mut signals, lines).await;
     remove_if_there(&plan.description_path())?;
-    children.stop().await;
+    tokio::select! {
+        () = children.stop(lines) => {}
+        // Children that are left are killed as their handles are dropped.
+        () = asked_to_stop(&mut signals) => lines.say("tercetd dev: asked a second time: killing what still runs"),
+    }
     outcome
 }
 
 /// Until a signal comes, or something fails.
-async fn run_children(plan: &Plan, children: &mut Children) -> Result<(), DevError> {
-    let mut stop = std::pin::pin!(stop_signal());
+async fn run_children(
+    plan: &Plan,
+    children: &mut Children,
+    signals: &mut Signals,
+    lines: &Lines,
+) -> Result<(), DevError> {
     tokio::select! {
         ready = become_ready(plan, children) => ready?,
-        signal = &mut stop => return signal.map(drop).map_err(DevError::from),
+        () = asked_to_stop(signals) => return Ok(()),
     }
     let description = plan.description_path();
     describe::write(&description, plan, children).map_err(|source| DevError::File { path: description, source })?;
-    println!(
-        "ready: connect to {} (stop with Ctrl-C; processes in {})",
-        plan.endpoint(),
-        plan.description_path().display()
-    );
+    let (endpoint, description) = (plan.endpoint(), plan.description_path());
+    let ready = format!("ready: connect to {endpoint} (stop with Ctrl-C; processes in {})", description.display());
+    Lines::stdout()?.say(ready);
     loop {
         tokio::select! {
-            signal = &mut stop => return signal.map(drop).map_err(DevError::from),
-            ended = children.next_end() => eprintln!(
+            () = asked_to_stop(signals) => return Ok(()),
+            ended = children.next_end() => lines.say(format!(
                 "tercetd dev: {} (pid {}) ended with {}; start it again with: {}",
                 ended.name, ended.pid, ended.status, ended.command
-            ),
+            )),
         }
     }
+}
+
+/// A terminal that closes asks for it too, but not under `nohup`.
+async fn asked_to_stop(signals: &mut Signals) {
+    while signals.asked().await == Asked::Reload && signals.hang_up_was_ignored() {}
 }
 
 async fn become_ready(plan: &Plan, children: &mut Children) -> Result<(), DevError> {

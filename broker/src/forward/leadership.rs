@@ -1,15 +1,14 @@
 //! Where the leader is, and waiting for one while an election runs.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use raft_log::{
     Status,
     types::{NodeId, Term},
 };
 use tokio::{sync::watch, time::Instant};
+
+use super::held_bytes::HeldBytes;
 
 /// Where a request that needs the leader is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +34,7 @@ struct Standing {
 /// The leadership as this node knows it.
 pub struct Leadership {
     standing: watch::Receiver<Standing>,
-    waiting_bytes: AtomicUsize,
-    waiting_bytes_max: usize,
-}
-
-struct Waiting<'a> {
-    leadership: &'a Leadership,
-    bytes: usize,
+    waiting: HeldBytes,
 }
 
 impl Leadership {
@@ -55,7 +48,7 @@ impl Leadership {
                 sender.send_if_modified(|old| std::mem::replace(old, new.clone()) != new);
             }
         });
-        Leadership { standing, waiting_bytes: AtomicUsize::new(0), waiting_bytes_max }
+        Leadership { standing, waiting: HeldBytes::new(waiting_bytes_max) }
     }
 
     /// Whether this node leads and its state is current.
@@ -95,7 +88,7 @@ impl Leadership {
         if let Some(place) = acceptable(&self.standing.borrow()) {
             return Some(place);
         }
-        let _waiting = self.reserve(bytes)?;
+        let _waiting = self.waiting.hold(bytes)?;
         let mut standing = self.standing.clone();
         let found = tokio::time::timeout_at(until, standing.wait_for(|standing| acceptable(standing).is_some())).await;
         acceptable(&*found.ok()?.ok()?)
@@ -121,18 +114,6 @@ impl Leadership {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(LAST_WORDS).await;
-    }
-
-    fn reserve(&self, bytes: usize) -> Option<Waiting<'_>> {
-        let held = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let waiting = Waiting { leadership: self, bytes };
-        (held + bytes <= self.waiting_bytes_max).then_some(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.leadership.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -225,7 +206,7 @@ pub(super) mod tests {
             sender.send_replace(status(Some(2), false));
         });
         assert_eq!(found, Some(at_2()));
-        assert_eq!(leadership.waiting_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(leadership.waiting.now(), 0);
     }
 
     #[tokio::test]
@@ -234,7 +215,7 @@ pub(super) mod tests {
         let leadership = Leadership::follow(receiver, 100);
         let far = Instant::now() + Duration::from_secs(3600);
         assert_eq!(leadership.find(false, 101, far).await, None, "answered at once");
-        assert_eq!(leadership.waiting_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(leadership.waiting.now(), 0);
     }
 
     #[tokio::test]

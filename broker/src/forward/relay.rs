@@ -6,9 +6,11 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Channel};
 
 use super::{
+    held_bytes::HeldBytes,
     leadership::{Leadership, Place},
-    peers::{Peers, never_sent},
+    peers::{Line, Peers, never_sent},
 };
+use crate::limits::FORWARDED_BYTES_MAX;
 
 /// Marks a request that another node forwarded.
 pub const HOP_HEADER: &str = "x-tercet-hop";
@@ -29,6 +31,8 @@ pub enum Resend {
 pub enum RelayError {
     /// No leader was found in time. Nothing was done.
     NoLeader,
+    /// Too many bytes are on their way to the leader. Nothing was done.
+    Overloaded,
     /// The leader refused on the level of gRPC.
     Answered(Status),
     /// The connection broke after the request was sent, or the leader did not answer in time. It may have been done.
@@ -59,18 +63,21 @@ pub struct Errand<'a, Q> {
     pub answer_until: Instant,
     /// Whether it may be sent twice.
     pub resend: Resend,
+    /// By which of the kept connections it goes.
+    pub line: Line,
 }
 
 /// Knows the leader and the way to it.
 pub struct Relay {
     leadership: Arc<Leadership>,
     peers: Peers,
+    on_the_way: HeldBytes,
 }
 
 impl Relay {
     /// Finds the leader by this.
     pub fn new(leadership: Arc<Leadership>) -> Relay {
-        Relay { leadership, peers: Peers::default() }
+        Relay { leadership, peers: Peers::default(), on_the_way: HeldBytes::new(FORWARDED_BYTES_MAX) }
     }
 
     /// The leadership that it goes by.
@@ -80,7 +87,7 @@ impl Relay {
 
     /// The kept connection to a node's client address.
     pub fn channel(&self, address: &str) -> Option<Channel> {
-        self.peers.channel(address)
+        self.peers.channel(address, Line::Calls)
     }
 
     /// Brings the errand to the leader. `call` makes the RPC on a connection; a stream counts as answered when its
@@ -97,7 +104,8 @@ impl Relay {
             let place = found.ok_or(RelayError::NoLeader)?;
             let Place::At { client, .. } = &place else { return Ok(Relayed::Here(errand.message)) };
             assert!(!forwarded, "a forwarded request is done here or not at all");
-            let channel = self.peers.channel(client).ok_or(RelayError::NoLeader)?;
+            let _on_the_way = self.on_the_way.hold(errand.bytes).ok_or(RelayError::Overloaded)?;
+            let channel = self.peers.channel(client, errand.line).ok_or(RelayError::NoLeader)?;
             let answer = tokio::select! {
                 answer = call(channel, marked(&errand)) => answer,
                 () = self.leadership.moved(&place) => Err(unanswered()),
@@ -179,6 +187,7 @@ mod tests {
             find_until: now,
             answer_until: now + Duration::from_secs(3),
             resend: Resend::Never,
+            line: Line::Calls,
         };
         let request = marked(&errand);
         for present in ["x-mq-client-id", "x-tercet-sequence", "authorization", HOP_HEADER, "grpc-timeout"] {
@@ -226,6 +235,7 @@ mod tests {
             find_until: Instant::now() + find_for,
             answer_until: Instant::now() + Duration::from_secs(60),
             resend,
+            line: Line::Calls,
         };
         let call = |channel, request| async move { MessagingServiceClient::new(channel).heartbeat(request).await };
         let error = relay.run(errand, call).await.expect_err("nobody answers");

@@ -94,6 +94,11 @@ pub fn timeout(metadata: &MetadataMap) -> Option<Duration> {
     text(metadata, "grpc-timeout").and_then(grpc_timeout)
 }
 
+/// The same from the headers of a request.
+pub(crate) fn timeout_in(headers: &http::HeaderMap) -> Option<Duration> {
+    headers.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(grpc_timeout)
+}
+
 fn text<'a>(metadata: &'a MetadataMap, header: &str) -> Option<&'a str> {
     metadata.get(header).and_then(|value| value.to_str().ok())
 }

@@ -14,7 +14,7 @@ use super::{
     unary::{Call, Refused},
 };
 use crate::{
-    forward::{Errand, Relayed, Resend},
+    forward::{Errand, Line, Relayed, Resend},
     model::{GroupName, GroupSettings},
     state::{CreateGroup, GroupView, Outcome},
 };
@@ -62,6 +62,7 @@ pub(super) async fn policy(node: &Node, call: &Call, name: &GroupName) -> Option
         find_until: call.find_until(),
         answer_until: call.answer_until(),
         resend: Resend::Safe,
+        line: Line::Calls,
     };
     let create = |channel, request| async move { AdminClient::new(channel).create_group(request).await };
     match node.relay.run(errand, create).await {

@@ -6,6 +6,7 @@
 
 mod ack;
 pub mod addresses;
+mod answers;
 pub mod caller;
 mod change;
 pub mod filter;
@@ -17,6 +18,7 @@ mod presence;
 mod publish;
 mod receive;
 pub mod receive_check;
+mod receive_items;
 pub mod refusal;
 mod route;
 mod send;
@@ -27,6 +29,7 @@ pub mod settings;
 mod telemetry;
 mod unary;
 
+pub use answers::Answers;
 pub use groups::AUTOMATIC_HEADER;
 pub use node::{Node, ServiceOptions};
 pub use publish::Publishing;

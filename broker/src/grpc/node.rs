@@ -9,7 +9,7 @@ use raft_log::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::sessions::Sessions;
+use super::{answers::Answers, sessions::Sessions};
 use crate::{
     consume::{Deliverer, LeaderClock, Parking, Poll, Timers},
     forward::{Leadership, Relay},
@@ -69,6 +69,8 @@ pub struct Node {
     pub poll: Poll,
     /// Messages from the log.
     pub deliverer: Deliverer,
+    /// Room for what is delivered.
+    pub answers: Answers,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -126,6 +128,7 @@ impl Node {
             sessions,
             poll,
             deliverer,
+            answers: Answers::of_node(),
             stop,
         })
     }

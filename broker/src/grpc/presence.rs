@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     consume::{GOODBYE_FOR, millis},
-    forward::{Errand, Relayed, Resend},
+    forward::{Errand, Line, Relayed, Resend},
     model::ClientKey,
     state::RenewDeliveries,
 };
@@ -102,6 +102,7 @@ fn told<Q>(call: &Call, message: Q) -> Errand<'_, Q> {
         find_until: Instant::now(),
         answer_until: until,
         resend: Resend::Safe,
+        line: Line::Calls,
     }
 }
 

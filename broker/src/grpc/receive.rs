@@ -1,18 +1,15 @@
 //! ReceiveMessage: one status, the messages, the delivery timestamp.
 //!
 //! The answer's headers go out at once; a task of its own polls and writes, and sees by its closed channel when the
-//! client went away. What was picked for a client that is gone is given back.
+//! client went away. What was picked for a client that is gone is given back. A node that stops answers the polls that wait
+//! here or at the leader, before their connections go.
 
 use std::sync::Arc;
 
 use tercet_proto::rocketmq::v2::{
     Code, Message, ReceiveMessageRequest, ReceiveMessageResponse, Status as Answer, receive_message_response::Content,
 };
-use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant},
-};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::{Duration, Instant};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
@@ -20,35 +17,31 @@ use super::{
     groups,
     node::Node,
     receive_check::{self, BEFORE_DEADLINE, ReceiveDraft},
+    receive_items::{self, Gone, Items, Sender},
     refusal::{Refusal, ok},
     send::unknown_topic,
     unary::{FIND_LEADER_MAX, Refused, client},
 };
 use crate::{
     consume::{Delivered, Deliverer, PollEnd, Wanted, timestamp},
-    forward::{Errand, Relayed, Resend},
+    forward::{Errand, HOP_HEADER, Line, Relayed, Resend},
+    listen::Load,
     model::GroupName,
     state::{Pick, UnknownName},
 };
 
-/// The answer's items.
-pub(super) type Items = ReceiverStream<Result<ReceiveMessageResponse, Status>>;
-type Sender = mpsc::Sender<Result<ReceiveMessageResponse, Status>>;
-
-/// Items between the task and the connection; a message each, so few.
-const ITEMS_AHEAD: usize = 4;
 /// How long after the end of the poll a forwarded one is taken for lost.
 const LOST_AFTER: Duration = Duration::from_millis(500);
 
-/// The client went away.
-struct Gone;
-
 /// Answers the RPC.
 pub(super) fn receive_message(node: &Arc<Node>, request: Request<ReceiveMessageRequest>) -> Response<Items> {
-    let (sender, items) = mpsc::channel(ITEMS_AHEAD);
-    let (metadata, _, message) = request.into_parts();
+    let (metadata, extensions, message) = request.into_parts();
+    // What another node forwards is for many clients.
+    let forwarded = metadata.contains_key(HOP_HEADER);
+    let connection = extensions.get::<Arc<Load>>().filter(|_| !forwarded).map(Arc::clone);
+    let (sender, items) = receive_items::answer(connection);
     tokio::spawn(serve(Arc::clone(node), metadata, message, sender));
-    Response::new(ReceiverStream::new(items))
+    Response::new(items)
 }
 
 async fn serve(node: Arc<Node>, metadata: MetadataMap, request: ReceiveMessageRequest, sender: Sender) {
@@ -95,16 +88,20 @@ async fn answer(
             // The leader ends its poll so long before this deadline that both polls end together.
             answer_until: until + BEFORE_DEADLINE,
             resend: Resend::Safe,
+            line: Line::Receives,
         };
         let call = |channel, request| async move { client(channel).receive_message(request).await };
         let relayed = tokio::select! {
+            biased;
             relayed = node.relay.run(errand.clone(), call) => relayed?,
             () = sender.closed() => return Ok(None),
+            () = node.stop.cancelled() => return Err(nothing().into()),
         };
         match relayed {
-            Relayed::Answer(stream) => match relay_items(stream.into_inner(), until + LOST_AFTER, sender).await {
+            Relayed::Answer(stream) => match relay_items(node, stream.into_inner(), until + LOST_AFTER, sender).await {
                 Relay::Done(code) => return Ok(Some(code)),
                 Relay::Gone => return Ok(None),
+                Relay::Stopped => return Err(nothing().into()),
                 Relay::Broken => {}
             },
             Relayed::Here(_) => match poll_here(node, &draft, until, sender).await? {
@@ -128,22 +125,34 @@ fn nothing() -> Refusal {
 enum Relay {
     Done(i32),
     Gone,
+    /// This node stops, and nothing was passed on.
+    Stopped,
     /// Before anything was passed on.
     Broken,
 }
 
-async fn relay_items(mut stream: Streaming<ReceiveMessageResponse>, until: Instant, sender: &Sender) -> Relay {
-    let mut code = None;
+/// What the leader has picked is passed on whole, also by a node that stops.
+async fn relay_items(
+    node: &Node,
+    mut stream: Streaming<ReceiveMessageResponse>,
+    until: Instant,
+    sender: &Sender,
+) -> Relay {
+    let (mut code, mut complete) = (None, false);
     loop {
         let item = tokio::select! {
+            biased;
             item = stream.message() => item,
-            () = sender.closed() => return Relay::Gone,
+            () = sender.closed(), if !complete => return Relay::Gone,
+            () = node.stop.cancelled(), if code.is_none() => return Relay::Stopped,
             () = tokio::time::sleep_until(until), if code.is_none() => return Relay::Broken,
         };
         match item {
             Ok(Some(item)) => {
-                if let Some(Content::Status(status)) = &item.content {
-                    code = Some(status.code);
+                match &item.content {
+                    Some(Content::Status(status)) => code = Some(status.code),
+                    Some(Content::DeliveryTimestamp(_)) => complete = true,
+                    _ => {}
                 }
                 if sender.send(Ok(item)).await.is_err() {
                     return Relay::Gone;
@@ -209,12 +218,6 @@ struct Undelivered {
     error: Option<Refused>,
 }
 
-impl From<Gone> for Option<Refused> {
-    fn from(_: Gone) -> Option<Refused> {
-        None
-    }
-}
-
 async fn deliver(
     node: &Node,
     of: &Delivered,
@@ -222,9 +225,13 @@ async fn deliver(
     picks: &[Pick],
     sender: &Sender,
 ) -> Result<(), Undelivered> {
+    // Messages that were handed over; the connection may have taken fewer.
     let mut done = 0;
+    let gone = |_: Gone| Undelivered { from: sender.messages_taken(), error: None };
     while done < picks.len() {
         let portion = &picks[done..done + Deliverer::portion(&picks[done..])];
+        let bytes = portion.iter().map(|pick| pick.position.length as usize).sum();
+        let _room = node.answers.room(sender.connection(), bytes).await;
         let messages = match node.deliverer.read(of, portion).await {
             Ok(messages) => messages,
             Err(error) => {
@@ -238,20 +245,18 @@ async fn deliver(
             }
         };
         if done == 0 {
-            let gone = |error: Gone| Undelivered { from: 0, error: error.into() };
             send(sender, Content::Status(ok())).await.map_err(gone)?;
         }
         count(node, of, group, &messages, portion);
         for message in messages {
-            let gone = |error: Gone| Undelivered { from: done, error: error.into() };
             send(sender, Content::Message(message)).await.map_err(gone)?;
             done += 1;
         }
     }
     let now = timestamp(node.leader_clock.now());
-    // All messages are on their way; a client that leaves now has them or asks again.
-    let _ = send(sender, Content::DeliveryTimestamp(now)).await;
-    Ok(())
+    send(sender, Content::DeliveryTimestamp(now)).await.map_err(gone)?;
+    // What the connection has taken is on its way; a client that leaves then has it or asks again.
+    sender.drained(picks.len()).await.map_err(gone)
 }
 
 fn count(node: &Node, of: &Delivered, group: &GroupName, messages: &[Message], picks: &[Pick]) {
@@ -271,7 +276,7 @@ async fn finish(node: &Node, status: Answer, sender: &Sender) -> Result<(), Gone
 }
 
 async fn send(sender: &Sender, content: Content) -> Result<(), Gone> {
-    sender.send(Ok(ReceiveMessageResponse { content: Some(content) })).await.map_err(|_| Gone)
+    sender.send(Ok(ReceiveMessageResponse { content: Some(content) })).await
 }
 
 fn refusal_of(end: PollEnd, draft: &ReceiveDraft) -> Refusal {

@@ -22,7 +22,7 @@ use super::{
     unary::{self, Call, Refused},
 };
 use crate::{
-    forward::{Errand, Relayed, Resend},
+    forward::{Errand, Line, Relayed, Resend},
     model::TopicType,
     state::TopicView,
 };
@@ -119,6 +119,7 @@ fn errand<Q>(call: &Call, message: Q) -> Errand<'_, Q> {
         find_until: call.find_until(),
         answer_until: call.answer_until(),
         resend: Resend::Safe,
+        line: Line::Calls,
     }
 }
 

@@ -14,7 +14,7 @@ use tercet_proto::rocketmq::v2::{
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{ack, change, node::Node, offset, presence, receive, route, send, telemetry};
+use super::{ack, change, node::Node, offset, presence, receive, receive_items, route, send, telemetry};
 
 /// The client API of one node.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ type Reply<A> = Result<Response<A>, Status>;
 
 #[async_trait]
 impl MessagingService for Messaging {
-    type ReceiveMessageStream = receive::Items;
+    type ReceiveMessageStream = receive_items::Items;
     type PullMessageStream = tokio_stream::Empty<Result<PullMessageResponse, Status>>;
     type TelemetryStream = telemetry::Commands;
 

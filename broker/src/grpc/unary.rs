@@ -21,7 +21,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    forward::{Errand, RelayError, Relayed, Resend},
+    forward::{Errand, Line, RelayError, Relayed, Resend},
     limits::ANSWER_BYTES_MAX,
     publish::SubmitError,
 };
@@ -147,6 +147,7 @@ where
             find_until: context.find_until(),
             answer_until: context.answer_until(),
             resend,
+            line: Line::Calls,
         };
         match node.relay.run(errand, |channel, request| call(client(channel), request)).await {
             Ok(Relayed::Here(message)) => act(Arc::clone(&node), context, message).await,
@@ -196,6 +197,9 @@ impl From<RelayError> for Refused {
     fn from(error: RelayError) -> Refused {
         match error {
             RelayError::NoLeader => Refusal::no_leader().into(),
+            RelayError::Overloaded => {
+                Refusal::new(Code::TooManyRequests, "too many bytes are on their way to the leader").into()
+            }
             RelayError::Answered(status) => Refused::Grpc(status),
             RelayError::Broken(status) => {
                 let why = format!("the leader did not answer, so the outcome is unknown: {}", status.message());
@@ -243,6 +247,7 @@ mod tests {
             (SubmitError::TooLarge { bytes: 1 }.into(), Code::PayloadTooLarge, false),
             (unknown().into(), Code::MasterPersistenceTimeout, true),
             (RelayError::NoLeader.into(), Code::HaNotAvailable, false),
+            (RelayError::Overloaded.into(), Code::TooManyRequests, false),
             (RelayError::Broken(Status::unavailable("x")).into(), Code::ProxyTimeout, true),
         ];
         for (refused_by, code, unknown) in cases {

@@ -1,24 +1,36 @@
-//! The listening sockets, and the client port that takes TLS and plaintext alike.
+//! The listening sockets, and the ports that serve gRPC; that of clients takes TLS and plaintext alike.
 //!
 //! ```text
-//!  accept ─► first byte ─┬─ 0x16: a TLS handshake record ─► TLS, ALPN h2 ─┬─► ClientStream ─► tonic
-//!                        └─ else: HTTP/2 in plaintext ────────────────────┘
+//!  accept ─► place ─► first byte ─┬─ 0x16: a TLS handshake record ─► TLS, ALPN h2 ─┬─► HTTP/2 ─► admission ─► services
+//!                                 └─ else: HTTP/2 in plaintext ────────────────────┘
 //! ```
 //!
 //! Official clients of some languages start with TLS and trust any certificate, those of others start in plaintext;
-//! one port serves both, as the reference server does. What happens above HTTP/2 is not known here.
+//! one port serves both, as the reference server does.
+//!
+//! Whatever strangers can take here has a bound and a deadline (hazards 39): places ([`places`]), silence and idleness
+//! ([`serve`]), bytes of requests that are not whole ([`unfinished`]), answers that nobody reads ([`load`]). What the
+//! requests mean is not known here.
 
-mod accept;
+mod load;
+mod places;
+mod port;
+mod requests;
+mod serve;
 mod stream;
 mod tls;
+mod unfinished;
 
 use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-pub use accept::{AcceptOptions, accept};
-pub use stream::ClientStream;
+pub use load::Load;
+pub(crate) use places::{Place, Places};
+pub(crate) use port::prepare;
+pub use port::{GrpcPort, PortOptions};
+pub(crate) use requests::{OpenBody, UNREAD_MAX};
 pub use tls::{TlsError, acceptor};
 
 /// Connections that wait to be accepted.

@@ -6,21 +6,19 @@ use std::{
     task::{Context, Poll},
 };
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
 };
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use super::places::Place;
 
 /// A connection that holds one of the port's places until it is dropped.
 #[derive(Debug)]
-pub struct ClientStream {
+pub(super) struct ClientStream {
     transport: Transport,
-    info: TcpConnectInfo,
-    _place: Place,
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -29,43 +27,17 @@ enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A counted place among the open connections.
-#[derive(Debug)]
-pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
-    open: Gauge,
-}
-
-impl Place {
-    pub(super) fn take(permit: OwnedSemaphorePermit, open: &Gauge) -> Place {
-        open.inc();
-        Place { _permit: permit, open: open.clone() }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
-}
-
 impl ClientStream {
     pub(super) fn plain(stream: TcpStream, place: Place) -> ClientStream {
-        let info = Connected::connect_info(&stream);
-        ClientStream { transport: Transport::Plain(stream), info, _place: place }
+        ClientStream { transport: Transport::Plain(stream), place }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, place: Place) -> ClientStream {
-        let info = Connected::connect_info(stream.get_ref().0);
-        ClientStream { transport: Transport::Tls(Box::new(stream)), info, _place: place }
+        ClientStream { transport: Transport::Tls(Box::new(stream)), place }
     }
-}
 
-impl Connected for ClientStream {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.info.clone()
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 }
 

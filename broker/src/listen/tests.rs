@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prometheus_client::metrics::gauge::Gauge;
+use raft_log::env::Env;
+use tercet_proto::nameserver::v1::{
+    ListBrokersRequest, name_server_client::NameServerClient, name_server_server::NameServerServer,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::watch,
     time::timeout,
 };
 use tokio_rustls::{
@@ -17,10 +21,20 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, UnixTime},
     },
 };
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tonic::{
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
 
 use super::*;
-use crate::config::Tls;
+use crate::{
+    config::Tls,
+    metrics::Ports,
+    nameserver::{NameService, Routes as RouteTable},
+};
+
+/// Generous: only a test that fails waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Trusts everything, as the official clients do.
 #[derive(Debug)]
@@ -63,38 +77,51 @@ impl ServerCertVerifier for TrustAll {
 
 struct Port {
     address: SocketAddr,
-    streams: ReceiverStream<std::io::Result<ClientStream>>,
-    open: Gauge,
+    grpc: GrpcPort,
+    ports: Ports,
 }
 
+const NAME: &str = "test";
+
+/// A nameserver: the smallest service there is.
 fn port(connections_max: usize) -> Port {
     let listener = bind("listen.client", "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let open = Gauge::default();
-    let tls = acceptor(None, "node1").unwrap();
-    let streams = accept(listener, AcceptOptions { tls, connections_max, open: open.clone() });
-    Port { address, streams, open }
+    let ports = Ports::default();
+    let tls = watch::Sender::new(acceptor(None, "node1").unwrap()).subscribe();
+    let options = PortOptions { name: NAME, tls: Some(tls), connections_max, ports: ports.clone() };
+    let service = NameService::new(RouteTable::new(Duration::from_secs(15), 10), Env::real().clock);
+    let grpc = GrpcPort::start(listener, options, Routes::new(NameServerServer::new(service)));
+    Port { address, grpc, ports }
 }
 
 impl Port {
-    async fn next(&mut self) -> ClientStream {
-        timeout(Duration::from_secs(10), self.streams.next()).await.unwrap().unwrap().unwrap()
+    fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy()
+    }
+
+    /// Whether a call is answered over this connection.
+    async fn answers(channel: &Channel) -> bool {
+        NameServerClient::new(channel.clone()).list_brokers(ListBrokersRequest {}).await.is_ok()
     }
 }
 
+/// Whether the other side closes it.
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    // An error is a closed connection too.
+    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.is_ok()
+}
+
 #[tokio::test]
-async fn plaintext_arrives_whole() {
-    let mut port = port(8);
-    let mut client = TcpStream::connect(port.address).await.unwrap();
-    client.write_all(b"PRI * HTTP/2.0").await.unwrap();
-    let mut found = [0; 14];
-    port.next().await.read_exact(&mut found).await.unwrap();
-    assert_eq!(&found, b"PRI * HTTP/2.0");
+async fn plaintext_is_served() {
+    let port = port(8);
+    assert!(Port::answers(&port.channel()).await);
 }
 
 #[tokio::test]
 async fn tls_is_taken_on_the_same_port_and_speaks_h2() {
-    let mut port = port(8);
+    let port = port(8);
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -104,45 +131,104 @@ async fn tls_is_taken_on_the_same_port_and_speaks_h2() {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(port.address).await.unwrap();
     let name = ServerName::try_from("node1").unwrap();
-    let client = tokio::spawn(async move {
-        let mut client = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        client.write_all(b"hello").await.unwrap();
-        client.flush().await.unwrap();
-        client
-    });
-    let mut found = [0; 5];
-    port.next().await.read_exact(&mut found).await.unwrap();
-    assert_eq!(&found, b"hello");
-    assert_eq!(client.await.unwrap().get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut client = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    client.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "settings come first");
 }
 
 #[tokio::test]
-async fn a_client_beyond_the_bound_waits_until_another_goes() {
-    let mut port = port(1);
+async fn those_who_say_nothing_make_way_for_one_who_asks() {
+    let port = port(2);
     let mut first = TcpStream::connect(port.address).await.unwrap();
-    first.write_all(b"1").await.unwrap();
-    let held = port.next().await;
-    let mut second = TcpStream::connect(port.address).await.unwrap();
-    second.write_all(b"2").await.unwrap();
-    assert!(timeout(Duration::from_millis(100), port.streams.next()).await.is_err(), "the second client got a place");
-    assert_eq!(port.open.get(), 1);
-    drop(held);
-    let mut found = [0; 1];
-    port.next().await.read_exact(&mut found).await.unwrap();
-    assert_eq!(&found, b"2");
+    let second = TcpStream::connect(port.address).await.unwrap();
+    let third = port.channel();
+    assert!(Port::answers(&third).await, "it got a place");
+    assert!(is_closed(&mut first).await, "the oldest made way");
+    drop(second);
+}
+
+#[tokio::test]
+async fn at_the_bound_a_new_connection_is_closed_at_once_and_those_that_work_go_on() {
+    let port = port(1);
+    let working = port.channel();
+    assert!(Port::answers(&working).await);
+    let mut refused = TcpStream::connect(port.address).await.unwrap();
+    assert!(is_closed(&mut refused).await);
+    assert!(Port::answers(&working).await);
+    assert_eq!(port.ports.open(NAME).get(), 1);
 }
 
 #[tokio::test]
 async fn a_broken_greeting_gives_its_place_back() {
-    let mut port = port(1);
+    let port = port(1);
     let mut junk = TcpStream::connect(port.address).await.unwrap();
     junk.write_all(&[0x16, 0xff, 0xff, 0xff, 0xff, 0xff]).await.unwrap();
-    drop(TcpStream::connect(port.address).await.unwrap());
-    let mut good = TcpStream::connect(port.address).await.unwrap();
-    good.write_all(b"g").await.unwrap();
-    let mut found = [0; 1];
-    port.next().await.read_exact(&mut found).await.unwrap();
-    assert_eq!(&found, b"g");
+    assert!(is_closed(&mut junk).await);
+    assert!(Port::answers(&port.channel()).await);
+}
+
+#[tokio::test]
+async fn a_stopped_port_ends_connections_that_have_nothing_to_do() {
+    let port = port(8);
+    let channel = port.channel();
+    assert!(Port::answers(&channel).await);
+    let silent = TcpStream::connect(port.address).await.unwrap();
+    timeout(PATIENCE, port.grpc.stop(Duration::from_secs(3600))).await.expect("nobody is waited for");
+    assert_eq!(port.ports.open(NAME).get(), 0);
+    drop(silent);
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Headers of a frame, none of them compressed.
+fn literal(headers: &[(&str, &str)]) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    headers.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
+}
+
+#[tokio::test]
+async fn a_call_ends_by_its_own_deadline() {
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    const END_STREAM: u8 = 1;
+    let port = port(8);
+    let mut client = TcpStream::connect(port.address).await.unwrap();
+    let head = literal(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/tercet.nameserver.v1.NameServer/ListBrokers"),
+        (":authority", "test"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("grpc-timeout", "200m"),
+    ]);
+    let greeting = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])].concat();
+    client.write_all(&greeting).await.unwrap();
+    let began = std::time::Instant::now();
+    // Its body never comes.
+    client.write_all(&frame(HEADERS, END_HEADERS, 1, &head)).await.unwrap();
+    let answered = async {
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await.unwrap();
+            let [a, b, c, kind, flags, ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            client.read_exact(&mut payload).await.unwrap();
+            if kind == HEADERS {
+                return flags;
+            }
+        }
+    };
+    let flags = timeout(Duration::from_secs(20), answered).await.expect("long before requests must be whole");
+    assert!(began.elapsed() >= Duration::from_millis(200) && flags & END_STREAM > 0, "a refusal, in its time");
 }
 
 #[tokio::test]

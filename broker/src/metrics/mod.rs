@@ -5,11 +5,15 @@
 //! status, is read when somebody asks ([`ReplicaCollector`], [`RetentionCollector`]).
 
 mod exposition;
+mod lost_lines;
+mod ports;
 mod replica;
 mod retention;
 mod traffic;
 
 pub use exposition::{Exposition, NodeLabels};
+pub use lost_lines::LostLinesCollector;
+pub use ports::{Closed, Ports, Unadmitted};
 pub use replica::{ReadStats, ReplicaCollector};
 pub use retention::RetentionCollector;
 pub use traffic::Traffic;

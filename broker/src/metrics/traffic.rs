@@ -49,7 +49,6 @@ pub struct Traffic {
     batch_bytes: Histogram,
     pending_bytes: Gauge,
     parked_receives: Gauge,
-    connections: Gauge,
 }
 
 fn latency_buckets() -> Histogram {
@@ -76,7 +75,6 @@ impl Default for Traffic {
             batch_bytes: size_buckets(),
             pending_bytes: Gauge::default(),
             parked_receives: Gauge::default(),
-            connections: Gauge::default(),
         }
     }
 }
@@ -125,11 +123,6 @@ impl Traffic {
         &self.parked_receives
     }
 
-    /// Open connections on the client port.
-    pub fn connections(&self) -> &Gauge {
-        &self.connections
-    }
-
     /// Puts all of it into a registry.
     pub fn register(&self, registry: &mut Registry) {
         let t = self.clone();
@@ -144,7 +137,6 @@ impl Traffic {
         registry.register("tercet_batch_bytes", "Bytes of one log entry", t.batch_bytes);
         registry.register("tercet_pending_bytes", "Bytes that wait to be stored", t.pending_bytes);
         registry.register("tercet_parked_receives", "Receives that wait for a message", t.parked_receives);
-        registry.register("tercet_client_connections", "Open connections on the client port", t.connections);
     }
 }
 

@@ -15,6 +15,8 @@ use crate::config::{Discovery, HostPort};
 
 /// A nameserver that does not answer in this time is tried again at the next heartbeat.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// A connection is asked this often whether it lives, so that one that was lost without a word is made anew.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Changes are announced at most this often.
 const CHANGE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -58,7 +60,13 @@ impl Registrar {
 /// The channel connects when it is used, and again after it broke.
 fn connect(nameserver: &HostPort) -> NameServerClient<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{nameserver}")).expect("a checked host and port make a URI");
-    NameServerClient::new(endpoint.connect_timeout(ANSWER_MAX).tcp_nodelay(true).connect_lazy())
+    let endpoint = endpoint
+        .connect_timeout(ANSWER_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(ANSWER_MAX)
+        .keep_alive_while_idle(true);
+    NameServerClient::new(endpoint.connect_lazy())
 }
 
 /// The way to one nameserver.

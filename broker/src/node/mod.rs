@@ -11,26 +11,30 @@
 //! happens when a part fails, and in which order all of it stops.
 
 mod announce;
-mod client_port;
+mod descriptors;
 mod open;
 mod readiness;
 mod stop;
 
+pub use descriptors::TooFewDescriptors;
+
 use std::sync::Arc;
 
 use raft_log::{Health, Replica, Status, env::Env};
+use tercet_output::Lines;
 use tokio::{sync::watch, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use self::{client_port::ClientPort, open::Opened, readiness::Readiness};
+use self::{descriptors::Descriptors, open::Opened, readiness::Readiness};
 use crate::{
     api::Api,
     config::Config,
-    http,
-    listen::{self, AcceptOptions},
-    metrics::{Exposition, NodeLabels, ReplicaCollector, RetentionCollector, Traffic},
+    http::{self, Pages},
+    listen::{self, GrpcPort, PortOptions},
+    metrics::{Exposition, LostLinesCollector, NodeLabels, Ports, ReplicaCollector, RetentionCollector, Traffic},
     nameserver::Registrar,
-    process::{ProcessError, stop_signal},
+    process::{Asked, ProcessError, Signals},
     state::StateReader,
 };
 
@@ -38,29 +42,43 @@ use crate::{
 ///
 /// # Errors
 /// See [`ProcessError`]. Nothing in the data folder is changed if it belongs to another node, group or format.
-pub async fn run(config: Config) -> Result<(), ProcessError> {
+pub async fn run(config: Config, lines: Lines) -> Result<(), ProcessError> {
+    let mut signals = Signals::catch()?;
+    let descriptors = Descriptors::obtain(config.limits.connections_max)?;
     // All ports first: a node that cannot be reached must not open its log.
     let client_port = listen::bind("listen.client", config.listen.client)?;
     let http_port = listen::bind("listen.http", config.listen.http)?;
     let peer_port = listen::bind_std("listen.peer", config.listen.peer)?;
-    let tls = listen::acceptor(config.tls.as_ref(), config.advertise.client.host())?;
+    let tls = watch::Sender::new(listen::acceptor(config.tls.as_ref(), config.advertise.client.host())?);
 
     let env = Env::real();
-    let traffic = Traffic::default();
-    let Opened { replica, state } = open::open(&config, env.clone(), peer_port).await?;
+    let (traffic, ports) = (Traffic::default(), Ports::default());
+    let Opened { replica, state } = tokio::select! {
+        opened = open::open(&config, env.clone(), peer_port) => opened?,
+        signal = signals.stop() => {
+            // As after a kill: whatever was begun is taken up again at the next start.
+            tracing::info!(signal, "stopped while it was opening its data folder");
+            return Ok(());
+        }
+    };
     let api = Api::start(open::service_options(&config, traffic.clone()), replica.clone(), state.clone(), &env);
 
     let readiness = Arc::new(Readiness::new(replica.watch(), state.clone()));
     let stop_http = CancellationToken::new();
-    let http = tokio::spawn(http::serve(
-        http_port,
-        exposition(&config, &traffic, &replica, state.clone()),
-        readiness.clone().probe(),
-        stop_http.clone().cancelled_owned(),
-    ));
-    let accept =
-        AcceptOptions { tls, connections_max: config.limits.connections_max, open: traffic.connections().clone() };
-    let clients = ClientPort::start(listen::accept(client_port, accept), api.routes());
+    let counters = Counters { traffic: traffic.clone(), ports: ports.clone(), lines };
+    let pages = Pages {
+        exposition: exposition(&config, counters, &replica, state.clone()),
+        alive: readiness.clone().life(),
+        ready: readiness.clone().probe(),
+    };
+    let http = tokio::spawn(http::serve(http_port, pages, &ports, count(descriptors.http), stop_http.clone()));
+    let options = PortOptions {
+        name: "client",
+        tls: Some(tls.subscribe()),
+        connections_max: count(descriptors.clients),
+        ports: ports.clone(),
+    };
+    let clients = GrpcPort::start(client_port, options, api.routes());
     let (announcement, changed) = announce::announcement(&config, replica.watch_standing(), state);
     let registrar = Registrar::start(&config.discovery, announcement, changed);
     tracing::info!(
@@ -74,9 +92,21 @@ pub async fn run(config: Config) -> Result<(), ProcessError> {
     );
 
     let mut node = Node { replica, api, readiness, http, stop_http, clients, registrar };
-    node.until_stopped().await?;
-    stop::stop(node, config.shutdown.deadline).await;
+    loop {
+        match node.until_asked(&mut signals).await? {
+            Asked::Reload => reload(&config, &tls),
+            Asked::Stop(signal) => {
+                tracing::info!(signal, "stopping");
+                break;
+            }
+        }
+    }
+    stop::stop(node, config.shutdown.deadline, &mut signals).await;
     Ok(())
+}
+
+fn count(descriptors: u64) -> usize {
+    usize::try_from(descriptors).expect("usize has 64 bits")
 }
 
 /// What runs, for as long as it runs.
@@ -84,22 +114,32 @@ struct Node {
     replica: Replica,
     api: Api,
     readiness: Arc<Readiness>,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<()>,
     stop_http: CancellationToken,
-    clients: ClientPort,
+    clients: GrpcPort,
     registrar: Registrar,
 }
 
 impl Node {
-    /// Returns when a signal asks for it; fails when a part does.
-    async fn until_stopped(&mut self) -> Result<(), ProcessError> {
+    /// Returns when a signal asks for something; fails when a part does.
+    async fn until_asked(&mut self, signals: &mut Signals) -> Result<Asked, ProcessError> {
         tokio::select! {
-            signal = stop_signal() => tracing::info!(signal = signal?, "stopping"),
-            reason = failure(self.replica.watch_standing()) => return Err(ProcessError::Fatal(reason)),
-            outcome = &mut self.http => return Err(ProcessError::server("HTTP", outcome)),
-            outcome = self.clients.ended() => return Err(ProcessError::server("client gRPC", outcome)),
+            asked = signals.asked() => Ok(asked),
+            reason = failure(self.replica.watch_standing()) => Err(ProcessError::Fatal(reason)),
+            outcome = &mut self.http => Err(ProcessError::server("HTTP", &outcome)),
+            outcome = self.clients.ended() => Err(ProcessError::server("client gRPC", &outcome)),
         }
-        Ok(())
+    }
+}
+
+/// What can be read again while the node runs: the certificate, which expires. Connections that are open keep theirs.
+fn reload(config: &Config, tls: &watch::Sender<TlsAcceptor>) {
+    match listen::acceptor(config.tls.as_ref(), config.advertise.client.host()) {
+        Ok(acceptor) => {
+            tls.send_replace(acceptor);
+            tracing::info!("SIGHUP: the certificate is read again; all other settings need a restart");
+        }
+        Err(error) => tracing::error!(%error, "SIGHUP: going on with the certificate as it was"),
     }
 }
 
@@ -113,7 +153,14 @@ async fn failure(mut status: watch::Receiver<Status>) -> String {
     }
 }
 
-fn exposition(config: &Config, traffic: &Traffic, replica: &Replica, state: StateReader) -> Arc<Exposition> {
+/// What the parts of this node count.
+struct Counters {
+    traffic: Traffic,
+    ports: Ports,
+    lines: Lines,
+}
+
+fn exposition(config: &Config, counters: Counters, replica: &Replica, state: StateReader) -> Arc<Exposition> {
     let labels = NodeLabels {
         cluster: format!("broker-{}", config.node.group),
         node_type: "broker",
@@ -122,8 +169,10 @@ fn exposition(config: &Config, traffic: &Traffic, replica: &Replica, state: Stat
     let stats = replica.clone();
     let collector = ReplicaCollector::new(replica.watch(), Box::new(move || stats.storage_stats()));
     Arc::new(Exposition::new(&labels, |registry| {
-        traffic.register(registry);
+        counters.traffic.register(registry);
+        counters.ports.register(registry);
         registry.register_collector(Box::new(collector));
         registry.register_collector(Box::new(RetentionCollector::new(state)));
+        registry.register_collector(Box::new(LostLinesCollector::new(counters.lines)));
     }))
 }

@@ -35,10 +35,30 @@ impl Readiness {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn probe(self: Arc<Self>) -> http::Readiness {
+    /// Whether there is a replica at all; answers `/healthz`. A process that says yes without one would be left alone, and
+    /// count for nothing in its group.
+    pub(super) fn life(self: Arc<Self>) -> http::Probe {
+        Arc::new(move || {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if self.status.has_changed().is_err() {
+                return Err("the replica has ended".to_owned());
+            }
+            match &self.status.borrow().health {
+                Health::Failed { reason } => Err(reason.clone()),
+                Health::Healthy | Health::Damaged { .. } | Health::WipedVoter { .. } => Ok(()),
+            }
+        })
+    }
+
+    pub(super) fn probe(self: Arc<Self>) -> http::Probe {
         Arc::new(move || {
             if self.stopping.load(Ordering::Relaxed) {
                 return Err("stopping".to_owned());
+            }
+            if self.status.has_changed().is_err() {
+                return Err("the replica has ended".to_owned());
             }
             let status = self.status.borrow();
             if !self.re_applied.load(Ordering::Relaxed) {
@@ -116,6 +136,21 @@ mod tests {
             age_pause: None,
             health: Health::Healthy,
         }
+    }
+
+    #[test]
+    fn without_a_replica_a_node_is_neither_alive_nor_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = crate::state::State::open(&dir.path().join("state")).unwrap();
+        let (sender, status) = watch::channel(follower());
+        let readiness = Arc::new(Readiness::new(status, state.reader()));
+        let (life, ready) = (readiness.clone().life(), readiness.probe());
+        assert_eq!(life(), Ok(()));
+        sender.send_replace(Status { health: Health::Failed { reason: "broken".to_owned() }, ..follower() });
+        assert_eq!((life(), ready()), (Err("broken".to_owned()), Err("broken".to_owned())));
+        drop(sender);
+        let ended = Err("the replica has ended".to_owned());
+        assert_eq!((life(), ready()), (ended.clone(), ended));
     }
 
     #[test]

@@ -12,19 +12,19 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Node;
-use crate::process::stop_signal;
+use crate::process::Signals;
 
 /// For requests that still run once all parked ones are ended.
 const REQUESTS_GRACE: Duration = Duration::from_secs(2);
 
 /// Stops everything within `deadline`; a second signal stops it at once.
-pub(super) async fn stop(node: Node, deadline: Duration) {
+pub(super) async fn stop(node: Node, deadline: Duration, signals: &mut Signals) {
     tokio::select! {
         outcome = timeout(deadline, in_order(node)) => match outcome {
             Ok(()) => tracing::info!("stopped"),
             Err(_) => tracing::warn!(?deadline, "not everything stopped in time; stopping all the same"),
         },
-        _ = stop_signal() => tracing::warn!("asked a second time: stopping at once"),
+        _ = signals.stop() => tracing::warn!("asked a second time: stopping at once"),
     }
 }
 

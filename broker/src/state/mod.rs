@@ -52,6 +52,7 @@ pub use machine::{OpenStateError, State};
 pub(crate) use outcome::OutcomesBuilder;
 pub use outcome::{Created, Origin, Outcome, Pick, PublishRefusal, Received, Settled, StoredAt, UnknownName, outcomes};
 pub use reader::{ReadStateError, StateReader};
+pub(crate) use store::open_files_max;
 pub use views::{GroupView, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView};
 
 use std::time::Duration;

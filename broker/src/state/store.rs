@@ -32,7 +32,8 @@ use super::replace;
 const WRITE_BUFFER_BYTES: usize = 16 << 30;
 const BLOCK_CACHE_BYTES: usize = 16 << 20;
 const FILE_BYTES_TARGET: u64 = 64 << 20;
-const OPEN_FILES_MAX: i32 = 256;
+/// Files that are kept open, where the process may have eight times as many.
+const OPEN_FILES_MAX: u64 = 256;
 const BACKGROUND_JOBS: i32 = 2;
 /// Memtables that RocksDB holds before it stops writes: the one that is written, the one that is flushed, and one to spare.
 const MEMTABLES_MAX: i32 = 3;
@@ -225,7 +226,13 @@ fn open(folder: &Path) -> Result<DB, StoreError> {
     DB::open(&options, folder).map_err(StoreError::new("open"))
 }
 
+/// How many files a store keeps open in a process that may have `limit` of them: an eighth.
+pub(crate) fn open_files_max(limit: u64) -> u64 {
+    (limit / 8).min(OPEN_FILES_MAX)
+}
+
 fn options() -> Result<Options, rocksdb::Error> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     // These have no setter in the binding. Without the first, closing the store would flush what the log may lack.
     let mut options = Options::default()
         .get_options_from_string("avoid_flush_during_shutdown=true;avoid_flush_during_recovery=true")?;
@@ -236,7 +243,7 @@ fn options() -> Result<Options, rocksdb::Error> {
     options.set_bytes_per_sync(SYNC_BYTES);
     options.set_arena_block_size(1 << 20);
     options.set_target_file_size_base(FILE_BYTES_TARGET);
-    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_open_files(i32::try_from(open_files_max(limit)).expect("at most some hundred"));
     options.set_max_background_jobs(BACKGROUND_JOBS);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_stats_dump_period_sec(0);

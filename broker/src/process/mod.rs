@@ -1,13 +1,20 @@
-//! What all processes of `tercetd` have in common: the signals that stop them, and the errors that end them.
+//! What all processes of `tercetd` have in common: the signals that they heed, what a panic does, and the errors that end
+//! them.
+
+mod panic;
+mod signals;
 
 use std::io;
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinError,
-};
+use tokio::task::JoinError;
 
-use crate::listen::{ListenError, TlsError};
+pub(crate) use panic::{heed_panics, panicked};
+pub use signals::{Asked, Signals};
+
+use crate::{
+    listen::{ListenError, TlsError},
+    node::TooFewDescriptors,
+};
 
 /// Why a process ended without being asked to. The text names what the operator can change.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +25,9 @@ pub enum ProcessError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Too few files may be open.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// The data folder could not be opened.
     #[error("cannot open the data folder {folder}: {source}")]
     Open {
@@ -44,29 +54,12 @@ pub enum ProcessError {
 
 impl ProcessError {
     /// A server's task ended before it was asked to.
-    pub(crate) fn server<E: std::fmt::Display>(
-        what: &'static str,
-        outcome: Result<Result<(), E>, JoinError>,
-    ) -> ProcessError {
+    pub(crate) fn server(what: &'static str, outcome: &Result<(), JoinError>) -> ProcessError {
         let reason = match outcome {
-            Ok(Ok(())) => "it ended by itself".to_owned(),
-            Ok(Err(error)) => error.to_string(),
+            Ok(()) => "it ended by itself".to_owned(),
             Err(error) => error.to_string(),
         };
         ProcessError::Server { what, reason }
-    }
-}
-
-/// Waits for SIGTERM or SIGINT; says which.
-///
-/// # Errors
-/// The handlers cannot be installed.
-pub async fn stop_signal() -> io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
     }
 }
 

@@ -1,0 +1,57 @@
+//! Bytes that requests hold, together, under one bound.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A bound on bytes.
+#[derive(Debug)]
+pub(super) struct HeldBytes {
+    held: AtomicUsize,
+    bytes_max: usize,
+}
+
+/// Bytes that are held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Hold<'a> {
+    of: &'a HeldBytes,
+    bytes: usize,
+}
+
+impl HeldBytes {
+    pub(super) fn new(bytes_max: usize) -> HeldBytes {
+        HeldBytes { held: AtomicUsize::new(0), bytes_max }
+    }
+
+    /// Holds that many; nothing if they do not fit.
+    pub(super) fn hold(&self, bytes: usize) -> Option<Hold<'_>> {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed);
+        let hold = Hold { of: self, bytes };
+        (held + bytes <= self.bytes_max).then_some(hold)
+    }
+
+    #[cfg(test)]
+    pub(super) fn now(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.of.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_holds_nothing() {
+        let bytes = HeldBytes::new(100);
+        let most = bytes.hold(90);
+        assert!(most.is_some() && bytes.hold(11).is_none());
+        assert_eq!(bytes.now(), 90);
+        assert!(bytes.hold(10).is_some());
+        drop(most);
+        assert_eq!(bytes.now(), 0);
+    }
+}
