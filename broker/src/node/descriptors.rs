@@ -78,6 +78,11 @@ pub(super) fn share(limit: u64, connections_max: u64) -> Result<Descriptors, Too
 }
 
 impl Descriptors {
+    /// How many files of the log are kept open; the rest of its share is for folders that are synced, and files for a moment.
+    pub(super) fn log_files(&self) -> u64 {
+        self.log * 3 / 4
+    }
+
     /// Raises the limit and shares it out.
     pub(super) fn obtain(connections_max: usize) -> Result<Descriptors, crate::process::ProcessError> {
         let shared = share(raise_limit()?, connections_max as u64)?;

@@ -51,7 +51,7 @@ pub async fn run(config: Config, lines: Lines) -> Result<(), ProcessError> {
     let peer_port = listen::bind_std("listen.peer", config.listen.peer)?;
     let tls = watch::Sender::new(listen::acceptor(config.tls.as_ref(), config.advertise.client.host())?);
 
-    let env = Env::real();
+    let env = Env::real_within(count(descriptors.log_files()));
     let (traffic, ports) = (Traffic::default(), Ports::default());
     let Opened { replica, state } = tokio::select! {
         opened = open::open(&config, env.clone(), peer_port) => opened?,

@@ -9,6 +9,7 @@
 mod clock;
 mod disk;
 mod real;
+mod resting;
 mod rng;
 pub mod sim;
 
@@ -35,6 +36,14 @@ impl Env {
     #[must_use]
     pub fn real() -> Env {
         Env { disk: Arc::new(real::RealDisk), clock: Arc::new(clock::RealClock::new()), rng: Arc::new(rng::ThreadRng) }
+    }
+
+    /// The machine, of whose files at most `open_max` are open at a time, however many are held; more only while that many
+    /// have writes which are not synced.
+    #[must_use]
+    pub fn real_within(open_max: usize) -> Env {
+        let real = Env::real();
+        Env { disk: Arc::new(resting::RestingDisk::new(real.disk, open_max)), ..real }
     }
 }
 
