@@ -117,7 +117,7 @@ fn a_release_stops_at_the_first_message_that_somebody_has_yet_to_read() {
     rig.ack(slow, topic, &picks);
     assert_eq!(release(&mut rig, first + 4), first + 2);
     assert_eq!(release(&mut rig, first + 1), first + 2, "the start never goes back");
-    let other = rig.topic("never read", 1, TopicType::Normal);
+    let other = rig.topic("never-read", 1, TopicType::Normal);
     let at = rig.log.len() as u64;
     rig.publish(other, &[(0, "", "")]);
     let picks = rig.receive(slow, topic, 6);
