@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod model;
 pub mod nameserver;
 pub mod node;
+pub mod peer_secret;
 pub mod process;
 pub mod publish;
 pub mod state;

@@ -8,7 +8,10 @@
 //! The body of the sealed file, little-endian:
 //! ```text
 //!   node u64 │ group u32 │ incarnation u128 │ used u8 │ claimed u8 │ if claimed: cluster u128, length u32, membership
+//!   since version 2: has the cluster's secret u8 │ secret 32 │ has offered one u8 │ secret 32
 //! ```
+//! The secret of the cluster is here if no file gave it: it came with the claim. One that is offered was made here, for the
+//! group that this node is about to form.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -16,10 +19,11 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::env::Env;
+use crate::secret::{PeerSecret, SECRET_BYTES};
 use crate::storage::sealed_file::{self, SealedFormat};
 use crate::types::{ClusterId, GroupId, Incarnation, NodeId};
 
-const FORMAT: SealedFormat = SealedFormat { magic: *b"TRCTNODE", version: 1 };
+const FORMAT: SealedFormat = SealedFormat { magic: *b"TRCTNODE", version: 2 };
 const FILE_NAME: &str = "identity";
 
 /// Why a data folder is not this node's. A retry cannot help; nothing was changed.
@@ -76,6 +80,15 @@ pub(crate) struct Claim {
     pub(crate) cluster: ClusterId,
     /// The encoded membership that the group starts with.
     pub(crate) membership: Bytes,
+    /// The cluster's secret, unless a file gives it.
+    pub(crate) secret: Option<PeerSecret>,
+}
+
+impl Claim {
+    /// Whether both are for the same group, whatever is known of its secret.
+    pub(crate) fn same_group(&self, other: &Claim) -> bool {
+        self.cluster == other.cluster && self.membership == other.membership
+    }
 }
 
 /// Why a node was not claimed.
@@ -96,6 +109,7 @@ struct Fields {
     incarnation: Incarnation,
     used: bool,
     claim: Option<Claim>,
+    offered: Option<PeerSecret>,
 }
 
 /// The identity of an open data folder. What never changes is plain; claim and use are guarded.
@@ -133,7 +147,7 @@ impl Identity {
             None if !log_is_empty => return Err(IdentityError::Missing { file }),
             None => {
                 let incarnation = Incarnation(env.rng.next_u128());
-                let fields = Fields { node_id, group, incarnation, used: false, claim: None };
+                let fields = Fields { node_id, group, incarnation, used: false, claim: None, offered: None };
                 write(env, &file, &fields).map_err(|source| IdentityError::Write { file: file.clone(), source })?;
                 fields
             }
@@ -153,6 +167,28 @@ impl Identity {
 
     pub(crate) fn claim(&self) -> Option<Claim> {
         self.fields().claim.clone()
+    }
+
+    /// The secret that this node has made for the group that it is to form.
+    pub(crate) fn offered(&self) -> Option<PeerSecret> {
+        self.fields().offered.clone()
+    }
+
+    /// The secret for the group that this node is to form: made once, and noted before anybody else gets it.
+    pub(crate) fn offer(&self) -> std::io::Result<PeerSecret> {
+        let mut fields = self.fields();
+        if let Some(offered) = &fields.offered {
+            return Ok(offered.clone());
+        }
+        let secret = PeerSecret::generate(&*self.env.rng);
+        let offering = Fields { offered: Some(secret.clone()), ..fields.clone() };
+        write(&self.env, &self.file, &offering)?;
+        *fields = offering;
+        Ok(secret)
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
     }
 
     /// Whether this folder may hold entries or votes.
@@ -222,14 +258,14 @@ pub(crate) fn fault(env: &Env, dir: &Path) -> Result<Option<String>, crate::stor
 }
 
 fn read_any(env: &Env, file: &Path) -> Result<Option<Fields>, crate::storage::OpenError> {
-    let Some((_version, body)) = sealed_file::read(env, file, FORMAT)? else {
+    let Some((version, body)) = sealed_file::read(env, file, FORMAT)? else {
         return Ok(None);
     };
     let damaged = |error: Box<dyn std::error::Error>| crate::storage::OpenError::Damaged {
         file: file.to_owned(),
         reason: error.to_string(),
     };
-    decode(&body).map(Some).map_err(damaged)
+    decode(version, &body).map(Some).map_err(damaged)
 }
 
 fn read(env: &Env, file: &Path, node_id: NodeId, group: GroupId) -> Result<Option<Fields>, IdentityError> {
@@ -262,27 +298,51 @@ fn encode(fields: &Fields) -> BytesMut {
         out.put_u32_le(u32::try_from(claim.membership.len()).expect("a membership is far below 4 GiB"));
         out.put_slice(&claim.membership);
     }
+    put_secret(&mut out, fields.claim.as_ref().and_then(|claim| claim.secret.as_ref()));
+    put_secret(&mut out, fields.offered.as_ref());
     out
 }
 
-fn decode(mut body: &[u8]) -> Result<Fields, Box<dyn std::error::Error>> {
+fn put_secret(out: &mut BytesMut, secret: Option<&PeerSecret>) {
+    out.put_u8(u8::from(secret.is_some()));
+    out.put_slice(secret.map_or(&[0; SECRET_BYTES][..], PeerSecret::bytes));
+}
+
+fn take_secret(input: &mut &[u8]) -> Result<Option<PeerSecret>, bytes::TryGetError> {
+    let is_there = input.try_get_u8()? != 0;
+    let mut bytes = [0; SECRET_BYTES];
+    input.try_copy_to_slice(&mut bytes)?;
+    Ok(is_there.then(|| PeerSecret::from_bytes(bytes)))
+}
+
+fn decode(version: u32, mut body: &[u8]) -> Result<Fields, Box<dyn std::error::Error>> {
     let input = &mut body;
     let node_id = NodeId(input.try_get_u64_le()?);
     let group = GroupId(input.try_get_u32_le()?);
     let incarnation = Incarnation(input.try_get_u128_le()?);
     let used = input.try_get_u8()? != 0;
-    let claim = match input.try_get_u8()? {
+    let mut claim = match input.try_get_u8()? {
         0 => None,
         _ => {
             let cluster = ClusterId(input.try_get_u128_le()?);
-            let length = input.try_get_u32_le()?;
-            if input.len() != usize::try_from(length)? {
-                return Err("the claimed membership is cut".into());
-            }
-            Some(Claim { cluster, membership: Bytes::copy_from_slice(input) })
+            let length = usize::try_from(input.try_get_u32_le()?)?;
+            let (membership, rest) = input.split_at_checked(length).ok_or("the claimed membership is cut")?;
+            *input = rest;
+            Some(Claim { cluster, membership: Bytes::copy_from_slice(membership), secret: None })
         }
     };
-    Ok(Fields { node_id, group, incarnation, used, claim })
+    let mut offered = None;
+    if version >= 2 {
+        let secret = take_secret(input)?;
+        if let Some(claim) = &mut claim {
+            claim.secret = secret;
+        }
+        offered = take_secret(input)?;
+    }
+    if !input.is_empty() {
+        return Err(format!("{} bytes too many", input.len()).into());
+    }
+    Ok(Fields { node_id, group, incarnation, used, claim, offered })
 }
 
 #[cfg(test)]
@@ -297,7 +357,8 @@ mod tests {
     }
 
     fn claim(cluster: u128) -> Claim {
-        Claim { cluster: ClusterId(cluster), membership: Bytes::from_static(b"members") }
+        let secret = cluster.is_multiple_of(2).then(|| PeerSecret::from_bytes([3; SECRET_BYTES]));
+        Claim { cluster: ClusterId(cluster), membership: Bytes::from_static(b"members"), secret }
     }
 
     #[test]
@@ -310,6 +371,17 @@ mod tests {
         assert_eq!(again.incarnation, first.incarnation);
         assert_eq!(again.claim(), Some(claim(5)));
         assert!(again.is_used());
+    }
+
+    #[test]
+    fn the_clusters_secret_and_an_offered_one_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path(), true).unwrap();
+        let offered = first.offer().unwrap();
+        assert_eq!(first.offer().unwrap(), offered, "it is made once");
+        first.set_claim(claim(4)).unwrap();
+        let again = open(dir.path(), true).unwrap();
+        assert_eq!((again.claim(), again.offered()), (Some(claim(4)), Some(offered)));
     }
 
     #[test]

@@ -7,12 +7,14 @@ mod identity;
 pub mod inspect;
 mod last_run;
 mod membership;
+mod openings;
 #[cfg(tercet_sim)]
 pub mod planted;
 #[cfg(not(tercet_sim))]
 mod planted;
 mod raft;
 mod replica;
+mod secret;
 #[cfg(tercet_sim)]
 pub mod sim;
 mod state_machine;
@@ -27,6 +29,7 @@ pub use replica::{
     BootstrapError, ChangeError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError,
     Proposed, RELEASE_AHEAD_PERCENT, ReadError, Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,
 };
+pub use secret::{PeerSecret, SecretParseError};
 pub use state_machine::{
     AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, PrepareRestore,
     StampReader, StateMachine,

@@ -31,9 +31,11 @@ pub(super) async fn bootstrap(node: &Node, request: BootstrapRequest) -> Result<
     let cluster = node.replica.bootstrap(voters).await.map_err(|error| match error {
         BootstrapError::Voters(_) => Status::invalid_argument(error.to_string()),
         BootstrapError::Unreachable { .. } | BootstrapError::Stopped(_) => Status::unavailable(error.to_string()),
-        BootstrapError::WrongPeer { .. } | BootstrapError::NotEmpty { .. } | BootstrapError::Claimed { .. } => {
-            Status::failed_precondition(error.to_string())
-        }
+        BootstrapError::WrongPeer { .. }
+        | BootstrapError::Advertised { .. }
+        | BootstrapError::Secret { .. }
+        | BootstrapError::NotEmpty { .. }
+        | BootstrapError::Claimed { .. } => Status::failed_precondition(error.to_string()),
     })?;
     tracing::info!(%cluster, "a cluster was bootstrapped");
     let mut status = node.replica.watch_standing();

@@ -84,6 +84,7 @@ fn refused(error: ChangeError) -> Status {
         | ChangeError::IdInUse(_)
         | ChangeError::IdUsedUp(_)
         | ChangeError::NotAVoter(_)
+        | ChangeError::OlderCopy(_)
         | ChangeError::Behind { .. }
         | ChangeError::QuorumAtRisk { .. }
         | ChangeError::UnderWay

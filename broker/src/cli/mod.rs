@@ -21,6 +21,7 @@ use crate::config::{HostPort, Layers, Voter};
         tercetd dev                                          a three-node group on this machine, for first steps\n  \
         tercetd config sample > tercet.toml                  every setting with its default, commented\n  \
         tercetd broker --config tercet.toml                  one node of a broker group\n  \
+        tercetd secret new peer-secret                       a secret for peer.secret_file of all nodes\n  \
         tercetd bootstrap --voters 1=a:10911,2=b:10911,3=c:10911 --endpoint a:8081\n\n\
         Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong usage or configuration,\n\
         3 the node stopped itself because it could no longer keep its promises (see its last log line)."
@@ -62,12 +63,17 @@ pub enum Command {
     /// Makes a new broker group of running, empty nodes; once in its life
     #[command(after_help = "Example:\n  \
         tercetd bootstrap --endpoint a:8081 --voters 1=a:10911,2=b:10911,3=c:10911\n\n\
-        Refused unless every voter runs and is empty. An interrupted call can be repeated.")]
+        Refused unless every voter runs, is empty and is reached where it advertises itself. An interrupted call can be\n\
+        repeated at the same endpoint.")]
     Bootstrap(BootstrapArgs),
 
     /// Shows and checks settings
     #[command(subcommand)]
     Config(ConfigCommand),
+
+    /// Makes the secret by which the nodes of a cluster know each other
+    #[command(subcommand)]
+    Secret(SecretCommand),
 }
 
 /// Where settings come from.
@@ -144,6 +150,21 @@ pub enum ConfigCommand {
     },
     /// Prints a settings file with every setting at its default, commented
     Sample,
+}
+
+/// The commands about the peers' secret.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Makes a new secret in a file that only you can read
+    #[command(after_help = "Example:\n  \
+        tercetd secret new /etc/tercet/peer-secret\n\n\
+        Copy the file to every node of the cluster, readable by the user of tercetd alone, and name it in the setting\n\
+        peer.secret_file. All nodes of a group need the same one before it is bootstrapped.")]
+    New {
+        /// The file to make; one that exists is left alone
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 fn parse_override(text: &str) -> Result<(String, String), String> {

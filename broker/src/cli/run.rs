@@ -5,6 +5,7 @@ use std::{
     fmt::Display,
     future::Future,
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -12,10 +13,10 @@ use std::{
 use tercet_output::Lines;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Cli, Command, ConfigCommand, bootstrap};
+use super::{Cli, Command, ConfigCommand, SecretCommand, bootstrap};
 use crate::{
     config::{self, Config, Layers},
-    dev, nameserver, node,
+    dev, nameserver, node, peer_secret,
     process::{ProcessError, die_with_dev, heed_panics, panicked},
     telemetry_log,
 };
@@ -52,6 +53,7 @@ fn dispatch(cli: &Cli, lines: &Lines) -> Result<(), u8> {
         Command::Config(ConfigCommand::Check { settings, print }) => {
             check(&settings.layers(environment()), *print, lines)
         }
+        Command::Secret(SecretCommand::New { file }) => new_secret(file, lines),
     }
 }
 
@@ -127,7 +129,17 @@ fn run_bootstrap(args: &super::BootstrapArgs, lines: &Lines) -> Result<(), u8> {
     print(&format!("the group is made; its cluster id is {cluster}\n"), lines)
 }
 
+fn new_secret(file: &Path, lines: &Lines) -> Result<(), u8> {
+    peer_secret::create(file).map_err(|error| complain(lines, error))?;
+    let made = format!("{} is made; copy it to every node and name it in peer.secret_file\n", file.display());
+    print(&made, lines)
+}
+
 fn check(layers: &Layers, whole: bool, lines: &Lines) -> Result<(), u8> {
     let effective = config::render_effective(layers).map_err(|error| misused(lines, &error))?;
+    let config = config::load(layers).map_err(|error| misused(lines, &error))?;
+    if let Some(file) = &config.peer_secret_file {
+        peer_secret::read(file).map_err(|error| misused(lines, format!("peer.secret_file: {error}")))?;
+    }
     print(if whole { &effective } else { "the configuration is good\n" }, lines)
 }

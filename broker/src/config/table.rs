@@ -20,6 +20,7 @@ pub static SECTIONS: &[(&str, &str)] = &[
     ),
     ("advertise", "What others connect to: host:port, names allowed. Empty means the same as the listen address."),
     ("tls", "The client port takes TLS and plaintext alike."),
+    ("peer", "How the nodes of a cluster know each other."),
     ("cluster", "How a new broker group starts."),
     ("discovery", "Which nameservers this broker registers with."),
     ("storage", "The log and the state on disk."),
@@ -60,6 +61,12 @@ pub static SETTINGS: &[Setting] = &[
         "Certificate chain in PEM. Empty: a self-signed certificate is made at each start, which\nclients must be told to trust.",
     ),
     setting("tls", "key_file", Kind::Text { default: "" }, "The certificate's private key in PEM."),
+    setting(
+        "peer",
+        "secret_file",
+        Kind::Text { default: "" },
+        "A file with the secret that all nodes of the cluster hold, made by `tercetd secret new FILE`; nobody but\nthis process's user may read it. The node then talks to no peer without it. Empty: a secret is made at\nbootstrap and kept in the data folders; until then, whoever reaches an empty node can claim it.",
+    ),
     setting(
         "cluster",
         "voters",

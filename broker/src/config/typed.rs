@@ -24,6 +24,8 @@ pub struct Config {
     pub advertise: Advertise,
     /// `[tls]`; absent: self-signed.
     pub tls: Option<Tls>,
+    /// `peer.secret_file`; absent: the secret is made at bootstrap.
+    pub peer_secret_file: Option<PathBuf>,
     /// `[cluster] voters`
     pub voters: Vec<Voter>,
     /// `[discovery]`
@@ -324,6 +326,9 @@ impl Config {
             },
             listen,
             tls: taker.tls(),
+            peer_secret_file: Some(taker.text("peer", "secret_file"))
+                .filter(|file| !file.is_empty())
+                .map(PathBuf::from),
             voters: taker.list("cluster", "voters"),
             discovery: Discovery {
                 nameservers: taker.list("discovery", "nameservers"),

@@ -9,6 +9,7 @@ use crate::{
     grpc::ServiceOptions,
     limits::ENTRY_BYTES_MAX,
     metrics::Traffic,
+    peer_secret,
     process::ProcessError,
     state::{State, StateReader},
 };
@@ -28,6 +29,10 @@ pub(super) async fn open(config: &Config, env: Env, peer_port: TcpListener) -> R
         folder: folder.display().to_string(),
         source,
     };
+    let secret = match &config.peer_secret_file {
+        Some(file) => Some(peer_secret::read(file).map_err(|error| failed(error.into()))?),
+        None => None,
+    };
     // Whose folder it is comes first: the store below would write to it even if it were another node's.
     Replica::check_folder(&env, &folder, config.node.id, config.node.group).map_err(|error| failed(error.into()))?;
     env.disk.create_dir_all(&folder).map_err(|error| failed(error.into()))?;
@@ -36,7 +41,8 @@ pub(super) async fn open(config: &Config, env: Env, peer_port: TcpListener) -> R
     let opened = tokio::task::spawn_blocking(move || State::open_with(&state_folder, triggers)).await;
     let state = opened.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
     let reader = state.reader();
-    let replica = Replica::open(replica_options(config, peer_port), env, state);
+    let replica =
+        Replica::open(ReplicaOptions { peer_secret: secret, ..replica_options(config, peer_port) }, env, state);
     let replica = replica.await.map_err(|error| failed(error.into()))?;
     Ok(Opened { replica, state: reader })
 }

@@ -1,11 +1,18 @@
 //! A node that is not who its peers take it for gets no say: a wiped one, and two that swapped their addresses.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::Arc,
+    time::Duration,
+};
 
 use jepsen_tests::{
     admin, checkers,
     cluster::{Cluster, process::Signal},
     history::{Recorder, What},
+    http,
     workload::{drain, publish},
 };
 
@@ -113,6 +120,51 @@ async fn kill_both(cluster: &mut Cluster, ids: [u64; 2]) {
     for id in ids {
         cluster.node_mut(id).kill().await.unwrap();
     }
+}
+
+/// Whoever does not hold the cluster's secret hears a number and a proof on the peer port, and nothing of cluster or folder; he
+/// changes nothing, whatever he says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_hears_nothing_on_the_peer_port_and_changes_nothing() {
+    const TOPIC: &str = "stranger";
+    let _turn = shared::turn().await;
+    let cluster = Cluster::start().await.unwrap();
+    admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
+    let (leader, recorder) = (cluster.leader().await.unwrap(), Arc::new(Recorder::default()));
+    for node in cluster.nodes() {
+        for purpose in 1..=5 {
+            assert_introduction_is_not_answered(node.peer(), purpose);
+        }
+    }
+    publish_some(&cluster, TOPIC, "after", &recorder).await;
+    assert_eq!(cluster.leader().await.unwrap(), leader, "nobody was deposed");
+    for node in cluster.nodes() {
+        let (code, text) = http::get(node.http(), "/readyz").await.unwrap();
+        assert_eq!(code, 200, "node {}: {text}", node.id());
+    }
+}
+
+/// The right words of the protocol without a proof.
+fn assert_introduction_is_not_answered(address: &str, purpose: u8) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut knock = b"TRCTPEER\x03\x00".to_vec();
+    knock.extend_from_slice(&[7; 32]);
+    stream.write_all(&knock).unwrap();
+    let mut challenge = [0; 76];
+    stream.read_exact(&mut challenge).unwrap();
+    assert_eq!(
+        (&challenge[..10], &challenge[10..12]),
+        (&knock[..10], &[0, 1][..]),
+        "it has a secret and wants a proof"
+    );
+    let mut introduction = [0; 377];
+    introduction[0] = purpose;
+    // It may close the connection before everything is written.
+    let _ = stream.write_all(&introduction);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.is_empty(), "purpose {purpose}: {rest:?}");
 }
 
 /// A leader that is stopped for longer than an election takes comes back as a follower and acknowledges nothing alone.

@@ -39,7 +39,8 @@ impl Disk for RealDisk {
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true);
+        // Messages and the peers' secret are nobody else's.
+        options.read(true).mode(0o600);
         match mode {
             OpenMode::Read => &mut options,
             OpenMode::ReadWrite => options.write(true),

@@ -89,6 +89,10 @@ bugs! {
     GatedVotes = "gated node votes",
     /// What is too old is decided by the leader's own wall clock, whatever the others show.
     RetentionByWrongClock = "retention by a wrong clock",
+    /// A node whose folder is an older copy of itself is taken for what it was.
+    OlderCopyTaken = "older copy not noticed",
+    /// A follower that lost what it confirmed goes on as if nothing had happened.
+    LogReversionAllowed = "log reversion allowed silently",
 }
 
 /// Whether this bug is planted.

@@ -215,7 +215,7 @@ impl EarlyCampaign {
             let is_voter = membership.voter_ids().any(|voter| voter == own);
             let mut asked = vote;
             asked.committed = false;
-            asked.leader_id.term += 1;
+            asked.leader_id.term = vote.leader_id.term.saturating_add(1);
             asked.leader_id.voted_for = own;
             let others = membership.voter_ids().filter(|voter| *voter != own && *voter != lost);
             let others = others.filter_map(|voter| Some((voter, membership.get_node(&voter)?.clone())));

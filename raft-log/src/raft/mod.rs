@@ -28,6 +28,7 @@ pub(crate) mod responder;
 pub(crate) mod retention;
 pub(crate) mod rooms;
 pub(crate) mod settings;
+pub(crate) mod sightings;
 pub(crate) mod state_adapter;
 pub(crate) mod state_worker;
 pub(crate) mod type_config;

@@ -92,8 +92,11 @@ pub(crate) fn membership(of: &RaftMembership) -> Membership {
 }
 
 /// # Errors
-/// When a voter is no member or there is no voter.
+/// When a voter is no member, there is no voter, or the sets of voters are not one or two.
 pub(crate) fn raft_membership(of: Membership) -> Result<RaftMembership, String> {
+    if !matches!(of.configs.len(), 1 | 2) {
+        return Err(format!("{} sets of voters", of.configs.len()));
+    }
     let nodes: BTreeMap<NodeId, MemberNode> = of.nodes;
     RaftMembership::new(of.configs, nodes).map_err(|error| error.to_string())
 }

@@ -5,7 +5,8 @@
 //!   Damaged       repair, scrub         campaigns: no vote or pre-vote             no
 //!   DamagedTail   repair, scrub    ┐    leaves this node;                      ┐   yes: votes and pre-votes of
 //!   AsyncUnclean  opening          ├──► taking over: a transfer to this        ├─► others are refused
-//!   DiskStalled   the disk watch   ┘    node is refused                        ┘
+//!   DiskStalled   the disk watch   │    node is refused                        │
+//!   OlderCopy     a peer, for good ┘                                           ┘
 //! ```
 //! Each cause opens and closes its own reason; a node may do what none of them stops. A gated node goes on following: it
 //! appends, acknowledges and applies. What it is not: a way to stop a leader. A leader that is gated hands over, see
@@ -47,6 +48,8 @@ pub enum GateReason {
     AsyncUnclean,
     /// Its disk has not finished a write for longer than the limit.
     DiskStalled,
+    /// Its data folder is an older copy of itself: it has forgotten votes, and never votes again (hazards 34).
+    OlderCopy,
 }
 
 impl GateReason {
@@ -58,6 +61,7 @@ impl GateReason {
             GateReason::DamagedTail => "damaged-tail",
             GateReason::AsyncUnclean => "async-unclean",
             GateReason::DiskStalled => "disk-stalled",
+            GateReason::OlderCopy => "older-copy",
         }
     }
 }
@@ -68,7 +72,9 @@ impl GateReason {
     pub fn stops_granting(self) -> bool {
         match self {
             GateReason::Damaged => false,
-            GateReason::DamagedTail | GateReason::AsyncUnclean | GateReason::DiskStalled => true,
+            GateReason::DamagedTail | GateReason::AsyncUnclean | GateReason::DiskStalled | GateReason::OlderCopy => {
+                true
+            }
         }
     }
 }

@@ -158,6 +158,34 @@ pub enum BootstrapError {
         /// Who answered.
         reason: String,
     },
+    /// A node is not where it says that others find it, or not for all of them. Nothing was written. Correct its advertised
+    /// address and restart it.
+    #[error(
+        "node {node} advertises {address} as its {port} address, and node {by} does not reach it there: {reason}; correct \
+         advertise.{port} (or listen.{port}) of node {node}, restart it and repeat this"
+    )]
+    Advertised {
+        /// The node whose address is wrong.
+        node: NodeId,
+        /// What that address is for: `peer`, `client` or `http`.
+        port: &'static str,
+        /// The address that it advertises.
+        address: String,
+        /// Who tried it.
+        by: NodeId,
+        /// What failed.
+        reason: String,
+    },
+    /// The two ends do not hold the same peer secret.
+    #[error("node {node} at {address} is not taken for one of this cluster: {reason}")]
+    Secret {
+        /// The node.
+        node: NodeId,
+        /// Where it was asked.
+        address: String,
+        /// What is missing.
+        reason: String,
+    },
     /// A voter holds data already: bootstrapping would make a second history.
     #[error("voter {node} is not empty{}", cluster_hint(*.cluster))]
     NotEmpty {
@@ -207,6 +235,9 @@ pub enum ChangeError {
     /// The node has no vote to give away.
     #[error("node {0} is no voter of the group")]
     NotAVoter(NodeId),
+    /// The node's data folder is an older copy of itself: it has forgotten votes, and never gets a vote again (hazards 34).
+    #[error("the data folder of node {0} is an older copy of itself; it never votes again, replace it by a fresh node")]
+    OlderCopy(NodeId),
     /// The node lacks too much of the log, or is silent. Retry once it has caught up.
     #[error("node {node} is not caught up: {lag} entries, {bytes} bytes behind, last heard {}", silence_hint(*.silence))]
     Behind {

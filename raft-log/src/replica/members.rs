@@ -105,14 +105,19 @@ impl Inner {
             return Ok(());
         }
         member(&status, old)?;
-        if !is_voter(&status, old) {
+        // The vote of an older copy is taken already (hazards 34).
+        let was_taken = self.peers.pasts.sightings.is_known_older_copy(old);
+        if !is_voter(&status, old) && !was_taken {
             return Err(ChangeError::NotAVoter(old));
         }
         self.check_leaves(&status, old)?;
         self.check_caught_up(&status, new)?;
         self.check_quorum(&status, &[new], &[old])?;
         let enters = ChangeMembers::AddVoterIds(BTreeSet::from([new]));
-        let leaves = ChangeMembers::RemoveVoters(BTreeSet::from([old]));
+        let leaves = match is_voter(&status, old) {
+            true => ChangeMembers::RemoveVoters(BTreeSet::from([old])),
+            false => ChangeMembers::RemoveNodes(BTreeSet::from([old])),
+        };
         self.commit(ChangeMembers::Batch(vec![enters, leaves, self.retiring(old)?]), false).await
     }
 
@@ -164,6 +169,9 @@ impl Inner {
 
     fn check_caught_up(&self, status: &Status, node: NodeId) -> Result<(), ChangeError> {
         let member = member(status, node)?;
+        if self.peers.pasts.sightings.is_known_older_copy(node) {
+            return Err(ChangeError::OlderCopy(node));
+        }
         let last = status.last.map_or(LogIndex(0), |last| last.index);
         let lag = last.0.saturating_sub(member.matched.map_or(0, |matched| matched.0));
         let bytes = self.log.bytes_from(member.matched.map_or(LogIndex(0), LogIndex::next));

@@ -5,6 +5,7 @@ mod doubt;
 mod error;
 pub(crate) mod leadership;
 mod members;
+mod older_copies;
 mod open;
 mod options;
 mod propose;

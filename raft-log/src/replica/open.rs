@@ -11,15 +11,18 @@ use crate::exec;
 use crate::identity::Identity;
 use crate::last_run::LastRun;
 use crate::membership::MemberNode;
+use crate::openings::Openings;
 use crate::raft::clocks::Clocks;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::net::BoundListener;
+use crate::raft::network::pasts::{OwnPast, Pasts};
 use crate::raft::network::peers::Peers;
 use crate::raft::recover::fit_state_to_log;
 use crate::raft::retention::TrimWays;
 use crate::raft::rooms::Rooms;
 use crate::raft::settings;
+use crate::raft::sightings::Sightings;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::{LogProgress, StateWorker};
 use crate::raft::vote_gate::{GateReason, VoteGate};
@@ -50,7 +53,7 @@ pub(crate) async fn open(
     let config = check(&options)?;
     let listener = take_listener(&mut options)?;
     let (log, listener) = open_log(&options, &env, machine.applied(), listener).await?;
-    let Folder { identity, machine, checkpoints, last_run, members } =
+    let Folder { identity, machine, checkpoints, last_run, members, past, sightings } =
         open_folder(&options, &env, log.clone(), machine).await?;
 
     let ways = ways_of(machine.as_ref(), &options)?;
@@ -59,9 +62,10 @@ pub(crate) async fn open(
         StateWorker::start(options.node_id, machine, progress).map_err(|error| OpenError::Raft(error.to_string()))?;
     let ((health, _), (age_pause, age_paused)) = (watch::channel(Health::Healthy), watch::channel(None));
     let (gate, evidence) = (gate_after(&last_run), Evidence::default());
+    // It may close the gate.
+    let peers = peers_of(&options, identity.clone(), &log, &env, (past, sightings), &gate, health.clone());
     let status = watch::Sender::new(StatusTask::initial(&identity, &log, &gate));
     let standing = watch::Sender::new(status.borrow().clone());
-    let peers = peers_of(&options, identity.clone(), &log, &env, health.clone());
     let parts = CoreParts {
         node_id: options.node_id,
         config,
@@ -133,11 +137,15 @@ fn peers_of(
     identity: Arc<Identity>,
     log: &Log,
     env: &Env,
+    (past, sightings): (OwnPast, Arc<Sightings>),
+    gate: &VoteGate,
     health: watch::Sender<Health>,
 ) -> Arc<Peers> {
     let node = options.node_id;
+    let pasts = Pasts::new(past, sightings, health.clone(), gate.clone(), node);
     let (rooms, clocks) = (Rooms::new(node, log.room()), Clocks::new(node, env.clock.clone()));
-    Arc::new(Peers::new(identity, options.advertised.clone(), rooms, clocks, health))
+    let (advertised, secret) = (options.advertised.clone(), options.peer_secret.clone());
+    Arc::new(Peers::new(identity, advertised, rooms, clocks, pasts, secret, health))
 }
 
 fn take_listener(options: &mut ReplicaOptions) -> Result<BoundListener, OpenError> {
@@ -172,6 +180,8 @@ struct Folder {
     last_run: Arc<LastRun>,
     /// Who may hold this node's entries.
     members: Vec<(NodeId, MemberNode)>,
+    past: OwnPast,
+    sightings: Arc<Sightings>,
 }
 
 /// Says whose folder it is, and fits the state to the log.
@@ -183,6 +193,7 @@ async fn open_folder(
 ) -> Result<Folder, OpenError> {
     let (node_id, group, dir, env) = (options.node_id, options.group, options.dir.clone(), env.clone());
     let (durability, accept_async_loss) = (options.durability, options.accept_async_loss);
+    let has_secret = options.peer_secret.is_some();
     exec::blocking(move || {
         let bounds = log.bounds();
         let empty = bounds.last.is_none() && bounds.purged.is_none() && log.hard_state().is_none();
@@ -193,20 +204,35 @@ async fn open_folder(
                 .mark_used()
                 .map_err(|error| OpenError::Raft(format!("noting that the folder is used: {error}")))?;
         }
+        if !has_secret && identity.claim().is_some_and(|claim| claim.secret.is_none()) {
+            let reason = "this folder's cluster has its peer secret from a file (or was formed before there were any), and no \
+                secret is given: name the same file on all nodes";
+            return Err(OpenError::Options(reason.to_owned()));
+        }
         let members = members::known(&env, &dir, machine.applied().as_ref(), &identity);
-        let last_run = begin_run(&env, &dir, durability, accept_async_loss)?;
+        let (last_run, may_forget) = begin_run(&env, &dir, durability, accept_async_loss)?;
+        let end = bounds.last.max(bounds.purged).map_or(0, |last| last.index.next().0);
+        let openings = Arc::new(Openings::begin(&env, &dir)?);
+        let past = OwnPast { openings, opened_end: Some(end), may_forget };
+        let sightings = Arc::new(Sightings::open(&env, &dir)?);
         let checkpoints = Checkpoints::open(&env, &dir, group)?;
         fit_state_to_log(&env, machine.as_mut(), &checkpoints, &log)?;
         let (identity, checkpoints, last_run) = (Arc::new(identity), Arc::new(checkpoints), Arc::new(last_run));
-        Ok(Folder { identity, machine, checkpoints, last_run, members })
+        Ok(Folder { identity, machine, checkpoints, last_run, members, past, sightings })
     })
     .await
     .map_err(|error| OpenError::Raft(error.to_string()))?
 }
 
-/// Judges how the last run ended (hazards 10).
-fn begin_run(env: &Env, dir: &Path, durability: Durability, accept_async_loss: bool) -> Result<LastRun, OpenError> {
+/// Judges how the last run ended, and whether it may have forgotten something, accepted or not (hazards 10).
+fn begin_run(
+    env: &Env,
+    dir: &Path,
+    durability: Durability,
+    accept_async_loss: bool,
+) -> Result<(LastRun, bool), OpenError> {
     let last_run = LastRun::begin(env, dir, durability)?;
+    let may_forget = last_run.is_in_doubt();
     if last_run.is_in_doubt() && accept_async_loss {
         tracing::warn!("the machine stopped while the log was async; what may be forgotten is accepted as lost");
         last_run.trust().map_err(|error| OpenError::Raft(error.to_string()))?;
@@ -216,7 +242,7 @@ fn begin_run(env: &Env, dir: &Path, durability: Durability, accept_async_loss: b
              elections until it holds what a leader has committed; if there can be no leader without it, accept the loss"
         );
     }
-    Ok(last_run)
+    Ok((last_run, may_forget))
 }
 
 /// The vote gate that a node opens with.

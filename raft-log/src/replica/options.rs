@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::membership::NodeAddresses;
 use crate::raft::retention::AGE_PACE_MAX;
+use crate::secret::PeerSecret;
 use crate::storage::{Durability, Sizes};
 use crate::types::{GroupId, NodeId};
 
@@ -114,6 +115,10 @@ pub struct ReplicaOptions {
     pub peer_listen: PeerListen,
     /// What this node tells others to connect to.
     pub advertised: NodeAddresses,
+    /// What the nodes of the cluster prove to each other that they belong to it. With it the node talks to nobody who does
+    /// not hold it. `None`: the secret is made at bootstrap and comes with the claim; until then whoever reaches the peer
+    /// port of an empty node can claim it.
+    pub peer_secret: Option<PeerSecret>,
     /// Whether an acknowledgement waits for fsync.
     pub durability: Durability,
     /// Times of elections.
@@ -158,6 +163,7 @@ impl ReplicaOptions {
             dir,
             peer_listen,
             advertised,
+            peer_secret: None,
             durability: Durability::Sync,
             election: ElectionOptions::default(),
             accept_async_loss: false,

@@ -41,7 +41,7 @@ use crate::replica::repair::online::OnlineRepair;
 use crate::replica::repair::{members, scrub};
 use crate::replica::status::Health;
 use crate::replica::status_task::StatusTask;
-use crate::replica::{OpenError, disk_watch, step_down, unfinished};
+use crate::replica::{OpenError, disk_watch, older_copies, step_down, unfinished};
 use crate::storage::Log;
 use crate::types::NodeId;
 
@@ -131,7 +131,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     };
     let raft = built.map_err(|fatal| not_started(parts.node_id, &parts.status.health.borrow(), &fatal.to_string()))?;
     parts.state.serve();
-    parts.peers.follow(raft.server_metrics());
+    parts.peers.follow(raft.clone());
     // Before the core runs: a node that is gated from the start must not campaign once.
     parts.gate.govern(&raft);
     raft.run();
@@ -160,6 +160,7 @@ async fn launch(parts: CoreParts, stop: CancellationToken) -> Result<RaftCore, O
     let leadership = parts.status.leadership(raft.clone(), parts.election);
     start_retention(&raft, catch_ups, leadership.clone());
     drop(TypeConfig::spawn(unfinished::run(raft.clone())));
+    drop(TypeConfig::spawn(older_copies::run(leadership.clone(), parts.peers.clone())));
     if parts.last_run.is_in_doubt() {
         drop(TypeConfig::spawn(doubt(&raft, &parts.status, parts.gate.clone(), parts.last_run).run()));
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::support::Group;
+use raft_log::env::Env;
 use raft_log::env::sim::{Crash, SimEnv};
-use raft_log::types::NodeId;
+use raft_log::types::{LogIndex, NodeId};
 use raft_log::{Durability, GateReason, Status};
 
 /// Three nodes on simulated machines.
@@ -68,6 +69,46 @@ async fn without_a_leader_the_doubt_stays_until_the_operator_accepts_the_loss() 
     group.node_mut(cut).machine = machine;
     group.node_mut(cut).replica = Some(accepting);
     group.store("on what is left").await;
+}
+
+/// How often the power of a busy follower is cut until it has lost something that it had acknowledged.
+const CUTS_MAX: usize = 40;
+
+// B5: the leader asked such a follower for ever for what follows the lost entries, as fast as it could connect. The power
+// goes off under the running node: one that is closed in order writes what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_lost_what_it_acknowledged_catches_up_under_the_same_leader() {
+    let (mut group, machines) = three_async().await;
+    let (leader, cut) = (group.leader().await, group.follower().await);
+    let machine = &machines[usize::try_from(cut.0).expect("three nodes") - 1];
+    let (mut has_lost, mut cuts) = (false, 0);
+    while !has_lost {
+        cuts += 1;
+        assert!(cuts <= CUTS_MAX, "the power was cut {CUTS_MAX} times, and nothing was lost");
+        group.kill(cut).await;
+        group.node_mut(cut).env = Env { disk: machine.disk.session(), ..machine.env() };
+        group.open(cut).await.unwrap();
+        let last = group.store("before the load").await.id.index;
+        group.await_applied(cut, last).await;
+        let leading = group.replica(leader).clone();
+        let load = tokio::spawn(async move { while leading.propose("load".into(), 1).await.is_ok() {} });
+        group.await_applied(cut, LogIndex(last.0 + 20)).await;
+        let status = group.replica(leader).status();
+        machine.disk.crash(Crash::LoseUnsynced);
+        load.abort();
+        let acknowledged = status.member(cut).unwrap().matched;
+
+        group.kill(cut).await;
+        group.node_mut(cut).env = Env { disk: machine.disk.session(), ..machine.env() };
+        group.open(cut).await.unwrap();
+        has_lost = group.replica(cut).status().last.map(|last| last.index) < acknowledged;
+        let last = group.store("after the cut").await.id.index;
+        group.await_applied(cut, last).await;
+        group.await_status(cut, "the end of the doubt", |status| !in_doubt(status)).await;
+    }
+    let status = group.replica(leader).status();
+    assert!(status.serving && status.member(cut).unwrap().voter, "{status:?}");
+    group.assert_equal_entries();
 }
 
 // A process that dies takes nothing with it, and a machine that stops in order has written everything.

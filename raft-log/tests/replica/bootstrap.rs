@@ -47,7 +47,8 @@ async fn a_voter_of_another_cluster_is_not_taken_over() {
     let mut voters = second.voters();
     voters.push((NodeId(3), group.node(NodeId(3)).advertised.clone()));
     let refused = second.replica(NodeId(1)).bootstrap(voters).await.unwrap_err();
-    assert!(matches!(refused, BootstrapError::NotEmpty { node: NodeId(3), .. }), "{refused}");
+    // It belongs to a cluster, and says nothing to who does not hold that one's secret.
+    assert!(matches!(refused, BootstrapError::Secret { node: NodeId(3), .. }), "{refused}");
     assert!(second.ids().iter().all(|id| second.replica(*id).status().cluster.is_none()));
 }
 
@@ -86,4 +87,67 @@ async fn impossible_lists_are_refused() {
     let address = swapped[1].1.clone();
     swapped[1].1 = std::mem::replace(&mut swapped[2].1, address);
     assert!(matches!(refused(swapped).await, BootstrapError::WrongPeer { .. }));
+}
+
+// Trials, "addresses and names": the group was formed for ever with an address at which nobody listened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_is_not_where_it_advertises_is_named_and_nothing_is_claimed() {
+    let mut group = Group::closed(3, |_| {});
+    let right = group.node(NodeId(2)).advertised.clone();
+    let voters = group.voters();
+    group.node_mut(NodeId(2)).advertised = crate::support::listener().local_addr().unwrap().to_string();
+    group.open_all().await;
+    let refused = group.replica(NodeId(1)).bootstrap(voters.clone()).await.unwrap_err();
+    assert!(matches!(refused, BootstrapError::Advertised { node: NodeId(2), port: "peer", .. }), "{refused}");
+    assert!(refused.to_string().contains("advertise.peer"), "{refused}");
+
+    // Corrected and started again, the same call forms the group.
+    group.kill(NodeId(2)).await;
+    group.node_mut(NodeId(2)).advertised = right;
+    group.open(NodeId(2)).await.unwrap();
+    group.replica(NodeId(1)).bootstrap(voters).await.unwrap();
+    group.store("x").await;
+}
+
+// And where another node answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_advertises_the_address_of_another_is_named() {
+    let mut group = Group::closed(3, |_| {});
+    let voters = group.voters();
+    group.node_mut(NodeId(2)).advertised = group.node(NodeId(3)).advertised.clone();
+    group.open_all().await;
+    let refused = group.replica(NodeId(1)).bootstrap(voters).await.unwrap_err();
+    assert!(matches!(refused, BootstrapError::Advertised { node: NodeId(2), .. }), "{refused}");
+    assert!(group.ids().into_iter().all(|id| group.replica(id).status().cluster.is_none()));
+}
+
+// Nodes pass requests on to each other's client addresses, so those count as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_address_where_nobody_listens_or_that_another_has_is_named() {
+    let mut group = Group::closed(3, |_| {});
+    let right = group.node(NodeId(2)).advertised_client.clone();
+    let nobodys = crate::support::listener().local_addr().unwrap().to_string();
+    for wrong in [nobodys, group.node(NodeId(1)).advertised_client.clone()] {
+        group.node_mut(NodeId(2)).advertised_client = wrong;
+        group.open_all().await;
+        let refused = group.replica(NodeId(1)).bootstrap(group.voters()).await.unwrap_err();
+        assert!(matches!(refused, BootstrapError::Advertised { node: NodeId(2), port: "client", .. }), "{refused}");
+        assert!(group.ids().into_iter().all(|id| group.replica(id).status().cluster.is_none()));
+        for id in group.ids() {
+            group.kill(id).await;
+        }
+    }
+    group.node_mut(NodeId(2)).advertised_client = right;
+    group.open_all().await;
+    group.bootstrap().await;
+    group.store("x").await;
+}
+
+// Each is reached by all, and has few places for those who do.
+#[tokio::test(flavor = "multi_thread")]
+async fn seven_voters_reach_each_other_and_form_a_group() {
+    let mut group = Group::closed(7, |_| {});
+    group.open_all().await;
+    group.bootstrap().await;
+    group.store("x").await;
 }

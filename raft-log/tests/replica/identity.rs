@@ -5,7 +5,7 @@ use crate::support::gate::Gate;
 use crate::support::machine::Machine;
 use raft_log::env::Env;
 use raft_log::types::{GroupId, NodeId};
-use raft_log::{Health, IdentityError, OpenError, Replica, Role};
+use raft_log::{BootstrapError, ChangeError, Health, IdentityError, OpenError, PeerSecret, Replica, Role};
 
 // Hazards 2: the folder of a voter is wiped. Under its id it gets nothing, answers nothing, and says why.
 #[tokio::test(flavor = "multi_thread")]
@@ -136,4 +136,33 @@ async fn a_folder_in_use_and_a_port_in_use_are_named() {
     assert!(!group.folder.path().join("elsewhere").exists(), "a refused opening makes no folder");
     group.store("untouched").await;
     group.kill(NodeId(1)).await;
+}
+
+// Hazards 7: who does not hold the cluster's secret is nobody, whatever he knows beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_without_the_secret_of_the_others_neither_form_nor_join_a_group() {
+    let secret = |byte: char| Some(PeerSecret::parse(&byte.to_string().repeat(64)).unwrap());
+    let mut group = Group::closed(3, move |options| {
+        options.peer_secret = match options.node_id {
+            NodeId(3) => secret('b'),
+            _ => secret('a'),
+        };
+    });
+    group.open_all().await;
+    let refused = group.replica(NodeId(1)).bootstrap(group.voters()).await.unwrap_err();
+    assert!(matches!(refused, BootstrapError::Secret { node: NodeId(3), .. }), "{refused}");
+    let two = group.voters().into_iter().filter(|(id, _)| *id != NodeId(3)).collect();
+    group.replica(NodeId(1)).bootstrap(two).await.unwrap();
+    group.store("x").await;
+    let (leader, address) = (group.leader().await, group.node(NodeId(3)).advertised.clone());
+    let refused = group.replica(leader).add_learner(NodeId(3), address).await.unwrap_err();
+    assert!(matches!(refused, ChangeError::Joiner(BootstrapError::Secret { .. })), "{refused}");
+
+    // A secret that came from a file must be given again.
+    let follower = group.ids().into_iter().find(|id| *id != leader && *id != NodeId(3)).unwrap();
+    group.kill(follower).await;
+    let mut options = group.options(follower);
+    options.peer_secret = None;
+    let refused = Replica::open(options, Env::real(), group.node(follower).machine.reopened()).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Options(_)), "{refused}");
 }

@@ -10,6 +10,7 @@ mod full_disk;
 mod group;
 mod identity;
 mod members;
+mod older_copy;
 mod outcomes;
 mod repair;
 mod retention;

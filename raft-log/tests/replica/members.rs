@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::Group;
 use raft_log::types::NodeId;
-use raft_log::{BootstrapError, ChangeError, NodeAddresses, Replica, Role, Status};
+use raft_log::{BootstrapError, ChangeError, NodeAddresses, PeerSecret, Replica, Role, Status};
 
 const NEW: NodeId = NodeId(4);
 
@@ -134,10 +134,17 @@ async fn what_would_break_the_group_is_refused() {
     group.store("two of two").await;
 }
 
-// Hazards 2: a node that has been in a group, this or another, never joins as if it were new.
+// Hazards 2: a node that has been in a group, this or another, never joins as if it were new. It says so to those who hold its
+// secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_with_a_history_does_not_join() {
-    let mut group = three_and_a_new_one().await;
+    let mut group = Group::closed(4, |options| {
+        options.peer_secret = Some(PeerSecret::parse(&"a1".repeat(32)).unwrap());
+    });
+    group.open_all().await;
+    let voters = group.voters().into_iter().filter(|(id, _)| *id != NEW).collect();
+    group.replica(NodeId(1)).bootstrap(voters).await.unwrap();
+    group.store("first").await;
     group.replica(NEW).bootstrap(vec![(NEW, address(&group, NEW))]).await.unwrap();
     group.await_status(NEW, "leading its own group", |status| status.serving).await;
     let leader = [1, 2, 3].map(NodeId).into_iter().find(|id| group.replica(*id).status().serving).unwrap();
@@ -164,4 +171,23 @@ async fn a_member_moves_to_another_address() {
     let addresses = NodeAddresses { peer: listen.to_string(), ..known };
     group.replica(leader).set_addresses(moving, addresses).await.unwrap();
     group.await_applied(moving, last).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_not_where_it_advertises_does_not_join() {
+    let mut group = three_and_a_new_one().await;
+    let right = address(&group, NEW);
+    group.kill(NEW).await;
+    group.node_mut(NEW).advertised = crate::support::listener().local_addr().unwrap().to_string();
+    group.open(NEW).await.unwrap();
+    let leader = group.leader().await;
+    let refused = group.replica(leader).add_learner(NEW, right.clone()).await.unwrap_err();
+    assert!(matches!(refused, ChangeError::Joiner(BootstrapError::Advertised { node: NEW, .. })), "{refused}");
+
+    group.kill(NEW).await;
+    group.node_mut(NEW).advertised = right.clone();
+    group.open(NEW).await.unwrap();
+    group.replica(leader).add_learner(NEW, right).await.unwrap();
+    let last = group.store("x").await.id.index;
+    group.await_applied(NEW, last).await;
 }

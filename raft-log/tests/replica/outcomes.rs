@@ -16,7 +16,8 @@ async fn a_follower_names_the_leader_and_stores_nothing() {
     let refused = group.replica(follower).propose("x".into(), 1).await.unwrap_err();
     match &refused {
         ProposeError::NotLeader { leader: Some(named) } => {
-            assert_eq!((named.id, named.addresses.client.clone()), (leader, format!("client-{leader}:1")));
+            let client = &group.node(leader).advertised_client;
+            assert_eq!((named.id, &named.addresses.client), (leader, client));
         }
         other => panic!("{other:?}"),
     }

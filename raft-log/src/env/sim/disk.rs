@@ -64,6 +64,14 @@ impl SimDisk {
         SimDisk { state: Arc::new(Mutex::new(SimState { image, ..SimState::default() })) }
     }
 
+    /// The power goes off, and everything on the disk is replaced by what is durable in `copy`, a fork of an earlier time: a
+    /// snapshot of the machine is put back, or a backup of its folder (hazards 34).
+    pub fn restore(&self, copy: &SimDisk) {
+        let image = copy.lock().image.clone();
+        self.lock().image = image;
+        self.crash(Crash::LoseUnsynced);
+    }
+
     /// The power goes off and on again: open handles and locks are dead, and what `crash` says is lost.
     pub fn crash(&self, crash: Crash) {
         let mut state = self.lock();

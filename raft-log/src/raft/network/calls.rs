@@ -73,7 +73,9 @@ impl Calls {
             let attempt = calls.attempt(target, &node, &request, &answered);
             let result = tokio::time::timeout(CALL_MAX, attempt).await.unwrap_or_else(|_| Err(late(CALL_MAX)));
             if let (CallRequest::PreVote(asked), Ok(CallAnswer { granted: true, .. })) = (&request, &result) {
-                // Somebody would elect this node, so its own vote comes next. Not waited for: openraft does that itself.
+                // Somebody would elect this node, so its own vote comes next, and then heartbeats. Not waited for: openraft does
+                // that itself.
+                calls.peers.warm.begin(calls.peers.clone(), target, node.clone());
                 let (votes, vote) = (calls.votes.clone(), asked.vote);
                 drop(TypeConfig::spawn(async move { votes.prepare(&vote).await }));
             }
@@ -81,7 +83,9 @@ impl Calls {
             drop(answered.send(result));
         }));
         let answer = tokio::time::timeout(limit, answer).await.map_err(|_| late(limit))?;
-        answer.unwrap_or_else(|_| Err(io::Error::other("the node stops").into()))
+        let answer = answer.unwrap_or_else(|_| Err(io::Error::other("the node stops").into()))?;
+        self.peers.check_term(&answer.vote)?;
+        Ok(answer)
     }
 
     async fn attempt(

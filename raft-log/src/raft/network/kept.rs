@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use crate::membership::MemberNode;
 use crate::raft::network::confirmations::{Confirmations, Moment};
+use crate::raft::network::confirmed::Checked;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::Peers;
 use crate::raft::network::socket::write_pieces;
@@ -169,7 +170,12 @@ impl Keeper {
             if !at_once && self.newest.changed().await.is_err() {
                 return;
             }
-            let connecting = self.peers.connect(self.target, &self.node, Purpose::Heartbeat);
+            let connecting = async {
+                match self.peers.warm.take(self.target).await {
+                    Some(stream) => Ok(stream),
+                    None => self.peers.connect(self.target, &self.node, Purpose::Heartbeat).await,
+                }
+            };
             let connected = tokio::select! {
                 () = ended(&self.newest) => return,
                 connected = connecting => connected,
@@ -197,6 +203,7 @@ impl Keeper {
         let mut buffer = BytesMut::with_capacity(16 * ANSWER_BYTES);
         // One that carried nothing would be lost again at once, and again.
         let (mut owed, mut again) = (VecDeque::<Owed>::new(), false);
+        let mut checked: Option<Checked> = None;
         // What was asked for while there was no connection is sent first.
         self.newest.mark_changed();
         loop {
@@ -207,6 +214,10 @@ impl Keeper {
                         return End::Done;
                     }
                     let Some((number, request)) = self.newest.borrow_and_update().clone() else { continue };
+                    let made = checked.take().filter(|checked| checked.vote() == request.vote);
+                    let made = made.unwrap_or_else(|| Checked::new(&self.peers, self.target, request.vote));
+                    made.sending(&request);
+                    checked = Some(made);
                     let moment = self.confirmations().sending();
                     owed.push_back(Owed { number, vote: request.vote, moment, at: Instant::now() });
                     let pieces = encode_request(AppendEntriesRequest::clone(&request));
@@ -221,7 +232,7 @@ impl Keeper {
                         Ok(_) => {}
                         Err(why) => return End::Lost { again, why },
                     }
-                    match self.take_answers(&mut buffer, &mut owed) {
+                    match self.take_answers(&mut buffer, &mut owed, checked.as_ref()).await {
                         Ok(taken) => again |= taken,
                         // After a refused request the follower closes, and so do we.
                         Err(why) => return End::Lost { again: false, why },
@@ -235,7 +246,12 @@ impl Keeper {
     }
 
     /// Takes the whole answers in `buffer`; says whether there were any.
-    fn take_answers(&mut self, buffer: &mut BytesMut, owed: &mut VecDeque<Owed>) -> io::Result<bool> {
+    async fn take_answers(
+        &mut self,
+        buffer: &mut BytesMut,
+        owed: &mut VecDeque<Owed>,
+        checked: Option<&Checked>,
+    ) -> io::Result<bool> {
         let mut taken = false;
         while let Some(bytes) = buffer.first_chunk::<ANSWER_BYTES>() {
             let (answer, report) = (decode_answer(bytes).map_err(io::Error::other)?, report_of_answer(bytes));
@@ -252,6 +268,10 @@ impl Keeper {
                 );
             }
             self.peers.heard(self.target, report);
+            let answer = match checked {
+                Some(checked) => checked.answer(answer).await.map_err(|error| io::Error::other(error.to_string()))?,
+                None => answer,
+            };
             let is_refused = matches!(answer, Err(StreamAppendError::HigherVote(_)));
             if !is_refused {
                 self.confirmations().confirm(&request.vote, self.target, request.moment);

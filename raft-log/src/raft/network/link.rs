@@ -22,6 +22,7 @@ use crate::membership::MemberNode;
 use crate::planted;
 use crate::raft::early_campaign::Found;
 use crate::raft::network::calls::{Calls, exchange};
+use crate::raft::network::confirmed::Checked;
 use crate::raft::network::kept::Kept;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::{ConnectError, Peers};
@@ -30,7 +31,7 @@ use crate::raft::network::socket::FrameReader;
 use crate::raft::network::transfer;
 use crate::raft::pace::Pace;
 use crate::raft::retention::CatchUps;
-use crate::raft::type_config::{RaftVote, TypeConfig};
+use crate::raft::type_config::{RaftVote, TypeConfig, raft_log_id};
 use crate::raft::vote_gate::VoteGate;
 use crate::raft::votes::Votes;
 use crate::raft::wire::call::{CallAnswer, CallRequest};
@@ -152,11 +153,15 @@ impl PeerLink {
         }
         let stream = self.connect(Purpose::Checkpoint).await?;
         catch_ups.transferring(self.target, checkpoint.id());
+        let asked = vote;
         let sent = transfer::send(stream, env, pace, vote, checkpoint, || catch_ups.moved(self.target)).await;
         let vote = sent.map_err(|error| {
             tracing::warn!(peer = %self.target, id = %checkpoint.id(), %error, "a transfer stopped; it goes on where it was");
             unreachable(&error)
         })?;
+        self.peers.check_term(&vote).map_err(|error| broken(&error))?;
+        let held = self.peers.confirmed.note(self.target, asked, Some(&raft_log_id(checkpoint.id())));
+        self.peers.pasts.sightings.note_held(self.target, held);
         catch_ups.installed(self.target, log.bounds().last.map_or(LogIndex(0), |last| last.index));
         Ok(vote)
     }
@@ -197,7 +202,7 @@ fn found_of(error: &ConnectError) -> Option<Found> {
         ConnectError::Refused { refusal: Refusal::Repairing | Refusal::NoCluster | Refusal::Incarnation, .. } => {
             Some(Found::Gone)
         }
-        ConnectError::Refused { .. } | ConnectError::Wire { .. } => Some(Found::Unknown),
+        ConnectError::Refused { .. } | ConnectError::Greet { .. } => Some(Found::Unknown),
     }
 }
 
@@ -234,12 +239,20 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
                 let answer = self.append_once(first, &option).await;
                 return Ok(Box::pin(futures::stream::iter([answer])) as BoxStream<'s, Answer>);
             }
+            let checked = Checked::new(&self.peers, self.target, first.vote);
             let stream = self.connect(Purpose::Append).await?;
             let planted = planted::Answers::new(&self.peers, self.target, &self.sending.log);
             // A new leader knows the clocks of a majority before anything of its term is committed (hazards 19).
             let (peers, target) = (self.peers.clone(), self.target);
             let hear = Box::new(move |report| peers.heard(target, report));
-            Ok(Box::pin(pipeline::run(stream, first, input, planted, hear)) as BoxStream<'s, Answer>)
+            checked.sending(&first);
+            let sending = checked.clone();
+            let input = input.inspect(move |request| sending.sending(request));
+            let answers = pipeline::run(stream, first, input, planted, hear).then(move |answer| {
+                let checked = checked.clone();
+                async move { checked.answer(answer?).await }
+            });
+            Ok(Box::pin(answers) as BoxStream<'s, Answer>)
         })
     }
 

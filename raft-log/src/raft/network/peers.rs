@@ -1,4 +1,4 @@
-//! What a node knows of its peers, and the two checks of every handshake (hazards 2, 7).
+//! What a node knows of its peers, and the two checks of every handshake (hazards 2, 7, 34).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use crate::identity::Identity;
@@ -14,15 +13,20 @@ use crate::membership::{MemberNode, NodeAddresses};
 use crate::planted::{self, Bug};
 use crate::raft::clocks::Clocks;
 use crate::raft::network::confirmations::Confirmations;
+use crate::raft::network::confirmed::Confirmed;
+use crate::raft::network::greeting::{GreetError, greet};
 use crate::raft::network::net::TcpStream;
-use crate::raft::network::socket;
+use crate::raft::network::pasts::Pasts;
+use crate::raft::network::warm::Warm;
+use crate::raft::network::{plausible, socket};
 use crate::raft::rooms::Rooms;
-use crate::raft::type_config::TypeConfig;
-use crate::raft::wire::WireError;
+use crate::raft::sightings::Past;
+use crate::raft::type_config::{RaftCore, RaftVote, TypeConfig};
 use crate::raft::wire::append::Report;
-use crate::raft::wire::handshake::{Hello, HelloError, Party, Purpose, Refusal, WELCOME_BYTES, Welcome};
+use crate::raft::wire::handshake::{Hello, Party, Purpose, Refusal, Welcome};
 use crate::replica::Health;
-use crate::types::{Incarnation, NodeId};
+use crate::secret::{Key, PeerSecret, SECRET_BYTES, random_bytes};
+use crate::types::{GroupId, Incarnation, NodeId};
 
 type ServerMetrics = openraft::alias::WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
 
@@ -31,25 +35,33 @@ type ServerMetrics = openraft::alias::WatchReceiverOf<TypeConfig, RaftServerMetr
 pub(crate) enum ConnectError {
     #[error("{address}: {source}")]
     Io { address: String, source: io::Error },
-    #[error("{address} refused: {refusal}; there is {found}, expected was {expected}")]
-    Refused { address: String, refusal: Refusal, found: Party, expected: Party },
+    #[error("{address} refused: {refusal}; expected was {expected}")]
+    Refused { address: String, refusal: Refusal, expected: Party },
     #[error("{address}: {source}")]
-    Wire { address: String, source: WireError },
+    Greet { address: String, source: GreetError },
 }
 
 /// This node, as its connections introduce it, and the members that it knows.
 pub(crate) struct Peers {
     pub(crate) identity: Arc<Identity>,
+    /// The secret that this node was given; else it has the one of its claim.
+    secret: Option<PeerSecret>,
     pub(crate) advertised: NodeAddresses,
     pub(crate) rooms: Rooms,
     pub(crate) confirmations: Confirmations,
     pub(crate) clocks: Clocks,
     #[cfg_attr(not(tercet_sim), expect(dead_code, reason = "only planted bugs look at it"))]
     pub(crate) acknowledged: planted::Acknowledged,
-    metrics: OnceLock<ServerMetrics>,
+    /// What the followers of this node have confirmed.
+    pub(crate) confirmed: Confirmed,
+    /// Whether a folder is an older copy of itself: the others', and this one.
+    pub(crate) pasts: Pasts,
+    /// Connections that this node needs if it is elected.
+    pub(crate) warm: Warm,
+    core: OnceLock<(RaftCore, ServerMetrics)>,
     health: watch::Sender<Health>,
     /// The last refusal logged for a peer: each is logged once until it changes.
-    logged: Mutex<BTreeMap<NodeId, Refusal>>,
+    logged: Mutex<BTreeMap<NodeId, String>>,
 }
 
 impl Peers {
@@ -58,17 +70,22 @@ impl Peers {
         advertised: NodeAddresses,
         rooms: Rooms,
         clocks: Clocks,
+        pasts: Pasts,
+        secret: Option<PeerSecret>,
         health: watch::Sender<Health>,
     ) -> Peers {
-        let acknowledged = planted::Acknowledged::default();
         Peers {
             identity,
+            secret,
             advertised,
             rooms,
             confirmations: Confirmations::default(),
             clocks,
-            acknowledged,
-            metrics: OnceLock::new(),
+            acknowledged: planted::Acknowledged::default(),
+            confirmed: Confirmed::default(),
+            pasts,
+            warm: Warm::default(),
+            core: OnceLock::new(),
             health,
             logged: Mutex::default(),
         }
@@ -86,31 +103,54 @@ impl Peers {
     }
 
     /// Follows the membership of this core from now on.
-    pub(crate) fn follow(&self, metrics: ServerMetrics) {
-        assert!(self.metrics.set(metrics).is_ok(), "the members are followed once");
+    pub(crate) fn follow(&self, core: RaftCore) {
+        let metrics = core.server_metrics();
+        assert!(self.core.set((core, metrics)).is_ok(), "the members are followed once");
+    }
+
+    /// The core, once it runs.
+    pub(crate) fn raft(&self) -> Option<&RaftCore> {
+        self.core.get().map(|(core, _)| core)
+    }
+
+    /// Refuses a vote of a term that no honest peer states.
+    pub(crate) fn check_term(&self, stated: &RaftVote) -> io::Result<()> {
+        let Some(metrics) = self.metrics() else { return Ok(()) };
+        let own = metrics.borrow_watched().vote;
+        plausible::check_term(own, stated)
+    }
+
+    fn metrics(&self) -> Option<&ServerMetrics> {
+        self.core.get().map(|(_, metrics)| metrics)
     }
 
     /// The member in the newest membership of this node's log.
     pub(crate) fn member(&self, id: NodeId) -> Option<MemberNode> {
-        let metrics = self.metrics.get()?.borrow_watched();
+        let metrics = self.metrics()?.borrow_watched();
         metrics.membership_config.membership().get_node(&id).cloned()
+    }
+
+    /// Whether this member votes, by the newest membership of this node's log.
+    pub(crate) fn is_voter(&self, id: NodeId) -> bool {
+        let Some(metrics) = self.metrics() else { return true };
+        metrics.borrow_watched().membership_config.membership().voter_ids().any(|voter| voter == id)
     }
 
     /// Whether a change of voters is under way.
     pub(crate) fn is_joint(&self) -> bool {
-        let Some(metrics) = self.metrics.get() else { return false };
+        let Some(metrics) = self.metrics() else { return false };
         metrics.borrow_watched().membership_config.membership().get_joint_config().len() > 1
     }
 
     /// The voters in the newest membership of this node's log, those of both sides of a change.
     pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
-        let Some(metrics) = self.metrics.get() else { return BTreeSet::new() };
+        let Some(metrics) = self.metrics() else { return BTreeSet::new() };
         metrics.borrow_watched().membership_config.membership().voter_ids().collect()
     }
 
     /// All members in the newest membership of this node's log; none before the core runs.
     pub(crate) fn members(&self) -> Vec<(NodeId, MemberNode)> {
-        let Some(metrics) = self.metrics.get() else { return Vec::new() };
+        let Some(metrics) = self.metrics() else { return Vec::new() };
         let metrics = metrics.borrow_watched();
         metrics.membership_config.membership().nodes().map(|(id, node)| (*id, node.clone())).collect()
     }
@@ -118,7 +158,7 @@ impl Peers {
     /// The newest membership of this node's log.
     #[cfg(tercet_sim)]
     pub(crate) fn membership(&self) -> Option<crate::membership::Membership> {
-        let metrics = self.metrics.get()?.borrow_watched();
+        let metrics = self.metrics()?.borrow_watched();
         Some(crate::raft::type_config::membership(metrics.membership_config.membership()))
     }
 
@@ -142,7 +182,7 @@ impl Peers {
                 Ok(stream)
             }
             Err(error) => {
-                self.note_refusal(target, &error);
+                self.note_refusal(target, &error).await;
                 Err(error)
             }
         }
@@ -159,6 +199,22 @@ impl Peers {
         Ok((stream, welcome.party.incarnation))
     }
 
+    /// What this node proves itself with to who calls it.
+    pub(crate) fn key(&self) -> Key {
+        let secret = self.secret.clone().or_else(|| self.identity.claim()?.secret);
+        secret.map_or(Key::Open, Key::Shared)
+    }
+
+    /// Whether this node was given its secret: it talks to nobody without.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    /// A number that was never said before.
+    pub(crate) fn nonce(&self) -> [u8; SECRET_BYTES] {
+        random_bytes(&*self.identity.env().rng)
+    }
+
     async fn handshake(
         &self,
         address: &str,
@@ -166,27 +222,44 @@ impl Peers {
         purpose: Purpose,
     ) -> Result<(TcpStream, Welcome), ConnectError> {
         let io = |source| ConnectError::Io { address: address.to_owned(), source };
-        let hello =
-            Hello { purpose, cluster: self.identity.cluster(), group: self.identity.group, from: self.party(), to };
         let mut stream = socket::connect(address).await.map_err(io)?;
-        let exchange = async {
-            stream.write_all(&hello.encode()).await?;
-            let mut bytes = [0; WELCOME_BYTES];
-            stream.read_exact(&mut bytes).await?;
-            Ok(bytes)
-        };
-        let bytes = tokio::time::timeout(socket::CONNECT_TIMEOUT, exchange)
+        let nonce = self.nonce();
+        let greeting = greet(&mut stream, &nonce, |has_key| self.introduction(has_key, to, purpose));
+        let welcome = tokio::time::timeout(socket::CONNECT_TIMEOUT, greeting)
             .await
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time")))
-            .map_err(io)?;
-        let welcome =
-            Welcome::decode(&bytes).map_err(|source| ConnectError::Wire { address: address.to_owned(), source })?;
+            .map_err(|_| io(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time")))?
+            .map_err(|source| ConnectError::Greet { address: address.to_owned(), source })?;
         // The callee has checked; the caller checks as well, so that neither relies on the other's build.
-        let doubt = welcome.refusal.or_else(|| self.doubt_of(&welcome, to, purpose));
+        let mut doubt = welcome.refusal.or_else(|| self.doubt_of(&welcome, to, purpose));
+        if doubt.is_none() && self.refuses_past_of(welcome.party, &welcome.past, purpose).await {
+            doubt = Some(Refusal::OlderCopy);
+        }
         match doubt {
             None => Ok((stream, welcome)),
-            Some(refusal) => {
-                Err(ConnectError::Refused { address: address.to_owned(), refusal, found: welcome.party, expected: to })
+            Some(refusal) => Err(ConnectError::Refused { address: address.to_owned(), refusal, expected: to }),
+        }
+    }
+
+    /// The key and the words for one who has a secret, or has none.
+    fn introduction(&self, has_key: bool, to: Party, purpose: Purpose) -> Result<(Key, Hello), GreetError> {
+        let own = match self.key() {
+            // While the group is formed, this node may hold the secret that the others already have.
+            Key::Open => self.identity.offered().map_or(Key::Open, Key::Shared),
+            shared @ Key::Shared(_) => shared,
+        };
+        let (cluster, group, past) = (self.identity.cluster(), self.identity.group, self.pasts.stated_to(to.node));
+        let hello = Hello { purpose, cluster, group, from: self.party(), to, past };
+        match (own, has_key) {
+            (Key::Open, true) => Err(GreetError::NoSecretHere),
+            (Key::Shared(_), false) if self.is_strict() => Err(GreetError::NoSecretThere),
+            (own @ Key::Shared(_), true) => Ok((own, hello)),
+            (_, false) if purpose == Purpose::Bootstrap || planted::is(Bug::WipedVoterReturns) => {
+                Ok((Key::Open, hello))
+            }
+            // A new folder, or one that was wiped: it hears whom it was expected to be, and nothing else.
+            (_, false) => {
+                let from = Party { node: NodeId(0), incarnation: Incarnation(0) };
+                Ok((Key::Open, Hello { cluster: None, from, past: Past::default(), ..hello }))
             }
         }
     }
@@ -208,18 +281,38 @@ impl Peers {
         }
     }
 
-    /// What this node answers to a hello.
-    pub(crate) fn answer(&self, hello: &Result<Hello, HelloError>) -> Welcome {
-        let refusal = match hello {
-            Ok(hello) => self.refusal_of(hello),
-            Err(HelloError::Version(_) | HelloError::Wire(_)) => Some(Refusal::Version),
-        };
-        self.welcome(refusal)
+    /// Judges the folder of a proven member. One that is an older copy of itself neither votes nor is asked to, and what it
+    /// holds does not count: it gets entries as a learner only. It may be asked for ranges, which prove themselves.
+    async fn refuses_past_of(&self, other: Party, past: &Past, purpose: Purpose) -> bool {
+        if purpose == Purpose::Bootstrap || !self.pasts.is_older_copy(other, past, self.identity.node_id).await {
+            return false;
+        }
+        match purpose {
+            Purpose::Repair | Purpose::Bootstrap => false,
+            Purpose::Call => true,
+            Purpose::Append | Purpose::Heartbeat | Purpose::Checkpoint => self.is_voter(other.node),
+        }
     }
 
-    /// An answer with this refusal.
-    pub(crate) fn welcome(&self, refusal: Option<Refusal>) -> Welcome {
-        Welcome { refusal, cluster: self.identity.cluster(), group: self.identity.group, party: self.party() }
+    /// What this node answers to the introduction of a proven caller.
+    pub(crate) async fn answer(&self, hello: &Hello) -> Welcome {
+        let mut refusal = self.refusal_of(hello);
+        if refusal.is_none() && self.refuses_past_of(hello.from, &hello.past, hello.purpose).await {
+            refusal = Some(Refusal::CallerOlderCopy);
+        }
+        self.welcome(refusal, hello.from.node)
+    }
+
+    /// An answer with this refusal. It says nothing else, but to those who hold the secret which node answers.
+    pub(crate) fn welcome(&self, refusal: Option<Refusal>, to: NodeId) -> Welcome {
+        let group = self.identity.group;
+        if refusal.is_none() {
+            let (cluster, past) = (self.identity.cluster(), self.pasts.stated_to(to));
+            return Welcome { refusal, cluster, group, party: self.party(), past };
+        }
+        let node = if self.key().is_shared() { self.identity.node_id } else { NodeId(0) };
+        let party = Party { node, incarnation: Incarnation(0) };
+        Welcome { refusal, cluster: None, group: GroupId(0), party, past: Past::default() }
     }
 
     fn refusal_of(&self, hello: &Hello) -> Option<Refusal> {
@@ -242,7 +335,7 @@ impl Peers {
             Some(_) => None,
         };
         if hello.to.incarnation != own.incarnation && refusal != Some(Refusal::Cluster) {
-            self.note_wiped(hello.to.incarnation, hello.from.node);
+            self.note_wiped(hello.to.incarnation);
         }
         if refusal.is_some() {
             return refusal;
@@ -255,10 +348,10 @@ impl Peers {
     }
 
     /// This folder is not the one that the cluster counts on: say so until the operator acts (hazards 2).
-    fn note_wiped(&self, expected: Incarnation, by: NodeId) {
+    fn note_wiped(&self, expected: Incarnation) {
         let own = self.party();
         let reason = format!(
-            "node {by} expects {expected} as the incarnation of node {}, but this folder's is {}: it was wiped or swapped. \
+            "a peer expects {expected} as the incarnation of node {}, but this folder's is {}: it was wiped or swapped. \
              It never votes under this id; remove the node from the group and add it under a fresh one",
             own.node, own.incarnation
         );
@@ -272,17 +365,45 @@ impl Peers {
         });
     }
 
-    fn note_refusal(&self, target: NodeId, error: &ConnectError) {
-        let ConnectError::Refused { refusal, .. } = error else { return };
-        if *refusal == Refusal::CallerIncarnation {
-            self.note_wiped(self.member(self.identity.node_id).map_or(Incarnation(0), |own| own.incarnation), target);
-        }
-        if self.logged().insert(target, *refusal) != Some(*refusal) {
-            tracing::warn!(peer = %target, %error, "a peer refused the connection");
+    /// An empty folder belongs to a cluster now. What was said of it before nobody had to prove.
+    pub(crate) fn note_claimed(&self) {
+        let is_new = !self.identity.is_used();
+        self.health.send_if_modified(|health| {
+            let news = is_new && matches!(health, Health::WipedVoter { .. });
+            if news {
+                *health = Health::Healthy;
+            }
+            news
+        });
+    }
+
+    async fn note_refusal(&self, target: NodeId, error: &ConnectError) {
+        let reason = match error {
+            ConnectError::Refused { refusal, .. } => {
+                self.heed(*refusal, target).await;
+                refusal.to_string()
+            }
+            ConnectError::Greet { source: GreetError::Io(_), .. } | ConnectError::Io { .. } => return,
+            ConnectError::Greet { source, .. } => source.to_string(),
+        };
+        if self.logged().insert(target, reason.clone()) != Some(reason) {
+            tracing::warn!(peer = %target, %error, "a peer is not talked to");
         }
     }
 
-    fn logged(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, Refusal>> {
+    /// A proven peer has said why it does not talk to this folder.
+    async fn heed(&self, refusal: Refusal, by: NodeId) {
+        match refusal {
+            Refusal::CallerOlderCopy => self.pasts.take_accusation(self.identity.node_id, by).await,
+            Refusal::CallerIncarnation => {
+                let expected = self.member(self.identity.node_id).map_or(Incarnation(0), |own| own.incarnation);
+                self.note_wiped(expected);
+            }
+            _ => {}
+        }
+    }
+
+    fn logged(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, String>> {
         self.logged.lock().expect("no holder of this lock panics")
     }
 }

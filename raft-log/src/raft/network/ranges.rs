@@ -10,18 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::type_config::TypeConfigExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::exec;
 use crate::membership::MemberNode;
+use crate::raft::network::greeting::hear;
 use crate::raft::network::net::{self, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::places::{Place, Places};
 use crate::raft::network::server::{ACCEPT_PAUSE, HELLO_TIMEOUT};
 use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::type_config::TypeConfig;
-use crate::raft::wire::handshake::{HELLO_BYTES, Hello, Purpose, Refusal};
+use crate::raft::wire::handshake::{Purpose, Refusal};
 use crate::raft::wire::repair::{RANGE_BYTES_MAX, decode_answer, decode_request, encode_answer, encode_request};
 use crate::storage::format::record_header::RECORD_HEADER_BYTES;
 use crate::storage::repair::{Folder, Lost, RangeRequest};
@@ -102,21 +102,22 @@ async fn greet_and_answer(
     place: &mut Place,
 ) -> io::Result<()> {
     net::guard(&stream)?;
-    let mut bytes = [0; HELLO_BYTES];
-    tokio::time::timeout(HELLO_TIMEOUT, stream.read_exact(&mut bytes)).await.map_err(io::Error::other)??;
-    let hello = Hello::decode(&bytes);
-    let mut welcome = peers.answer(&hello);
-    let asks = matches!(&hello, Ok(hello) if hello.purpose == Purpose::Repair);
-    if !asks && welcome.refusal.is_none() {
-        welcome = peers.welcome(Some(Refusal::Repairing));
+    let nonce = peers.nonce();
+    let caller =
+        within(HELLO_TIMEOUT, async { hear(&mut stream, peers.key(), &nonce).await.map_err(io::Error::other) }).await?;
+    let (from, purpose) = (caller.hello.from.node, caller.hello.purpose);
+    let mut welcome = peers.answer(&caller.hello).await;
+    if purpose != Purpose::Repair && welcome.refusal.is_none() {
+        welcome = peers.welcome(Some(Refusal::Repairing), from);
     }
-    let caller = hello.ok().filter(|hello| welcome.refusal.is_some() || place.is_for(hello.from.node, hello.purpose));
-    if caller.is_none() && welcome.refusal.is_none() {
-        welcome = peers.welcome(Some(Refusal::Busy));
+    if welcome.refusal.is_none() && !place.is_for(from, purpose) {
+        welcome = peers.welcome(Some(Refusal::Busy), from);
     }
-    within(HELLO_TIMEOUT, stream.write_all(&welcome.encode())).await?;
-    let Some(caller) = caller.filter(|_| welcome.refusal.is_none()) else { return Ok(()) };
-    place.seat(caller.from.node, caller.purpose);
+    within(HELLO_TIMEOUT, caller.welcome(&mut stream, &welcome)).await?;
+    if welcome.refusal.is_some() {
+        return Ok(());
+    }
+    place.seat(from, purpose);
     answer(stream, ranges).await
 }
 

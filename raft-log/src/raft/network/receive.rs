@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use crate::checkpoint::{Checkpoint, Checkpoints, Incoming, Manifest};
 use crate::exec;
 use crate::raft::network::net::TcpStream;
+use crate::raft::network::plausible;
 use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::state_adapter::raft_snapshot;
 use crate::raft::state_worker::StateWorker;
@@ -85,8 +86,15 @@ impl Receiving {
                 if manifest.group != self.group {
                     return Err(io::Error::other(format!("it is of group {}", manifest.group)));
                 }
-                let own = raft.metrics().borrow_watched().vote;
-                if own > vote || self.worker.applied().id() >= Some(manifest.id()) {
+                let (own, committed) = {
+                    let metrics = raft.metrics();
+                    let metrics = metrics.borrow_watched();
+                    (metrics.vote, metrics.local_committed.map(|id| id.index))
+                };
+                plausible::check_term(own, &vote)?;
+                // openraft would take one of a committed entry's index for a contradiction, and stop.
+                let is_known = committed >= Some(manifest.id().index.0);
+                if own > vote || is_known || self.worker.applied().id() >= Some(manifest.id()) {
                     return Ok(CheckpointAnswer::Done(own));
                 }
                 let mut slot = self.slot.lock().await;

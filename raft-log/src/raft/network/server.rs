@@ -7,13 +7,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use openraft::raft::{StreamAppendError, TransferLeaderError};
 use openraft::type_config::TypeConfigExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::exec;
 use crate::identity::ClaimError;
+use crate::raft::bootstrap;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::network::appends;
+use crate::raft::network::greeting::hear;
 use crate::raft::network::net::{self, TcpListener, TcpStream};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::places::{Place, Places};
@@ -26,7 +28,7 @@ use crate::raft::votes::Votes;
 use crate::raft::wire::append::{ANSWER_BYTES, encode_answer};
 use crate::raft::wire::bootstrap::{BootstrapAnswer, BootstrapRequest, ClaimOutcome, NodeState};
 use crate::raft::wire::call::{CallAnswer, CallRequest};
-use crate::raft::wire::handshake::{HELLO_BYTES, Hello, Purpose, Refusal};
+use crate::raft::wire::handshake::{Purpose, Refusal};
 use crate::types::NodeId;
 
 /// A caller that has not introduced itself by then is dropped.
@@ -92,15 +94,18 @@ pub(crate) struct Connection {
 impl Connection {
     async fn run(&self, mut stream: TcpStream, place: &mut Place) -> io::Result<()> {
         net::guard(&stream)?;
-        let mut bytes = [0; HELLO_BYTES];
-        tokio::time::timeout(HELLO_TIMEOUT, stream.read_exact(&mut bytes)).await.map_err(io::Error::other)??;
-        let hello = Hello::decode(&bytes);
-        let welcome = match &hello {
-            Ok(hello) if !place.is_for(hello.from.node, hello.purpose) => self.peers.welcome(Some(Refusal::Busy)),
-            _ => self.peers.answer(&hello),
+        let nonce = self.peers.nonce();
+        let caller = within(HELLO_TIMEOUT, async {
+            hear(&mut stream, self.peers.key(), &nonce).await.map_err(io::Error::other)
+        })
+        .await?;
+        let hello = &caller.hello;
+        let welcome = if place.is_for(hello.from.node, hello.purpose) {
+            self.peers.answer(hello).await
+        } else {
+            self.peers.welcome(Some(Refusal::Busy), hello.from.node)
         };
-        stream.write_all(&welcome.encode()).await?;
-        let hello = hello.map_err(io::Error::other)?;
+        within(HELLO_TIMEOUT, caller.welcome(&mut stream, &welcome)).await?;
         if let Some(refusal) = welcome.refusal {
             return Err(io::Error::other(format!("refused {}: {refusal}", hello.from)));
         }
@@ -118,7 +123,13 @@ impl Connection {
         let leader = self.evidence.watch.opened(from);
         let (read, mut write) = stream.into_split();
         let (watch, handover) = (self.evidence.watch.clone(), self.receiving.worker.handover().clone());
-        let requests = appends::requests(read, watch, handover, from, self.silence_max);
+        let peers = self.peers.clone();
+        // An impossible term ends the connection.
+        let requests = appends::requests(read, watch, handover, from, self.silence_max).take_while(move |request| {
+            let checked = peers.check_term(&request.vote);
+            let checked = checked.inspect_err(|error| tracing::warn!(%from, %error, "an append is refused"));
+            std::future::ready(checked.is_ok())
+        });
         let mut answers = Box::pin(self.raft.stream_append(requests)).ready_chunks(ANSWERS_MAX);
         while let Some(ready) = answers.next().await {
             let mut bytes = Vec::with_capacity(ready.len() * ANSWER_BYTES);
@@ -140,6 +151,7 @@ impl Connection {
         let mut frames = FrameReader::new(read);
         while let Some(frame) = within(CALL_IDLE_MAX, frames.next()).await? {
             let request = CallRequest::decode(&frame).map_err(io::Error::other)?;
+            self.peers.check_term(request.vote())?;
             let answer = self.answer_call(request).await?.encode();
             within(ANSWER_TIMEOUT, write_frame(&mut write, &answer)).await?;
         }
@@ -212,11 +224,17 @@ impl Connection {
                 let state = NodeState { empty: !identity.is_used(), claim: identity.claim(), advertised };
                 return Ok(BootstrapAnswer::State(state));
             }
+            BootstrapRequest::Reach { node, addresses } => {
+                return Ok(BootstrapAnswer::Reached(bootstrap::reach(&self.peers, node, &addresses).await));
+            }
             BootstrapRequest::Claim(claim) => claim,
         };
         let claimed = exec::blocking(move || identity.set_claim(claim)).await?;
         Ok(BootstrapAnswer::Claimed(match claimed {
-            Ok(()) => ClaimOutcome::Done,
+            Ok(()) => {
+                self.peers.note_claimed();
+                ClaimOutcome::Done
+            }
             Err(ClaimError::Claimed(cluster)) => ClaimOutcome::Claimed(cluster),
             Err(ClaimError::Used) => ClaimOutcome::Used,
             Err(ClaimError::Write(error)) => {

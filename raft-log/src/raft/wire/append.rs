@@ -12,8 +12,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 
-use crate::raft::type_config::{TypeConfig, entry_of, record_of};
-use crate::raft::wire::values::{VALUE_BYTES, checked, put_log_id, put_vote, take_log_id, take_vote};
+use crate::raft::type_config::{TypeConfig, entry_of, log_id, record_of};
+use crate::raft::wire::values::{VALUE_BYTES, checked, put_log_id, put_vote, take_log_id, take_number, take_vote};
 use crate::raft::wire::{FRAME_BYTES_MAX, WireError};
 use crate::storage::{Record, RecordKind, Room};
 use crate::types::{LogId, LogIndex, Term, UnixMillis};
@@ -80,14 +80,36 @@ pub(crate) fn decode_request(mut body: Bytes) -> Result<AppendEntriesRequest<Typ
     if head.len() != count * ENTRY_HEAD_BYTES {
         return Err(cut());
     }
+    if !vote.committed {
+        return Err(WireError(format!("an append under {vote}, by which nobody leads")));
+    }
+    let mut before = prev_log_id.map(log_id);
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
-        entries.push(entry_of(take_record(&mut head, &mut body)?).map_err(WireError)?);
+        let record = take_record(&mut head, &mut body)?;
+        check_follows(before, record.id)?;
+        before = Some(record.id);
+        entries.push(entry_of(record).map_err(WireError)?);
+    }
+    for (what, id) in [("entry", before), ("committed entry", leader_commit.map(log_id))] {
+        if id.is_some_and(|id| id.term.0 > vote.leader_id.term) {
+            return Err(WireError(format!("an append under {vote} states a {what} of a later term: {id:?}")));
+        }
     }
     if !body.is_empty() {
         return Err(WireError(format!("{} bytes behind the last entry", body.len())));
     }
     Ok(AppendEntriesRequest { vote, prev_log_id, leader_commit, entries })
+}
+
+/// Whether an entry may stand behind `before`, or first of all: without a gap, and in no earlier term. The log would take
+/// anything else for the mistake of its own program, and stop the node.
+fn check_follows(before: Option<LogId>, id: LogId) -> Result<(), WireError> {
+    let expected = before.map_or(LogIndex(0), |before| before.index.next());
+    if id.index == expected && before.is_none_or(|before| id.term >= before.term) {
+        return Ok(());
+    }
+    Err(WireError(format!("entry {id} does not follow {}", before.map_or("nothing".to_owned(), |id| id.to_string()))))
 }
 
 fn cut() -> WireError {
@@ -116,7 +138,7 @@ pub(super) fn take_record(head: &mut &[u8], payloads: &mut Bytes) -> Result<Reco
         2 => RecordKind::Membership,
         other => return Err(WireError(format!("unknown kind of entry {other}"))),
     };
-    let id = LogId { term: Term(head.try_get_u64_le()?), index: LogIndex(head.try_get_u64_le()?) };
+    let id = LogId { term: Term(take_number(head)?), index: LogIndex(take_number(head)?) };
     let count = head.try_get_u32_le()?;
     let length = usize::try_from(head.try_get_u32_le()?).map_err(|_| cut())?;
     let payload_crc = head.try_get_u32_le()?;
@@ -243,6 +265,32 @@ mod tests {
         for length in (0..good.len()).step_by(5) {
             assert!(decode_request(good.slice(..length)).is_err(), "cut at {length}");
         }
+    }
+
+    // C1: each of these reached the log, which stopped the node.
+    #[test]
+    fn entries_that_do_not_follow_each_other_are_refused() {
+        type Change = fn(&mut AppendEntriesRequest<TypeConfig>);
+        let changes: [(&str, Change); 7] = [
+            ("a gap", |request| request.entries[1].log_id.index += 1),
+            ("a repetition", |request| request.entries[2].log_id.index -= 1),
+            ("a gap behind what is before", |request| request.prev_log_id = Some(RaftLogId::new_term_index(3, 9))),
+            ("nothing before", |request| request.prev_log_id = None),
+            ("a falling term", |request| request.entries[1].log_id.leader_id.term = 3),
+            ("a term above the leader's", |request| request.entries[2].log_id.leader_id.term = 5),
+            ("a vote by which nobody leads", |request| request.vote.committed = false),
+        ];
+        assert!(decode_request(body(encode_request(request()))).is_ok());
+        for (what, change) in changes {
+            let mut bad = request();
+            change(&mut bad);
+            assert!(decode_request(body(encode_request(bad))).is_err(), "{what}");
+        }
+        let mut first = request();
+        first.prev_log_id = None;
+        first.entries.truncate(1);
+        first.entries[0].log_id.index = 0;
+        assert!(decode_request(body(encode_request(first))).is_ok(), "the first entry of all");
     }
 
     #[test]

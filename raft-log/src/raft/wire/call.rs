@@ -34,6 +34,15 @@ pub(crate) struct CallAnswer {
 }
 
 impl CallRequest {
+    /// The vote under which it is made.
+    pub(crate) fn vote(&self) -> &RaftVote {
+        match self {
+            CallRequest::Vote(request) | CallRequest::PreVote(request) => &request.vote,
+            CallRequest::Transfer(request) => request.from_leader(),
+            CallRequest::Leads(vote) => vote,
+        }
+    }
+
     pub(crate) fn encode(&self) -> BytesMut {
         let mut out = BytesMut::with_capacity(64);
         match self {
@@ -60,6 +69,10 @@ impl CallRequest {
         let kind = input.try_get_u8()?;
         let vote = take_vote(&mut input)?;
         let last_log_id = take_log_id(&mut input)?;
+        let is_of_leader = matches!(kind, 3 | 4);
+        if vote.committed != is_of_leader || last_log_id.is_some_and(|last| last.leader_id.term > vote.leader_id.term) {
+            return Err(WireError(format!("a call of kind {kind} under {vote} with {last_log_id:?}")));
+        }
         match kind {
             1 | 2 => {
                 let mut request = VoteRequest::new(vote, last_log_id);
@@ -121,17 +134,27 @@ mod tests {
     #[test]
     fn calls_and_answers_survive_the_wire() {
         let vote = openraft::Vote { leader_id: LeaderId { term: 4, voted_for: NodeId(2) }, committed: false };
+        let leading = openraft::Vote { committed: true, ..vote };
         let last = Some(RaftLogId::new_term_index(3, 10));
         let mut transferring = VoteRequest::new(vote, last);
         transferring.leadership_transfer = true;
         let requests = [
             CallRequest::Vote(transferring),
             CallRequest::PreVote(VoteRequest::new(vote, None)),
-            CallRequest::Transfer(TransferLeaderRequest::new(vote, NodeId(3), last)),
-            CallRequest::Leads(vote),
+            CallRequest::Transfer(TransferLeaderRequest::new(leading, NodeId(3), last)),
+            CallRequest::Leads(leading),
         ];
         for request in requests {
             assert_eq!(CallRequest::decode(&request.encode()).unwrap(), request);
+        }
+        let beyond = Some(RaftLogId::new_term_index(5, 10));
+        let nonsense = [
+            CallRequest::Vote(VoteRequest::new(leading, last)),
+            CallRequest::PreVote(VoteRequest::new(vote, beyond)),
+            CallRequest::Transfer(TransferLeaderRequest::new(vote, NodeId(3), last)),
+        ];
+        for request in nonsense {
+            assert!(CallRequest::decode(&request.encode()).is_err(), "{request:?}");
         }
         let answer = CallAnswer { vote, last_log_id: last, granted: true };
         assert_eq!(CallAnswer::decode(&answer.encode()).unwrap(), answer);

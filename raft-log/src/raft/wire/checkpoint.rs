@@ -18,7 +18,7 @@ use openraft::impls::leader_id_std::LeaderId;
 use crate::checkpoint::Manifest;
 use crate::raft::type_config::RaftVote;
 use crate::raft::wire::WireError;
-use crate::raft::wire::values::{checked, put_vote, seal, take_vote};
+use crate::raft::wire::values::{NUMBER_END, checked, put_vote, seal, take_vote};
 use crate::types::NodeId;
 
 /// A request on a checkpoint connection.
@@ -70,6 +70,10 @@ impl CheckpointRequest {
                 let mut input = &checked(&body)?[1..];
                 let vote = take_vote(&mut input)?;
                 let manifest = Manifest::decode(input).map_err(|reason| WireError(format!("a manifest: {reason}")))?;
+                let id = manifest.id();
+                if !vote.committed || id.term.0 > vote.leader_id.term || id.index.0 >= NUMBER_END {
+                    return Err(WireError(format!("a checkpoint of entry {id} under {vote}")));
+                }
                 Ok(CheckpointRequest::Offer { vote, manifest })
             }
             Some(2) => {

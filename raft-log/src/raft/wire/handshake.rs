@@ -3,27 +3,33 @@
 //! openraft's requests name no target, so a node behind a swapped address would vote twice, and one whose folder was
 //! wiped would forget its votes. Both are caught here, before the first request.
 //! ```text
-//!   hello    magic 8 │ version u16 │ purpose u8 │ has cluster u8 │ cluster u128 │ group u32
-//!            │ from: node u64, incarnation u128 │ to: node u64, incarnation u128 (0 in bootstrap) │ CRC32C
-//!   welcome  magic 8 │ version u16 │ refusal u8 (0: none) │ has cluster u8 │ cluster u128 │ group u32
-//!            │ node u64, incarnation u128 │ CRC32C
+//!   hello    purpose u8 │ has cluster u8 │ cluster u128 │ group u32
+//!            │ from: node u64, incarnation u128 │ to: node u64, incarnation u128 (0 in bootstrap) │ past 275
+//!   welcome  refusal u8 (0: none) │ has cluster u8 │ cluster u128 │ group u32 │ node u64, incarnation u128 │ past 275
+//!   past     flags u8 (1 may forget, 2 older copy, 4 accuses, 8 log open) │ entries before this index at opening u64
+//!            │ number of the opening u64 │ count u16 │ nonces u64, the oldest first; zeroes up to 32 of them
 //! ```
+//! Both are said with a proof, after a [`challenge`](super::challenge). A refusal says nothing else.
 
 use std::fmt;
 
 use bytes::{Buf, BufMut, BytesMut};
 
+use crate::openings::{Lineage, NONCES_MAX};
+use crate::raft::sightings::Past;
 use crate::raft::wire::WireError;
-use crate::raft::wire::values::{checked, seal, take_flag};
+use crate::raft::wire::values::take_flag;
 use crate::types::{ClusterId, GroupId, Incarnation, NodeId};
 
-const MAGIC: [u8; 8] = *b"TRCTPEER";
+pub(super) const MAGIC: [u8; 8] = *b"TRCTPEER";
 /// The version of everything in [`wire`](super).
-pub(crate) const PROTOCOL_VERSION: u16 = 2;
+pub(crate) const PROTOCOL_VERSION: u16 = 3;
 /// Size of a hello.
-pub(crate) const HELLO_BYTES: usize = 84;
+pub(crate) const HELLO_BYTES: usize = 70 + PAST_BYTES;
 /// Size of a welcome.
-pub(crate) const WELCOME_BYTES: usize = 60;
+pub(crate) const WELCOME_BYTES: usize = 46 + PAST_BYTES;
+/// Size of what a node states of its folder's past.
+const PAST_BYTES: usize = 1 + 8 + 8 + 2 + 8 * NONCES_MAX;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +62,7 @@ impl fmt::Display for Party {
 }
 
 /// The caller's introduction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) purpose: Purpose,
     pub(crate) cluster: Option<ClusterId>,
@@ -64,13 +70,12 @@ pub(crate) struct Hello {
     pub(crate) from: Party,
     /// Who is expected; the incarnation counts only outside bootstrap.
     pub(crate) to: Party,
+    pub(crate) past: Past,
 }
 
 /// Why a connection was refused. Both ends log it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The two builds speak different versions.
-    Version,
     /// The one called belongs to another group.
     Group,
     /// Another node than the expected one answered: swapped or stale addresses.
@@ -83,20 +88,25 @@ pub(crate) enum Refusal {
     Incarnation,
     /// The caller has another data folder than the membership says (hazards 2).
     CallerIncarnation,
+    /// The data folder of the one called is an older copy of itself (hazards 34). Said by the caller to itself.
+    OlderCopy,
+    /// The caller's data folder is an older copy of itself (hazards 34).
+    CallerOlderCopy,
     /// Too many connections.
     Busy,
     /// The one called repairs its own log, and only serves ranges of it to others who do.
     Repairing,
 }
 
-const REFUSALS: [Refusal; 9] = [
-    Refusal::Version,
+const REFUSALS: [Refusal; 10] = [
     Refusal::Group,
     Refusal::Node,
     Refusal::Cluster,
     Refusal::NoCluster,
     Refusal::Incarnation,
     Refusal::CallerIncarnation,
+    Refusal::OlderCopy,
+    Refusal::CallerOlderCopy,
     Refusal::Busy,
     Refusal::Repairing,
 ];
@@ -104,13 +114,16 @@ const REFUSALS: [Refusal; 9] = [
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Refusal::Version => "another protocol version",
             Refusal::Group => "another group",
             Refusal::Node => "another node answers at this address",
             Refusal::Cluster => "another cluster",
             Refusal::NoCluster => "the node belongs to no cluster: its folder is new or was wiped",
             Refusal::Incarnation => "the node's folder is not the one in the membership: wiped or swapped",
             Refusal::CallerIncarnation => "the caller's folder is not the one in the membership: wiped or swapped",
+            Refusal::OlderCopy => "the node's folder is an older copy of itself: it has forgotten votes or entries",
+            Refusal::CallerOlderCopy => {
+                "the caller's folder is an older copy of itself: it has forgotten votes or entries"
+            }
             Refusal::Busy => "too many connections",
             Refusal::Repairing => "the node repairs its log and takes no part in the group yet",
         })
@@ -118,23 +131,13 @@ impl fmt::Display for Refusal {
 }
 
 /// The answer to a hello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Welcome {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) group: GroupId,
     pub(crate) party: Party,
-}
-
-/// A hello that cannot be answered in kind, or only by [`Refusal::Version`].
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HelloError {
-    /// Another version of this protocol.
-    #[error("the caller speaks version {0} of the peer protocol, this build speaks {PROTOCOL_VERSION}")]
-    Version(u16),
-    /// Not this protocol at all, or damaged.
-    #[error(transparent)]
-    Wire(WireError),
+    pub(crate) past: Past,
 }
 
 impl Hello {
@@ -150,20 +153,12 @@ impl Hello {
         let mut out = head(purpose, self.cluster, self.group);
         put_party(&mut out, self.from);
         put_party(&mut out, self.to);
-        seal(&mut out);
+        put_past(&mut out, &self.past);
         assert_eq!(out.len(), HELLO_BYTES, "the hello's size is fixed");
         out
     }
 
-    pub(crate) fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, HelloError> {
-        version(bytes).and_then(|version| match version {
-            PROTOCOL_VERSION => Ok(()),
-            other => Err(HelloError::Version(other)),
-        })?;
-        Hello::decode_fields(bytes).map_err(HelloError::Wire)
-    }
-
-    fn decode_fields(bytes: &[u8]) -> Result<Hello, WireError> {
+    pub(crate) fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, WireError> {
         let (purpose, cluster, group, mut rest) = take_head(bytes)?;
         let purpose = match purpose {
             1 => Purpose::Append,
@@ -174,7 +169,8 @@ impl Hello {
             6 => Purpose::Heartbeat,
             other => return Err(WireError(format!("unknown purpose {other}"))),
         };
-        Ok(Hello { purpose, cluster, group, from: take_party(&mut rest)?, to: take_party(&mut rest)? })
+        let (from, to) = (take_party(&mut rest)?, take_party(&mut rest)?);
+        Ok(Hello { purpose, cluster, group, from, to, past: take_past(&mut rest)? })
     }
 }
 
@@ -184,7 +180,7 @@ impl Welcome {
         let code = self.refusal.map_or(0, |refusal| 1 + place(refusal).expect("the list holds every refusal"));
         let mut out = head(u8::try_from(code).expect("few refusals"), self.cluster, self.group);
         put_party(&mut out, self.party);
-        seal(&mut out);
+        put_past(&mut out, &self.past);
         assert_eq!(out.len(), WELCOME_BYTES, "the welcome's size is fixed");
         out
     }
@@ -196,14 +192,12 @@ impl Welcome {
             None => None,
             Some(place) => Some(*REFUSALS.get(place).ok_or_else(unknown)?),
         };
-        Ok(Welcome { refusal, cluster, group, party: take_party(&mut rest)? })
+        Ok(Welcome { refusal, cluster, group, party: take_party(&mut rest)?, past: take_past(&mut rest)? })
     }
 }
 
 fn head(code: u8, cluster: Option<ClusterId>, group: GroupId) -> BytesMut {
     let mut out = BytesMut::with_capacity(HELLO_BYTES);
-    out.put_slice(&MAGIC);
-    out.put_u16_le(PROTOCOL_VERSION);
     out.put_u8(code);
     out.put_u8(u8::from(cluster.is_some()));
     out.put_u128_le(cluster.map_or(0, |cluster| cluster.0));
@@ -211,19 +205,10 @@ fn head(code: u8, cluster: Option<ClusterId>, group: GroupId) -> BytesMut {
     out
 }
 
-fn version(bytes: &[u8]) -> Result<u16, HelloError> {
-    match bytes.strip_prefix(&MAGIC).and_then(<[u8]>::first_chunk::<2>) {
-        Some(version) => Ok(u16::from_le_bytes(*version)),
-        None => Err(HelloError::Wire(WireError("this is no peer of this program".to_owned()))),
-    }
-}
-
 type Head<'a> = (u8, Option<ClusterId>, GroupId, &'a [u8]);
 
 fn take_head(bytes: &[u8]) -> Result<Head<'_>, WireError> {
-    let content = checked(bytes)?;
-    let mut rest = content.strip_prefix(&MAGIC).ok_or_else(|| WireError("no peer of this program".to_owned()))?;
-    rest.try_get_u16_le()?;
+    let mut rest = bytes;
     let code = rest.try_get_u8()?;
     let claimed = take_flag(&mut rest)?;
     let cluster = ClusterId(rest.try_get_u128_le()?);
@@ -240,6 +225,39 @@ fn take_party(input: &mut &[u8]) -> Result<Party, WireError> {
     Ok(Party { node: NodeId(input.try_get_u64_le()?), incarnation: Incarnation(input.try_get_u128_le()?) })
 }
 
+const MAY_FORGET: u8 = 1;
+const OLDER_COPY: u8 = 2;
+const ACCUSES: u8 = 4;
+const LOG_OPEN: u8 = 8;
+
+fn put_past(out: &mut BytesMut, past: &Past) {
+    let end = out.len() + PAST_BYTES;
+    let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+    out.put_u8(
+        flag(MAY_FORGET, past.may_forget)
+            | flag(OLDER_COPY, past.older_copy)
+            | flag(ACCUSES, past.accuses)
+            | flag(LOG_OPEN, past.opened_end.is_some()),
+    );
+    out.put_u64_le(past.opened_end.unwrap_or(0));
+    past.lineage.encode_into(out);
+    out.put_bytes(0, end - out.len());
+}
+
+fn take_past(input: &mut &[u8]) -> Result<Past, WireError> {
+    let (mut past, rest) = input.split_at_checked(PAST_BYTES).ok_or_else(|| WireError("a past is cut".to_owned()))?;
+    *input = rest;
+    let flags = past.try_get_u8()?;
+    let opened_end = past.try_get_u64_le()?;
+    Ok(Past {
+        lineage: Lineage::decode_from(&mut past)?,
+        opened_end: (flags & LOG_OPEN != 0).then_some(opened_end),
+        may_forget: flags & MAY_FORGET != 0,
+        older_copy: flags & OLDER_COPY != 0,
+        accuses: flags & ACCUSES != 0,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +268,12 @@ mod tests {
 
     fn hello() -> Hello {
         let cluster = Some(ClusterId(u128::MAX - 1));
-        Hello { purpose: Purpose::Call, cluster, group: GroupId(3), from: party(1), to: party(2) }
+        Hello { purpose: Purpose::Call, cluster, group: GroupId(3), from: party(1), to: party(2), past: past(3) }
+    }
+
+    fn past(openings: u64) -> Past {
+        let lineage = (0..openings).fold(Lineage::default(), Lineage::with);
+        Past { lineage, opened_end: Some(7), may_forget: true, older_copy: false, accuses: true }
     }
 
     #[test]
@@ -258,20 +281,20 @@ mod tests {
         let bytes: [u8; HELLO_BYTES] = hello().encode()[..].try_into().unwrap();
         assert_eq!(Hello::decode(&bytes).unwrap(), hello());
         for refusal in REFUSALS.map(Some).into_iter().chain([None]) {
-            let welcome = Welcome { refusal, cluster: None, group: GroupId(3), party: party(2) };
+            let past = past(2 * NONCES_MAX as u64);
+            let welcome = Welcome { refusal, cluster: None, group: GroupId(3), party: party(2), past };
             let bytes: [u8; WELCOME_BYTES] = welcome.encode()[..].try_into().unwrap();
             assert_eq!(Welcome::decode(&bytes).unwrap(), welcome);
         }
     }
 
     #[test]
-    fn another_version_and_damage_are_told_apart() {
+    fn unknown_codes_are_refused() {
         let mut bytes: [u8; HELLO_BYTES] = hello().encode()[..].try_into().unwrap();
-        bytes[20] ^= 1;
-        assert!(matches!(Hello::decode(&bytes), Err(HelloError::Wire(_))));
-        bytes[8] = 9;
-        assert!(matches!(Hello::decode(&bytes), Err(HelloError::Version(9))));
-        bytes[0] = b'G';
-        assert!(matches!(Hello::decode(&bytes), Err(HelloError::Wire(_))));
+        for code in [0, 7, 0xff] {
+            bytes[0] = code;
+            assert!(Hello::decode(&bytes).is_err(), "{code}");
+        }
+        assert!(Welcome::decode(&[0xff; WELCOME_BYTES]).is_err());
     }
 }

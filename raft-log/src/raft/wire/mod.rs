@@ -16,6 +16,7 @@
 pub(crate) mod append;
 pub(crate) mod bootstrap;
 pub(crate) mod call;
+pub(crate) mod challenge;
 pub(crate) mod checkpoint;
 pub(crate) mod handshake;
 pub(crate) mod repair;

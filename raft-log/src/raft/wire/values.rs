@@ -9,6 +9,9 @@ use crate::types::NodeId;
 
 /// Bytes of a vote or of an optional log id.
 pub(crate) const VALUE_BYTES: usize = 17;
+/// Terms and indexes end here: none that is counted up one by one ever gets there, and what is above could overflow in
+/// arithmetic behind the door.
+pub(super) const NUMBER_END: u64 = 1 << 62;
 
 pub(crate) fn put_vote(out: &mut impl BufMut, vote: &RaftVote) {
     out.put_u8(u8::from(vote.committed));
@@ -18,7 +21,7 @@ pub(crate) fn put_vote(out: &mut impl BufMut, vote: &RaftVote) {
 
 pub(crate) fn take_vote(input: &mut impl Buf) -> Result<RaftVote, WireError> {
     let committed = take_flag(input)?;
-    let term = input.try_get_u64_le()?;
+    let term = take_number(input)?;
     let voted_for = NodeId(input.try_get_u64_le()?);
     Ok(openraft::Vote { leader_id: LeaderId { term, voted_for }, committed })
 }
@@ -31,8 +34,14 @@ pub(crate) fn put_log_id(out: &mut impl BufMut, id: Option<&RaftLogId>) {
 
 pub(crate) fn take_log_id(input: &mut impl Buf) -> Result<Option<RaftLogId>, WireError> {
     let present = take_flag(input)?;
-    let id = RaftLogId::new_term_index(input.try_get_u64_le()?, input.try_get_u64_le()?);
+    let id = RaftLogId::new_term_index(take_number(input)?, take_number(input)?);
     Ok(present.then_some(id))
+}
+
+/// A term or an index, below what arithmetic can bear.
+pub(crate) fn take_number(input: &mut impl Buf) -> Result<u64, WireError> {
+    let number = input.try_get_u64_le()?;
+    if number < NUMBER_END { Ok(number) } else { Err(WireError(format!("{number} is no term and no index"))) }
 }
 
 pub(crate) fn take_flag(input: &mut impl Buf) -> Result<bool, WireError> {
@@ -78,6 +87,20 @@ mod tests {
         assert_eq!(take_log_id(&mut out).unwrap(), Some(id));
         assert_eq!(take_log_id(&mut out).unwrap(), None);
         assert!(take_log_id(&mut out).is_err(), "nothing is left");
+    }
+
+    // C1: a term at the end of the numbers poisoned the saved vote for ever, and the next one overflowed.
+    #[test]
+    fn terms_and_indexes_that_nothing_counts_up_to_are_refused() {
+        for (term, index) in [(u64::MAX, 0), (0, u64::MAX), (NUMBER_END, 0), (0, NUMBER_END)] {
+            let mut out = BytesMut::new();
+            put_log_id(&mut out, Some(&RaftLogId::new_term_index(term, index)));
+            assert!(take_log_id(&mut out).is_err(), "{term}.{index}");
+        }
+        let vote = openraft::Vote { leader_id: LeaderId { term: NUMBER_END, voted_for: NodeId(9) }, committed: false };
+        let mut out = BytesMut::new();
+        put_vote(&mut out, &vote);
+        assert!(take_vote(&mut out).is_err());
     }
 
     #[test]

@@ -16,11 +16,15 @@ use crate::exec;
 use crate::identity::Identity;
 use crate::last_run::LastRun;
 use crate::membership::MemberNode;
+use crate::openings::Openings;
 use crate::raft::clocks::Clocks;
 use crate::raft::network::net::{self, BoundListener};
+use crate::raft::network::pasts::{OwnPast, Pasts};
 use crate::raft::network::peers::Peers;
 use crate::raft::network::ranges::{Fetched, fetch, serve_only};
 use crate::raft::rooms::Rooms;
+use crate::raft::sightings::Sightings;
+use crate::raft::vote_gate::VoteGate;
 use crate::replica::repair::members;
 use crate::replica::{Health, OpenError, ReplicaOptions};
 use crate::state_machine::AppliedPoint;
@@ -115,19 +119,22 @@ impl Repair {
         let (node, group, dir) = (options.node_id, options.group, options.dir.clone());
         let clock = env.clock.clone();
         let (env, storage) = (env.clone(), storage.clone());
-        let (folder, identity, members) = in_blocking(move || {
+        let (folder, identity, members, own, sightings) = in_blocking(move || {
             let folder = Folder::open(&env, &storage)?;
             let identity = Identity::open(&env, &dir, node, group, false)?;
             let members = members::known(&env, &dir, applied.as_ref(), &identity);
-            Ok((folder, identity, members))
+            let openings = Arc::new(Openings::begin(&env, &dir)?);
+            let own = OwnPast { openings, opened_end: None, may_forget: false };
+            Ok((folder, identity, members, own, Arc::new(Sightings::open(&env, &dir)?)))
         })
         .await?;
         let (health, _) = watch::channel(Health::Healthy);
         // Nobody is published to through this node, whatever room it has.
         let (_, room) = watch::channel(Room::Low);
         let (rooms, clocks) = (Rooms::new(node, room), Clocks::new(node, clock));
-        let peers = Peers::new(Arc::new(identity), options.advertised.clone(), rooms, clocks, health);
-        let peers = Arc::new(peers);
+        let pasts = Pasts::new(own, sightings, health.clone(), VoteGate::default(), node);
+        let (advertised, secret) = (options.advertised.clone(), options.peer_secret.clone());
+        let peers = Arc::new(Peers::new(Arc::new(identity), advertised, rooms, clocks, pasts, secret, health));
         Ok(Repair { peers, members, folder: Arc::new(folder), damage })
     }
 

@@ -200,8 +200,11 @@ mod tests {
     use super::*;
     use crate::env::sim::SimEnv;
     use crate::identity::Identity;
+    use crate::openings::Openings;
     use crate::raft::clocks::Clocks;
+    use crate::raft::network::pasts::{OwnPast, Pasts};
     use crate::raft::rooms::Rooms;
+    use crate::raft::sightings::Sightings;
     use crate::replica::repair::rig::{GROUP, NODE, OpenLog, dir, membership, options};
     use crate::replica::status_task::StatusTask;
 
@@ -213,8 +216,12 @@ mod tests {
         let (gate, (health, _)) = (VoteGate::default(), watch::channel(Health::Healthy));
         let advertised = membership().nodes[&NODE].addresses.clone();
         let status = watch::Sender::new(StatusTask::initial(&identity, &log, &gate));
+        let openings = Arc::new(Openings::begin(&sim.env(), dir()).unwrap());
+        let past = OwnPast { openings, opened_end: None, may_forget: false };
+        let sightings = Arc::new(Sightings::open(&sim.env(), dir()).unwrap());
+        let pasts = Pasts::new(past, sightings, health.clone(), gate.clone(), NODE);
         let (rooms, clocks) = (Rooms::new(NODE, log.room()), Clocks::new(NODE, sim.env().clock));
-        let peers = Arc::new(Peers::new(identity, advertised, rooms, clocks, health.clone()));
+        let peers = Arc::new(Peers::new(identity, advertised, rooms, clocks, pasts, None, health.clone()));
         let repair = OnlineRepair { log: log.clone(), peers, members: Vec::new(), gate, health, status };
         let _not_polled = repair.run();
         log.damage().report(LogIndex(7));

@@ -169,7 +169,7 @@ impl Rig {
             log.stepper.sync();
             Identity::open(&node.env(), dir(), NODE, GROUP, true).unwrap()
         };
-        identity.set_claim(Claim { cluster: ClusterId(77), membership: membership().encode() }).unwrap();
+        identity.set_claim(Claim { cluster: ClusterId(77), membership: membership().encode(), secret: None }).unwrap();
         identity.mark_used().unwrap();
         members::write(&node.env(), dir(), &membership()).unwrap();
         make_checkpoint(&node);
@@ -305,7 +305,7 @@ impl Survivor {
     pub(super) fn difference(&self) -> Option<String> {
         let expected = entries();
         let read = self.open.log.read(LogIndex(0), LogIndex(u64::MAX), usize::MAX);
-        let claim = Claim { cluster: ClusterId(77), membership: membership().encode() };
+        let claim = Claim { cluster: ClusterId(77), membership: membership().encode(), secret: None };
         let whole: Vec<_> = membership().nodes.into_iter().collect();
         match read {
             Err(error) => Some(format!("not readable: {error}")),

@@ -36,6 +36,10 @@ pub struct Node {
     pub listen: SocketAddr,
     /// What the node advertises; the listening address unless a test puts something between.
     pub advertised: String,
+    /// Stands for what the host of the log serves beside it.
+    pub clients: TcpListener,
+    /// What the node advertises to clients; the address of [`Self::clients`] unless a test says otherwise.
+    pub advertised_client: String,
     pub machine: Machine,
     /// Its disk, clock and randomness; the real ones unless a test gives others before opening.
     pub env: Env,
@@ -72,13 +76,23 @@ impl Group {
     /// Nodes 1 to `count`, not open yet.
     pub fn closed(count: u64, tweak: impl Fn(&mut ReplicaOptions) + 'static) -> Group {
         let folder = tempfile::tempdir().unwrap();
-        let nodes = (1..=count).map(|id| {
-            let listen = listener().local_addr().unwrap();
-            let dir = folder.path().join(format!("node-{id}"));
-            let (id, advertised, machine) = (NodeId(id), listen.to_string(), Machine::default());
-            Node { id, dir, listen, advertised, machine, env: Env::real(), replica: None }
-        });
-        Group { nodes: nodes.collect(), tweak: Box::new(tweak), folder }
+        let mut group = Group { nodes: Vec::new(), tweak: Box::new(tweak), folder };
+        for _ in 0..count {
+            group.add_closed();
+        }
+        group
+    }
+
+    /// One more node, not open yet.
+    pub fn add_closed(&mut self) -> NodeId {
+        let id = NodeId(self.nodes.len() as u64 + 1);
+        let listen = listener().local_addr().unwrap();
+        let dir = self.folder.path().join(format!("node-{id}"));
+        let (advertised, clients) = (listen.to_string(), listener());
+        let advertised_client = clients.local_addr().unwrap().to_string();
+        let (machine, env, replica) = (Machine::default(), Env::real(), None);
+        self.nodes.push(Node { id, dir, listen, advertised, clients, advertised_client, machine, env, replica });
+        id
     }
 
     /// Three open nodes, bootstrapped.
@@ -157,8 +171,8 @@ impl Group {
         let node = self.node(id);
         let advertised = NodeAddresses {
             peer: node.advertised.clone(),
-            client: format!("client-{id}:1"),
-            http: format!("http-{id}:2"),
+            client: node.advertised_client.clone(),
+            http: node.clients.local_addr().unwrap().to_string(),
         };
         let listen = PeerListen::Address(node.listen);
         let mut options = ReplicaOptions::new(id, GroupId(7), node.dir.clone(), listen, advertised);
