@@ -15,7 +15,7 @@ use raft_log::{Durability, NodeAddresses, PeerListen, Replica, ReplicaOptions};
 use tokio::time::Instant;
 
 use crate::clients::Directory;
-use crate::machine::Machine;
+use crate::machine::{Machine, State};
 use crate::node::{Harm, Life, Node, Opening};
 use crate::settings::Settings;
 use crate::story::tell_of;
@@ -39,7 +39,15 @@ pub struct Cluster {
     pub directory: Directory,
     /// Hosts whose disks were replaced since the last look.
     pub wiped: Vec<IpAddr>,
+    /// Hosts whose disks were put back as they were earlier, since the last look.
+    pub put_back: Vec<IpAddr>,
     lives: u64,
+}
+
+/// What a host persists, at some time.
+pub struct Copy {
+    disk: SimDisk,
+    state: State,
 }
 
 /// The host of the node at this place.
@@ -54,7 +62,7 @@ impl Cluster {
     pub fn new(settings: Settings, network: Network) -> Cluster {
         let nodes = (0..usize::from(settings.nodes)).map(|place| Node::new(&settings, place)).collect();
         let directory = Directory::default();
-        Cluster { settings, nodes, network, directory, wiped: Vec::new(), lives: 0 }
+        Cluster { settings, nodes, network, directory, wiped: Vec::new(), put_back: Vec::new(), lives: 0 }
     }
 
     /// A host with an empty disk and an id that was never used; it starts at once.
@@ -148,6 +156,23 @@ impl Cluster {
         node.machine = Machine::new(self.settings.flush_every, node.disk.clone());
         node.harm = Some(Harm::Wiped);
         self.wiped.push(node.address);
+    }
+
+    /// What this node's host persists now.
+    #[must_use]
+    pub fn copy(&self, place: usize) -> Copy {
+        let node = &self.nodes[place];
+        Copy { disk: node.disk.fork(), state: node.machine.persisted() }
+    }
+
+    /// Puts a node's host back as it was when the copy was taken of it.
+    pub fn put_back(&mut self, place: usize, copy: &Copy, restart: Instant) {
+        self.crash(place, Crash::LoseUnsynced, restart);
+        let node = &mut self.nodes[place];
+        node.disk.restore(&copy.disk);
+        node.machine = node.machine.put_back(copy.state.clone());
+        node.harm = Some(Harm::OlderCopy);
+        self.put_back.push(node.address);
     }
 
     /// A node's replica, if it is open.

@@ -104,6 +104,19 @@ impl Machine {
         Machine { inside: Arc::new(Mutex::new(again)), disk: self.disk.clone() }
     }
 
+    /// What survives the process.
+    #[must_use]
+    pub fn persisted(&self) -> State {
+        self.inside().flushed.clone()
+    }
+
+    /// The machine of a host that is put back as it was when it had persisted this.
+    #[must_use]
+    pub fn put_back(&self, persisted: State) -> Machine {
+        let again = Inside { flushed: persisted, flush_every: self.inside().flush_every, ..Inside::default() };
+        Machine { inside: Arc::new(Mutex::new(again)), disk: self.disk.clone() }
+    }
+
     /// What is applied now.
     #[must_use]
     pub fn state(&self) -> State {

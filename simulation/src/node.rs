@@ -33,6 +33,8 @@ pub enum Harm {
     Wiped,
     /// A bit was flipped: the node repairs it, or says that it cannot.
     Flipped,
+    /// It was put back as it was earlier: the node is told, and never votes again.
+    OlderCopy,
 }
 
 /// How an opening ended.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use raft_log::GateReason;
 use raft_log::env::sim::SeededRng;
 use raft_log::sim::net::Network;
 use raft_log::sim::observe::{Entry, take_events};
 use raft_log::sim::{block_on, note, trace_hash};
 use raft_log::types::{LogIndex, NodeId};
+
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -249,7 +251,10 @@ impl Run {
                 reasons.push(format!("node {} is not open", node.id));
                 continue;
             };
-            if node.machine.applied() < stored {
+            let takes_itself_for_one = replica.status().gate.contains(&GateReason::OlderCopy);
+            if takes_itself_for_one != (node.harm == Some(Harm::OlderCopy)) {
+                reasons.push(format!("node {} is told to be an older copy: {takes_itself_for_one}", node.id));
+            } else if node.machine.applied() < stored {
                 reasons.push(format!("node {} has applied {:?}", node.id, node.machine.applied()));
             } else if node.harm == Some(Harm::Flipped)
                 && !joint
@@ -305,6 +310,9 @@ impl Run {
         }
         for host in std::mem::take(&mut self.cluster.wiped) {
             self.checkers.view.wipe(host);
+        }
+        for host in std::mem::take(&mut self.cluster.put_back) {
+            self.checkers.view.put_back(host);
         }
         for event in take_events() {
             story::tell(|| format!("  node {} {:?}", node_of(event.node), event.deed));

@@ -60,6 +60,8 @@ enum Theme {
     ShortRetention,
     /// Records of one length in small segments that are recycled at once, so that old records lie where new ones end.
     EqualRecords,
+    /// A follower's disk is put back as it was earlier.
+    OlderCopies,
 }
 
 fn millis(rng: &SeededRng, least: u64, most: u64) -> Duration {
@@ -116,7 +118,9 @@ impl Settings {
             scripted: None,
         };
         let theme = match rng.below(100) {
-            0..55 => Theme::Mixed,
+            0..45 => Theme::Mixed,
+            45..55 if durability == Durability::Sync => Theme::OlderCopies,
+            45..55 => Theme::Mixed,
             55..70 => Theme::LeadersInTurn,
             70..85 => Theme::ShortRetention,
             _ => Theme::EqualRecords,
@@ -147,6 +151,11 @@ impl Settings {
                 self.scripted = Some(Kind::LeftBehind);
                 self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(500));
                 self.kinds.extend([Kind::Learner, Kind::Swap]);
+            }
+            Theme::OlderCopies => {
+                self.scripted = Some(Kind::OlderCopy);
+                // A leader whose disk fails takes what it knows of the copy along.
+                self.kinds.retain(|kind| kind.spares_unsynced() || kind.restarts_one());
             }
             Theme::EqualRecords => {
                 self.clients = 5;

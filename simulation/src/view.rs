@@ -43,6 +43,8 @@ pub struct View {
     pub nodes: BTreeMap<IpAddr, NodeView>,
     /// What was known of nodes when their disks were replaced.
     pub wiped: BTreeMap<IpAddr, NodeView>,
+    /// What was known of nodes when their disks were put back as they were earlier.
+    pub put_back: BTreeMap<IpAddr, NodeView>,
     /// Each entry that some state machine applied, and a term in which it was committed at the latest.
     pub committed: BTreeMap<u64, (Entry, Term)>,
     /// All memberships that some node ever appended.
@@ -135,6 +137,13 @@ impl View {
     pub fn wipe(&mut self, host: IpAddr) {
         if let Some(node) = self.nodes.remove(&host) {
             self.wiped.insert(host, node);
+        }
+    }
+
+    /// A node's disk is put back as it was earlier.
+    pub fn put_back(&mut self, host: IpAddr) {
+        if let Some(node) = self.nodes.remove(&host) {
+            self.put_back.insert(host, node);
         }
     }
 

@@ -23,8 +23,8 @@ impl Checker for CommitQuorum {
             return Ok(());
         }
         let holds = |node: &NodeView| node.persisted_end > index && node.holds(entry);
-        // What a wiped node had acknowledged before counts as well.
-        let nodes = view.nodes.iter().chain(&view.wiped);
+        // What a node had acknowledged before it was wiped or put back counts as well.
+        let nodes = view.nodes.iter().chain(&view.wiped).chain(&view.put_back);
         let holders: BTreeSet<NodeId> = nodes.filter(|(_, node)| holds(node)).map(|(host, _)| node_of(*host)).collect();
         let memberships = view.may_govern(entry);
         if memberships.iter().any(|membership| majority::of_each(membership, |voter| holders.contains(&voter))) {

@@ -9,6 +9,7 @@ mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
 mod majority;
+mod older_copy_votes_no_more;
 mod one_vote;
 #[cfg(test)]
 mod rig;
@@ -72,6 +73,7 @@ impl Checkers {
             Box::new(durability::Durability),
             Box::new(state_behind_log::StateBehindLog),
             Box::new(wiped_stays_out::WipedStaysOut),
+            Box::new(older_copy_votes_no_more::OlderCopyVotesNoMore),
         ];
         Checkers { view: View::default(), checkers }
     }

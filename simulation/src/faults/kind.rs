@@ -86,23 +86,36 @@ kinds! {
     LeadersInTurn = "leaders cut off in turn",
     /// A follower is away until the others have purged what it lacks.
     LeftBehind = "follower left behind",
+    /// A follower's disk is put back as it was earlier.
+    OlderCopy = "older copy put back",
 }
 
 impl Kind {
     /// Whether `async` durability promises to survive it.
     #[must_use]
     pub fn spares_unsynced(self) -> bool {
-        use Kind::{BitFlip, Blackout, DiskFull, MidWrite, PowerLoss, SyncError, TornWrite, Wipe, WriteError};
+        use Kind::{
+            BitFlip, Blackout, DiskFull, MidWrite, OlderCopy, PowerLoss, SyncError, TornWrite, Wipe, WriteError,
+        };
         !matches!(
             self,
-            PowerLoss | TornWrite | MidWrite | Blackout | SyncError | WriteError | BitFlip | Wipe | DiskFull
+            PowerLoss
+                | TornWrite
+                | MidWrite
+                | Blackout
+                | SyncError
+                | WriteError
+                | BitFlip
+                | Wipe
+                | DiskFull
+                | OlderCopy
         )
     }
 
     /// Whether it goes on for several steps, alone, and only in runs whose settings ask for it.
     #[must_use]
     pub fn is_scripted(self) -> bool {
-        matches!(self, Kind::LeadersInTurn | Kind::LeftBehind)
+        matches!(self, Kind::LeadersInTurn | Kind::LeftBehind | Kind::OlderCopy)
     }
 
     /// Whether it ends one process, which starts again.

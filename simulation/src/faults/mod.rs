@@ -6,6 +6,7 @@ mod leaders_in_turn;
 mod left_behind;
 mod mends;
 mod network;
+mod older_copy;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::view::View;
 use leaders_in_turn::LeadersInTurn;
 use left_behind::LeftBehind;
 use mends::{Mend, Mends};
+use older_copy::OlderCopy;
 
 pub use kind::Kind;
 
@@ -36,6 +38,7 @@ const SCRIPTED_PERCENT: u64 = 40;
 enum Script {
     LeadersInTurn(LeadersInTurn),
     LeftBehind(LeftBehind),
+    OlderCopy(OlderCopy),
 }
 
 /// The faults of one run.
@@ -117,6 +120,7 @@ impl Faults {
         let goes_on = match &mut script {
             Script::LeadersInTurn(script) => script.step(self, cluster, view),
             Script::LeftBehind(script) => script.step(self, cluster, view),
+            Script::OlderCopy(script) => script.step(self, cluster),
         };
         if goes_on {
             self.script = Some(script);
@@ -131,6 +135,7 @@ impl Faults {
         match script {
             Script::LeadersInTurn(script) => script.end(self, cluster),
             Script::LeftBehind(mut script) => script.end(self, cluster),
+            Script::OlderCopy(_) => {}
         }
         self.next = Instant::now() + cluster.settings.fault_pause_max;
     }
@@ -218,6 +223,7 @@ impl Faults {
             Kind::Delay | Kind::Reset => self.trouble_links(cluster, kind),
             Kind::LeadersInTurn => self.script = LeadersInTurn::begin(self, cluster).map(Script::LeadersInTurn),
             Kind::LeftBehind => self.script = LeftBehind::begin(self, cluster).map(Script::LeftBehind),
+            Kind::OlderCopy => self.script = OlderCopy::begin(self, cluster, view).map(Script::OlderCopy),
             _ if kind.changes_members() => self.operator.begin(cluster, kind),
             _ => {
                 if let Some(place) = self.victim(cluster) {
