@@ -153,6 +153,10 @@ impl PeerLink {
         }
         let stream = self.connect(Purpose::Checkpoint).await?;
         catch_ups.transferring(self.target, checkpoint.id());
+        if log.bounds().purged > Some(checkpoint.id()) {
+            // While the connection came up. What follows this one is gone; purging waits from now on, for the next one.
+            return Err(unreachable(&io::Error::other("a newer checkpoint takes its place")));
+        }
         let asked = vote;
         let sent = transfer::send(stream, env, pace, vote, checkpoint, || catch_ups.moved(self.target)).await;
         let vote = sent.map_err(|error| {
