@@ -56,7 +56,7 @@ pub(crate) struct LogStore {
 impl LogStore {
     pub(crate) fn new(log: Log, identity: Arc<Identity>) -> LogStore {
         let catch_up = Arc::new(CatchUpPace::new(log.clone()));
-        let votes = Arc::new(Votes::new(log.clone()));
+        let votes = Arc::new(Votes::new(log.clone(), identity.node_id));
         LogStore { log, identity, catch_up, votes }
     }
 

@@ -10,8 +10,13 @@
 //! - that the node voted for has won is not waited for: it is nothing that the node must not forget.
 //!
 //! A vote that is only prepared binds nobody: openraft has not given it, and may give another in that term, which then
-//! replaces it. Nor does it harm: a node that reads it after a crash believes that it has voted, and does not vote again.
-//! While one is on the disk, votes of earlier terms need not be saved: it rules out all that they rule out.
+//! replaces it. While one is on the disk, votes of earlier terms need not be saved: it rules out all that they rule out.
+//!
+//! Nor does it harm a node that reads it after a crash: that one believes that it has voted, and does not vote again. But
+//! whom it was for must not be told to others. A candidate that prepared a later term and then won the earlier one leads, and
+//! a follower that told it of its own name in that later term would make it neither leader nor follower: openraft takes such
+//! a vote for the leader's own candidacy, and a leader that is none does not campaign. So a restarted node says that the vote
+//! was for itself, which keeps it from voting as well, and makes the leader stand down.
 
 use std::future::Future;
 use std::io;
@@ -21,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::raft::log_store::{completed, completion};
 use crate::raft::type_config::{RaftVote, hard_state};
 use crate::storage::{Done, HardState, Log};
+use crate::types::NodeId;
 
 /// See the module.
 pub(crate) struct Votes {
@@ -51,6 +57,13 @@ struct Step {
 }
 
 impl Order {
+    /// This vote is found at the start.
+    fn found(saved: Option<HardState>, own_id: NodeId) -> Order {
+        let given = saved
+            .map(|vote| HardState { voted_for: vote.voted_for.filter(|_| vote.committed).or(Some(own_id)), ..vote });
+        Order { newest: saved, given, queued: 0 }
+    }
+
     /// Openraft gives this vote.
     fn give(&mut self, vote: HardState) -> Step {
         self.given = Some(vote);
@@ -81,10 +94,10 @@ impl Order {
 }
 
 impl Votes {
-    /// The votes of this log, as it was opened.
-    pub(crate) fn new(log: Log) -> Votes {
+    /// The votes of this log of node `own_id`, as it was opened.
+    pub(crate) fn new(log: Log, own_id: NodeId) -> Votes {
         let saved = log.hard_state();
-        let order = Mutex::new(Order { newest: saved, given: saved, queued: 0 });
+        let order = Mutex::new(Order::found(saved, own_id));
         Votes { log, order, saved: Arc::default() }
     }
 
@@ -167,7 +180,7 @@ impl Votes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{NodeId, Term};
+    use crate::types::Term;
 
     fn vote(term: u64, node: u64, committed: bool) -> HardState {
         HardState { term: Term(term), voted_for: Some(NodeId(node)), committed }
@@ -186,6 +199,18 @@ mod tests {
         let won = order.give(vote(5, 2, true));
         assert_eq!(won, Step { wait_for: vote(5, 2, false), then: Some(vote(5, 2, true)) });
         assert_eq!(order.give(vote(5, 2, true)), Step { wait_for: vote(5, 2, true), then: None });
+    }
+
+    // Found under simulation: a leader was told of its own candidacy of a later term, which it had only prepared, by a voter
+    // that had restarted, and went on as a leader that nobody followed.
+    #[test]
+    fn a_restarted_node_names_nobody_else_as_the_one_it_voted_for() {
+        let own_id = NodeId(3);
+        let found = Order::found(Some(vote(5, 2, false)), own_id);
+        assert_eq!((found.newest, found.given), (Some(vote(5, 2, false)), Some(vote(5, 3, false))));
+        let found = Order::found(Some(vote(5, 2, true)), own_id);
+        assert_eq!(found.given, Some(vote(5, 2, true)), "who has won is known to all");
+        assert_eq!(Order::found(None, own_id).given, None);
     }
 
     #[test]
