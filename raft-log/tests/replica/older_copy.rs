@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::members::caught_up;
 use crate::support::machine::State;
 use crate::support::{Group, PATIENCE};
 use raft_log::env::Env;
@@ -182,6 +183,7 @@ async fn an_older_copy_is_replaced() {
     let address = three.group.node(new).advertised.clone();
     three.group.replica(leader).add_learner(new, address).await.unwrap();
     three.group.await_applied(new, last).await;
+    caught_up(&three.group, leader, new).await;
     three.group.replica(leader).swap(old, new).await.unwrap();
     let status = three.group.replica(leader).status();
     assert!(status.member(old).is_none() && status.member(new).is_some_and(|member| member.voter), "{status:?}");

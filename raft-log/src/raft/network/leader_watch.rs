@@ -4,7 +4,7 @@
 //!   a request of the leader ──► heard: this node's leader is `from`
 //!   its last append connection closes ──► lost, at once: a killed process cannot keep a connection open
 //!   somebody looks: nobody leads there ──► gone
-//!   any connection or request of it, or it says that it leads ──► calm again
+//!   any connection or request of it, or it says that it leads, or another leads ──► calm again
 //! ```
 //! A leader keeps two append connections to each follower, one for entries and one for heartbeats, and opens the latter
 //! anew as soon as it is broken; only when both are gone is it lost. That is a suspicion and no proof: a proxy that
@@ -124,9 +124,10 @@ impl LeaderWatch {
         self.hearing().committed.filter(|(from, _)| *from == leader).map(|(_, committed)| committed)
     }
 
+    /// A request of `from` was taken, so it leads: whoever led before is not missed any more.
     fn heard(&self, from: NodeId) {
         self.hearing().last = Some((from, Instant::now()));
-        self.calm(from);
+        self.lost.send_if_modified(|lost| lost.take().is_some());
     }
 
     fn calm(&self, from: NodeId) {
@@ -214,6 +215,22 @@ mod tests {
         assert_eq!(watch.lost(), Some(LEADER));
         drop(watch.opened(NodeId(2)));
         assert_eq!(watch.lost(), Some(LEADER), "another node does not speak for it");
+    }
+
+    // Who attends to a lost leader waits until nobody is lost before it attends to the next.
+    #[test]
+    fn a_lost_leader_is_not_missed_any_more_once_another_leads() {
+        let watch = LeaderWatch::default();
+        let connection = watch.opened(LEADER);
+        connection.heard();
+        drop(connection);
+        watch.looked(LEADER, false);
+        let next = watch.opened(NodeId(2));
+        assert_eq!(watch.gone(), Some(LEADER), "it has only connected");
+        next.heard();
+        assert_eq!(watch.lost(), None);
+        drop(next);
+        assert_eq!(watch.lost(), Some(NodeId(2)));
     }
 
     #[test]
