@@ -8,8 +8,8 @@
 //! Official clients of some languages start with TLS and trust any certificate, those of others start in plaintext;
 //! one port serves both, as the reference server does.
 //!
-//! Whatever strangers can take here has a bound and a deadline (hazards 39): places ([`places`]), silence and idleness
-//! ([`serve`]), bytes of requests that are not whole ([`unfinished`]), answers that nobody reads ([`load`]). What the
+//! Whatever strangers can take here has a bound and a deadline (hazards 39): places (`places`), silence and idleness
+//! (`serve`), bytes of requests that are not whole (`unfinished`), answers that nobody reads (`load`). What the
 //! requests mean is not known here.
 
 mod load;

@@ -39,7 +39,7 @@ fn storing(replica: &Replica) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize
 }
 
 /// Waits until the leader knows that a learner has nearly all.
-pub async fn caught_up(group: &Group, leader: NodeId, id: NodeId) {
+pub(crate) async fn caught_up(group: &Group, leader: NodeId, id: NodeId) {
     let near = move |status: &Status| {
         let matched = status.member(id).and_then(|member| member.matched);
         matched.zip(status.last).is_some_and(|(matched, last)| matched.0 + 100 >= last.index.0)
