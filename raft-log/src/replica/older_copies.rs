@@ -49,10 +49,7 @@ async fn meet(peers: Arc<Peers>) {
 
 /// Whether a member was not there; who refuses this node is.
 fn is_away<T>(connected: &Result<T, ConnectError>) -> bool {
-    matches!(
-        connected,
-        Err(ConnectError::Io { .. } | ConnectError::Greet { source: GreetError::Io(_) | GreetError::Version, .. })
-    )
+    matches!(connected, Err(ConnectError::Io { .. } | ConnectError::Greet { source: GreetError::Version, .. }))
 }
 
 async fn take_votes(leadership: Leadership, peers: Arc<Peers>) {

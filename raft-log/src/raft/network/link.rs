@@ -307,3 +307,22 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::network::greeting::GreetError;
+
+    // A process that dies resets the connections that wait at its port; a moment later nobody listens there.
+    #[test]
+    fn a_greeting_that_breaks_off_is_worth_another_look() {
+        let broken = |kind: io::ErrorKind| found_of(&ConnectError::of_greeting("a:1", GreetError::Io(kind.into())));
+        for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe] {
+            assert_eq!(broken(kind), None, "{kind}");
+        }
+        assert_eq!(broken(io::ErrorKind::TimedOut), Some(Found::Unknown));
+        assert_eq!(found_of(&ConnectError::of_greeting("a:1", GreetError::OtherSecret)), Some(Found::Unknown));
+        let refused = io::ErrorKind::ConnectionRefused.into();
+        assert_eq!(found_of(&ConnectError::Io { address: "a:1".to_owned(), source: refused }), Some(Found::Gone));
+    }
+}

@@ -37,8 +37,19 @@ pub(crate) enum ConnectError {
     Io { address: String, source: io::Error },
     #[error("{address} refused: {refusal}; expected was {expected}")]
     Refused { address: String, refusal: Refusal, expected: Party },
+    /// What was said at its beginning does not let the two talk. A connection that broke off there is `Io`.
     #[error("{address}: {source}")]
     Greet { address: String, source: GreetError },
+}
+
+impl ConnectError {
+    pub(super) fn of_greeting(address: &str, error: GreetError) -> ConnectError {
+        let address = address.to_owned();
+        match error {
+            GreetError::Io(source) => ConnectError::Io { address, source },
+            source => ConnectError::Greet { address, source },
+        }
+    }
 }
 
 /// This node, as its connections introduce it, and the members that it knows.
@@ -228,7 +239,7 @@ impl Peers {
         let welcome = tokio::time::timeout(socket::CONNECT_TIMEOUT, greeting)
             .await
             .map_err(|_| io(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time")))?
-            .map_err(|source| ConnectError::Greet { address: address.to_owned(), source })?;
+            .map_err(|error| ConnectError::of_greeting(address, error))?;
         // The callee has checked; the caller checks as well, so that neither relies on the other's build.
         let mut doubt = welcome.refusal.or_else(|| self.doubt_of(&welcome, to, purpose));
         if doubt.is_none() && self.refuses_past_of(welcome.party, &welcome.past, purpose).await {
@@ -383,7 +394,7 @@ impl Peers {
                 self.heed(*refusal, target).await;
                 refusal.to_string()
             }
-            ConnectError::Greet { source: GreetError::Io(_), .. } | ConnectError::Io { .. } => return,
+            ConnectError::Io { .. } => return,
             ConnectError::Greet { source, .. } => source.to_string(),
         };
         if self.logged().insert(target, reason.clone()) != Some(reason) {
