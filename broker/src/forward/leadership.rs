@@ -132,7 +132,7 @@ fn place_of(status: &Status) -> Option<Place> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use raft_log::{Health, Member, NodeAddresses, Role};
+    use raft_log::{Member, NodeAddresses, Role};
 
     use super::*;
 
@@ -142,32 +142,17 @@ pub(super) mod tests {
 
     /// What node 1 of two knows; `client` names the nodes' client addresses.
     pub(in crate::forward) fn status_at(leader: Option<u64>, serving: bool, client: impl Fn(u64) -> String) -> Status {
-        let member = |id| Member {
-            id: NodeId(id),
-            addresses: NodeAddresses { peer: String::new(), client: client(id), http: String::new() },
-            voter: true,
-            matched: None,
-            last_heard: None,
-            clock_error_ms: None,
+        let member = |id| {
+            let addresses = NodeAddresses { peer: String::new(), client: client(id), http: String::new() };
+            Member::new(NodeId(id), addresses, true)
         };
         Status {
-            node_id: NodeId(1),
-            cluster: None,
             role: if serving { Role::Leader } else { Role::Follower },
             term: Term(3),
             leader: leader.map(NodeId),
-            last: None,
-            committed: None,
-            applied: None,
-            purged: None,
-            checkpoint: None,
-            durable: None,
             members: vec![member(1), member(2)],
             serving,
-            gate: Default::default(),
-            room: Default::default(),
-            age_pause: None,
-            health: Health::Healthy,
+            ..Status::unformed(NodeId(1))
         }
     }
 

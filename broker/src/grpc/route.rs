@@ -159,39 +159,23 @@ fn accepted(kind: TopicType) -> MessageType {
 #[cfg(test)]
 mod tests {
     use raft_log::{
-        Health, Member, NodeAddresses, Role,
+        Member, NodeAddresses, Role,
         types::{NodeId, Term},
     };
 
     use super::*;
 
     fn status(leader: Option<u64>, members: &[u64]) -> ReplicaStatus {
-        let member = |id: &u64| Member {
-            id: NodeId(*id),
-            addresses: NodeAddresses { peer: String::new(), client: format!("h:{id}"), http: String::new() },
-            voter: true,
-            matched: None,
-            last_heard: None,
-            clock_error_ms: None,
+        let member = |id: &u64| {
+            let addresses = NodeAddresses { peer: String::new(), client: format!("h:{id}"), http: String::new() };
+            Member::new(NodeId(*id), addresses, true)
         };
         ReplicaStatus {
-            node_id: NodeId(1),
-            cluster: None,
             role: Role::Follower,
             term: Term(1),
             leader: leader.map(NodeId),
-            last: None,
-            committed: None,
-            applied: None,
-            purged: None,
-            checkpoint: None,
-            durable: None,
             members: members.iter().map(member).collect(),
-            serving: false,
-            gate: Default::default(),
-            room: Default::default(),
-            age_pause: None,
-            health: Health::Healthy,
+            ..ReplicaStatus::unformed(NodeId(1))
         }
     }
 

@@ -129,10 +129,7 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
 
 #[cfg(test)]
 mod tests {
-    use raft_log::{
-        Health,
-        types::{LogIndex, NodeId, Term},
-    };
+    use raft_log::types::{LogIndex, NodeId, Term};
 
     use super::*;
     use crate::metrics::{Exposition, NodeLabels};
@@ -141,23 +138,15 @@ mod tests {
     fn role_term_and_lag_are_read_when_asked() {
         let id = |index| Some(LogId { term: Term(7), index: LogIndex(index) });
         let status = Status {
-            node_id: NodeId(1),
-            cluster: None,
             role: Role::Leader,
             term: Term(7),
             leader: Some(NodeId(1)),
             last: id(110),
             committed: id(100),
             applied: id(98),
-            purged: None,
-            checkpoint: None,
             durable: Some(LogIndex(105)),
-            members: Vec::new(),
             serving: true,
-            gate: Default::default(),
-            room: Default::default(),
-            age_pause: None,
-            health: Health::Healthy,
+            ..Status::unformed(NodeId(1))
         };
         let (sender, receiver) = watch::channel(status.clone());
         let stats = || {

@@ -118,7 +118,6 @@ mod tests {
     fn follower() -> Status {
         let id = |index| Some(LogId { term: Term(2), index: LogIndex(index) });
         Status {
-            node_id: NodeId(1),
             cluster: Some(ClusterId(5)),
             role: Role::Follower,
             term: Term(2),
@@ -126,15 +125,8 @@ mod tests {
             last: id(5000),
             committed: id(5000),
             applied: id(5000),
-            purged: None,
-            checkpoint: None,
             durable: Some(LogIndex(5000)),
-            members: Vec::new(),
-            serving: false,
-            gate: Default::default(),
-            room: Default::default(),
-            age_pause: None,
-            health: Health::Healthy,
+            ..Status::unformed(NodeId(1))
         }
     }
 

@@ -102,39 +102,14 @@ async fn keep(peers: Arc<Peers>) {
 mod tests {
     use super::*;
     use crate::membership::NodeAddresses;
-    use crate::replica::{Health, Member};
-    use crate::storage::Room;
+    use crate::replica::Member;
     use crate::types::Term;
 
     /// The status of node 1 in a group of these voters.
     fn status_with(role: Role, voters: &[u64]) -> Status {
-        let member = |id: &u64| Member {
-            id: NodeId(*id),
-            addresses: NodeAddresses::default(),
-            voter: true,
-            matched: None,
-            last_heard: None,
-            clock_error_ms: None,
-        };
-        Status {
-            node_id: NodeId(1),
-            cluster: None,
-            role,
-            term: Term(1),
-            leader: None,
-            last: None,
-            committed: None,
-            applied: None,
-            purged: None,
-            checkpoint: None,
-            durable: None,
-            members: voters.iter().map(member).collect(),
-            serving: true,
-            age_pause: None,
-            gate: BTreeSet::new(),
-            room: Room::Enough,
-            health: Health::Healthy,
-        }
+        let member = |id: &u64| Member::new(NodeId(*id), NodeAddresses::default(), true);
+        let members = voters.iter().map(member).collect();
+        Status { role, term: Term(1), members, serving: true, ..Status::unformed(NodeId(1)) }
     }
 
     #[test]

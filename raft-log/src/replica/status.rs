@@ -83,6 +83,14 @@ pub struct Member {
     pub clock_error_ms: Option<i64>,
 }
 
+impl Member {
+    /// A member of whom nothing is heard yet.
+    #[must_use]
+    pub fn new(id: NodeId, addresses: NodeAddresses, voter: bool) -> Member {
+        Member { id, addresses, voter, matched: None, last_heard: None, clock_error_ms: None }
+    }
+}
+
 /// A snapshot of a replica's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -124,6 +132,30 @@ pub struct Status {
 }
 
 impl Status {
+    /// Of a node that is well, with an empty log, in no group.
+    #[must_use]
+    pub fn unformed(node_id: NodeId) -> Status {
+        Status {
+            node_id,
+            cluster: None,
+            role: Role::Unformed,
+            term: Term::default(),
+            leader: None,
+            last: None,
+            committed: None,
+            applied: None,
+            purged: None,
+            checkpoint: None,
+            durable: None,
+            members: Vec::new(),
+            serving: false,
+            gate: BTreeSet::new(),
+            room: Room::Enough,
+            age_pause: None,
+            health: Health::Healthy,
+        }
+    }
+
     /// Whether two snapshots differ in nothing but positions and the times at which members were heard. Those change
     /// with every entry; what is compared here changes with elections, configuration and faults.
     #[must_use]
@@ -154,26 +186,14 @@ mod tests {
 
     fn status() -> Status {
         let addresses = NodeAddresses { peer: "a:1".into(), client: "a:2".into(), http: "a:3".into() };
-        let member =
-            Member { id: NodeId(1), addresses, voter: true, matched: None, last_heard: None, clock_error_ms: None };
         Status {
-            node_id: NodeId(1),
             cluster: Some(ClusterId(5)),
             role: Role::Leader,
             term: Term(2),
             leader: Some(NodeId(1)),
-            last: None,
-            committed: None,
-            applied: None,
-            purged: None,
-            checkpoint: None,
-            durable: None,
-            members: vec![member],
+            members: vec![Member::new(NodeId(1), addresses, true)],
             serving: true,
-            room: Room::Enough,
-            gate: BTreeSet::new(),
-            age_pause: None,
-            health: Health::Healthy,
+            ..Status::unformed(NodeId(1))
         }
     }
 

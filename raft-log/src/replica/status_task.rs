@@ -47,23 +47,13 @@ impl StatusTask {
     /// The status before the core runs.
     pub(crate) fn initial(identity: &Identity, log: &Log, gate: &VoteGate) -> Status {
         Status {
-            node_id: identity.node_id,
             cluster: identity.cluster(),
-            role: Role::Unformed,
-            term: Term::default(),
-            leader: None,
             last: log.bounds().last,
-            committed: None,
-            applied: None,
             purged: log.bounds().purged,
-            checkpoint: None,
             durable: *log.durable().borrow(),
-            members: Vec::new(),
-            serving: false,
             gate: gate.reasons(),
             room: *log.room().borrow(),
-            age_pause: None,
-            health: Health::Healthy,
+            ..Status::unformed(identity.node_id)
         }
     }
 
@@ -229,12 +219,9 @@ fn members(metrics: &RaftMetrics<TypeConfig>, own: NodeId) -> Vec<Member> {
         let matched = metrics.replication.as_ref().and_then(|matched| matched.get(id).copied().flatten());
         let heard = metrics.heartbeat.as_ref().and_then(|heard| heard.get(id).copied().flatten());
         Member {
-            id: *id,
-            addresses: node.addresses.clone(),
-            voter: voters.contains(id),
             matched: matched.map(|matched| log_id(matched).index),
             last_heard: if *id == own { None } else { heard.map(|at| at.elapsed()) },
-            clock_error_ms: None,
+            ..Member::new(*id, node.addresses.clone(), voters.contains(id))
         }
     };
     membership.nodes().map(member).collect()
