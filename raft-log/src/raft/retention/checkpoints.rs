@@ -4,8 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use openraft::async_runtime::WatchReceiver;
-
+use super::looks::next_look;
 use crate::checkpoint::Checkpoints;
 use crate::exec;
 use crate::raft::state_adapter::StateAdapter;
@@ -34,11 +33,7 @@ pub(crate) struct RollCheckpoints {
 impl RollCheckpoints {
     /// Looks for new segments until the core stops.
     pub(crate) async fn run(mut self) {
-        loop {
-            tokio::time::sleep(self.options.check_interval).await;
-            if self.raft.metrics().borrow_watched().running_state.is_err() {
-                return;
-            }
+        while next_look(&self.raft, self.options.check_interval).await {
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "no checkpoint could be made of the state; it is tried again");
             }

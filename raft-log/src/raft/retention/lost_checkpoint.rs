@@ -18,6 +18,7 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::time::Instant;
 
 use super::catch_ups::CatchUps;
+use super::looks::next_look;
 use crate::checkpoint::Checkpoints;
 use crate::exec;
 use crate::raft::state_adapter::StateAdapter;
@@ -43,11 +44,7 @@ impl LostCheckpoint {
     /// Looks until the core stops.
     pub(crate) async fn run(self) {
         let mut handed_over = None;
-        loop {
-            tokio::time::sleep(self.check_interval).await;
-            if self.raft.metrics().borrow_watched().running_state.is_err() {
-                return;
-            }
+        while next_look(&self.raft, self.check_interval).await {
             if let Err(error) = self.look(&mut handed_over).await {
                 tracing::warn!(%error, "a damaged checkpoint could not be replaced; it is tried again");
             }

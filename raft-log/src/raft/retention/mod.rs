@@ -19,6 +19,7 @@ mod ages;
 mod asked;
 mod catch_ups;
 mod checkpoints;
+mod looks;
 mod lost_checkpoint;
 mod policy;
 mod task;

@@ -18,6 +18,7 @@ use super::age_pace::AgePace;
 use super::ages::{Ages, youngest_stamp};
 use super::asked::AskedPurges;
 use super::catch_ups::CatchUps;
+use super::looks::next_look;
 use super::policy::{behind, one_trim, oversized};
 use crate::checkpoint::Checkpoints;
 use crate::env::Env;
@@ -113,11 +114,7 @@ impl Retention {
 
     /// Looks at the bounds until the core stops.
     pub(crate) async fn run(mut self) {
-        loop {
-            tokio::time::sleep(self.parts.options.check_interval).await;
-            if self.parts.raft.metrics().borrow_watched().running_state.is_err() {
-                return;
-            }
+        while next_look(&self.parts.raft, self.parts.options.check_interval).await {
             self.look().await;
         }
     }
