@@ -5,6 +5,7 @@
 //! streams. Streams are independent of each other, so what is sent on two of them may overtake.
 
 mod listener;
+mod names;
 mod state;
 mod stream;
 

@@ -105,8 +105,7 @@ struct Listening {
 pub(super) struct State {
     rng: SeededRng,
     hosts: BTreeMap<IpAddr, Host>,
-    /// What names stand for.
-    names: BTreeMap<String, IpAddr>,
+    pub(super) names: BTreeMap<String, IpAddr>,
     pub(super) pipes: BTreeMap<PipeId, Pipe>,
     next_id: u64,
     cut: Vec<Link>,
@@ -172,22 +171,6 @@ impl Network {
             std::mem::take(&mut entry.listeners)
         };
         drop(listeners);
-    }
-
-    /// From now on `name` is resolved to this address.
-    pub fn set_name(&self, name: &str, address: IpAddr) {
-        self.lock().names.insert(name.to_owned(), address);
-    }
-
-    /// What an address, or a name, with a port stands for now.
-    pub(super) fn resolve(&self, address: &str) -> io::Result<SocketAddr> {
-        if let Ok(address) = address.parse() {
-            return Ok(address);
-        }
-        let (name, port) = address.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?;
-        let port = port.parse().map_err(io::Error::other)?;
-        let found = self.lock().names.get(name).copied();
-        found.map(|address| SocketAddr::new(address, port)).ok_or(io::ErrorKind::NotFound.into())
     }
 
     /// Cuts or mends the way from one host to another; the way back is another link.
