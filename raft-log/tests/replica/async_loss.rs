@@ -9,14 +9,10 @@ use raft_log::types::{LogIndex, NodeId};
 use raft_log::{Durability, GateReason, Status};
 
 /// Three nodes on simulated machines.
-async fn three_async() -> (Group, Vec<SimEnv>) {
-    let mut group = Group::closed(3, |options| options.durability = Durability::Async);
-    let machines: Vec<SimEnv> = (1..=3).map(SimEnv::new).collect();
-    for (node, machine) in group.nodes.iter_mut().zip(&machines) {
-        node.env = machine.env();
-    }
-    group.open_all().await;
-    group.bootstrap().await;
+async fn three_async() -> (Group, [SimEnv; 3]) {
+    let machines = [1, 2, 3].map(SimEnv::new);
+    let envs = machines.each_ref().map(SimEnv::env);
+    let group = Group::three_in(envs, |options| options.durability = Durability::Async).await;
     group.store("before").await;
     (group, machines)
 }

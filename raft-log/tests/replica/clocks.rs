@@ -23,15 +23,10 @@ fn keeping(age_max: Duration) -> impl Fn(&mut ReplicaOptions) {
 }
 
 /// Three nodes, each with a clock of its own that goes right.
-async fn with_clocks(tweak: impl Fn(&mut ReplicaOptions) + 'static) -> (Group, Vec<Arc<WrongClock>>) {
-    let mut group = Group::closed(3, tweak);
-    let clocks: Vec<Arc<WrongClock>> = (0..3).map(|_| Arc::new(WrongClock::new(0))).collect();
-    for (node, clock) in group.nodes.iter_mut().zip(&clocks) {
-        node.env = Env { clock: clock.clone(), ..Env::real() };
-    }
-    group.open_all().await;
-    group.bootstrap().await;
-    (group, clocks)
+async fn with_clocks(tweak: impl Fn(&mut ReplicaOptions) + 'static) -> (Group, [Arc<WrongClock>; 3]) {
+    let clocks = [(); 3].map(|()| Arc::new(WrongClock::new(0)));
+    let envs = clocks.clone().map(|clock| Env { clock, ..Env::real() });
+    (Group::three_in(envs, tweak).await, clocks)
 }
 
 fn clock_of(clocks: &[Arc<WrongClock>], id: NodeId) -> &WrongClock {

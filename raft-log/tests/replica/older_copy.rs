@@ -14,7 +14,7 @@ use raft_log::{ChangeError, GateReason, Health, Role, Status, TransferError};
 /// Three nodes on simulated machines.
 struct Machines {
     group: Group,
-    machines: Vec<SimEnv>,
+    machines: [SimEnv; 3],
 }
 
 /// What a snapshot of a machine holds: its disk, and what the state machine has persisted.
@@ -22,13 +22,8 @@ struct Snapshot(SimDisk, State);
 
 impl Machines {
     async fn three() -> Machines {
-        let mut group = Group::closed(3, |_| {});
-        let machines: Vec<SimEnv> = (1..=3).map(SimEnv::new).collect();
-        for (node, machine) in group.nodes.iter_mut().zip(&machines) {
-            node.env = machine.env();
-        }
-        group.open_all().await;
-        group.bootstrap().await;
+        let machines = [1, 2, 3].map(SimEnv::new);
+        let group = Group::three_in(machines.each_ref().map(SimEnv::env), |_| {}).await;
         let first = group.store("first").await.id.index;
         group.await_all_applied(first).await;
         Machines { group, machines }
@@ -94,6 +89,19 @@ async fn assert_is_a_learner_for_good(group: &Group, id: NodeId, last: LogIndex)
     assert_eq!(group.replica(leader).promote(id).await.unwrap_err(), ChangeError::OlderCopy(id));
 }
 
+/// A follower that was put back to a snapshot of its running machine, once that is known and its vote is taken; and the last
+/// entry.
+async fn three_with_an_older_copy() -> (Machines, NodeId, LogIndex) {
+    let mut three = Machines::three().await;
+    let [_, old, _] = three.roles().await;
+    let snapshot = three.snapshot(old);
+    let last = three.store_some().await;
+    three.group.await_applied(old, last).await;
+    three.restore(old, &snapshot).await;
+    assert_is_a_learner_for_good(&three.group, old, last).await;
+    (three, old, last)
+}
+
 // A backup from before the last opening: whoever has seen that opening knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_copy_loses_its_vote_and_follows() {
@@ -120,13 +128,7 @@ async fn an_older_copy_loses_its_vote_and_follows() {
 // A snapshot of the running machine, after which nobody saw another opening: the leader knows what was confirmed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_a_running_node_is_known_by_what_it_confirmed() {
-    let mut three = Machines::three().await;
-    let [_, old, _] = three.roles().await;
-    let snapshot = three.snapshot(old);
-    let last = three.store_some().await;
-    three.group.await_applied(old, last).await;
-    three.restore(old, &snapshot).await;
-    assert_is_a_learner_for_good(&three.group, old, last).await;
+    three_with_an_older_copy().await;
 }
 
 // Two of three stored it; one of them goes back in time, the other is down. The third must not lead with the vote of one
@@ -169,14 +171,7 @@ async fn the_vote_of_an_older_copy_elects_nobody() {
 // The operator's way out: a fresh node takes its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_copy_is_replaced() {
-    let mut three = Machines::three().await;
-    let [_, old, _] = three.roles().await;
-    let snapshot = three.snapshot(old);
-    let last = three.store_some().await;
-    three.group.await_applied(old, last).await;
-    three.restore(old, &snapshot).await;
-    assert_is_a_learner_for_good(&three.group, old, last).await;
-
+    let (mut three, old, last) = three_with_an_older_copy().await;
     let new = three.group.add_closed();
     three.group.open(new).await.unwrap();
     let leader = three.group.leader().await;

@@ -117,13 +117,8 @@ async fn a_failing_state_machine_stops_the_node_with_its_reason() {
 // A sync that failed once says nothing about what it was to make durable: the node stops, and the others go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_stops_the_node_with_its_reason() {
-    let mut group = Group::closed(3, |_| {});
-    let machines: Vec<SimEnv> = (1..=3).map(SimEnv::new).collect();
-    for (node, machine) in group.nodes.iter_mut().zip(&machines) {
-        node.env = machine.env();
-    }
-    group.open_all().await;
-    group.bootstrap().await;
+    let machines = [1, 2, 3].map(SimEnv::new);
+    let mut group = Group::three_in(machines.each_ref().map(SimEnv::env), |_| {}).await;
     group.store("before").await;
     let leader = group.leader().await;
     let disk = &machines[usize::try_from(leader.0).unwrap() - 1].disk;

@@ -110,14 +110,20 @@ async fn what_the_state_machine_needs_stays_whatever_the_bounds_say() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_follower_behind_the_purge_point_ends_with_every_retained_entry() {
-    let mut group = Group::three_with(small).await;
-    let behind = fill(&group, 5).await;
+/// A follower that is away since this entry, while more are stored.
+async fn leave_behind(group: &mut Group, more: u32) -> (NodeId, LogIndex) {
+    let behind = fill(group, 5).await;
     let id = group.follower().await;
     group.await_applied(id, behind).await;
     group.kill(id).await;
-    fill(&group, 150).await;
+    fill(group, more).await;
+    (id, behind)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_behind_the_purge_point_ends_with_every_retained_entry() {
+    let mut group = Group::three_with(small).await;
+    let (id, behind) = leave_behind(&mut group, 150).await;
     let leader = group.leader().await;
     let last = fill_until_purged(&group, leader, LogIndex(behind.0 + 20)).await;
     group.open(id).await.unwrap();
@@ -169,11 +175,7 @@ async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_whose_checkpoint_is_damaged_lets_another_bring_a_follower_up() {
     let mut group = Group::three_with(small).await;
-    let behind = fill(&group, 5).await;
-    let id = group.follower().await;
-    group.await_applied(id, behind).await;
-    group.kill(id).await;
-    fill(&group, 100).await;
+    let (id, behind) = leave_behind(&mut group, 100).await;
     let leader = group.leader().await;
     let mut last = LogIndex(0);
     for node in group.ids().into_iter().filter(|node| *node != id) {
