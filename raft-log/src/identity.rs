@@ -19,12 +19,14 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::env::Env;
+use crate::exec::sync;
 use crate::secret::{PeerSecret, SECRET_BYTES};
 use crate::storage::sealed_file::{self, SealedFormat};
 use crate::types::{ClusterId, GroupId, Incarnation, NodeId};
 
 const FORMAT: SealedFormat = SealedFormat { magic: *b"TRCTNODE", version: 2 };
 const FILE_NAME: &str = "identity";
+const UNBROKEN: &str = "no holder of this lock panics";
 
 /// Why a data folder is not this node's. A retry cannot help; nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +121,8 @@ pub(crate) struct Identity {
     pub(crate) incarnation: Incarnation,
     env: Env,
     file: PathBuf,
+    /// Held while they change; whoever reads them never waits for a disk.
+    changing: sync::Mutex<()>,
     fields: Mutex<Fields>,
 }
 
@@ -157,7 +161,15 @@ impl Identity {
             write(env, &file, &fields).map_err(|source| IdentityError::Write { file: file.clone(), source })?;
         }
         let incarnation = fields.incarnation;
-        Ok(Identity { node_id, group, incarnation, env: env.clone(), file, fields: Mutex::new(fields) })
+        Ok(Identity {
+            node_id,
+            group,
+            incarnation,
+            env: env.clone(),
+            file,
+            changing: sync::Mutex::default(),
+            fields: Mutex::new(fields),
+        })
     }
 
     /// The cluster that this folder belongs to, once claimed.
@@ -176,14 +188,15 @@ impl Identity {
 
     /// The secret for the group that this node is to form: made once, and noted before anybody else gets it.
     pub(crate) fn offer(&self) -> std::io::Result<PeerSecret> {
-        let mut fields = self.fields();
-        if let Some(offered) = &fields.offered {
-            return Ok(offered.clone());
+        let _changing = self.changing.lock().expect(UNBROKEN);
+        let fields = self.fields().clone();
+        if let Some(offered) = fields.offered {
+            return Ok(offered);
         }
         let secret = PeerSecret::generate(&*self.env.rng);
-        let offering = Fields { offered: Some(secret.clone()), ..fields.clone() };
+        let offering = Fields { offered: Some(secret.clone()), ..fields };
         write(&self.env, &self.file, &offering)?;
-        *fields = offering;
+        *self.fields() = offering;
         Ok(secret)
     }
 
@@ -198,33 +211,35 @@ impl Identity {
 
     /// Claims this empty folder, durably. Repeating the same claim is fine.
     pub(crate) fn set_claim(&self, claim: Claim) -> Result<(), ClaimError> {
-        let mut fields = self.fields();
+        let _changing = self.changing.lock().expect(UNBROKEN);
+        let fields = self.fields().clone();
         match &fields.claim {
             Some(held) if *held == claim => return Ok(()),
             Some(held) => return Err(ClaimError::Claimed(held.cluster)),
             None if fields.used => return Err(ClaimError::Used),
             None => {}
         }
-        let claimed = Fields { claim: Some(claim), ..fields.clone() };
+        let claimed = Fields { claim: Some(claim), ..fields };
         write(&self.env, &self.file, &claimed).map_err(ClaimError::Write)?;
-        *fields = claimed;
+        *self.fields() = claimed;
         Ok(())
     }
 
     /// Notes, durably, that entries or votes are about to be written.
     pub(crate) fn mark_used(&self) -> std::io::Result<()> {
-        let mut fields = self.fields();
+        let _changing = self.changing.lock().expect(UNBROKEN);
+        let fields = self.fields().clone();
         if fields.used {
             return Ok(());
         }
-        let used = Fields { used: true, ..fields.clone() };
+        let used = Fields { used: true, ..fields };
         write(&self.env, &self.file, &used)?;
-        *fields = used;
+        *self.fields() = used;
         Ok(())
     }
 
     fn fields(&self) -> MutexGuard<'_, Fields> {
-        self.fields.lock().expect("no holder of this lock panics")
+        self.fields.lock().expect(UNBROKEN)
     }
 }
 

@@ -21,11 +21,13 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::{Buf, BufMut, BytesMut};
 
 use crate::env::Env;
+use crate::exec::sync;
 use crate::storage::sealed_file::{self, SealedFormat};
 use crate::storage::{Durability, OpenError};
 
 const FORMAT: SealedFormat = SealedFormat { magic: *b"TRCTLRUN", version: 1 };
 const FILE_NAME: &str = "last-run";
+const UNBROKEN: &str = "no holder of this lock panics";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
@@ -39,6 +41,8 @@ struct Run {
 pub(crate) struct LastRun {
     env: Env,
     file: PathBuf,
+    /// Held while it changes; whoever reads it never waits for a disk.
+    changing: sync::Mutex<()>,
     /// `None` in a folder that was never used in `async` durability: nothing is written there.
     run: Mutex<Option<Run>>,
 }
@@ -68,7 +72,7 @@ impl LastRun {
         if let Some(run) = run {
             sealed_file::write(env, &file, FORMAT, &encode(run)).map_err(io_error("writing"))?;
         }
-        Ok(LastRun { env: env.clone(), file, run: Mutex::new(run) })
+        Ok(LastRun { env: env.clone(), file, changing: sync::Mutex::default(), run: Mutex::new(run) })
     }
 
     /// Notes, durably, that something may be forgotten: the next [`begin`](Self::begin) finds the doubt.
@@ -95,16 +99,16 @@ impl LastRun {
     }
 
     fn change(&self, change: impl FnOnce(Run) -> Run) -> io::Result<()> {
-        let mut held = self.run();
-        let Some(run) = *held else { return Ok(()) };
+        let _changing = self.changing.lock().expect(UNBROKEN);
+        let Some(run) = *self.run() else { return Ok(()) };
         let changed = change(run);
         sealed_file::write(&self.env, &self.file, FORMAT, &encode(changed))?;
-        *held = Some(changed);
+        *self.run() = Some(changed);
         Ok(())
     }
 
     fn run(&self) -> MutexGuard<'_, Option<Run>> {
-        self.run.lock().expect("no holder of this lock panics")
+        self.run.lock().expect(UNBROKEN)
     }
 }
 

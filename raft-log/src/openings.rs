@@ -23,11 +23,13 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::{Buf, BufMut, BytesMut};
 
 use crate::env::Env;
+use crate::exec::sync;
 use crate::storage::OpenError;
 use crate::storage::sealed_file::{self, SealedFormat};
 
 const FORMAT: SealedFormat = SealedFormat { magic: *b"TRCTOPEN", version: 1 };
 const FILE_NAME: &str = "openings";
+const UNBROKEN: &str = "no holder of this lock panics";
 
 /// Nonces that a folder keeps and states. A peer that has missed more openings than this takes the folder's word.
 pub(crate) const NONCES_MAX: usize = 32;
@@ -106,6 +108,8 @@ struct Fields {
 pub(crate) struct Openings {
     env: Env,
     file: PathBuf,
+    /// Held while they change; whoever reads them never waits for a disk.
+    changing: sync::Mutex<()>,
     fields: Mutex<Fields>,
 }
 
@@ -125,7 +129,7 @@ impl Openings {
         fields.lineage = fields.lineage.with(env.rng.next_u64());
         let written = sealed_file::write(env, &file, FORMAT, &encode(&fields));
         written.map_err(|source| OpenError::Io { action: "noting this opening in", file: file.clone(), source })?;
-        Ok(Openings { env: env.clone(), file, fields: Mutex::new(fields) })
+        Ok(Openings { env: env.clone(), file, changing: sync::Mutex::default(), fields: Mutex::new(fields) })
     }
 
     pub(crate) fn lineage(&self) -> Lineage {
@@ -140,13 +144,17 @@ impl Openings {
     /// Notes, durably, that this folder is an older copy of itself: from now on it says so by itself. In memory at once,
     /// whatever the disk does.
     pub(crate) fn mark_older_copy(&self) -> std::io::Result<()> {
-        let mut fields = self.fields();
-        fields.older_copy = true;
-        sealed_file::write(&self.env, &self.file, FORMAT, &encode(&fields))
+        let _changing = self.changing.lock().expect(UNBROKEN);
+        let marked = {
+            let mut fields = self.fields();
+            fields.older_copy = true;
+            fields.clone()
+        };
+        sealed_file::write(&self.env, &self.file, FORMAT, &encode(&marked))
     }
 
     fn fields(&self) -> MutexGuard<'_, Fields> {
-        self.fields.lock().expect("no holder of this lock panics")
+        self.fields.lock().expect(UNBROKEN)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::checkpoint::manifest::{Chunk, Manifest, STATE_FOLDER};
 use crate::checkpoint::sealing::Sealing;
 use crate::checkpoint::sealing::{Known, Summed, Summing};
 use crate::env::{Env, FileIdentity, OpenMode, is_media_error};
+use crate::exec::sync;
 use crate::state_machine::AppliedPoint;
 use crate::storage::OpenError;
 use crate::types::{GroupId, LogId, LogIndex};
@@ -133,7 +134,7 @@ pub(crate) struct Checkpoints {
     group: GroupId,
     kept: Mutex<Vec<Arc<Checkpoint>>>,
     /// The index of the one that this node makes of its own state just now. Held while another one takes its name.
-    making: Mutex<Option<LogIndex>>,
+    making: sync::Mutex<Option<LogIndex>>,
 }
 
 impl Checkpoints {
@@ -148,8 +149,13 @@ impl Checkpoints {
             move |source| OpenError::Io { action, file, source }
         };
         env.disk.create_dir_all(&dir).map_err(io("creating", &dir))?;
-        let checkpoints =
-            Checkpoints { env: env.clone(), dir: dir.clone(), group, kept: Mutex::default(), making: Mutex::default() };
+        let checkpoints = Checkpoints {
+            env: env.clone(),
+            dir: dir.clone(),
+            group,
+            kept: Mutex::default(),
+            making: sync::Mutex::default(),
+        };
         for name in env.disk.list_dirs(&dir).map_err(io("listing", &dir))? {
             let of = dir.join(&name);
             if name.ends_with(INCOMING_END) {
@@ -410,7 +416,7 @@ impl Checkpoints {
         self.dir.join(format!("{:0NAME_DIGITS$}{INCOMING_END}", index.0))
     }
 
-    fn making(&self) -> MutexGuard<'_, Option<LogIndex>> {
+    fn making(&self) -> sync::MutexGuard<'_, Option<LogIndex>> {
         self.making.lock().expect("no holder of this lock panics")
     }
 

@@ -10,7 +10,7 @@
 //!     ├─ Network: streams with delays, cut links, resets       │ time: SimClock
 //!     └─ the test: faults, clients, checkers
 //! ```
-//! The code of a replica is the one that runs on a machine; what differs are the seams: `exec` (threads become tasks),
+//! The code of a replica is the one that runs on a machine; what differs are the seams: `exec` (threads become fibers),
 //! `raft::network::net` (sockets), and [`Env`](crate::env::Env). Nothing here is compiled into other builds.
 //!
 //! It is our own and not an existing simulator, because those move all hosts' clocks in small ticks (ten times slower
@@ -34,4 +34,4 @@ pub fn payload_crc(payload: &[u8]) -> u32 {
     crc32c::crc32c(payload)
 }
 
-pub(crate) use process::disk_delay;
+pub(crate) use process::Call;

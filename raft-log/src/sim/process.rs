@@ -18,6 +18,12 @@ use crate::sim::trace;
 
 /// So many of 100 polls are put off behind whatever else is ready.
 const PUT_OFF_PERCENT: u64 = 3;
+/// So many of 100 tasks are late most of the time, all their lives: what always comes soon hides what depends on it.
+const LATE_TASKS_PERCENT: u64 = 4;
+/// So many of 100 of their polls are put off.
+const LATE_PUT_OFF_PERCENT: u64 = 60;
+/// So many of 100 reads of a slow disk are not served from memory.
+const SLOW_READS_PERCENT: u64 = 30;
 
 /// A process; clones are the same. A restart is a new one.
 #[derive(Clone)]
@@ -39,6 +45,17 @@ struct State {
     waiting: Vec<Waker>,
     tasks: Vec<AbortHandle>,
     disk_delay_millis: (u64, u64),
+    disk_hangs: Duration,
+}
+
+/// What is asked of a disk, as far as its time differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Read,
+    Write,
+    Sync,
+    /// Of names.
+    Folder,
 }
 
 thread_local! {
@@ -70,10 +87,7 @@ impl Process {
     where
         T: Send + 'static,
     {
-        CURRENT.with_borrow_mut(|stack| stack.push(self.clone()));
-        let handle = SimRuntime::spawn(work);
-        CURRENT.with_borrow_mut(|stack| stack.pop());
-        handle
+        self.enter(|| SimRuntime::spawn(work))
     }
 
     /// Ends the process at once: nothing of it runs again.
@@ -98,10 +112,52 @@ impl Process {
         }
     }
 
-    /// How long each round of work takes the disk.
+    /// How long each sync takes.
     pub fn set_disk_delay_millis(&self, least: u64, most: u64) {
         assert!(least <= most);
         self.state().disk_delay_millis = (least, most);
+    }
+
+    /// The next sync takes this long as well.
+    pub fn hang_disk_once(&self, longest: Duration) {
+        self.state().disk_hangs = longest;
+    }
+
+    /// How long a call of the disk takes.
+    pub(crate) fn disk_takes(&self, call: Call) -> Duration {
+        let mut state = self.state();
+        let (least, most) = state.disk_delay_millis;
+        match call {
+            Call::Sync => {
+                let hangs = std::mem::take(&mut state.disk_hangs);
+                hangs + Duration::from_millis(least + self.inner.rng.below(most - least + 1))
+            }
+            // A disk that syncs slowly reads slowly, where the page cache does not help.
+            Call::Read if least > 0 && self.inner.rng.chance(SLOW_READS_PERCENT) => Duration::from_millis(least),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether it was killed.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.state().killed
+    }
+
+    /// Whether both are the same process.
+    pub(crate) fn is(&self, other: &Process) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// True in about `percent` of 100 calls.
+    pub(crate) fn chance(&self, percent: u64) -> bool {
+        self.inner.rng.chance(percent)
+    }
+
+    /// Runs `work` as this process.
+    pub(crate) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
+        CURRENT.with_borrow_mut(|stack| stack.push(self.clone()));
+        let _leave = Leave;
+        work()
     }
 
     pub(super) fn rng(&self) -> &SeededRng {
@@ -136,25 +192,18 @@ impl Process {
     }
 }
 
-/// Waits as long as the disk of this process takes for a round of work.
-pub(crate) async fn disk_delay() {
-    let Some(process) = Process::current() else { return };
-    let (least, most) = process.state().disk_delay_millis;
-    let millis = least + process.rng().below(most - least + 1);
-    if millis > 0 {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-    }
-}
-
 /// A task of a process.
 pub(super) struct InProcess<F> {
     process: Option<Process>,
+    put_off_percent: u64,
     work: Pin<Box<F>>,
 }
 
 impl<F> InProcess<F> {
     pub(super) fn new(process: Option<Process>, work: F) -> InProcess<F> {
-        InProcess { process, work: Box::pin(work) }
+        let late = process.as_ref().is_some_and(|process| process.chance(LATE_TASKS_PERCENT));
+        let put_off_percent = if late { LATE_PUT_OFF_PERCENT } else { PUT_OFF_PERCENT };
+        InProcess { process, put_off_percent, work: Box::pin(work) }
     }
 }
 
@@ -166,14 +215,12 @@ impl<F: Future> Future for InProcess<F> {
         if !process.may_run(context.waker()) {
             return Poll::Pending;
         }
-        if process.rng().chance(PUT_OFF_PERCENT) {
+        if process.chance(self.put_off_percent) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         trace::note(process.rng().next_u64());
-        CURRENT.with_borrow_mut(|stack| stack.push(process));
-        let _leave = Leave;
-        self.work.as_mut().poll(context)
+        process.enter(|| self.work.as_mut().poll(context))
     }
 }
 

@@ -3,9 +3,10 @@
 use super::format::{HeaderFault, SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 use super::manifest::{Listed, Made};
 use crate::env::File;
+use crate::exec::sync::{Mutex, MutexGuard};
 use crate::types::{LogIndex, UnixMillis};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// How many digits a segment's name has, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
@@ -42,7 +43,7 @@ impl Segment {
             file_bytes: header.file_bytes,
             created: header.created,
             recycled: header.recycled,
-            sync_turn: Mutex::new(()),
+            sync_turn: Mutex::default(),
         }
     }
 

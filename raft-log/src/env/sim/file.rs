@@ -3,6 +3,7 @@
 use super::disk::{SimState, lock};
 use super::faults::FaultKind;
 use super::image::Inode;
+use super::step::at_disk;
 use crate::env::{File, FileIdentity, media_error};
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ impl SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        at_disk!(Sync);
         let mut state = self.disk()?;
         if let Err(error) = self.strike(&mut state, FaultKind::Sync) {
             state.file(self.inode).fail_write_back(error.kind(), error.to_string());
@@ -64,6 +66,7 @@ impl SimFile {
 
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        at_disk!(Read);
         let mut state = self.disk()?;
         self.strike(&mut state, FaultKind::Read)?;
         let file = state.file(self.inode);
@@ -79,6 +82,7 @@ impl File for SimFile {
     }
 
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        at_disk!(Write);
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let mut state = self.disk()?;
         self.strike(&mut state, FaultKind::Write)?;
@@ -111,6 +115,7 @@ impl File for SimFile {
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
+        at_disk!(Write);
         let mut state = self.disk()?;
         self.strike(&mut state, FaultKind::Allocate)?;
         let length = state.file(self.inode).now.len();
@@ -124,6 +129,7 @@ impl File for SimFile {
     }
 
     fn shorten(&self, bytes: u64) -> io::Result<()> {
+        at_disk!(Write);
         let mut state = self.disk()?;
         let length = state.file(self.inode).now.len();
         if !state.count_change()? {

@@ -11,6 +11,7 @@ mod file;
 mod image;
 mod rng;
 mod session;
+mod step;
 
 pub use clock::ManualClock;
 pub use disk::{Crash, SimDisk};

@@ -1,6 +1,7 @@
 //! A simulated disk as one life of a process sees it: it ends with that life, whoever still holds it.
 
 use super::disk::SimDisk;
+use super::step::at_disk;
 use crate::env::{Disk, DiskLock, File, OpenMode};
 use std::io;
 use std::path::Path;
@@ -27,10 +28,12 @@ impl Session {
 
 impl Disk for Session {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        at_disk!(Folder);
         self.disk()?.create_dir_all(dir)
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        at_disk!(Folder);
         self.disk()?.open(path, mode)
     }
 
@@ -43,6 +46,7 @@ impl Disk for Session {
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        at_disk!(Folder);
         self.disk()?.remove_dir(dir)
     }
 
@@ -51,6 +55,7 @@ impl Disk for Session {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        at_disk!(Folder);
         self.disk()?.rename(from, to)
     }
 
@@ -59,10 +64,12 @@ impl Disk for Session {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        at_disk!(Folder);
         self.disk()?.remove(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        at_disk!(Sync);
         self.disk()?.sync_dir(dir)
     }
 

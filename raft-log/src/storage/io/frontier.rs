@@ -11,9 +11,10 @@
 //! write before it does, and waits in the rare case that just this is being zeroed.
 
 use crate::env::File;
+use crate::exec::sync::{Condvar, Mutex, MutexGuard};
 use crate::storage::Sizes;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// Beside [`Sizes::zero_ahead`], so many times what was written to this segment since it became active: a busy log has it all soon.
 const AHEAD_TIMES_WRITTEN: u64 = 4;
@@ -49,7 +50,7 @@ pub(super) struct Claim {
 
 impl Frontier {
     pub(super) fn new(sizes: Sizes) -> Frontier {
-        Frontier { sizes, inner: Mutex::default(), changed: Condvar::new() }
+        Frontier { sizes, inner: Mutex::default(), changed: Condvar::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

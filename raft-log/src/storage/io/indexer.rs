@@ -3,9 +3,8 @@
 //! A sidecar that cannot be written costs a longer start, so that is logged, and tried again some records later. But the
 //! folder's sync may fail for a name of somebody else: that is the end of the log.
 
-#[cfg(not(tercet_sim))]
-use crate::exec;
-use crate::exec::Thread;
+use crate::exec::sync::{Condvar, Mutex, MutexGuard};
+use crate::exec::{self, Thread};
 use crate::planted::{self, Bug};
 use crate::storage::StorageError;
 use crate::storage::shared::Shared;
@@ -14,13 +13,13 @@ use crate::types::LogIndex;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// Most sidecars that wait; the oldest gives way.
 const WAITING_MAX: usize = 4;
 const POISONED: &str = "no thread panics while it holds the desk";
 
-/// Writes sidecars at once (tests and the simulation), or on a thread.
+/// Writes sidecars at once (tests), or on a thread.
 pub(crate) struct Indexer {
     writer: Writer,
     worker: Option<Worker>,
@@ -61,7 +60,6 @@ impl Indexer {
     }
 
     /// Writes them on a thread.
-    #[cfg(not(tercet_sim))]
     pub(crate) fn spawn(shared: &Arc<Shared>, folder: &Path) -> io::Result<Indexer> {
         let mut indexer = Indexer::inline(shared, folder);
         let (desk, writer) = (Arc::<Desk>::default(), indexer.writer.clone());
@@ -69,12 +67,6 @@ impl Indexer {
         let handle = exec::thread("log-index", move || run(&inside, |sidecar| writer.write(sidecar)))?;
         indexer.worker = Some(Worker { desk, handle });
         Ok(indexer)
-    }
-
-    /// Writes each on the task of the I/O.
-    #[cfg(tercet_sim)]
-    pub(crate) fn spawn(shared: &Arc<Shared>, folder: &Path) -> io::Result<Indexer> {
-        Ok(Indexer::inline(shared, folder))
     }
 
     /// Writes a sidecar, or lets it be written soon; it replaces an older one of the same segment.
@@ -115,7 +107,6 @@ impl Indexer {
     }
 }
 
-#[cfg(not(tercet_sim))]
 fn run(desk: &Desk, write: impl Fn(&Sidecar)) {
     let _gone = Gone(desk);
     loop {
@@ -131,10 +122,8 @@ fn run(desk: &Desk, write: impl Fn(&Sidecar)) {
 }
 
 /// When the thread ends, by a panic too, nobody waits for what it was writing, and nothing is left there to be written.
-#[cfg(not(tercet_sim))]
 struct Gone<'a>(&'a Desk);
 
-#[cfg(not(tercet_sim))]
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
         let mut inner = self.0.lock();
@@ -172,7 +161,7 @@ impl Writer {
     }
 }
 
-#[cfg(all(test, not(tercet_sim)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::env::sim::SimEnv;

@@ -4,7 +4,7 @@
 //!   queue ──► group of appends ──► Batch ──► pwritev ──► fdatasync ──► publish ──► callbacks
 //!        └──► hard state, truncation, purge, release: one at a time, between groups
 //! ```
-//! [`Engine`] does the work and knows no threads, so that tests and the simulation can step it; [`spawn`] gives it one.
+//! [`Engine`] does the work and knows no threads, so that tests can step it; [`spawn`] gives it one.
 
 mod batch;
 mod engine;
@@ -18,10 +18,7 @@ mod queue;
 mod release;
 mod removal;
 mod roll;
-#[cfg(tercet_sim)]
-mod simulated;
 mod syncer;
-#[cfg(not(tercet_sim))]
 mod thread;
 mod truncate;
 mod unsynced;
@@ -31,9 +28,6 @@ pub(crate) use engine::{Active, Engine, EngineStart};
 pub(crate) use indexer::Indexer;
 pub(crate) use preparer::{Prepared, Preparer};
 pub(crate) use queue::{AppendJob, Job, Queue};
-#[cfg(tercet_sim)]
-pub(crate) use simulated::{IoThread, spawn};
 pub(crate) use syncer::Syncer;
-#[cfg(not(tercet_sim))]
 pub(crate) use thread::{IoThread, spawn};
 pub(crate) use truncate::erase;

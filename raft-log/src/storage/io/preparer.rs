@@ -16,14 +16,15 @@ use super::load::Load;
 use super::preparing::Inside;
 use super::removal::{Doomed, Removals};
 use crate::env::{Env, File, OpenMode};
+use crate::exec::sync::{Condvar, Mutex, MutexGuard};
 use crate::exec::{self, Thread};
 use crate::storage::Done;
 use crate::storage::format::Salt;
 use crate::storage::shared::Shared;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The file's name in the log's folder until it becomes a segment.
@@ -100,7 +101,7 @@ impl Desk {
 }
 
 impl Preparer {
-    /// Makes each file when it is taken; for tests and the simulation.
+    /// Makes each file when it is taken; for tests.
     pub(crate) fn inline(shared: &Shared, folder: &Path, spares: Vec<Prepared>) -> Preparer {
         Preparer {
             env: shared.env.clone(),
@@ -125,10 +126,7 @@ impl Preparer {
             load: Load::default(),
         };
         let (file, bytes) = (preparer.path.clone(), preparer.bytes);
-        #[cfg(not(tercet_sim))]
         let handle = exec::thread("log-prepare", move || inside.run(&file, bytes))?;
-        #[cfg(tercet_sim)]
-        let handle = exec::worker("log-prepare", async move { inside.run_as_task(&file, bytes).await })?;
         preparer.worker = Some(Worker { desk, shared, handle: Some(handle) });
         preparer.prepare_next();
         Ok(preparer)

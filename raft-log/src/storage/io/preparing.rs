@@ -40,27 +40,13 @@ enum Task {
 #[derive(Clone, Copy, Default)]
 struct Rest {
     pause: Duration,
-    #[cfg_attr(tercet_sim, expect(dead_code, reason = "the task looks at intervals whatever happened"))]
     failed: bool,
 }
 
 impl Inside {
-    #[cfg(not(tercet_sim))]
     pub(super) fn run(&self, path: &Path, bytes: u64) {
         let mut rest = Rest::default();
         while let Some(task) = self.next_task(rest) {
-            rest = self.perform(task, path, bytes);
-        }
-        self.remove_the_rest();
-    }
-
-    /// Under simulation: looks for something to do at intervals.
-    #[cfg(tercet_sim)]
-    pub(super) async fn run_as_task(&self, path: &Path, bytes: u64) {
-        let mut rest = Rest::default();
-        loop {
-            tokio::time::sleep(rest.pause.max(Duration::from_millis(1))).await;
-            let Some(task) = self.choose(&mut self.desk.lock()) else { break };
             rest = self.perform(task, path, bytes);
         }
         self.remove_the_rest();
@@ -95,7 +81,6 @@ impl Inside {
     }
 
     /// Waits out the rest, less if a file is wanted and nothing failed before; says what to do. `None` ends the thread.
-    #[cfg(not(tercet_sim))]
     fn next_task(&self, Rest { pause, failed }: Rest) -> Option<Task> {
         let inner = self.desk.lock();
         let rest = |inner: &mut Inner| !inner.stop && (failed || !inner.lacks_file());

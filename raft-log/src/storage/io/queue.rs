@@ -3,12 +3,11 @@
 //! It is bounded by its callers: a replica bounds the bytes that it proposes and that it takes from its leader. What is
 //! queued shows in [`crate::storage::StorageStats::unwritten_bytes`].
 
+use crate::exec::sync::{Condvar, Mutex, MutexGuard};
 use crate::storage::repair::Refill;
 use crate::storage::{Done, HardState, Record};
 use crate::types::{LogId, LogIndex};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
-#[cfg(not(tercet_sim))]
 use std::time::Duration;
 
 /// Records to append, and whom to tell.
@@ -71,7 +70,6 @@ impl Job {
 }
 
 /// Why [`Queue::wait`] returned.
-#[cfg(not(tercet_sim))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
     /// There are jobs.
@@ -86,8 +84,6 @@ pub(crate) enum Woken {
 pub(crate) struct Queue {
     inner: Mutex<Inner>,
     arrived: Condvar,
-    #[cfg(tercet_sim)]
-    pushed: tokio::sync::Notify,
 }
 
 #[derive(Default)]
@@ -111,8 +107,6 @@ impl Queue {
         if wake {
             self.arrived.notify_one();
         }
-        #[cfg(tercet_sim)]
-        self.pushed.notify_one();
         Ok(())
     }
 
@@ -120,20 +114,9 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_all();
-        #[cfg(tercet_sim)]
-        self.pushed.notify_one();
-    }
-
-    /// Returns once there are jobs. A closed queue has none.
-    #[cfg(tercet_sim)]
-    pub(crate) async fn arrived(&self) {
-        while self.lock().jobs.is_empty() {
-            self.pushed.notified().await;
-        }
     }
 
     /// Moves all queued jobs into `jobs`, which must be empty; waits for one, at most for `timeout` if given.
-    #[cfg(not(tercet_sim))]
     pub(crate) fn wait(&self, jobs: &mut VecDeque<Job>, timeout: Option<Duration>) -> Woken {
         let mut inner = self.lock();
         loop {

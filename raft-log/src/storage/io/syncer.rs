@@ -1,11 +1,12 @@
 //! The background sync of `async` durability: what is written is on disk within about 10 ms.
 
+use crate::exec::sync::{Condvar, Mutex, MutexGuard};
 use crate::exec::{self, Thread};
 use crate::storage::StorageError;
 use crate::storage::segment::Segment;
 use crate::storage::shared::Shared;
 use crate::types::LogIndex;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long writes gather before a sync; the sync itself comes on top.
@@ -44,10 +45,7 @@ impl Syncer {
     pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<Syncer> {
         let slot = Arc::new(SyncerSlot(Slot::default()));
         let inbox = slot.clone();
-        #[cfg(not(tercet_sim))]
         let handle = exec::thread("log-sync", move || run(&shared, &inbox.0))?;
-        #[cfg(tercet_sim)]
-        let handle = exec::worker("log-sync", async move { run_as_task(&shared, &inbox.0).await })?;
         Ok(Syncer::Thread { slot, handle: Some(handle) })
     }
 
@@ -76,22 +74,6 @@ impl Syncer {
     }
 }
 
-/// Under simulation: looks for requests at intervals.
-#[cfg(tercet_sim)]
-async fn run_as_task(shared: &Shared, slot: &Slot) {
-    loop {
-        tokio::time::sleep(GATHER).await;
-        let (request, stop) = {
-            let mut inner = slot.lock();
-            (inner.0.take(), inner.1)
-        };
-        if stop || request.is_some_and(|request| sync(shared, &request).is_err()) {
-            return;
-        }
-    }
-}
-
-#[cfg(not(tercet_sim))]
 fn run(shared: &Shared, slot: &Slot) {
     let poisoned = "no thread panics while it holds the request";
     loop {

@@ -29,6 +29,8 @@ fn run(shared: &Shared, mut engine: Engine) {
             Woken::Idle => engine.after_pause(),
             Woken::Closed => break,
         }
+        #[cfg(tercet_sim)]
+        crate::sim::observe::observe(crate::sim::observe::Deed::Marked(engine.marked_end));
     }
     engine.close();
 }
