@@ -33,6 +33,26 @@ bugs! {
     AckBeforeFsync = "ack before fsync",
     /// A saved vote is not synced.
     UnsyncedVote = "unsynced vote",
+    /// A restarted node has forgotten how it voted.
+    ForgottenVote = "saved vote not read again",
+    /// A vote is granted whatever the candidate's log holds.
+    VoteForShorterLog = "vote for a shorter log",
+    /// A truncated segment keeps the index of what was removed.
+    IndexKept = "index of removed entries kept",
+    /// A proposal whose outcome is unknown is made again.
+    UnknownRepeated = "unknown proposal made again",
+    /// What a checkpoint says about the members is not taken over.
+    MembersNotRestored = "members of a checkpoint ignored",
+    /// A node in doubt about what it has acknowledged goes on as before.
+    DoubtIgnored = "doubt after a power loss ignored",
+    /// A full disk ends the log instead of being waited out.
+    FullDiskFatal = "full disk not waited out",
+    /// A leader without a quorum goes on with its heartbeats (openraft #2080).
+    QuorumNotProbed = "lost quorum not probed",
+    /// Connections that close are taken for the leader's death.
+    ClosedTakenForDead = "closed connections taken for death",
+    /// What is read is not checked against a truncation meanwhile.
+    ReadAcrossTruncation = "read across a truncation",
     /// A failed sync is only logged.
     SwallowedFsyncError = "swallowed fsync error",
     /// Zeroing syncs through the log's own open file, and takes a full disk for nobody's loss.

@@ -36,6 +36,7 @@ use tokio::time::Instant;
 
 use crate::env::Env;
 use crate::membership::MemberNode;
+use crate::planted::{self, Bug};
 use crate::raft::network::leader_watch::LeaderWatch;
 use crate::raft::network::link::LinkFactory;
 use crate::raft::type_config::{RaftCore, RaftVote, TypeConfig};
@@ -177,6 +178,10 @@ impl EarlyCampaign {
             (*state.vote_ref(), node)
         });
         let Ok((vote, Some(node))) = known.await else { return Found::Unknown };
+        if planted::is(Bug::ClosedTakenForDead) {
+            self.evidence.watch.looked(leader, false);
+            return Found::Gone;
+        }
         let mut found = Found::Unknown;
         for _ in 0..LOOKS_MAX {
             let link = self.links.new_client(leader, &node).await;

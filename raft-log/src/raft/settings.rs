@@ -41,7 +41,7 @@ pub(crate) fn config(group: GroupId, election: &ElectionOptions, proposals_max: 
         // A leader that no quorum answers falls silent for so long, then tries for so long, in turn. Without it, one that
         // still reaches a single voter renews that voter's lease for ever, and the others, who reach each other and that
         // voter, never get its vote (openraft #2080). The least that openraft takes: lease and longest timeout.
-        quorum_loss_probe_interval: Some(millis(election.timeout_max * 2)),
+        quorum_loss_probe_interval: (!planted::is(Bug::QuorumNotProbed)).then(|| millis(election.timeout_max * 2)),
         backoff: "50ms 100ms 200ms ...500ms".to_owned(),
         ..Config::default()
     };

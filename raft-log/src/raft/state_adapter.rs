@@ -22,6 +22,7 @@ use openraft::{EntryPayload, OptionalSend};
 use crate::checkpoint::{Checkpoint, Checkpoints, Sealing};
 use crate::exec;
 use crate::membership::Membership;
+use crate::planted::{self, Bug};
 use crate::raft::log_store::{completed, completion};
 use crate::raft::pace::Pace;
 use crate::raft::state_worker::StateWorker;
@@ -145,7 +146,10 @@ fn raft_point(point: Option<&AppliedPoint>) -> io::Result<(Option<RaftLogId>, Ra
 
 /// A checkpoint in openraft's terms.
 pub(crate) fn raft_snapshot(checkpoint: Arc<Checkpoint>) -> io::Result<SnapshotOf<TypeConfig, Arc<Checkpoint>>> {
-    let (last_log_id, last_membership) = raft_point(Some(&checkpoint.manifest.point))?;
+    let (last_log_id, mut last_membership) = raft_point(Some(&checkpoint.manifest.point))?;
+    if planted::is(Bug::MembersNotRestored) {
+        last_membership = RaftStoredMembership::default();
+    }
     Ok(SnapshotOf::<TypeConfig, _> {
         meta: SnapshotMetaOf::<TypeConfig> { last_log_id, last_membership },
         snapshot: checkpoint,

@@ -23,6 +23,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::planted::{self, Bug};
 use crate::raft::log_store::{completed, completion};
 use crate::raft::type_config::{RaftVote, hard_state};
 use crate::storage::{Done, HardState, Log};
@@ -96,7 +97,7 @@ impl Order {
 impl Votes {
     /// The votes of this log of node `own_id`, as it was opened.
     pub(crate) fn new(log: Log, own_id: NodeId) -> Votes {
-        let saved = log.hard_state();
+        let saved = log.hard_state().filter(|_| !planted::is(Bug::ForgottenVote));
         let order = Mutex::new(Order::found(saved, own_id));
         Votes { log, order, saved: Arc::default() }
     }

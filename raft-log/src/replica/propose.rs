@@ -54,11 +54,22 @@ impl Inner {
             .map_err(|_| ProposeError::Overloaded { in_flight_bytes_max })?;
         let (responder, outcome) = ProposalResponder::new(Some(permit));
         let command = Command { payload_crc: crc32c::crc32c(&payload), payload, count };
+        let Command { payload, payload_crc, count } = &command;
+        let again = planted::is(Bug::UnknownRepeated).then(|| Command {
+            payload: payload.clone(),
+            payload_crc: *payload_crc,
+            count: *count,
+        });
         let decided = async {
             self.raft.client_write_ff(command, Some(responder)).await.map_err(unknown)?;
             outcome.await.map_err(|_| unknown("the core stopped before it decided"))
         };
         let decided = tokio::time::timeout(self.options.propose_deadline, decided).await;
+        if let Some(command) = again.filter(|_| decided.is_err()) {
+            let (responder, outcome) = ProposalResponder::new(None);
+            self.raft.client_write_ff(command, Some(responder)).await.map_err(unknown)?;
+            return self.proposed(outcome.await.map_err(|_| unknown("the core stopped before it decided"))?);
+        }
         if decided.is_err() && planted::is(Bug::TimeoutAsRefused) {
             return Err(ProposeError::Overloaded { in_flight_bytes_max });
         }

@@ -7,6 +7,7 @@ use super::reader::SegmentReader;
 use super::record::Record;
 use super::segment::Segment;
 use super::shared::Shared;
+use crate::planted::{self, Bug};
 use crate::types::LogIndex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,7 +27,7 @@ impl Shared {
         let mut begun_in = None;
         loop {
             let state = self.lock();
-            if *begun_in.get_or_insert(state.epoch) != state.epoch {
+            if *begun_in.get_or_insert(state.epoch) != state.epoch && !planted::is(Bug::ReadAcrossTruncation) {
                 return Ok(None);
             }
             let until = until.min(state.tail.next());
@@ -53,14 +54,22 @@ impl Shared {
                 at_least_one: records.is_empty(),
             };
             if let Err(error) = read_records(&place.segment, plan, &mut records) {
-                return if begun_in == Some(self.lock().epoch) { Err(error) } else { Ok(None) };
+                return if begun_in == Some(self.lock().epoch) || planted::is(Bug::ReadAcrossTruncation) {
+                    Err(error)
+                } else {
+                    Ok(None)
+                };
             }
             let read = records.len() - before;
             self.counters.reads_from_files.fetch_add(read as u64, Relaxed);
             bytes += records[before..].iter().map(|record| record.payload.len()).sum::<usize>();
             at = LogIndex(at.0 + read as u64);
             if at < until {
-                return if begun_in == Some(self.lock().epoch) { Ok(Some(records)) } else { Ok(None) };
+                return if begun_in == Some(self.lock().epoch) || planted::is(Bug::ReadAcrossTruncation) {
+                    Ok(Some(records))
+                } else {
+                    Ok(None)
+                };
             }
         }
     }

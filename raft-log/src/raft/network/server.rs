@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec;
 use crate::identity::ClaimError;
+use crate::planted::{self, Bug};
 use crate::raft::bootstrap;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::network::appends;
@@ -167,6 +168,16 @@ impl Connection {
                 tracing::warn!("leadership is not taken over: this node keeps out of elections");
                 let last_log_id = request.last_log_id().copied();
                 Ok(CallAnswer { vote: *request.from_leader(), last_log_id, granted: false })
+            }
+            CallRequest::Vote(mut request) if planted::is(Bug::VoteForShorterLog) => {
+                let own = self.raft.with_raft_state(|state| state.log_ids.last().copied());
+                request.last_log_id = request.last_log_id.max(own.await.map_err(io::Error::other)?);
+                Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into())
+            }
+            CallRequest::PreVote(mut request) if planted::is(Bug::VoteForShorterLog) => {
+                let own = self.raft.with_raft_state(|state| state.log_ids.last().copied());
+                request.last_log_id = request.last_log_id.max(own.await.map_err(io::Error::other)?);
+                Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into())
             }
             CallRequest::Vote(request) => Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into()),
             CallRequest::PreVote(request) => {

@@ -18,6 +18,7 @@
 
 use super::engine::Engine;
 use super::queue::Job;
+use crate::planted::{self, Bug};
 use crate::storage::StorageError;
 use std::io;
 use std::sync::Arc;
@@ -103,7 +104,7 @@ impl Engine {
                 self.waiting.forget_attempt();
                 Some(Ok(()))
             }
-            Err(_) if self.waiting.is_begun() => None,
+            Err(_) if self.waiting.is_begun() && !planted::is(Bug::FullDiskFatal) => None,
             Err(error) => Some(Err(self.shared.fail(error))),
         }
     }
