@@ -22,7 +22,8 @@ use crate::story::tell_of;
 
 /// The data folder on each node's disk.
 pub const DIR: &str = "/data";
-const PEER_PORT: u16 = 7000;
+/// Where each of them listens to its peers.
+pub const PEER_PORT: u16 = 7000;
 /// Whoever loses a folder for good is told to come back under one.
 const REMEDY: &str = "a fresh ";
 const PROPOSE_DEADLINE: Duration = Duration::from_millis(1_500);
@@ -95,6 +96,7 @@ impl Cluster {
         let mut options =
             ReplicaOptions::new(id, GroupId(7), PathBuf::from(DIR), PeerListen::Address(address), advertised);
         options.durability = settings.durability;
+        options.disk_stall_max = settings.disk_stall_max;
         options.election = settings.election;
         options.segment_bytes_max = settings.segment_bytes_max;
         options.retention = settings.retention;
@@ -116,7 +118,7 @@ impl Cluster {
         let process = Process::new(node.address, seed);
         node.machine = node.machine.reopened();
         let opening = node.begin_opening();
-        node.excused = node.full;
+        (node.ending, node.slow) = (false, false);
         node.life = Life::Up;
         node.paused_until = None;
         let env = Env { disk: node.disk.session(), clock: node.clock.clone(), rng: node.rng.clone() };
@@ -175,6 +177,12 @@ impl Cluster {
         self.put_back.push(node.address);
     }
 
+    /// Whether no node was harmed, is lost, or stands still.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.nodes.iter().all(|node| node.harm.is_none() && (node.is_out() || node.paused_until.is_none()))
+    }
+
     /// A node's replica, if it is open.
     #[must_use]
     pub fn replica(&self, place: usize) -> Option<Replica> {
@@ -199,6 +207,7 @@ impl Cluster {
         let now = Instant::now();
         for place in 0..self.nodes.len() {
             let node = &mut self.nodes[place];
+            node.look(now);
             if node.paused_until.is_some_and(|until| until <= now) {
                 node.paused_until = None;
                 if let Some(process) = &node.process {
@@ -235,7 +244,7 @@ impl Cluster {
                 self.crash(place, Crash::KeepAll, Instant::now());
                 self.nodes[place].life = Life::Lost(reason);
             }
-            Opening::Refused(_) if node.excused || node.disk.power_is_off() => {
+            Opening::Refused(_) if node.is_excused() || node.disk.power_is_off() => {
                 self.crash(place, Crash::KeepAll, Instant::now() + soon(rng));
             }
             Opening::Refused(reason) => return Err(format!("node {} refused to open: {reason}", node.id)),
@@ -257,7 +266,7 @@ impl Cluster {
             }
             return Ok(());
         };
-        if !off && !node.excused && node.harm.is_none() {
+        if !off && !node.is_excused() && node.harm.is_none() {
             return Err(format!("node {} failed without a cause: {reason}", node.id));
         }
         if node.harm.is_some() {

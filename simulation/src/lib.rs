@@ -13,6 +13,7 @@
 //! Without that cfg this crate is empty.
 #![cfg(tercet_sim)]
 
+pub mod budgets;
 pub mod checkers;
 pub mod clients;
 pub mod cluster;

@@ -37,13 +37,32 @@ pub struct State {
     pub needed_from: LogIndex,
     /// The commands of clients, in order.
     pub commands: Vec<Command>,
+    /// Of all of them, and of what is needed.
+    pub digest: u64,
+}
+
+/// Mixes a number into a digest (FNV-1a's prime, rotated so that all bits count).
+fn mix(digest: u64, number: u64) -> u64 {
+    (digest ^ number).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
 }
 
 impl State {
+    fn mix(&mut self, number: u64) {
+        self.digest = mix(self.digest, number);
+    }
+
+    fn tell_digest(&self) {
+        if let Some(point) = &self.point {
+            let members = point.membership.as_ref().map_or(0, |(id, _)| id.index.0);
+            observe::observe(Deed::Digest(point.id, mix(self.digest, members)));
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = BytesMut::new();
         self.point.as_ref().expect("a checkpoint is made of something").encode_into(&mut out);
         out.put_u64_le(self.needed_from.0);
+        out.put_u64_le(self.digest);
         for command in &self.commands {
             out.put_u64_le(command.id.term.0);
             out.put_u64_le(command.id.index.0);
@@ -56,6 +75,7 @@ impl State {
     fn decode(mut input: &[u8]) -> Option<State> {
         let point = Some(AppliedPoint::decode_from(&mut input)?);
         let needed_from = LogIndex(input.try_get_u64_le().ok()?);
+        let digest = input.try_get_u64_le().ok()?;
         let mut commands = Vec::new();
         while !input.is_empty() {
             let (term, index) = (input.try_get_u64_le().ok()?, input.try_get_u64_le().ok()?);
@@ -63,7 +83,7 @@ impl State {
             let (number, payload_crc) = (input.try_get_u64_le().ok()?, input.try_get_u32_le().ok()?);
             commands.push(Command { id, number, payload_crc });
         }
-        Some(State { point, needed_from, commands })
+        Some(State { point, needed_from, commands, digest })
     }
 }
 
@@ -141,6 +161,7 @@ impl Machine {
         if let Some(point) = &state.point {
             observe::observe(Deed::Flushed(point.id));
         }
+        state.tell_digest();
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -152,12 +173,15 @@ impl Inside {
     fn take(&mut self, id: LogId, payload: &Bytes) {
         let number = number_of(payload);
         if number != TRIM {
-            self.now.commands.push(Command { id, number, payload_crc: raft_log::sim::payload_crc(payload) });
+            let payload_crc = raft_log::sim::payload_crc(payload);
+            self.now.commands.push(Command { id, number, payload_crc });
+            [id.term.0, id.index.0, number, u64::from(payload_crc)].into_iter().for_each(|part| self.now.mix(part));
             return;
         }
         let to = payload.get(8..).and_then(|mut to| to.try_get_u64_le().ok()).unwrap_or(0);
         if LogIndex(to) > self.now.needed_from {
             self.now.needed_from = LogIndex(to);
+            self.now.mix(to);
             observe::observe(Deed::Trimmed(LogIndex(to)));
         }
     }
@@ -256,6 +280,7 @@ impl StateMachine for Machine {
         if let Some(point) = &state.point {
             observe::observe(Deed::Restored(point.id));
         }
+        state.tell_digest();
         observe::observe(Deed::Trimmed(state.needed_from));
         inside.now = state.clone();
         inside.flushed = state;

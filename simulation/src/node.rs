@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use raft_log::Replica;
 use raft_log::env::sim::{SeededRng, SimDisk};
@@ -12,6 +13,9 @@ use tokio::time::Instant;
 use crate::cluster::host;
 use crate::machine::Machine;
 use crate::settings::Settings;
+
+/// A node fails within this time after what made it fail: its slowest sync, and a look at it.
+const EXCUSED_FOR: Duration = Duration::from_secs(2);
 
 /// What a node is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,8 +71,13 @@ pub struct Node {
     pub machine: Machine,
     /// Its folder was tampered with: it may refuse to go on.
     pub harm: Option<Harm>,
-    /// A fault of its disk was ordered in this life: it may fail.
-    pub excused: bool,
+    /// It is being shut down: nobody asks how it ends.
+    pub ending: bool,
+    /// Its disk is slow now.
+    pub slow: bool,
+    /// When faults of its disk struck last, and how many have.
+    struck: Option<Instant>,
+    strikes: u64,
     /// Its disk is full now.
     pub full: bool,
     /// Its process is stopped until then.
@@ -92,12 +101,36 @@ impl Node {
             process: None,
             machine: Machine::new(settings.flush_every, disk),
             harm: None,
-            excused: false,
+            ending: false,
+            slow: false,
+            struck: None,
+            strikes: 0,
             full: false,
             paused_until: None,
             rng: Arc::new(SeededRng::new(settings.seed.wrapping_mul(1_000_003) + place as u64)),
             opening: Arc::new(Mutex::new(Opening::Under)),
         }
+    }
+
+    /// Looks whether its disk has failed it since the last look.
+    pub(crate) fn look(&mut self, now: Instant) {
+        let strikes = self.disk.fault_hits();
+        if strikes != self.strikes {
+            (self.strikes, self.struck) = (strikes, Some(now));
+        }
+    }
+
+    /// Whether it may fail: a fault of its disk struck a moment ago, or it is being shut down. One that was only ordered,
+    /// and one of long ago, excuse nothing.
+    #[must_use]
+    pub fn is_excused(&self) -> bool {
+        self.ending || self.struck.is_some_and(|at| at.elapsed() < EXCUSED_FOR)
+    }
+
+    /// Whether its process runs.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.life == Life::Up && self.process.is_some() && !self.disk.power_is_off()
     }
 
     /// Whether it never comes back.

@@ -22,7 +22,7 @@ use crate::node::Harm;
 use crate::story::tell;
 
 /// Voters of a group, at least and at most.
-const VOTERS: std::ops::RangeInclusive<usize> = 3..=5;
+const VOTERS: std::ops::RangeInclusive<usize> = 1..=7;
 /// Learners at a time.
 const LEARNERS_MAX: usize = 2;
 /// Fresh nodes of a run.

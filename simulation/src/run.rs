@@ -14,6 +14,7 @@ use raft_log::types::{LogIndex, NodeId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::budgets::{Budgets, Calm};
 use crate::checkers::{Checkers, ExactlyOnce, Violation};
 use crate::clients::client;
 use crate::cluster::{Cluster, host};
@@ -32,6 +33,11 @@ const STEP: Duration = Duration::from_millis(5);
 const FORMED_WITHIN: Duration = Duration::from_secs(20);
 /// After the last fault, the group must serve and agree by then.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
+/// A settled group rests from then on, for so long.
+const RESTS_FROM: Duration = Duration::from_millis(1_500);
+/// So many of 100 groups lose all their connections then.
+const RESETS_PERCENT: u64 = 40;
+const RESTS_FOR: Duration = Duration::from_millis(2_100);
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +105,7 @@ fn breach<T>(checker: &'static str, what: impl Into<String>) -> Step<T> {
 impl Run {
     fn new(settings: Settings, network: Network) -> Run {
         Run {
-            checkers: Checkers::new(),
+            checkers: Checkers::new(&settings),
             once: ExactlyOnce::default(),
             history: History::default(),
             rng: SeededRng::new(settings.seed ^ 0x0072_756e),
@@ -137,7 +143,34 @@ impl Run {
         stop.store(true, Ordering::Relaxed);
         self.await_clients(clients).await?;
         self.settle().await?;
+        self.rest().await?;
         self.compare()
+    }
+
+    /// Nothing happens, and nothing is done about it.
+    async fn rest(&mut self) -> Step {
+        if !self.cluster.is_sound() {
+            return Ok(());
+        }
+        // What the last faults caused may still end: a hand-over, a repair.
+        self.for_a_while(RESTS_FROM, None).await?;
+        let calm = Calm::begin(&self.cluster, &self.checkers.view);
+        if self.rng.chance(RESETS_PERCENT) {
+            // Closed connections are no sign of death.
+            self.cluster.network.reset_all();
+        }
+        self.for_a_while(RESTS_FOR, Some(calm)).await
+    }
+
+    async fn for_a_while(&mut self, longest: Duration, mut calm: Option<Calm>) -> Step {
+        let until = Instant::now() + longest;
+        while Instant::now() < until {
+            self.step().await?;
+            if let Some(Err(what)) = calm.as_mut().map(|calm| calm.look(&self.cluster, &self.checkers.view)) {
+                return breach("budget", what);
+            }
+        }
+        Ok(())
     }
 
     /// Starts all nodes and makes them a group.
@@ -169,10 +202,14 @@ impl Run {
     async fn faults(&mut self, effects: &mut Effects) -> Step {
         let until = Instant::now() + self.cluster.settings.faults_last;
         let mut faults = Faults::new(&self.cluster);
+        let mut budgets = Budgets::new();
         let mut result = Ok(());
-        while result.is_ok() && Instant::now() < until {
+        while result.is_ok() && (Instant::now() < until || faults.must_go_on()) {
             faults.step(&mut self.cluster, &self.checkers.view).await;
             result = self.step().await;
+            if let (Ok(()), Err(what)) = (&result, budgets.look(&self.cluster, &self.checkers.view)) {
+                result = breach("budget", what);
+            }
         }
         *effects = faults.end(&mut self.cluster);
         result

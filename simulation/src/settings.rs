@@ -37,6 +37,8 @@ pub struct Settings {
     pub flush_every: u64,
     /// Times of elections.
     pub election: ElectionOptions,
+    /// A disk that finishes nothing for longer keeps its node out of elections.
+    pub disk_stall_max: Duration,
     /// How long faults are made.
     pub faults_last: Duration,
     /// So many of 100 faults of one node hit the leader, at least: it has the most to lose.
@@ -62,6 +64,14 @@ enum Theme {
     EqualRecords,
     /// A follower's disk is put back as it was earlier.
     OlderCopies,
+    /// Only age bounds the log, and clocks jump and drift.
+    Ages,
+    /// Five or seven voters, a leader that reaches one of them only, and hosts that are slow to reach.
+    Apart,
+    /// Disks fill, hang and fail.
+    Disks,
+    /// Few, long entries.
+    LongEntries,
 }
 
 fn millis(rng: &SeededRng, least: u64, most: u64) -> Duration {
@@ -91,7 +101,9 @@ impl Settings {
             trim_percent_max: 100,
             ..RetentionOptions::default()
         };
-        let usable = |kind: &Kind| !kind.is_scripted() && (durability == Durability::Sync || kind.spares_unsynced());
+        let usable = |kind: &Kind| {
+            !kind.is_scripted() && *kind != Kind::Bridge && (durability == Durability::Sync || kind.spares_unsynced())
+        };
         let share = 20 + rng.below(70);
         let mut kinds: BTreeSet<Kind> = Kind::ALL.into_iter().filter(usable).filter(|_| rng.chance(share)).collect();
         // Something must happen.
@@ -99,7 +111,7 @@ impl Settings {
         kinds.insert(Kind::CutLeader);
         let mixed = Settings {
             seed,
-            nodes: if rng.chance(75) { 3 } else { 5 },
+            nodes: [3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 7, 1][usize::try_from(rng.below(12)).expect("one of twelve")],
             clients: 1 + rng.below(5),
             think_max: millis(&rng, 10, 200),
             payload_fixed: false,
@@ -111,6 +123,7 @@ impl Settings {
             cache_bytes_max: [1 << 10, 16 << 10, 1 << 20][usize::try_from(rng.below(3)).expect("one of three")],
             flush_every: 1 + rng.below(60),
             election,
+            disk_stall_max: millis(&rng, 800, 2_000),
             faults_last: millis(&rng, 6_000, 14_000),
             fault_pause_max: millis(&rng, 150, 1_500),
             kinds,
@@ -118,12 +131,17 @@ impl Settings {
             scripted: None,
         };
         let theme = match rng.below(100) {
-            0..45 => Theme::Mixed,
-            45..55 if durability == Durability::Sync => Theme::OlderCopies,
-            45..55 => Theme::Mixed,
-            55..70 => Theme::LeadersInTurn,
-            70..85 => Theme::ShortRetention,
-            _ => Theme::EqualRecords,
+            0..28 => Theme::Mixed,
+            28..38 if durability == Durability::Sync => Theme::OlderCopies,
+            28..38 => Theme::Mixed,
+            38..50 => Theme::LeadersInTurn,
+            50..63 => Theme::ShortRetention,
+            63..80 => Theme::EqualRecords,
+            // Ages come from the leader's own clock still: none of them.
+            100 => Theme::Ages,
+            80..88 => Theme::Apart,
+            88..96 => Theme::Disks,
+            _ => Theme::LongEntries,
         };
         mixed.about(theme, &rng)
     }
@@ -172,6 +190,37 @@ impl Settings {
                 self.kinds.retain(|kind| kind.restarts_one());
                 self.kinds.insert(Kind::Kill);
                 self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(1_000));
+            }
+            Theme::Ages => {
+                self.nodes = 3;
+                self.think_max = self.think_max.min(Duration::from_millis(30));
+                (self.segment_bytes_max, self.entry_bytes_max, self.payload_bytes_max) = (12 << 10, 4 << 10, 400);
+                self.retention.bytes_max = None;
+                self.retention.age_max = Some(millis(rng, 3_000, 5_000));
+                self.retention.check_interval = millis(rng, 50, 200);
+                self.kinds.retain(|kind| kind.restarts_one() && rng.chance(50));
+                self.kinds.extend([Kind::ClockJump, Kind::ClockDrift, Kind::CutLeader, Kind::Transfer]);
+                self.faults_last = self.faults_last.max(Duration::from_secs(10));
+            }
+            Theme::Apart => {
+                self.nodes = if rng.chance(70) { 5 } else { 7 };
+                self.kinds.retain(|_| rng.chance(20));
+                self.kinds.extend([Kind::Bridge, Kind::FarApart, Kind::ResetAll]);
+                self.scripted = Some(Kind::Bridge);
+            }
+            Theme::Disks => {
+                self.kinds.retain(|_| rng.chance(20));
+                let disks = [Kind::DiskFull, Kind::HungSync, Kind::SyncError, Kind::WriteError, Kind::ReadError];
+                let fits = |kind: &Kind| self.durability == Durability::Sync || kind.spares_unsynced();
+                self.kinds.extend(disks.into_iter().filter(fits));
+                self.kinds.insert(Kind::SlowDisk);
+            }
+            Theme::LongEntries => {
+                self.entry_bytes_max = 96 << 10;
+                self.payload_bytes_max = 90_000;
+                self.segment_bytes_max = 256 << 10;
+                self.retention.bytes_max = self.retention.bytes_max.map(|_| self.segment_bytes_max * 2);
+                self.think_max = self.think_max.max(Duration::from_millis(60));
             }
         }
         self

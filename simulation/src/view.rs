@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use raft_log::sim::observe::{Deed, Entry, Event};
 use raft_log::storage::HardState;
 use raft_log::types::{LogId, LogIndex, NodeId, Term};
-use raft_log::{Membership, RecordKind};
+use raft_log::{GateReason, Membership, RecordKind};
 
 /// One node, through all its lives.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct NodeView {
     pub cutting: u32,
     /// Its vote, as saved.
     pub vote: Option<HardState>,
+    /// Why it keeps out of elections, and the highest term that any node had voted in when that began.
+    pub gates: BTreeMap<GateReason, Option<Term>>,
     /// Its state machine needs no entry below this.
     pub needed_from: LogIndex,
     /// The last entry that its state machine applied, in this life.
@@ -149,6 +151,7 @@ impl View {
 
     /// Follows an event.
     pub fn take(&mut self, event: &Event) {
+        let highest = self.nodes.values().filter_map(|node| node.vote).map(|vote| vote.term).max();
         let node = self.nodes.entry(event.node).or_default();
         match &event.deed {
             Deed::Opened { purged, entries, end, vote } => {
@@ -200,6 +203,8 @@ impl View {
                 node.persisted_end = id.index.0 + 1;
             }
             Deed::Voted(vote) => node.vote = Some(*vote),
+            Deed::Gated(reason, true) => drop(node.gates.insert(*reason, highest)),
+            Deed::Gated(reason, false) => drop(node.gates.remove(reason)),
             Deed::Purged(upto) => {
                 node.purged = node.purged.max(Some(*upto));
                 node.log = node.log.split_off(&(upto.index.0 + 1));
@@ -216,7 +221,7 @@ impl View {
             }
             Deed::Reset => node.applied = None,
             Deed::Trimmed(to) => node.needed_from = *to,
-            Deed::Flushed(_) | Deed::Checkpointed(_) | Deed::Repaired(..) => {}
+            Deed::Flushed(_) | Deed::Checkpointed(_) | Deed::Repaired(..) | Deed::Digest(..) => {}
         }
     }
 }

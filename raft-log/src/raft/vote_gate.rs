@@ -97,6 +97,8 @@ impl VoteGate {
         let news = self.reasons.send_if_modified(|reasons| reasons.insert(reason));
         if news {
             tracing::warn!(%reason, "this node keeps out of elections");
+            #[cfg(tercet_sim)]
+            crate::sim::observe::observe(crate::sim::observe::Deed::Gated(reason, true));
         }
     }
 
@@ -105,6 +107,8 @@ impl VoteGate {
         let news = self.reasons.send_if_modified(|reasons| reasons.remove(&reason));
         if news {
             tracing::info!(%reason, "what kept this node out of elections is over");
+            #[cfg(tercet_sim)]
+            crate::sim::observe::observe(crate::sim::observe::Deed::Gated(reason, false));
         }
     }
 

@@ -9,6 +9,7 @@ use openraft::async_runtime::WatchReceiver as _;
 
 use crate::membership::Membership;
 use crate::raft::type_config::log_id;
+use crate::raft::vote_gate::GateReason;
 use crate::replica::Replica;
 use crate::sim::Process;
 use crate::storage::{Done, HardState, Log, Record, RecordKind, StorageError};
@@ -65,6 +66,8 @@ pub enum Deed {
     Began(LogId),
     /// It told Raft that this vote is saved.
     Voted(HardState),
+    /// From now on it keeps out of elections for this reason, or, `false`, no more for this one.
+    Gated(GateReason, bool),
     /// It moved the start of Raft's log behind this entry.
     Purged(LogId),
     /// Its state machine applied this entry, with this payload.
@@ -79,6 +82,8 @@ pub enum Deed {
     Checkpointed(LogId),
     /// Its state machine was replaced by a checkpoint of everything through this entry.
     Restored(LogId),
+    /// Its state after this entry has this digest.
+    Digest(LogId, u64),
 }
 
 /// One step of a simulation.

@@ -5,6 +5,8 @@ mod commit_term;
 mod durability;
 mod election_safety;
 mod exactly_once;
+mod gated_stays_out;
+mod kept_for_its_age;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
@@ -14,6 +16,7 @@ mod one_vote;
 #[cfg(test)]
 mod rig;
 mod state_behind_log;
+mod state_digest;
 mod state_machine_safety;
 mod wiped_stays_out;
 
@@ -21,6 +24,7 @@ pub use exactly_once::ExactlyOnce;
 
 use raft_log::sim::observe::Event;
 
+use crate::settings::Settings;
 use crate::view::View;
 
 /// A promise that was broken.
@@ -51,16 +55,10 @@ pub struct Checkers {
     checkers: Vec<Box<dyn Checker>>,
 }
 
-impl Default for Checkers {
-    fn default() -> Checkers {
-        Checkers::new()
-    }
-}
-
 impl Checkers {
     /// For one run.
     #[must_use]
-    pub fn new() -> Checkers {
+    pub fn new(settings: &Settings) -> Checkers {
         let checkers: Vec<Box<dyn Checker>> = vec![
             Box::<election_safety::ElectionSafety>::default(),
             Box::<one_vote::OneVote>::default(),
@@ -74,6 +72,9 @@ impl Checkers {
             Box::new(state_behind_log::StateBehindLog),
             Box::new(wiped_stays_out::WipedStaysOut),
             Box::new(older_copy_votes_no_more::OlderCopyVotesNoMore),
+            Box::new(gated_stays_out::GatedStaysOut),
+            Box::<state_digest::StateDigest>::default(),
+            Box::new(kept_for_its_age::KeptForItsAge::new(settings)),
         ];
         Checkers { view: View::default(), checkers }
     }

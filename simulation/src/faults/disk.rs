@@ -1,6 +1,7 @@
 //! Faults of disks.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use raft_log::env::Disk as _;
 use raft_log::env::sim::{Crash, Fault, FaultKind};
@@ -38,7 +39,6 @@ impl Faults {
         let before = struck(cluster, kind, place);
         let node = &mut cluster.nodes[place];
         node.disk.order(Fault { skip: u32::try_from(self.rng.below(4)).expect("few"), ..Fault::once(fault, path) });
-        node.excused = true;
         self.ordered.push((kind, place, before));
     }
 
@@ -46,17 +46,28 @@ impl Faults {
         let node = &mut cluster.nodes[place];
         let room = self.rng.below(node.disk.used_bytes() / 2 + 1);
         node.disk.set_capacity_bytes(Some(node.disk.used_bytes() + room));
-        (node.excused, node.full) = (true, true);
+        node.full = true;
         self.ordered.push((Kind::DiskFull, place, node.disk.refused_as_full()));
         self.mends.after(self.millis(300, 3_000), Mend::Capacity(place));
     }
 
-    pub(super) fn slow_disk(&mut self, cluster: &Cluster, place: usize) {
+    pub(super) fn slow_disk(&mut self, cluster: &mut Cluster, place: usize) {
         let Some(process) = &cluster.nodes[place].process else { return };
         let least = self.rng.below(50);
         process.set_disk_delay_millis(least, least + self.rng.below(300));
+        cluster.nodes[place].slow = true;
         self.mends.after(self.millis(200, 3_000), Mend::Disk(place));
         self.count(Kind::SlowDisk);
+    }
+
+    /// One sync takes longer than a node waits before it keeps out of elections.
+    pub(super) fn hang_disk(&mut self, cluster: &mut Cluster, place: usize) {
+        let longest = cluster.settings.disk_stall_max + self.millis(100, 3_000);
+        let Some(process) = &cluster.nodes[place].process else { return };
+        process.hang_disk_once(longest);
+        cluster.nodes[place].slow = true;
+        self.mends.after(longest + Duration::from_millis(500), Mend::Disk(place));
+        self.count(Kind::HungSync);
     }
 
     /// A bit of what was written within the last 50 ms before a crash may look like a torn write (hazards 3), so a bit is

@@ -48,6 +48,8 @@ kinds! {
     BitFlip = "flipped bit",
     /// A disk is slow for a while.
     SlowDisk = "slow disk",
+    /// A sync hangs for longer than the limit after which a node keeps out of elections.
+    HungSync = "hung sync",
     /// The leader is cut off from all others.
     CutLeader = "leader cut off",
     /// A node that does not lead is cut off.
@@ -58,16 +60,26 @@ kinds! {
     CutPair = "pair cut",
     /// Some nodes do not reach the others.
     Split = "split in two",
+    /// Five or more voters: the leader reaches one other, one is alone, and all but these two reach each other and that one.
+    Bridge = "bridge partition",
+    /// All links take longer than a heartbeat for a while.
+    FarApart = "far apart",
     /// Links are slow for a while.
     Delay = "slow link",
     /// The streams between two nodes break.
     Reset = "streams reset",
+    /// All streams between all nodes break at once.
+    ResetAll = "all streams reset",
+    /// A host that is no member connects, says nothing, half of something, or nonsense, and stays.
+    Stranger = "stranger connects",
     /// A process stands still for less than an election takes.
     PauseShort = "short pause",
     /// A process stands still for longer than an election takes.
     PauseLong = "long pause",
     /// A wall clock jumps.
     ClockJump = "clock jump",
+    /// A wall clock runs fast or slow from now on.
+    ClockDrift = "clock drift",
     /// Leadership is handed over.
     Transfer = "leadership handed over",
     /// A node's disk is replaced by an empty one.

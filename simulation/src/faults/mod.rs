@@ -7,6 +7,7 @@ mod left_behind;
 mod mends;
 mod network;
 mod older_copy;
+mod stranger;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub struct Faults {
     ordered: Vec<(Kind, usize, u64)>,
     cut: Option<Kind>,
     held: u64,
+    goes_on_until: Option<Instant>,
     wiped: bool,
     operator: Operator,
     script: Option<Script>,
@@ -73,10 +75,17 @@ impl Faults {
             ordered: Vec::new(),
             cut: None,
             held: 0,
+            goes_on_until: None,
             wiped: false,
             operator: Operator::new(settings.seed),
             script: None,
         }
+    }
+
+    /// Whether something is under way that proves nothing until it is over.
+    #[must_use]
+    pub fn must_go_on(&self) -> bool {
+        self.goes_on_until.is_some_and(|until| Instant::now() < until)
     }
 
     fn count(&mut self, kind: Kind) {
@@ -163,6 +172,7 @@ impl Faults {
             Mend::Link(from, to) => cluster.network.set_cut(host(from), host(to), false),
             Mend::Latency(from, to) => cluster.network.set_latency_millis(host(from), host(to), None),
             Mend::Disk(place) => {
+                cluster.nodes[place].slow = false;
                 if let Some(process) = &cluster.nodes[place].process {
                     process.set_disk_delay_millis(0, 1);
                 }
@@ -220,7 +230,14 @@ impl Faults {
             Kind::CutLeader | Kind::CutFollower | Kind::CutOneWay | Kind::CutPair | Kind::Split => {
                 self.cut(cluster, kind);
             }
+            Kind::Bridge => self.bridge(cluster, view),
             Kind::Delay | Kind::Reset => self.trouble_links(cluster, kind),
+            Kind::FarApart => self.far_apart(cluster),
+            Kind::ResetAll => {
+                if cluster.network.reset_all() > 0 {
+                    self.count(kind);
+                }
+            }
             Kind::LeadersInTurn => self.script = LeadersInTurn::begin(self, cluster).map(Script::LeadersInTurn),
             Kind::LeftBehind => self.script = LeftBehind::begin(self, cluster).map(Script::LeftBehind),
             Kind::OlderCopy => self.script = OlderCopy::begin(self, cluster, view).map(Script::OlderCopy),
@@ -268,6 +285,12 @@ impl Faults {
             Kind::BitFlip => return self.flip(cluster, view, place),
             Kind::Wipe => return self.wipe(cluster, view, place),
             Kind::SlowDisk => return self.slow_disk(cluster, place),
+            Kind::HungSync => return self.hang_disk(cluster, place),
+            Kind::Stranger => self.stranger(cluster, place),
+            Kind::ClockDrift => {
+                let drift = i64::try_from(self.rng.below(41)).expect("few") - 20;
+                cluster.nodes[place].clock.set_drift_percent(drift);
+            }
             Kind::PauseShort => self.pause(cluster, place, 20, 300),
             Kind::PauseLong => self.pause(cluster, place, 800, 4_000),
             Kind::ClockJump => {
@@ -299,7 +322,7 @@ fn end_orderly(cluster: &mut Cluster, place: usize) -> bool {
     let Some(process) = &cluster.nodes[place].process else { return false };
     drop(cluster.directory.set(place, None));
     drop(process.spawn(async move { replica.shutdown().await }));
-    cluster.nodes[place].excused = true;
+    cluster.nodes[place].ending = true;
     cluster.nodes[place].life = Life::Down(Instant::now() + Duration::from_millis(1_200));
     true
 }

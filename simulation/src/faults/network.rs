@@ -1,8 +1,13 @@
 //! Faults of the network.
 
+use tokio::time::Instant;
+
 use super::mends::part;
 use super::{Faults, Kind, Mend};
+use crate::budgets::leaderless_max;
+use crate::clients::place_of;
 use crate::cluster::{Cluster, host};
+use crate::view::View;
 
 impl Faults {
     pub(super) fn cut(&mut self, cluster: &Cluster, kind: Kind) {
@@ -46,8 +51,55 @@ impl Faults {
         }
     }
 
+    /// See [`Kind::Bridge`]. It lasts longer than a group may be without a leader, because one could be elected.
+    pub(super) fn bridge(&mut self, cluster: &Cluster, view: &View) {
+        let Some(leader) = cluster.leader() else { return };
+        let voters: Vec<usize> = view.newest_membership().map_or_else(Vec::new, |newest| {
+            newest.configs.iter().flatten().map(|voter| place_of(*voter)).filter(|place| *place != leader).collect()
+        });
+        if voters.len() < 4 || !voters.iter().all(|place| cluster.replica(*place).is_some()) {
+            return;
+        }
+        let from = self.below(voters.len());
+        let (bridge, alone) = (voters[from], voters[(from + 1) % voters.len()]);
+        let rest: Vec<usize> = (0..cluster.nodes.len()).filter(|at| ![leader, bridge, alone].contains(at)).collect();
+        let cuts = [(vec![leader], [&rest[..], &[alone]].concat()), (vec![alone], [&rest[..], &[bridge]].concat())];
+        self.mends.heal_links(cluster);
+        self.held = cluster.network.counts().held;
+        self.cut = Some(Kind::Bridge);
+        let lasts = leaderless_max(&cluster.settings) + self.millis(1_000, 2_000);
+        for (these, those) in cuts {
+            part(&cluster.network, &these, &those, true);
+            for (one, other) in these.iter().flat_map(|one| those.iter().map(move |other| (*one, *other))) {
+                self.mends.after(lasts, Mend::Link(one, other));
+                self.mends.after(lasts, Mend::Link(other, one));
+            }
+        }
+        // Nothing else comes between.
+        self.next = self.next.max(Instant::now() + lasts);
+        self.goes_on_until = Some(Instant::now() + lasts);
+    }
+
+    /// Each round trip takes longer than a heartbeat's interval, and far less than an election's timeout.
+    pub(super) fn far_apart(&mut self, cluster: &Cluster) {
+        let election = cluster.settings.election;
+        let most = u64::try_from((election.timeout_min / 4).as_millis()).expect("short");
+        let least = u64::try_from((election.heartbeat_interval / 2).as_millis()).expect("short") + 1;
+        let lasts = self.millis(1_000, 4_000);
+        for from in 0..cluster.nodes.len() {
+            for to in (0..cluster.nodes.len()).filter(|to| *to != from) {
+                cluster.network.set_latency_millis(host(from), host(to), Some((least, most.max(least))));
+                self.mends.after(lasts, Mend::Latency(from, to));
+            }
+        }
+        self.count(Kind::FarApart);
+    }
+
     pub(super) fn trouble_links(&mut self, cluster: &Cluster, kind: Kind) {
         let nodes = cluster.nodes.len();
+        if nodes < 2 {
+            return;
+        }
         let one = self.below(nodes);
         let other = (one + 1 + self.below(nodes - 1)) % nodes;
         if kind == Kind::Reset {

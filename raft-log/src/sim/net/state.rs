@@ -50,6 +50,8 @@ pub struct NetworkCounts {
     pub resets: u64,
     /// Pieces delivered.
     pub delivered: u64,
+    /// Streams begun.
+    pub dialed: u64,
 }
 
 /// What travels along a stream.
@@ -222,6 +224,23 @@ impl Network {
         ids.len()
     }
 
+    /// Breaks all streams of all hosts, as a firewall does that forgets its connections; both ends are told.
+    pub fn reset_all(&self) -> usize {
+        let mut state = self.lock();
+        let ids: Vec<PipeId> = state.pipes.iter().filter(|(_, pipe)| !pipe.reset).map(|(id, _)| *id).collect();
+        for id in &ids {
+            state.break_pipe(*id);
+        }
+        ids.len()
+    }
+
+    /// Whether pieces travel from one host to another as usual: the way is neither cut nor slow.
+    #[must_use]
+    pub fn is_clear(&self, from: IpAddr, to: IpAddr) -> bool {
+        let state = self.lock();
+        !state.cut.contains(&(from, to)) && !state.latency.contains_key(&(from, to))
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counts(&self) -> NetworkCounts {
@@ -280,6 +299,7 @@ impl Network {
             let boots = (state.boot(from), state.boot(to.ip()));
             state.pipes.insert(forth, Pipe::new((from, to.ip()), boots, back));
             state.pipes.insert(back, Pipe::new((to.ip(), from), (boots.1, boots.0), forth));
+            state.counts.dialed += 1;
             state.send(forth, Piece::Syn(to));
             (forth, back)
         };

@@ -1,0 +1,73 @@
+//! Where only age bounds the log, nothing is trimmed before its time, whatever the clocks of some nodes say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use raft_log::sim::observe::{Deed, Event};
+use tokio::time::Instant;
+
+use crate::checkers::Checker;
+use crate::settings::Settings;
+use crate::view::View;
+
+/// Clocks that differ a little may cost an entry this part of its time.
+const TOLERATED_PERCENT: u32 = 50;
+
+pub(super) struct KeptForItsAge {
+    least: Option<Duration>,
+    appended: BTreeMap<u64, Instant>,
+}
+
+impl KeptForItsAge {
+    pub(super) fn new(settings: &Settings) -> KeptForItsAge {
+        let retention = settings.retention;
+        let age_max = retention.age_max.filter(|_| retention.bytes_max.is_none());
+        KeptForItsAge { least: age_max.map(|age| age * TOLERATED_PERCENT / 100), appended: BTreeMap::new() }
+    }
+}
+
+impl Checker for KeptForItsAge {
+    fn name(&self) -> &'static str {
+        "kept for its age"
+    }
+
+    fn check(&mut self, _view: &View, event: &Event) -> Result<(), String> {
+        let Some(least) = self.least else { return Ok(()) };
+        match &event.deed {
+            Deed::Appended(entries) => {
+                for entry in entries {
+                    self.appended.insert(entry.id.index.0, Instant::now());
+                }
+                Ok(())
+            }
+            Deed::Trimmed(to) => {
+                let youngest = self.appended.range(..to.0).next_back().map(|(_, at)| at.elapsed());
+                let left = self.appended.split_off(&to.0);
+                self.appended = left;
+                match youngest.filter(|age| *age < least) {
+                    Some(age) => Err(format!("it trimmed what is before {to}, of which the youngest was {age:?} old")),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::rig::{appended, by, entry};
+    use raft_log::types::LogIndex;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_trimmed_had_its_time() {
+        let (view, age) = (View::default(), Duration::from_secs(10));
+        let mut checker = KeptForItsAge { least: Some(age), appended: BTreeMap::new() };
+        checker.check(&view, &appended(1, &[entry(1, 0)])).unwrap();
+        tokio::time::advance(age).await;
+        checker.check(&view, &appended(1, &[entry(1, 1)])).unwrap();
+        checker.check(&view, &by(1, Deed::Trimmed(LogIndex(1)))).unwrap();
+        assert!(checker.check(&view, &by(1, Deed::Trimmed(LogIndex(2)))).is_err());
+    }
+}
