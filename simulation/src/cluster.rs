@@ -99,6 +99,7 @@ impl Cluster {
         options.disk_stall_max = settings.disk_stall_max;
         options.election = settings.election;
         options.segment_bytes_max = settings.segment_bytes_max;
+        options.sizes = settings.sizes;
         options.retention = settings.retention;
         options.cache_bytes_max = settings.cache_bytes_max;
         options.entry_bytes_max = settings.entry_bytes_max;

@@ -31,8 +31,8 @@ mod simulated {
         let done = match arguments.first().map(String::as_str) {
             Some("run") => number(1, 1).map(|seed| one(seed, arguments.get(2))),
             Some("many") => number(1, 100).and_then(|count| Ok(several(count, number(2, 1)?))),
-            Some("sensitivity") => Ok(sensitivity(arguments.get(1))),
-            _ => Err("simulation run SEED [BUG] | many COUNT [FROM] | sensitivity [BUG]".to_owned()),
+            Some("sensitivity") => number(2, SEARCHES).map(|searches| sensitivity(arguments.get(1), searches)),
+            _ => Err("simulation run SEED [BUG] | many COUNT [FROM] | sensitivity [BUG [SEARCHES]]".to_owned()),
         };
         done.unwrap_or_else(|error| {
             eprintln!("{error}");
@@ -57,12 +57,12 @@ mod simulated {
         if report.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn sensitivity(only: Option<&String>) -> ExitCode {
+    fn sensitivity(only: Option<&String>, searches: u64) -> ExitCode {
         let bugs = named(only.map_or("", String::as_str));
         println!("make sim-sensitivity");
         let begin = Instant::now();
-        let found = search(&bugs, |found| eprintln!("{}", found.line()));
-        println!("| bug | caught by (searches) | seeds until found, median of {SEARCHES} | most |\n|---|---|---|---|");
+        let found = search(&bugs, searches, |found| eprintln!("{}", found.line()));
+        println!("| bug | caught by (searches) | seeds until found, median of {searches} | most |\n|---|---|---|---|");
         found.iter().for_each(|found| println!("{}", found.line()));
         let all = found.iter().filter(|found| found.median().is_some()).count();
         println!("{all} of {} found, {:.0} s", found.len(), begin.elapsed().as_secs_f64());

@@ -35,10 +35,10 @@ pub enum Life {
 pub enum Harm {
     /// It was replaced by an empty one: the node must stay out for ever.
     Wiped,
-    /// A bit was flipped: the node repairs it, or says that it cannot.
-    Flipped,
     /// It was put back as it was earlier: the node is told, and never votes again.
     OlderCopy,
+    /// A bit was flipped, or a block cannot be read: the node repairs it, or says that it cannot.
+    Damaged,
 }
 
 /// How an opening ended.

@@ -293,7 +293,7 @@ impl Run {
                 reasons.push(format!("node {} is told to be an older copy: {takes_itself_for_one}", node.id));
             } else if node.machine.applied() < stored {
                 reasons.push(format!("node {} has applied {:?}", node.id, node.machine.applied()));
-            } else if node.harm == Some(Harm::Flipped)
+            } else if node.harm == Some(Harm::Damaged)
                 && !joint
                 && let Err(violation) = self.readable(node)
             {

@@ -11,7 +11,7 @@ use crate::run::run;
 
 /// Seeds after which a bug counts as not found.
 pub const SEEDS_MAX: u64 = 200;
-/// Searches for each bug, each from another seed on.
+/// Searches for each bug unless told otherwise, each from another seed on.
 pub const SEARCHES: u64 = 5;
 /// Seeds between two searches.
 const APART: u64 = 100_000;
@@ -58,8 +58,8 @@ impl Found {
     }
 }
 
-/// Searches for these bugs, on all cores; `each` sees the result of a bug when it is complete.
-pub fn search(bugs: &[Bug], each: impl Fn(&Found) + Sync) -> Vec<Found> {
+/// Searches for these bugs, each so many times, on all cores; `each` sees the result of a bug when it is complete.
+pub fn search(bugs: &[Bug], searches: u64, each: impl Fn(&Found) + Sync) -> Vec<Found> {
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<Found>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -67,7 +67,7 @@ pub fn search(bugs: &[Bug], each: impl Fn(&Found) + Sync) -> Vec<Found> {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let one = Found { bug: *bug, searches: (0..SEARCHES).map(|at| search_once(*bug, at)).collect() };
+                    let one = Found { bug: *bug, searches: (0..searches).map(|at| search_once(*bug, at)).collect() };
                     each(&one);
                     found.lock().unwrap_or_else(PoisonError::into_inner).push(one);
                 }

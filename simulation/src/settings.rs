@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use raft_log::env::sim::SeededRng;
-use raft_log::{Durability, ElectionOptions, RetentionOptions};
+use raft_log::{Durability, ElectionOptions, RetentionOptions, Sizes};
 
 use crate::faults::Kind;
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub entry_bytes_max: usize,
     /// Size of a segment.
     pub segment_bytes_max: u64,
+    /// Distances inside of a segment.
+    pub sizes: Sizes,
     /// Bound of the log's cache: small ones make nodes read files.
     pub cache_bytes_max: usize,
     /// How much of the log is kept.
@@ -74,8 +76,25 @@ enum Theme {
     LongEntries,
 }
 
+/// So many of 100 groups have small distances inside of their segments.
+const SMALL_SIZES_PERCENT: u64 = 60;
+
 fn millis(rng: &SeededRng, least: u64, most: u64) -> Duration {
     Duration::from_millis(least + rng.below(most - least + 1))
+}
+
+/// Distances that a log of seconds gets across: with those of a machine its segments would end before the first one.
+fn small_sizes(rng: &SeededRng) -> Sizes {
+    let zero_chunk = 4 << 10 << rng.below(2);
+    let zero_margin = rng.below(3) * (2 << 10);
+    Sizes {
+        index_every: 1 << 10 << rng.below(5),
+        unsynced_max: 4 << 10 << rng.below(4),
+        probe_spacing: 4 << 10 << rng.below(2),
+        zero_margin,
+        zero_ahead: zero_margin + zero_chunk * (1 + rng.below(2)),
+        zero_chunk,
+    }
 }
 
 impl Settings {
@@ -95,8 +114,8 @@ impl Settings {
             bytes_max: rng.chance(60).then(|| segment_bytes_max * (1 + rng.below(4))),
             check_interval: millis(&rng, 100, 1_000),
             checkpoints_max: usize::try_from(2 + rng.below(5)).expect("few"),
-            // Some slow, but none that takes longer than runs wait at their end.
-            transfer_bytes_per_second: (4 << 10 << rng.below(12)).max(16 << 10),
+            // Whatever a run of seconds leaves is sent in a few of them.
+            transfer_bytes_per_second: 64 << 10 << rng.below(8),
             // What exceeds a bound goes at once: runs last seconds.
             trim_percent_max: 100,
             ..RetentionOptions::default()
@@ -119,6 +138,7 @@ impl Settings {
             durability,
             entry_bytes_max: 8 << 10,
             segment_bytes_max,
+            sizes: if rng.chance(SMALL_SIZES_PERCENT) { small_sizes(&rng) } else { Sizes::default() },
             retention,
             cache_bytes_max: [1 << 10, 16 << 10, 1 << 20][usize::try_from(rng.below(3)).expect("one of three")],
             flush_every: 1 + rng.below(60),
@@ -136,9 +156,8 @@ impl Settings {
             28..38 => Theme::Mixed,
             38..50 => Theme::LeadersInTurn,
             50..63 => Theme::ShortRetention,
-            63..80 => Theme::EqualRecords,
-            // Ages come from the leader's own clock still: none of them.
-            100 => Theme::Ages,
+            63..74 => Theme::EqualRecords,
+            74..80 => Theme::Ages,
             80..88 => Theme::Apart,
             88..96 => Theme::Disks,
             _ => Theme::LongEntries,

@@ -1,6 +1,6 @@
 //! Faults of disks.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use raft_log::env::Disk as _;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{Faults, Kind, Mend};
 use crate::cluster::{Cluster, DIR, soon};
 use crate::node::Harm;
+use crate::story::tell_of;
 use crate::view::{NodeView, View};
 
 /// How often ordered faults of this kind struck the disk of this node so far.
@@ -34,7 +35,7 @@ impl Faults {
         let path = if fault == FaultKind::SyncDir {
             ""
         } else {
-            ["", ".seg", ".seg", "hard-state", "manifest"][self.below(5)]
+            ["", ".seg", ".seg", "hard-state", "manifest", "checkpoints"][self.below(6)]
         };
         let before = struck(cluster, kind, place);
         let node = &mut cluster.nodes[place];
@@ -70,9 +71,9 @@ impl Faults {
         self.count(Kind::HungSync);
     }
 
-    /// A bit of what was written within the last 50 ms before a crash may look like a torn write (hazards 3), so a bit is
-    /// flipped only where the durable mark covers everything.
-    pub(super) fn flip(&mut self, cluster: &mut Cluster, view: &View, place: usize) {
+    /// Damage to what was written within the last 50 ms before a crash may look like a torn write (hazards 3), so there is
+    /// some only where the durable mark covers everything.
+    pub(super) fn damage(&mut self, cluster: &mut Cluster, view: &View, kind: Kind, place: usize) {
         let marked = |node: &NodeView| node.synced_end <= node.marked_end;
         let quiet = view.node(cluster.nodes[place].address).is_some_and(marked);
         if !quiet || !self.spares_majority(cluster, view, place) {
@@ -80,19 +81,25 @@ impl Faults {
         }
         let Some((file, byte)) = self.choose_byte(cluster, place) else { return };
         let node = &mut cluster.nodes[place];
-        node.disk.flip_bit(&file, byte, u8::try_from(self.rng.below(8)).expect("of a byte"));
-        node.harm = Some(Harm::Flipped);
-        self.count(Kind::BitFlip);
+        tell_of(place, format_args!("byte {byte} of {}", file.display()));
+        match kind {
+            Kind::BadSector => node.disk.lose_blocks(&file, byte as u64, 1),
+            _ => node.disk.flip_bit(&file, byte, u8::try_from(self.rng.below(8)).expect("of a byte")),
+        }
+        node.harm = Some(Harm::Damaged);
+        self.count(kind);
         if self.rng.chance(60) && node.process.is_some() {
             cluster.crash(place, Crash::KeepAll, Instant::now() + soon(&self.rng));
         }
     }
 
-    /// A byte of the log or of the files beside it. What is written is more telling than empty space.
+    /// A byte of the log, of a checkpoint, or of the files beside them. What is written is more telling than empty space.
     fn choose_byte(&self, cluster: &Cluster, place: usize) -> Option<(PathBuf, usize)> {
         let disk = &cluster.nodes[place].disk;
         let mut files: Vec<PathBuf> = Vec::new();
-        for folder in [PathBuf::from(DIR), Path::new(DIR).join("log")] {
+        let mut folders = vec![PathBuf::from(DIR)];
+        while let Some(folder) = folders.pop() {
+            folders.extend(disk.list_dirs(&folder).unwrap_or_default().iter().map(|name| folder.join(name)));
             let names = disk.list(&folder).unwrap_or_default();
             files.extend(names.iter().filter(|name| *name != "LOCK").map(|name| folder.join(name)));
         }

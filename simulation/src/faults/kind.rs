@@ -46,6 +46,8 @@ kinds! {
     DiskFull = "full disk",
     /// One bit of one file changes, on a minority of the voters.
     BitFlip = "flipped bit",
+    /// A device cannot read a block of one file any more, on a minority of the voters.
+    BadSector = "bad sector",
     /// A disk is slow for a while.
     SlowDisk = "slow disk",
     /// A sync hangs for longer than the limit after which a node keeps out of elections.
@@ -107,21 +109,11 @@ impl Kind {
     #[must_use]
     pub fn spares_unsynced(self) -> bool {
         use Kind::{
-            BitFlip, Blackout, DiskFull, MidWrite, OlderCopy, PowerLoss, SyncError, TornWrite, Wipe, WriteError,
+            BadSector, BitFlip, Blackout, DiskFull, MidWrite, OlderCopy, PowerLoss, SyncError, TornWrite, Wipe,
+            WriteError,
         };
-        !matches!(
-            self,
-            PowerLoss
-                | TornWrite
-                | MidWrite
-                | Blackout
-                | SyncError
-                | WriteError
-                | BitFlip
-                | Wipe
-                | DiskFull
-                | OlderCopy
-        )
+        let power = matches!(self, PowerLoss | TornWrite | MidWrite | Blackout | OlderCopy);
+        !power && !matches!(self, SyncError | WriteError | BitFlip | BadSector | Wipe | DiskFull)
     }
 
     /// Whether it goes on for several steps, alone, and only in runs whose settings ask for it.

@@ -282,7 +282,7 @@ impl Faults {
             }
             Kind::SyncError | Kind::WriteError | Kind::ReadError => return self.break_disk(cluster, kind, place),
             Kind::DiskFull => return self.fill(cluster, place),
-            Kind::BitFlip => return self.flip(cluster, view, place),
+            Kind::BitFlip | Kind::BadSector => return self.damage(cluster, view, kind, place),
             Kind::Wipe => return self.wipe(cluster, view, place),
             Kind::SlowDisk => return self.slow_disk(cluster, place),
             Kind::HungSync => return self.hang_disk(cluster, place),
