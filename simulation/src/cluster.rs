@@ -286,6 +286,13 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// Nobody waits for what is still under way.
+    fn drop(&mut self) {
+        self.nodes.iter().filter_map(|node| node.process.as_ref()).for_each(Process::kill);
+    }
+}
+
 /// A pause before a node starts again.
 #[must_use]
 pub fn soon(rng: &SeededRng) -> Duration {

@@ -156,8 +156,9 @@ impl Settings {
             28..38 => Theme::Mixed,
             38..50 => Theme::LeadersInTurn,
             50..63 => Theme::ShortRetention,
-            63..74 => Theme::EqualRecords,
-            74..80 => Theme::Ages,
+            63..80 => Theme::EqualRecords,
+            // Commands carry no stamps yet, so nothing has an age: none of them.
+            100 => Theme::Ages,
             80..88 => Theme::Apart,
             88..96 => Theme::Disks,
             _ => Theme::LongEntries,

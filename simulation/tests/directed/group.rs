@@ -7,7 +7,7 @@ use raft_log::env::sim::{Crash, SeededRng};
 use raft_log::sim::block_on;
 use raft_log::sim::net::Network;
 use raft_log::types::{LogId, NodeId};
-use raft_log::{ElectionOptions, Replica};
+use raft_log::{ElectionOptions, Replica, RetentionOptions, Sizes};
 use simulation::cluster::{Cluster, host};
 use simulation::settings::Settings;
 use tokio::time::Instant;
@@ -55,12 +55,17 @@ fn with_group_at<T>(
             election,
             durability: raft_log::Durability::Sync,
             payload_bytes_max: 100,
+            sizes: Sizes::default(),
+            retention: RetentionOptions::default(),
             ..Settings::of(seed)
         };
         let mut group = Group { cluster: Cluster::new(settings, network), rng: SeededRng::new(seed) };
         let hosts = (0..usize::from(nodes)).map(|place| host_of(&group.cluster.network, place)).collect();
         group.form(hosts).await;
-        test(group).await
+        let outcome = test(group).await;
+        // Tasks of killed processes are dropped when their turn comes.
+        tokio::time::sleep(STEP).await;
+        outcome
     })
 }
 

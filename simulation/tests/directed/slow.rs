@@ -8,7 +8,7 @@ use crate::group::with_group;
 
 /// One way; a round trip takes twice that, longer than the interval of heartbeats.
 const LINK_MILLIS: u64 = 75;
-const SYNC_MILLIS: u64 = 400;
+const SYNC_MILLIS: u64 = 200;
 
 #[test]
 fn links_whose_round_trip_is_longer_than_the_heartbeat_interval_keep_their_leader() {
