@@ -195,22 +195,7 @@ impl Settings {
                 // A leader whose disk fails takes what it knows of the copy along.
                 self.kinds.retain(|kind| kind.spares_unsynced() || kind.restarts_one());
             }
-            Theme::EqualRecords => {
-                self.clients = 5;
-                self.think_max = millis(rng, 4, 10);
-                // As long as the command that trims the log.
-                (self.payload_fixed, self.payload_bytes_max) = (true, 16);
-                self.segment_bytes_max = 10 << 10;
-                self.entry_bytes_max = 1 << 10;
-                self.retention.bytes_max = Some(self.segment_bytes_max);
-                self.retention.check_interval = millis(rng, 50, 100);
-                self.retention.checkpoints_max = 2;
-                // Few elections: the old records must be of the present term to look like the next ones.
-                self.leader_percent = 5;
-                self.kinds.retain(|kind| kind.restarts_one());
-                self.kinds.insert(Kind::Kill);
-                self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(1_000));
-            }
+            Theme::EqualRecords => self.be_about_equal_records(rng),
             Theme::Ages => {
                 self.nodes = 3;
                 self.think_max = self.think_max.min(Duration::from_millis(30));
@@ -244,6 +229,24 @@ impl Settings {
             }
         }
         self
+    }
+
+    /// See [`Theme::EqualRecords`].
+    fn be_about_equal_records(&mut self, rng: &SeededRng) {
+        self.clients = 5;
+        self.think_max = millis(rng, 4, 10);
+        // As long as the command that trims the log.
+        (self.payload_fixed, self.payload_bytes_max) = (true, 16);
+        self.segment_bytes_max = 10 << 10;
+        self.entry_bytes_max = 1 << 10;
+        self.retention.bytes_max = Some(self.segment_bytes_max);
+        self.retention.check_interval = millis(rng, 50, 100);
+        self.retention.checkpoints_max = 2;
+        // Few elections: the old records must be of the present term to look like the next ones.
+        self.leader_percent = 5;
+        self.kinds.retain(|kind| kind.restarts_one());
+        self.kinds.insert(Kind::Kill);
+        self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(1_000));
     }
 
     /// The length of a payload.

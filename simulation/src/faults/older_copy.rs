@@ -33,7 +33,10 @@ pub(super) struct OlderCopy {
 /// Whether no other fault is under way that may end a leader.
 fn is_calm(cluster: &Cluster) -> bool {
     cluster.nodes.iter().filter(|node| !node.is_out()).all(|node| {
-        node.life == Life::Up && cluster.replica(node.place).is_some() && node.paused_until.is_none() && !node.excused
+        node.life == Life::Up
+            && cluster.replica(node.place).is_some()
+            && node.paused_until.is_none()
+            && !node.is_excused()
     })
 }
 
