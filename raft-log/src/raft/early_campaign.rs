@@ -83,11 +83,12 @@ impl Evidence {
             let granted = request.last_log_id >= last && request.vote.leader_id.term > vote.leader_id.term;
             leads(&vote, lost).then(|| VoteResponse::new(vote, last, granted))
         });
-        let answer = answer.await.map_err(io::Error::other)?;
-        if answer.as_ref().is_some_and(|answer| answer.vote_granted) {
-            *self.yielded.lock().expect("no holder of this lock panics") = Some(Instant::now());
-        }
-        Ok(answer)
+        answer.await.map_err(io::Error::other)
+    }
+
+    /// This node has said that it would elect another in place of the leader that it misses.
+    pub(crate) fn give_way(&self) {
+        *self.yielded.lock().expect("no holder of this lock panics") = Some(Instant::now());
     }
 
     fn yields(&self) -> bool {

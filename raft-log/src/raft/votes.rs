@@ -9,6 +9,11 @@
 //! - what the disk holds already is not written again;
 //! - that the node voted for has won is not waited for: it is nothing that the node must not forget.
 //!
+//! Two candidates that ask each other at the same time would each prepare the other's vote, then replace it by its own, round
+//! after round, and none of these saves would be there when it is needed. So of the votes of one term that are prepared, the
+//! one with the longer log behind it stands, of equal ones that of the greater id: for a while the others are told that they
+//! would not be elected.
+//!
 //! A vote that is only prepared binds nobody: openraft has not given it, and may give another in that term, which then
 //! replaces it. While one is on the disk, votes of earlier terms need not be saved: it rules out all that they rule out.
 //!
@@ -22,12 +27,21 @@ use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures::future::Either;
+use openraft::raft::VoteRequest;
+use tokio::time::Instant;
 
 use crate::planted::{self, Bug};
 use crate::raft::log_store::{completed, completion};
-use crate::raft::type_config::{RaftVote, hard_state};
+use crate::raft::type_config::{RaftLogId, RaftVote, TypeConfig, hard_state};
 use crate::storage::{Done, HardState, Log};
 use crate::types::NodeId;
+
+/// So long, counted from when it asked first, a candidate is preferred: its vote is saved by then at all who would elect
+/// it, and its campaign is over, on disks whose syncs take 200 ms as well. If it does not win until then it may not be able to.
+const PREFERENCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Votes {
@@ -46,6 +60,28 @@ struct Order {
     given: Option<HardState>,
     /// How many saves the log was asked for.
     queued: u64,
+    /// Who asked last, or whose vote was prepared last.
+    preferred: Option<Candidate>,
+}
+
+/// One who asks for a vote of a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Candidate {
+    vote: HardState,
+    last_log_id: Option<RaftLogId>,
+    /// When it asked first.
+    since: Instant,
+}
+
+/// What comes of the wish to prepare a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preparation {
+    /// It is to be saved.
+    Save,
+    /// There is no use in it.
+    Useless,
+    /// Another candidate is preferred.
+    Refused,
 }
 
 /// What saving a vote takes.
@@ -62,7 +98,7 @@ impl Order {
     fn found(saved: Option<HardState>, own_id: NodeId) -> Order {
         let given = saved
             .map(|vote| HardState { voted_for: vote.voted_for.filter(|_| vote.committed).or(Some(own_id)), ..vote });
-        Order { newest: saved, given, queued: 0 }
+        Order { newest: saved, given, queued: 0, preferred: None }
     }
 
     /// Openraft gives this vote.
@@ -82,15 +118,38 @@ impl Order {
         }
     }
 
-    /// This vote may be given soon; `false` if that is not to be thought of.
-    fn prepare(&mut self, vote: HardState) -> bool {
+    /// This vote may be given soon.
+    fn prepare(&mut self, vote: HardState, last_log_id: Option<RaftLogId>, now: Instant) -> Preparation {
         let is_later = |than: Option<HardState>| than.is_none_or(|than| than.term < vote.term);
         let is_news = is_later(self.newest) || self.newest.is_some_and(|newest| newest.term == vote.term);
-        let is_open = is_later(self.given) && is_news;
-        if is_open {
-            self.newest = Some(vote);
+        if !is_later(self.given) || !is_news {
+            return Preparation::Useless;
         }
-        is_open
+        if !self.prefer(vote, last_log_id, now) {
+            return Preparation::Refused;
+        }
+        self.newest = Some(vote);
+        Preparation::Save
+    }
+
+    /// Notes a candidate; `false` if another is preferred.
+    fn prefer(&mut self, vote: HardState, last_log_id: Option<RaftLogId>, now: Instant) -> bool {
+        let mut candidate = Candidate { vote, last_log_id, since: now };
+        if let Some(preferred) = self.preferred.filter(|preferred| preferred.vote.term == vote.term) {
+            if preferred.vote == vote {
+                candidate.since = preferred.since;
+            } else if preferred.rank() > candidate.rank() && now < preferred.since + PREFERENCE {
+                return false;
+            }
+        }
+        self.preferred = Some(candidate);
+        true
+    }
+}
+
+impl Candidate {
+    fn rank(&self) -> (Option<RaftLogId>, Option<NodeId>) {
+        (self.last_log_id, self.vote.voted_for)
     }
 }
 
@@ -126,22 +185,30 @@ impl Votes {
         waiting.await
     }
 
-    /// Saves a vote that is about to be asked for; returns once it is saved, or there is no use in it.
+    /// This node asks whether it would be elected.
+    pub(crate) fn stand(&self, asked: &VoteRequest<TypeConfig>) {
+        let vote = prepared(&asked.vote);
+        // Where another is preferred, that one is told so; this one finds out by the answers.
+        let _preferred = self.order().prefer(vote, asked.last_log_id, Instant::now());
+    }
+
+    /// Saves the vote that whoever asks would get; what is returned waits until it is saved, at once if there is no use in
+    /// it. `None` if whoever asks should not get it now, since another candidate is preferred.
     ///
     /// # Errors
     /// When the log has failed.
-    pub(crate) async fn prepare(&self, vote: &RaftVote) -> io::Result<()> {
-        let mut vote = hard_state(vote);
-        vote.committed = false;
-        let waiting = {
-            let mut order = self.order();
-            let before = order.newest;
-            if !order.prepare(vote) {
-                return Ok(());
-            }
-            self.save(&mut order, before, vote)?
-        };
-        waiting.await
+    pub(crate) fn prepare(
+        &self,
+        asked: &VoteRequest<TypeConfig>,
+    ) -> io::Result<Option<impl Future<Output = io::Result<()>> + use<>>> {
+        let vote = prepared(&asked.vote);
+        let mut order = self.order();
+        let before = order.newest;
+        Ok(match order.prepare(vote, asked.last_log_id, Instant::now()) {
+            Preparation::Save => Some(Either::Left(self.save(&mut order, before, vote)?)),
+            Preparation::Useless => Some(Either::Right(std::future::ready(Ok(())))),
+            Preparation::Refused => None,
+        })
     }
 
     /// Under the lock, so that the log gets votes in the order in which they were decided on. `before` is the last one
@@ -178,6 +245,11 @@ impl Votes {
     }
 }
 
+/// The vote that whoever asks so would get.
+fn prepared(asked: &RaftVote) -> HardState {
+    HardState { committed: false, ..hard_state(asked) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,15 +259,20 @@ mod tests {
         HardState { term: Term(term), voted_for: Some(NodeId(node)), committed }
     }
 
-    fn order() -> Order {
+    /// An order, and the time.
+    fn order() -> (Order, Instant) {
         let saved = Some(vote(4, 1, true));
-        Order { newest: saved, given: saved, queued: 0 }
+        (Order { newest: saved, given: saved, queued: 0, preferred: None }, Instant::now())
+    }
+
+    fn prepares(order: &mut Order, vote: HardState, now: Instant) -> bool {
+        order.prepare(vote, None, now) == Preparation::Save
     }
 
     #[test]
     fn a_prepared_vote_is_there_when_it_is_given() {
-        let mut order = order();
-        assert!(order.prepare(vote(5, 2, false)));
+        let (mut order, now) = order();
+        assert!(prepares(&mut order, vote(5, 2, false), now));
         assert_eq!(order.give(vote(5, 2, false)), Step { wait_for: vote(5, 2, false), then: None });
         let won = order.give(vote(5, 2, true));
         assert_eq!(won, Step { wait_for: vote(5, 2, false), then: Some(vote(5, 2, true)) });
@@ -216,27 +293,42 @@ mod tests {
 
     #[test]
     fn another_vote_in_the_term_replaces_one_that_was_only_prepared() {
-        let mut order = order();
-        assert!(order.prepare(vote(5, 2, false)) && order.prepare(vote(5, 3, false)));
+        let (mut order, now) = order();
+        assert!(prepares(&mut order, vote(5, 2, false), now) && prepares(&mut order, vote(5, 3, false), now));
         assert_eq!(order.give(vote(5, 1, false)), Step { wait_for: vote(5, 1, false), then: None });
-        assert!(!order.prepare(vote(5, 2, false)), "a vote that was given stands");
-        assert!(!order.prepare(vote(4, 2, false)));
+        assert!(!prepares(&mut order, vote(5, 2, false), now), "a vote that was given stands");
+        assert!(!prepares(&mut order, vote(4, 2, false), now));
         assert_eq!(order.newest, Some(vote(5, 1, false)));
     }
 
     #[test]
     fn an_earlier_term_waits_for_the_later_vote_that_is_prepared() {
-        let mut order = order();
-        assert!(order.prepare(vote(7, 2, false)));
+        let (mut order, now) = order();
+        assert!(prepares(&mut order, vote(7, 2, false), now));
         assert_eq!(order.give(vote(6, 3, true)), Step { wait_for: vote(7, 2, false), then: None });
-        assert!(!order.prepare(vote(6, 2, false)));
+        assert!(!prepares(&mut order, vote(6, 2, false), now));
         assert_eq!(order.give(vote(8, 3, true)), Step { wait_for: vote(8, 3, true), then: None });
     }
 
     #[test]
     fn the_winner_of_a_term_in_which_another_got_the_vote_is_waited_for() {
-        let mut order = order();
+        let (mut order, _) = order();
         order.give(vote(5, 2, false));
         assert_eq!(order.give(vote(5, 3, true)), Step { wait_for: vote(5, 3, true), then: None });
+    }
+
+    #[test]
+    fn of_two_candidates_the_one_with_the_longer_log_or_greater_id_is_preferred_for_a_while() {
+        let (mut order, now) = order();
+        let last = |index| Some(openraft::testing::log_id::<TypeConfig>(4, 1, index));
+        assert!(prepares(&mut order, vote(5, 3, false), now));
+        assert_eq!(order.prepare(vote(5, 2, false), None, now), Preparation::Refused);
+        assert!(prepares(&mut order, vote(5, 3, false), now + PREFERENCE / 2), "who is preferred may ask again");
+        let over = now + PREFERENCE;
+        assert!(prepares(&mut order, vote(5, 2, false), over), "and does not stay so by asking");
+        assert!(prepares(&mut order, vote(5, 3, false), over));
+        assert_eq!(order.prepare(vote(5, 1, false), last(7), over), Preparation::Save);
+        assert_eq!(order.prepare(vote(5, 3, false), last(6), over), Preparation::Refused);
+        assert_eq!(order.prepare(vote(6, 1, false), None, over), Preparation::Save, "another term");
     }
 }

@@ -46,7 +46,7 @@ fn a_leader_is_elected_and_kept_where_each_sync_takes_two_hundred_milliseconds()
             let old = group.leader();
             group.kill(old);
             let gap = group.until_replaced(old, Duration::from_secs(20)).await;
-            assert!(gap.is_some_and(|gap| gap < Duration::from_secs(5)), "seed {seed}: {gap:?}");
+            assert!(gap.is_some_and(|gap| gap < Duration::from_secs(3)), "seed {seed}: {gap:?}");
             let term = group.term();
             assert!(group.stores(Duration::from_secs(5)).await, "seed {seed}");
             group.pass(Duration::from_secs(10)).await;

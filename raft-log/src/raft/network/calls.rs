@@ -67,6 +67,9 @@ impl Calls {
         request: CallRequest,
         limit: Duration,
     ) -> Result<CallAnswer, CallError> {
+        if let CallRequest::PreVote(asked) = &request {
+            self.votes.stand(asked);
+        }
         let (answered, answer) = oneshot::channel();
         let (calls, node) = (self.clone(), node.clone());
         drop(TypeConfig::spawn(async move {
@@ -74,10 +77,9 @@ impl Calls {
             let result = tokio::time::timeout(CALL_MAX, attempt).await.unwrap_or_else(|_| Err(late(CALL_MAX)));
             if let (CallRequest::PreVote(asked), Ok(CallAnswer { granted: true, .. })) = (&request, &result) {
                 // Somebody would elect this node, so its own vote comes next, and then heartbeats. Not waited for: openraft does
-                // that itself.
+                // that itself. Nothing is saved where another is preferred.
                 calls.peers.warm.begin(calls.peers.clone(), target, node.clone());
-                let (votes, vote) = (calls.votes.clone(), asked.vote);
-                drop(TypeConfig::spawn(async move { votes.prepare(&vote).await }));
+                drop(calls.votes.prepare(asked));
             }
             // Nobody may wait for it any more.
             drop(answered.send(result));

@@ -181,13 +181,21 @@ impl Connection {
             }
             CallRequest::Vote(request) => Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into()),
             CallRequest::PreVote(request) => {
-                let vote = request.vote;
-                let answer: CallAnswer = match self.evidence.pre_vote(&self.raft, &request).await? {
+                let missed = self.evidence.pre_vote(&self.raft, &request).await?;
+                let misses_leader = missed.is_some();
+                let mut answer: CallAnswer = match missed {
                     Some(answer) => answer.into(),
-                    None => self.raft.pre_vote(request).await.map_err(io::Error::other)?.into(),
+                    None => self.raft.pre_vote(request.clone()).await.map_err(io::Error::other)?.into(),
                 };
                 if answer.granted {
-                    self.votes.prepare(&vote).await?;
+                    let prepared = self.votes.prepare(&request)?;
+                    answer.granted = prepared.is_some();
+                    if let Some(saved) = prepared {
+                        if misses_leader {
+                            self.evidence.give_way();
+                        }
+                        saved.await?;
+                    }
                 }
                 Ok(answer)
             }
