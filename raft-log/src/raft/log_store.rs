@@ -33,7 +33,7 @@ use crate::raft::type_config::{
 use crate::raft::votes::Votes;
 #[cfg(tercet_sim)]
 use crate::sim::observe::{self, Deed};
-use crate::storage::{Done, Log, Record, StorageError};
+use crate::storage::{Done, Log, RETRY_AFTER, Record, StorageError, lacks_something};
 use crate::types::LogIndex;
 
 /// Payload bytes of one AppendEntries request; one larger entry passes alone. Under simulation a few entries fill one, so
@@ -67,13 +67,46 @@ impl LogStore {
 
     /// Before the first vote or entry is answered, the identity file learns of it: an empty log is innocent only in a
     /// folder that was never used (hazards 2). Not before it is durable, or a crash between the two would leave a used
-    /// folder with an empty log, which never opens again.
+    /// folder with an empty log, which never opens again. What the machine lacks for that is waited for, as the log waits.
     async fn mark_used(&self) -> io::Result<()> {
-        if self.identity.is_used() {
-            return Ok(());
+        let mut waits = false;
+        while !self.identity.is_used() {
+            let identity = self.identity.clone();
+            match exec::blocking(move || identity.mark_used()).await? {
+                Err(error) if lacks_something(&error) && !self.log.is_closed() => {
+                    if !std::mem::replace(&mut waits, true) {
+                        tracing::error!(%error, "the node's identity cannot be written; its first entries and votes wait");
+                    }
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+                marked => marked?,
+            }
         }
-        let identity = self.identity.clone();
-        exec::blocking(move || identity.mark_used()).await?
+        Ok(())
+    }
+
+    /// The first entries of a folder: they are waited for, because the identity file learns of them before they are answered.
+    async fn append_first(&self, records: Vec<Record>, callback: IOFlushed<TypeConfig>) -> io::Result<()> {
+        let (done, appended) = completion();
+        self.append_records(records, done)?;
+        let marked = match completed(appended).await {
+            Ok(()) => self.mark_used().await,
+            failed => failed,
+        };
+        callback.io_completed(marked);
+        Ok(())
+    }
+
+    fn append_records(&self, records: Vec<Record>, done: Done) -> io::Result<()> {
+        #[cfg(tercet_sim)]
+        let done = {
+            observe::observe_appending(&records);
+            match records.last() {
+                Some(last) => observe::observing(Deed::Persisted(last.id), done),
+                None => done,
+            }
+        };
+        self.log.append(records, done).map_err(io::Error::other)
     }
 
     async fn read_entries(&self, from: u64, until: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry>> {
@@ -232,20 +265,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: Send,
     {
         let records: Vec<Record> = entries.into_iter().map(record_of).collect();
-        let unmarked = (!self.identity.is_used()).then(|| self.identity.clone());
-        let done: Done = Box::new(move |result| {
-            let marked = |()| unmarked.map_or(Ok(()), |identity| identity.mark_used());
-            callback.io_completed(result.map_err(io::Error::other).and_then(marked));
-        });
-        #[cfg(tercet_sim)]
-        let done = {
-            observe::observe_appending(&records);
-            match records.last() {
-                Some(last) => observe::observing(Deed::Persisted(last.id), done),
-                None => done,
-            }
-        };
-        self.log.append(records, done).map_err(io::Error::other)
+        if !self.identity.is_used() {
+            return self.append_first(records, callback).await;
+        }
+        let done: Done = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
+        self.append_records(records, done)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<RaftLogId>) -> Result<(), io::Error> {

@@ -30,6 +30,30 @@ fn vote() -> RaftVote {
     openraft::Vote { leader_id, committed: true }
 }
 
+// Hazards 9: found under simulation, where a node that had just joined stopped because its disk was full.
+#[tokio::test]
+async fn a_first_vote_waits_for_space_wherever_it_lacks() {
+    let disk = Arc::new(SimDisk::new());
+    let (log, identity) = open(&disk);
+    let mut capacity = disk.used_bytes();
+    disk.set_capacity_bytes(Some(capacity));
+    let mut store = LogStore::new(log.clone(), identity.clone());
+    let saving = tokio::spawn(async move { store.save_vote(&vote()).await });
+    let mut refused = 0;
+    // The vote's file first, then the identity's.
+    while !saving.is_finished() {
+        tokio::task::yield_now().await;
+        if disk.refused_as_full() > refused {
+            refused = disk.refused_as_full();
+            capacity += 4_000;
+            disk.set_capacity_bytes(Some(capacity));
+        }
+    }
+    saving.await.unwrap().unwrap();
+    assert!(identity.is_used() && refused > 1, "{refused}");
+    log.shutdown();
+}
+
 // Hazards 2: what was answered is remembered as use; what was not answered must not shut the folder for ever.
 #[tokio::test]
 async fn a_power_loss_around_the_first_vote_never_leaves_a_used_folder_without_it() {

@@ -49,6 +49,7 @@ mod tail;
 mod terms;
 
 pub use error::{OpenError, ReadError, StorageError};
+pub(crate) use io::{RETRY_AFTER, lacks_something};
 pub use log::{Done, Log};
 pub(crate) use log::{LOCK_NAME, SEGMENTS_FOLDER};
 pub use options::{

@@ -31,3 +31,4 @@ pub(crate) use queue::{AppendJob, Job, Queue};
 pub(crate) use syncer::Syncer;
 pub(crate) use thread::{IoThread, spawn};
 pub(crate) use truncate::erase;
+pub(crate) use waiting::{RETRY_AFTER, lacks_something};

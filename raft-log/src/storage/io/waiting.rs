@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long until the next attempt.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What the first job waits for, if it waits.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Lack {
 }
 
 /// Whether a call failed for want of something that others may give back.
-pub(super) fn lacks_something(error: &io::Error) -> bool {
+pub(crate) fn lacks_something(error: &io::Error) -> bool {
     Lack::of(error).is_some()
 }
 
