@@ -8,7 +8,9 @@
 //!   a new opening with fewer entries than it held      an older copy; or has lost power while `async`, and says so
 //!   that it was found to be one                        an older copy
 //! ```
-//! The judgement is never taken back: what such a folder has forgotten cannot be known.
+//! The judgement is never taken back: what such a folder has forgotten cannot be known. So it must not be passed on what an
+//! earlier run of the node said before it ended, and what came late: a later run may have been seen meanwhile. Only who was
+//! asked after the last sighting, and still knows nothing of it, is an older copy ([`Moment`]).
 //!
 //! The body of the sealed file `sightings`, little-endian:
 //! ```text
@@ -51,10 +53,27 @@ pub(crate) struct Past {
     pub(crate) accuses: bool,
 }
 
+/// How much had been seen when somebody was asked who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment(u64);
+
+/// What a node's past says of its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// It goes on from where it was seen.
+    GoesOn,
+    /// It is an older copy of itself.
+    OlderCopy,
+    /// It was said by an earlier run than the one that was seen meanwhile; nothing follows from it.
+    Late,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sighting {
     incarnation: Incarnation,
     opening: Opening,
+    /// The how manieth opening it is that this process has seen; 0 if an earlier run has seen it.
+    seen_as: u64,
     /// It holds all committed entries before this index.
     held: u64,
     older_copy: bool,
@@ -63,6 +82,8 @@ struct Sighting {
 #[derive(Debug, Default)]
 struct Inside {
     seen: BTreeMap<NodeId, Sighting>,
+    /// How many openings were seen, of all nodes.
+    openings: u64,
     /// Changes that must be on the disk before the node is answered, and how many of them are.
     changes: u64,
     saved: u64,
@@ -99,19 +120,31 @@ impl Sightings {
         Ok(Sightings { env: env.clone(), file, inside, saving: tokio::sync::Mutex::default() })
     }
 
-    /// Whether this node's folder is an older copy of itself. What is new is remembered, in memory until [`Self::save`].
-    pub(crate) fn is_older_copy(&self, node: NodeId, incarnation: Incarnation, past: &Past) -> bool {
-        let Some(opening) = past.lineage.last() else { return false };
+    /// What has been seen until now: to be taken before a node is asked who it is.
+    pub(crate) fn now(&self) -> Moment {
+        Moment(self.inside().openings)
+    }
+
+    /// Judges this node's folder by the past that it states, and that it was asked for at some moment. What is new is
+    /// remembered, in memory until [`Self::save`].
+    pub(crate) fn judge(&self, node: NodeId, incarnation: Incarnation, past: &Past, asked: Moment) -> Judgement {
+        let Some(opening) = past.lineage.last() else { return Judgement::GoesOn };
         let mut inside = self.inside();
         let known = inside.seen.get(&node).copied().filter(|seen| seen.incarnation == incarnation);
-        let mut now = known.unwrap_or(Sighting { incarnation, opening, held: 0, older_copy: false });
+        let mut now = known.unwrap_or(Sighting { incarnation, opening, seen_as: 0, held: 0, older_copy: false });
+        if now.seen_as > asked.0 && !now.older_copy && !past.older_copy && !past.lineage.holds(now.opening) {
+            return Judgement::Late;
+        }
         let reason = now.doubt(past);
         now.older_copy |= reason.is_some();
         if !now.older_copy {
             if past.may_forget && opening != now.opening {
                 now.held = now.held.min(past.opened_end.unwrap_or(now.held));
             }
-            now.opening = opening;
+            if known.is_none() || opening != now.opening {
+                inside.openings += 1;
+                (now.opening, now.seen_as) = (opening, inside.openings);
+            }
         }
         if known != Some(now) {
             inside.seen.insert(node, now);
@@ -120,7 +153,7 @@ impl Sightings {
         if let Some(reason) = reason {
             tracing::error!(peer = %node, %reason, "{}", pasts::OLDER_COPY);
         }
-        now.older_copy
+        if now.older_copy { Judgement::OlderCopy } else { Judgement::GoesOn }
     }
 
     /// Whether this node was found to be an older copy of itself.
@@ -274,7 +307,7 @@ fn decode(mut body: &[u8]) -> Result<BTreeMap<NodeId, Sighting>, bytes::TryGetEr
         let opening = Opening { number: input.try_get_u64_le()?, nonce: input.try_get_u64_le()? };
         let held = input.try_get_u64_le()?;
         let older_copy = input.try_get_u8()? != 0;
-        seen.insert(node, Sighting { incarnation, opening, held, older_copy });
+        seen.insert(node, Sighting { incarnation, opening, seen_as: 0, held, older_copy });
     }
     Ok(seen)
 }

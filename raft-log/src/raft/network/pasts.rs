@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::exec;
 use crate::openings::{Opening, Openings};
 use crate::planted::{self, Bug};
-use crate::raft::sightings::{Past, Sightings};
+use crate::raft::sightings::{Judgement, Moment, Past, Sightings};
 use crate::raft::vote_gate::{GateReason, VoteGate};
 use crate::raft::wire::handshake::Party;
 use crate::replica::Health;
@@ -80,21 +80,23 @@ impl Pasts {
         }
     }
 
-    /// Judges a member by what it states, and takes in what it says of this node. When this returns, what was seen is on
-    /// the disk.
-    pub(crate) async fn is_older_copy(&self, other: Party, past: &Past, own: NodeId) -> bool {
+    /// Judges a member by what it states, and was asked for at some moment; takes in what it says of this node. When this
+    /// returns, what was seen is on the disk.
+    pub(crate) async fn judge(&self, other: Party, past: &Past, asked: Moment, own: NodeId) -> Judgement {
         if planted::is(Bug::OlderCopyTaken) {
-            return false;
+            return Judgement::GoesOn;
         }
         if past.accuses {
             self.take_accusation(own, other.node).await;
         }
-        if let Some(opening) = past.lineage.last() {
+        let judgement = self.sightings.judge(other.node, other.incarnation, past, asked);
+        if let Some(opening) = past.lineage.last()
+            && judgement != Judgement::Late
+        {
             self.of_others().insert(other.node, Told { opening, may_forget: past.may_forget });
         }
-        let older_copy = self.sightings.is_older_copy(other.node, other.incarnation, past);
         self.sightings.save().await;
-        older_copy
+        judgement
     }
 
     /// What this node stated when it was last spoken to.

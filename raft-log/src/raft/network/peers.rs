@@ -20,7 +20,7 @@ use crate::raft::network::pasts::Pasts;
 use crate::raft::network::warm::Warm;
 use crate::raft::network::{plausible, socket};
 use crate::raft::rooms::Rooms;
-use crate::raft::sightings::Past;
+use crate::raft::sightings::{Judgement, Moment, Past};
 use crate::raft::type_config::{RaftCore, RaftVote, TypeConfig};
 use crate::raft::wire::append::Report;
 use crate::raft::wire::handshake::{Hello, Party, Purpose, Refusal, Welcome};
@@ -50,6 +50,14 @@ impl ConnectError {
             source => ConnectError::Greet { address, source },
         }
     }
+}
+
+/// What asking another who it is begins with.
+pub(crate) struct Question {
+    /// A number that was never said before.
+    pub(crate) nonce: [u8; SECRET_BYTES],
+    /// Before it is said.
+    pub(crate) asked: Moment,
 }
 
 /// This node, as its connections introduce it, and the members that it knows.
@@ -221,9 +229,9 @@ impl Peers {
         self.secret.is_some()
     }
 
-    /// A number that was never said before.
-    pub(crate) fn nonce(&self) -> [u8; SECRET_BYTES] {
-        random_bytes(&*self.identity.env().rng)
+    /// What asking another who it is begins with.
+    pub(crate) fn question(&self) -> Question {
+        Question { nonce: random_bytes(&*self.identity.env().rng), asked: self.pasts.sightings.now() }
     }
 
     async fn handshake(
@@ -234,7 +242,7 @@ impl Peers {
     ) -> Result<(TcpStream, Welcome), ConnectError> {
         let io = |source| ConnectError::Io { address: address.to_owned(), source };
         let mut stream = socket::connect(address).await.map_err(io)?;
-        let nonce = self.nonce();
+        let Question { nonce, asked } = self.question();
         let greeting = greet(&mut stream, &nonce, |has_key| self.introduction(has_key, to, purpose));
         let welcome = tokio::time::timeout(socket::CONNECT_TIMEOUT, greeting)
             .await
@@ -242,8 +250,15 @@ impl Peers {
             .map_err(|error| ConnectError::of_greeting(address, error))?;
         // The callee has checked; the caller checks as well, so that neither relies on the other's build.
         let mut doubt = welcome.refusal.or_else(|| self.doubt_of(&welcome, to, purpose));
-        if doubt.is_none() && self.refuses_past_of(welcome.party, &welcome.past, purpose).await {
-            doubt = Some(Refusal::OlderCopy);
+        if doubt.is_none() {
+            match self.judge(welcome.party, &welcome.past, asked, purpose).await {
+                Judgement::GoesOn => {}
+                Judgement::OlderCopy => doubt = Some(Refusal::OlderCopy),
+                Judgement::Late => {
+                    let ended = "it was said by an earlier run of the node, which has ended";
+                    return Err(io(io::Error::new(io::ErrorKind::ConnectionReset, ended)));
+                }
+            }
         }
         match doubt {
             None => Ok((stream, welcome)),
@@ -294,22 +309,28 @@ impl Peers {
 
     /// Judges the folder of a proven member. One that is an older copy of itself neither votes nor is asked to, and what it
     /// holds does not count: it gets entries as a learner only. It may be asked for ranges, which prove themselves.
-    async fn refuses_past_of(&self, other: Party, past: &Past, purpose: Purpose) -> bool {
-        if purpose == Purpose::Bootstrap || !self.pasts.is_older_copy(other, past, self.identity.node_id).await {
-            return false;
+    async fn judge(&self, other: Party, past: &Past, asked: Moment, purpose: Purpose) -> Judgement {
+        if purpose == Purpose::Bootstrap {
+            return Judgement::GoesOn;
         }
-        match purpose {
-            Purpose::Repair | Purpose::Bootstrap => false,
-            Purpose::Call => true,
-            Purpose::Append | Purpose::Heartbeat | Purpose::Checkpoint => self.is_voter(other.node),
-        }
+        let judgement = self.pasts.judge(other, past, asked, self.identity.node_id).await;
+        let may = match purpose {
+            Purpose::Repair | Purpose::Bootstrap => true,
+            Purpose::Call => false,
+            Purpose::Append | Purpose::Heartbeat | Purpose::Checkpoint => !self.is_voter(other.node),
+        };
+        if judgement == Judgement::OlderCopy && may { Judgement::GoesOn } else { judgement }
     }
 
-    /// What this node answers to the introduction of a proven caller.
-    pub(crate) async fn answer(&self, hello: &Hello) -> Welcome {
+    /// What this node answers to the introduction of a proven caller, who was asked for it at some moment.
+    pub(crate) async fn answer(&self, hello: &Hello, asked: Moment) -> Welcome {
         let mut refusal = self.refusal_of(hello);
-        if refusal.is_none() && self.refuses_past_of(hello.from, &hello.past, hello.purpose).await {
-            refusal = Some(Refusal::CallerOlderCopy);
+        if refusal.is_none() {
+            refusal = match self.judge(hello.from, &hello.past, asked, hello.purpose).await {
+                Judgement::GoesOn => None,
+                Judgement::OlderCopy => Some(Refusal::CallerOlderCopy),
+                Judgement::Late => Some(Refusal::CallerEnded),
+            };
         }
         self.welcome(refusal, hello.from.node)
     }

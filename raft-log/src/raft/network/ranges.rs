@@ -16,7 +16,7 @@ use crate::exec;
 use crate::membership::MemberNode;
 use crate::raft::network::greeting::hear;
 use crate::raft::network::net::{self, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
-use crate::raft::network::peers::Peers;
+use crate::raft::network::peers::{Peers, Question};
 use crate::raft::network::places::{Place, Places};
 use crate::raft::network::server::{ACCEPT_PAUSE, HELLO_TIMEOUT};
 use crate::raft::network::socket::{FrameReader, within, write_frame};
@@ -102,11 +102,11 @@ async fn greet_and_answer(
     place: &mut Place,
 ) -> io::Result<()> {
     net::guard(&stream)?;
-    let nonce = peers.nonce();
+    let Question { nonce, asked } = peers.question();
     let caller =
         within(HELLO_TIMEOUT, async { hear(&mut stream, peers.key(), &nonce).await.map_err(io::Error::other) }).await?;
     let (from, purpose) = (caller.hello.from.node, caller.hello.purpose);
-    let mut welcome = peers.answer(&caller.hello).await;
+    let mut welcome = peers.answer(&caller.hello, asked).await;
     if purpose != Purpose::Repair && welcome.refusal.is_none() {
         welcome = peers.welcome(Some(Refusal::Repairing), from);
     }

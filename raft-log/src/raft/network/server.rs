@@ -18,7 +18,7 @@ use crate::raft::early_campaign::Evidence;
 use crate::raft::network::appends;
 use crate::raft::network::greeting::hear;
 use crate::raft::network::net::{self, TcpListener, TcpStream};
-use crate::raft::network::peers::Peers;
+use crate::raft::network::peers::{Peers, Question};
 use crate::raft::network::places::{Place, Places};
 use crate::raft::network::ranges::{self, Ranges};
 use crate::raft::network::receive::Receiving;
@@ -95,14 +95,14 @@ pub(crate) struct Connection {
 impl Connection {
     async fn run(&self, mut stream: TcpStream, place: &mut Place) -> io::Result<()> {
         net::guard(&stream)?;
-        let nonce = self.peers.nonce();
+        let Question { nonce, asked } = self.peers.question();
         let caller = within(HELLO_TIMEOUT, async {
             hear(&mut stream, self.peers.key(), &nonce).await.map_err(io::Error::other)
         })
         .await?;
         let hello = &caller.hello;
         let welcome = if place.is_for(hello.from.node, hello.purpose) {
-            self.peers.answer(hello).await
+            self.peers.answer(hello, asked).await
         } else {
             self.peers.welcome(Some(Refusal::Busy), hello.from.node)
         };

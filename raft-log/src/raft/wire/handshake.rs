@@ -92,13 +92,15 @@ pub(crate) enum Refusal {
     OlderCopy,
     /// The caller's data folder is an older copy of itself (hazards 34).
     CallerOlderCopy,
+    /// The caller is an earlier run of its node than the one that was seen meanwhile. Nobody hears that.
+    CallerEnded,
     /// Too many connections.
     Busy,
     /// The one called repairs its own log, and only serves ranges of it to others who do.
     Repairing,
 }
 
-const REFUSALS: [Refusal; 10] = [
+const REFUSALS: [Refusal; 11] = [
     Refusal::Group,
     Refusal::Node,
     Refusal::Cluster,
@@ -107,6 +109,7 @@ const REFUSALS: [Refusal; 10] = [
     Refusal::CallerIncarnation,
     Refusal::OlderCopy,
     Refusal::CallerOlderCopy,
+    Refusal::CallerEnded,
     Refusal::Busy,
     Refusal::Repairing,
 ];
@@ -124,6 +127,7 @@ impl fmt::Display for Refusal {
             Refusal::CallerOlderCopy => {
                 "the caller's folder is an older copy of itself: it has forgotten votes or entries"
             }
+            Refusal::CallerEnded => "the caller is an earlier run of its node, which has ended",
             Refusal::Busy => "too many connections",
             Refusal::Repairing => "the node repairs its log and takes no part in the group yet",
         })
