@@ -41,7 +41,7 @@ pub struct Cluster {
     /// Hosts whose disks were replaced since the last look.
     pub wiped: Vec<IpAddr>,
     /// Hosts whose disks were put back as they were earlier, since the last look.
-    pub put_back: Vec<IpAddr>,
+    pub put_back: Vec<(IpAddr, IpAddr)>,
     lives: u64,
 }
 
@@ -168,14 +168,14 @@ impl Cluster {
         Copy { disk: node.disk.fork(), state: node.machine.persisted() }
     }
 
-    /// Puts a node's host back as it was when the copy was taken of it.
-    pub fn put_back(&mut self, place: usize, copy: &Copy, restart: Instant) {
+    /// Puts a node's host back as it was when the copy was taken of it. The node at `knower` can tell that.
+    pub fn put_back(&mut self, place: usize, copy: &Copy, knower: usize, restart: Instant) {
         self.crash(place, Crash::LoseUnsynced, restart);
         let node = &mut self.nodes[place];
         node.disk.restore(&copy.disk);
         node.machine = node.machine.put_back(copy.state.clone());
         node.harm = Some(Harm::OlderCopy);
-        self.put_back.push(node.address);
+        self.put_back.push((node.address, host(knower)));
     }
 
     /// Whether no node was harmed, is lost, or stands still.
@@ -245,7 +245,8 @@ impl Cluster {
                 self.crash(place, Crash::KeepAll, Instant::now());
                 self.nodes[place].life = Life::Lost(reason);
             }
-            Opening::Refused(_) if node.is_excused() || node.disk.power_is_off() => {
+            // A node that runs waits for space; one that starts says what it lacks, and is started again.
+            Opening::Refused(reason) if node.is_excused() || node.disk.power_is_off() || lacks_space(&reason) => {
                 self.crash(place, Crash::KeepAll, Instant::now() + soon(rng));
             }
             Opening::Refused(reason) => return Err(format!("node {} refused to open: {reason}", node.id)),
@@ -291,6 +292,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.nodes.iter().filter_map(|node| node.process.as_ref()).for_each(Process::kill);
     }
+}
+
+fn lacks_space(reason: &str) -> bool {
+    reason.contains(&std::io::Error::from(std::io::ErrorKind::StorageFull).to_string())
 }
 
 /// A pause before a node starts again.

@@ -348,8 +348,8 @@ impl Run {
         for host in std::mem::take(&mut self.cluster.wiped) {
             self.checkers.view.wipe(host);
         }
-        for host in std::mem::take(&mut self.cluster.put_back) {
-            self.checkers.view.put_back(host);
+        for (host, knower) in std::mem::take(&mut self.cluster.put_back) {
+            self.checkers.view.put_back(host, knower);
         }
         for event in take_events() {
             story::tell(|| format!("  node {} {:?}", node_of(event.node), event.deed));

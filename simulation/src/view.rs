@@ -47,6 +47,8 @@ pub struct View {
     pub wiped: BTreeMap<IpAddr, NodeView>,
     /// What was known of nodes when their disks were put back as they were earlier.
     pub put_back: BTreeMap<IpAddr, NodeView>,
+    /// Who can tell of each of them that it was put back.
+    knowers: BTreeMap<IpAddr, IpAddr>,
     /// Each entry that some state machine applied, and a term in which it was committed at the latest.
     pub committed: BTreeMap<u64, (Entry, Term)>,
     /// All memberships that some node ever appended.
@@ -63,6 +65,27 @@ pub fn node_of(host: IpAddr) -> NodeId {
 }
 
 impl NodeView {
+    /// It opened its folder and found this.
+    fn open(&mut self, purged: Option<LogId>, entries: &[Entry], end: LogIndex, vote: Option<HardState>) {
+        if let Some(before) = self.before.take_if(|before| before.purged == purged) {
+            *self = *before;
+        }
+        let mut log: BTreeMap<u64, Entry> = entries.iter().map(|entry| (entry.id.index.0, *entry)).collect();
+        // What it has but cannot read is what it had.
+        let read_to = log.last_key_value().map_or(purged.map_or(0, |purged| purged.index.0 + 1), |(last, _)| last + 1);
+        log.extend(self.log.range(read_to.min(end.0)..end.0));
+        *self = NodeView {
+            purged,
+            log,
+            vote,
+            needed_from: self.needed_from,
+            appended_in: std::mem::take(&mut self.appended_in),
+            ..NodeView::default()
+        };
+        self.persisted_end = self.end();
+        self.synced_end = self.end();
+    }
+
     /// The index after its last entry.
     #[must_use]
     pub fn end(&self) -> u64 {
@@ -142,11 +165,20 @@ impl View {
         }
     }
 
-    /// A node's disk is put back as it was earlier.
-    pub fn put_back(&mut self, host: IpAddr) {
+    /// A node's disk is put back as it was earlier, and this one can tell.
+    pub fn put_back(&mut self, host: IpAddr, knower: IpAddr) {
         if let Some(node) = self.nodes.remove(&host) {
             self.put_back.insert(host, node);
+            self.knowers.insert(host, knower);
         }
+    }
+
+    /// Whether this node's disk was put back as it was earlier, and one of those that vote can tell. Of a copy that was taken
+    /// while the node ran only the leader of that time knows how far the node's log had come.
+    #[must_use]
+    pub fn is_known_older_copy(&self, host: IpAddr) -> bool {
+        let Some(knower) = self.knowers.get(&host).map(|knower| node_of(*knower)) else { return false };
+        self.possible_voters().iter().all(|voters| voters.contains(&knower))
     }
 
     /// Follows an event.
@@ -154,25 +186,12 @@ impl View {
         let highest = self.nodes.values().filter_map(|node| node.vote).map(|vote| vote.term).max();
         let node = self.nodes.entry(event.node).or_default();
         match &event.deed {
-            Deed::Opened { purged, entries, end, vote } => {
-                if let Some(before) = node.before.take_if(|before| before.purged == *purged) {
-                    *node = *before;
+            Deed::Opened { purged, entries, end, in_doubt, vote } => {
+                node.open(*purged, entries, *end, *vote);
+                // So it must keep out of elections, until it says that it need not any more.
+                if *in_doubt {
+                    node.gates.insert(GateReason::AsyncUnclean, highest);
                 }
-                let mut log: BTreeMap<u64, Entry> = entries.iter().map(|entry| (entry.id.index.0, *entry)).collect();
-                // What it has but cannot read is what it had.
-                let read_to =
-                    log.last_key_value().map_or(purged.map_or(0, |purged| purged.index.0 + 1), |(last, _)| last + 1);
-                log.extend(node.log.range(read_to.min(end.0)..end.0));
-                *node = NodeView {
-                    purged: *purged,
-                    log,
-                    vote: *vote,
-                    needed_from: node.needed_from,
-                    appended_in: std::mem::take(&mut node.appended_in),
-                    ..NodeView::default()
-                };
-                node.persisted_end = node.end();
-                node.synced_end = node.end();
             }
             Deed::Configured(id, of) => drop(self.memberships.insert(*id, of.clone())),
             Deed::Appended(entries) => {
@@ -221,7 +240,16 @@ impl View {
             }
             Deed::Reset => node.applied = None,
             Deed::Trimmed(to) => node.needed_from = *to,
-            Deed::Flushed(_) | Deed::Checkpointed(_) | Deed::Repaired(..) | Deed::Digest(..) => {}
+            Deed::Granted(_) | Deed::Flushed(_) | Deed::Checkpointed(_) | Deed::Repaired(..) | Deed::Digest(..) => {}
         }
+    }
+}
+
+/// Whether the node votes: for another, or for itself. A vote that it saves may also be one that it has heard of.
+pub(crate) fn grants(event: &Event) -> bool {
+    match &event.deed {
+        Deed::Granted(_) => true,
+        Deed::Voted(vote) => !vote.committed && vote.voted_for == Some(node_of(event.node)),
+        _ => false,
     }
 }

@@ -253,7 +253,8 @@ fn prepared(asked: &RaftVote) -> HardState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Term;
+    use crate::raft::type_config::raft_log_id;
+    use crate::types::{LogId, LogIndex, Term};
 
     fn vote(term: u64, node: u64, committed: bool) -> HardState {
         HardState { term: Term(term), voted_for: Some(NodeId(node)), committed }
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn of_two_candidates_the_one_with_the_longer_log_or_greater_id_is_preferred_for_a_while() {
         let (mut order, now) = order();
-        let last = |index| Some(openraft::testing::log_id::<TypeConfig>(4, 1, index));
+        let last = |index| Some(raft_log_id(LogId { term: Term(4), index: LogIndex(index) }));
         assert!(prepares(&mut order, vote(5, 3, false), now));
         assert_eq!(order.prepare(vote(5, 2, false), None, now), Preparation::Refused);
         assert!(prepares(&mut order, vote(5, 3, false), now + PREFERENCE / 2), "who is preferred may ask again");

@@ -167,8 +167,6 @@ async fn open_log(
     let storage = storage_options(options);
     let (log, report, listener) = at_open::open_log(options, storage, env, applied, listener).await?;
     log_recovery(&report);
-    #[cfg(tercet_sim)]
-    crate::sim::observe::observe_opened(&log);
     Ok((log, listener))
 }
 
@@ -211,6 +209,8 @@ async fn open_folder(
         }
         let members = members::known(&env, &dir, machine.applied().as_ref(), &identity);
         let (last_run, may_forget) = begin_run(&env, &dir, durability, accept_async_loss)?;
+        #[cfg(tercet_sim)]
+        crate::sim::observe::observe_opened(&log, may_forget);
         let end = bounds.last.max(bounds.purged).map_or(0, |last| last.index.next().0);
         let openings = Arc::new(Openings::begin(&env, &dir)?);
         let past = OwnPast { openings, opened_end: Some(end), may_forget };

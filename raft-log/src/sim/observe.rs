@@ -43,6 +43,8 @@ pub enum Deed {
         entries: Vec<Entry>,
         /// Where it ends.
         end: LogIndex,
+        /// It may have forgotten what came behind that, and knows it.
+        in_doubt: bool,
         /// The saved vote.
         vote: Option<HardState>,
     },
@@ -64,8 +66,10 @@ pub enum Deed {
     Cut,
     /// It began its log anew behind this entry, which a checkpoint stands for.
     Began(LogId),
-    /// It told Raft that this vote is saved.
+    /// It told Raft that this vote is saved: one that it gives, or one that it has heard of.
     Voted(HardState),
+    /// It answered a candidate that it votes for it.
+    Granted(HardState),
     /// From now on it keeps out of elections for this reason, or, `false`, no more for this one.
     Gated(GateReason, bool),
     /// It moved the start of Raft's log behind this entry.
@@ -120,8 +124,8 @@ pub(crate) fn observe_appending(records: &[Record]) {
     observe(Deed::Appended(records.iter().map(Entry::from).collect()));
 }
 
-/// Notes what a log holds that was just opened.
-pub(crate) fn observe_opened(log: &Log) {
+/// Notes what a log holds that was just opened; `in_doubt` if it may have forgotten what comes behind that.
+pub(crate) fn observe_opened(log: &Log, in_doubt: bool) {
     let bounds = log.bounds();
     let first = bounds.purged.map_or(LogIndex(0), |purged| purged.index.next());
     let end = bounds.last.map_or(LogIndex(0), |last| last.index.next());
@@ -134,7 +138,7 @@ pub(crate) fn observe_opened(log: &Log) {
         at = last.id.index.next();
         entries.extend(records.iter().map(Entry::from));
     }
-    observe(Deed::Opened { purged: bounds.purged, entries, end, vote: log.hard_state() });
+    observe(Deed::Opened { purged: bounds.purged, entries, end, in_doubt, vote: log.hard_state() });
 }
 
 /// Lets `done` say that entries up to `last` are persisted.

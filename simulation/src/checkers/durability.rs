@@ -13,7 +13,7 @@ impl Checker for Durability {
     }
 
     fn check(&mut self, view: &View, event: &Event) -> Result<(), String> {
-        let Deed::Opened { purged, entries, end, vote } = &event.deed else { return Ok(()) };
+        let Deed::Opened { purged, entries, end, in_doubt, vote } = &event.deed else { return Ok(()) };
         let Some(node) = view.node(event.node) else { return Ok(()) };
         let before = node.before.as_deref().filter(|before| before.purged == *purged).unwrap_or(node);
         if *purged < before.purged {
@@ -22,7 +22,8 @@ impl Checker for Durability {
         let first = purged.map_or(0, |purged| purged.index.0 + 1);
         for (index, entry) in before.log.range(first.min(before.persisted_end)..before.persisted_end) {
             let found = index.checked_sub(first).and_then(|at| entries.get(usize::try_from(at).ok()?));
-            let unreadable = found.is_none() && *index < end.0;
+            // One that may have forgotten its tail keeps out of elections.
+            let unreadable = found.is_none() && (*index < end.0 || *in_doubt);
             if *index >= first && found != Some(entry) && !unreadable {
                 return Err(format!("it had persisted {entry:?} and opened with {found:?}"));
             }
@@ -44,6 +45,8 @@ impl Checker for Durability {
 
 #[cfg(test)]
 mod tests {
+    use raft_log::types::LogIndex;
+
     use super::*;
     use crate::checkers::rig::{appended, by, entry, id, opened, persisted, tells_apart, vote, voted};
 
@@ -63,6 +66,15 @@ mod tests {
     }
 
     #[test]
+    fn a_node_may_forget_the_end_of_its_log_if_it_knows() {
+        let again = |in_doubt| {
+            let found = Deed::Opened { purged: None, entries: vec![], end: LogIndex(0), in_doubt, vote: None };
+            [two_entries(), vec![by(1, found)]].concat()
+        };
+        tells_apart(|| Durability, &again(true), &again(false));
+    }
+
+    #[test]
     fn nothing_comes_back_that_was_never_appended() {
         tells_apart(|| Durability, &reopened(&[0, 1]), &reopened(&[0, 1, 2]));
     }
@@ -71,7 +83,7 @@ mod tests {
     fn what_was_called_removed_stays_removed() {
         let cut = |told: bool| {
             let mut events = two_entries();
-            events.push(by(1, Deed::Truncated(raft_log::types::LogIndex(1))));
+            events.push(by(1, Deed::Truncated(LogIndex(1))));
             events.extend(told.then(|| by(1, Deed::Cut)));
             events.push(opened(1, &[entry(1, 0), entry(1, 1)], None));
             events

@@ -5,7 +5,7 @@ use raft_log::GateReason;
 use raft_log::sim::observe::{Deed, Event};
 
 use crate::checkers::Checker;
-use crate::view::{View, node_of};
+use crate::view::{View, grants, node_of};
 
 pub(super) struct GatedStaysOut;
 
@@ -15,13 +15,13 @@ impl Checker for GatedStaysOut {
     }
 
     fn check(&mut self, view: &View, event: &Event) -> Result<(), String> {
-        let Deed::Voted(vote) = &event.deed else { return Ok(()) };
+        let (Deed::Voted(vote) | Deed::Granted(vote)) = &event.deed else { return Ok(()) };
         let Some(node) = view.node(event.node) else { return Ok(()) };
         // An election that was under way when the gate closed may end as it will.
         let closed = |reason: &GateReason| node.gates.get(reason).is_some_and(|highest| Some(vote.term) > *highest);
-        let leads = vote.committed && vote.voted_for == Some(node_of(event.node));
-        let grants = !vote.committed && vote.voted_for.is_some();
-        if grants && closed(&GateReason::AsyncUnclean) {
+        let own = vote.voted_for == Some(node_of(event.node));
+        let leads = vote.committed && own;
+        if grants(event) && closed(&GateReason::AsyncUnclean) {
             return Err(format!("it may have forgotten what it acknowledged, and granted {vote:?}"));
         }
         if leads && (closed(&GateReason::Damaged) || closed(&GateReason::AsyncUnclean)) {
@@ -33,8 +33,10 @@ impl Checker for GatedStaysOut {
 
 #[cfg(test)]
 mod tests {
+    use raft_log::types::LogIndex;
+
     use super::*;
-    use crate::checkers::rig::{by, tells_apart, voted};
+    use crate::checkers::rig::{by, granted, tells_apart, voted};
 
     fn gated(reason: GateReason) -> Event {
         by(1, Deed::Gated(reason, true))
@@ -43,11 +45,20 @@ mod tests {
     #[test]
     fn who_may_have_forgotten_something_grants_nothing() {
         let forgot = || vec![voted(2, 4, 2, false), gated(GateReason::AsyncUnclean)];
-        let grants = |term| [forgot(), vec![voted(1, term, 2, false)]].concat();
+        let grants = |term| [forgot(), vec![granted(1, term, 2)]].concat();
         tells_apart(|| GatedStaysOut, &grants(4), &grants(5));
-        let open =
-            [forgot(), vec![by(1, Deed::Gated(GateReason::AsyncUnclean, false)), voted(1, 5, 2, false)]].concat();
+        let open = [forgot(), vec![by(1, Deed::Gated(GateReason::AsyncUnclean, false)), granted(1, 5, 2)]].concat();
         tells_apart(|| GatedStaysOut, &open, &grants(5));
+    }
+
+    #[test]
+    fn who_lacks_its_tail_grants_nothing() {
+        let opened = |in_doubt| {
+            let entries = vec![];
+            vec![by(1, Deed::Opened { purged: None, entries, end: LogIndex(0), in_doubt, vote: None })]
+        };
+        let grants = |in_doubt| [opened(in_doubt), vec![granted(1, 5, 2)]].concat();
+        tells_apart(|| GatedStaysOut, &grants(false), &grants(true));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! A node whose disk was put back as it was earlier never votes again: it has forgotten votes and entries (hazards 34). It may
 //! follow.
 
-use raft_log::sim::observe::{Deed, Event};
+use raft_log::sim::observe::Event;
 
 use crate::checkers::Checker;
-use crate::view::View;
+use crate::view::{View, grants};
 
 pub(super) struct OlderCopyVotesNoMore;
 
@@ -14,20 +14,17 @@ impl Checker for OlderCopyVotesNoMore {
     }
 
     fn check(&mut self, view: &View, event: &Event) -> Result<(), String> {
-        match &event.deed {
-            // A committed vote says whom it follows.
-            Deed::Voted(vote) if !vote.committed && view.put_back.contains_key(&event.node) => {
-                Err(format!("its disk was put back as it was earlier, and it voted: {vote:?}"))
-            }
-            _ => Ok(()),
+        if grants(event) && view.is_known_older_copy(event.node) {
+            return Err(format!("its disk was put back as it was earlier, and it voted: {:?}", event.deed));
         }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::rig::{appended, entry, objection, objection_in, persisted, voted};
+    use crate::checkers::rig::{appended, entry, granted, objection, objection_in, persisted, voted};
     use crate::cluster::host;
 
     #[test]
@@ -36,8 +33,8 @@ mod tests {
         assert_eq!(objection(&mut OlderCopyVotesNoMore, &before), None);
         let mut view = View::default();
         before.iter().for_each(|event| view.take(event));
-        view.put_back(host(0));
-        let after = [voted(2, 2, 2, false), voted(1, 2, 2, true), persisted(1, 1, 0), voted(1, 3, 2, false)];
+        view.put_back(host(0), host(1));
+        let after = [voted(2, 2, 2, false), voted(1, 2, 2, true), persisted(1, 1, 0), granted(1, 3, 2)];
         assert_eq!(objection_in(&mut OlderCopyVotesNoMore, &mut view, &after), Some(3));
     }
 }

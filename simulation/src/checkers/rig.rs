@@ -38,9 +38,14 @@ pub(super) fn applied(node: usize, entry: Entry) -> Event {
     by(node, Deed::Applied(entry, Bytes::new()))
 }
 
-/// It voted for a candidate of this term, or, `committed`, follows it as the leader.
+/// It saved a vote for a candidate of this term, or, `committed`, for its leader.
 pub(super) fn voted(node: usize, term: u64, candidate: u64, committed: bool) -> Event {
     by(node, Deed::Voted(vote(term, candidate, committed)))
+}
+
+/// It voted for a candidate of this term.
+pub(super) fn granted(node: usize, term: u64, candidate: u64) -> Event {
+    by(node, Deed::Granted(vote(term, candidate, false)))
 }
 
 pub(super) fn vote(term: u64, candidate: u64, committed: bool) -> HardState {
@@ -49,7 +54,7 @@ pub(super) fn vote(term: u64, candidate: u64, committed: bool) -> HardState {
 
 pub(super) fn opened(node: usize, entries: &[Entry], vote: Option<HardState>) -> Event {
     let end = LogIndex(entries.last().map_or(0, |last| last.id.index.0 + 1));
-    by(node, Deed::Opened { purged: None, entries: entries.to_vec(), end, vote })
+    by(node, Deed::Opened { purged: None, entries: entries.to_vec(), end, in_doubt: false, vote })
 }
 
 fn membership(voters: &[&[u64]], learners: &[u64]) -> Membership {

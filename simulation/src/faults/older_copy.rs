@@ -76,10 +76,10 @@ impl OlderCopy {
                 .is_some_and(|replica| replica.status().gate.contains(&GateReason::OlderCopy));
             return !told && !is_over;
         }
-        if self.is_confirmed(cluster)
+        if let Some(leader) = self.confirmed_to(cluster)
             && let Some(copy) = self.copy.take()
         {
-            cluster.put_back(self.follower, &copy, Instant::now() + soon(&faults.rng));
+            cluster.put_back(self.follower, &copy, leader, Instant::now() + soon(&faults.rng));
             faults.count(Kind::OlderCopy);
             self.until = Instant::now() + TOLD_WITHIN;
             return true;
@@ -87,14 +87,12 @@ impl OlderCopy {
         !is_over
     }
 
-    /// Whether a leader knows of committed entries that the follower confirmed, and the copy lacks.
-    fn is_confirmed(&self, cluster: &Cluster) -> bool {
-        let Some(leader) = cluster.leader().filter(|leader| *leader != self.follower && is_calm(cluster)) else {
-            return false;
-        };
-        let Some(status) = cluster.replica(leader).map(|replica| replica.status()) else { return false };
+    /// A leader that knows of committed entries that the follower confirmed, and the copy lacks.
+    fn confirmed_to(&self, cluster: &Cluster) -> Option<usize> {
+        let leader = cluster.leader().filter(|leader| *leader != self.follower && is_calm(cluster))?;
+        let status = cluster.replica(leader)?.status();
         let confirmed = status.member(cluster.nodes[self.follower].id).and_then(|member| member.matched);
         let committed = status.committed.map(|committed| committed.index);
-        confirmed.min(committed) >= Some(LogIndex(self.end))
+        (confirmed.min(committed) >= Some(LogIndex(self.end))).then_some(leader)
     }
 }

@@ -23,6 +23,8 @@ use crate::raft::network::places::{Place, Places};
 use crate::raft::network::ranges::{self, Ranges};
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::socket::{FrameReader, within, write_frame};
+#[cfg(tercet_sim)]
+use crate::raft::type_config::hard_state;
 use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::{self, VoteGate};
 use crate::raft::votes::Votes;
@@ -179,7 +181,16 @@ impl Connection {
                 request.last_log_id = request.last_log_id.max(own.await.map_err(io::Error::other)?);
                 Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into())
             }
-            CallRequest::Vote(request) => Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into()),
+            CallRequest::Vote(request) => {
+                #[cfg(tercet_sim)]
+                let asked = hard_state(&request.vote);
+                let answer: CallAnswer = self.raft.vote(request).await.map_err(io::Error::other)?.into();
+                #[cfg(tercet_sim)]
+                if answer.granted {
+                    crate::sim::observe::observe(crate::sim::observe::Deed::Granted(asked));
+                }
+                Ok(answer)
+            }
             CallRequest::PreVote(request) => {
                 let missed = self.evidence.pre_vote(&self.raft, &request).await?;
                 let misses_leader = missed.is_some();

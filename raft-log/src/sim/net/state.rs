@@ -21,6 +21,9 @@ use crate::sim::trace;
 
 /// Bytes that a stream holds between its ends, like the buffers of two kernels.
 pub(super) const PIPE_BYTES_MAX: usize = 256 << 10;
+/// So long after a host fell silent for good, who reads from it is told that the stream is broken: every stream is guarded by
+/// the kernel's keepalive (see `guard` of the network's own module).
+const KEEPALIVE: Duration = Duration::from_secs(5);
 /// Latency of a link in milliseconds, unless a test sets another: least and most.
 const LATENCY_MILLIS: (u64, u64) = (0, 2);
 
@@ -85,6 +88,8 @@ pub(super) struct Pipe {
     pub(super) writer: Option<Waker>,
     pub(super) reader_gone: bool,
     pub(super) writer_gone: bool,
+    /// Its writer's host is off, or was switched on anew since: the reader is told then.
+    given_up: Option<Instant>,
     /// The other direction.
     pub(super) reverse: PipeId,
 }
@@ -168,6 +173,7 @@ impl Network {
     pub fn power_off(&self, host: IpAddr) {
         let listeners = {
             let mut state = self.lock();
+            state.give_up_streams_from(host);
             let entry = state.hosts.entry(host).or_default();
             entry.on = false;
             std::mem::take(&mut entry.listeners)
@@ -361,6 +367,7 @@ impl Pipe {
             writer: None,
             reader_gone: false,
             writer_gone: false,
+            given_up: None,
             reverse,
         }
     }
@@ -414,7 +421,19 @@ impl State {
         }
     }
 
+    /// Whoever still reads from this host, which falls silent, finds out in the end.
+    fn give_up_streams_from(&mut self, host: IpAddr) {
+        let at = Instant::now() + KEEPALIVE;
+        for (id, pipe) in self.pipes.iter_mut().filter(|(_, pipe)| pipe.link.0 == host && pipe.given_up.is_none()) {
+            pipe.given_up = Some(at);
+            self.due.push(Reverse((at, self.rng.next_u64(), *id)));
+        }
+    }
+
     fn advance_pipe(&mut self, id: PipeId, now: Instant, network: &Network, refused: &mut Vec<TcpStream>) {
+        if self.pipes.get(&id).and_then(|pipe| pipe.given_up).is_some_and(|at| at <= now) {
+            return self.break_stream(id);
+        }
         loop {
             let Some(pipe) = self.pipes.get_mut(&id) else { return };
             let link = pipe.link;
