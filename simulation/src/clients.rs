@@ -50,7 +50,7 @@ impl Directory {
 /// One client, until `stop`.
 pub async fn client(number: u64, settings: Settings, directory: Directory, history: History, stop: Arc<AtomicBool>) {
     let rng = SeededRng::new(settings.seed.wrapping_mul(31) ^ (number + 1));
-    let client = Client { directory, history };
+    let client = Client { directory, history, stamps: settings.are_stamped() };
     let mut target = client.any(&rng);
     while !stop.load(Ordering::Relaxed) {
         let think = u64::try_from(settings.think_max.as_millis()).expect("short");
@@ -59,8 +59,9 @@ pub async fn client(number: u64, settings: Settings, directory: Directory, histo
             client.read(target).await;
         }
         let bytes = usize::try_from(settings.payload_bytes(&rng)).expect("short");
-        let (operation, payload) = client.history.begin(bytes);
-        let outcome = client.propose(&rng, &mut target, &payload).await;
+        let proposal = client.history.begin(bytes);
+        let operation = proposal.0;
+        let outcome = client.propose(&rng, &mut target, proposal).await;
         note(operation as u64);
         client.history.end(operation, outcome);
         if outcome == Outcome::Unknown {
@@ -72,6 +73,8 @@ pub async fn client(number: u64, settings: Settings, directory: Directory, histo
 struct Client {
     directory: Directory,
     history: History,
+    /// Proposals carry the time.
+    stamps: bool,
 }
 
 impl Client {
@@ -80,16 +83,20 @@ impl Client {
     }
 
     /// Tries until it is stored or in doubt; what was refused is safe to try again.
-    async fn propose(&self, rng: &SeededRng, target: &mut usize, payload: &Bytes) -> Outcome {
+    async fn propose(&self, rng: &SeededRng, target: &mut usize, proposal: (usize, Bytes)) -> Outcome {
+        let (operation, mut payload) = proposal;
         for _ in 0..ATTEMPTS_MAX {
             let Some(replica) = self.directory.get(*target) else {
                 *target = self.any(rng);
                 tokio::time::sleep(Duration::from_millis(10 + rng.below(100))).await;
                 continue;
             };
+            if self.stamps {
+                payload = self.history.stamp(operation, |floor| replica.stamp(floor));
+            }
             let error = match replica.propose(payload.clone(), 1).await {
                 Ok(proposed) => {
-                    if proposed.response != response_to(payload) {
+                    if proposed.response != response_to(&payload) {
                         self.history.breach(format!("{} was answered with another's response", proposed.id));
                     }
                     return Outcome::Acknowledged(proposed.id);

@@ -15,7 +15,7 @@ use raft_log::{Durability, NodeAddresses, PeerListen, Replica, ReplicaOptions};
 use tokio::time::Instant;
 
 use crate::clients::Directory;
-use crate::machine::{Machine, State};
+use crate::machine::Machine;
 use crate::node::{Harm, Life, Node, Opening};
 use crate::settings::Settings;
 use crate::story::tell_of;
@@ -43,12 +43,6 @@ pub struct Cluster {
     /// Hosts whose disks were put back as they were earlier, since the last look.
     pub put_back: Vec<(IpAddr, IpAddr)>,
     lives: u64,
-}
-
-/// What a host persists, at some time.
-pub struct Copy {
-    disk: SimDisk,
-    state: State,
 }
 
 /// The host of the node at this place.
@@ -117,7 +111,7 @@ impl Cluster {
         let node = &mut self.nodes[place];
         self.network.power_on(node.address);
         let process = Process::new(node.address, seed);
-        node.machine = node.machine.reopened();
+        node.machine = Machine::open(&self.settings, &node.disk);
         let opening = node.begin_opening();
         (node.ending, node.slow) = (false, false);
         node.life = Life::Up;
@@ -156,24 +150,16 @@ impl Cluster {
         self.crash(place, Crash::LoseUnsynced, restart);
         let node = &mut self.nodes[place];
         node.disk = Arc::new(SimDisk::new());
-        node.machine = Machine::new(self.settings.flush_every, node.disk.clone());
+        node.machine = Machine::open(&self.settings, &node.disk);
         node.harm = Some(Harm::Wiped);
         self.wiped.push(node.address);
     }
 
-    /// What this node's host persists now.
-    #[must_use]
-    pub fn copy(&self, place: usize) -> Copy {
-        let node = &self.nodes[place];
-        Copy { disk: node.disk.fork(), state: node.machine.persisted() }
-    }
-
     /// Puts a node's host back as it was when the copy was taken of it. The node at `knower` can tell that.
-    pub fn put_back(&mut self, place: usize, copy: &Copy, knower: usize, restart: Instant) {
+    pub fn put_back(&mut self, place: usize, copy: &SimDisk, knower: usize, restart: Instant) {
         self.crash(place, Crash::LoseUnsynced, restart);
         let node = &mut self.nodes[place];
-        node.disk.restore(&copy.disk);
-        node.machine = node.machine.put_back(copy.state.clone());
+        node.disk.restore(copy);
         node.harm = Some(Harm::OlderCopy);
         self.put_back.push((node.address, host(knower)));
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use raft_log::types::{LogId, LogIndex};
+use raft_log::types::{LogId, LogIndex, UnixMillis};
 
 /// What a client knows of one proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ struct Inside {
     breaches: Vec<String>,
     reads: u64,
     acknowledged_to: Option<LogIndex>,
+    /// The greatest stamp of any proposal.
+    stamped_to: UnixMillis,
 }
 
 /// The number in the payload of a command that is not a client's: it trims the log.
@@ -50,6 +52,16 @@ pub const TRIM: u64 = u64::MAX - 1;
 #[must_use]
 pub fn number_of(payload: &[u8]) -> u64 {
     payload.first_chunk::<8>().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Where a stamped payload holds its stamp.
+const STAMP: std::ops::Range<usize> = 8..16;
+
+/// The stamp in the payload of a client's command, in runs whose commands are stamped.
+#[must_use]
+pub fn stamp_of(payload: &[u8]) -> Option<UnixMillis> {
+    let stamp = payload.get(STAMP).filter(|_| number_of(payload) != TRIM)?;
+    Some(UnixMillis(u64::from_le_bytes(stamp.try_into().ok()?)))
 }
 
 impl History {
@@ -67,6 +79,21 @@ impl History {
         let payload = Bytes::from(payload);
         inside.operations.push(Operation { payload: payload.clone(), outcome: Outcome::Pending });
         (number, payload)
+    }
+
+    /// Puts a stamp into the payload of a proposal of which no attempt is stored. `now` gives one that is at least the greatest
+    /// before.
+    #[must_use]
+    pub fn stamp(&self, number: usize, now: impl FnOnce(UnixMillis) -> UnixMillis) -> Bytes {
+        let mut inside = self.inside();
+        let stamp = now(inside.stamped_to);
+        inside.stamped_to = inside.stamped_to.max(stamp);
+        let operation = &mut inside.operations[number];
+        let mut payload = operation.payload.to_vec();
+        payload.resize(payload.len().max(STAMP.end), 0);
+        payload[STAMP].copy_from_slice(&stamp.0.to_le_bytes());
+        operation.payload = Bytes::from(payload);
+        operation.payload.clone()
     }
 
     /// Its outcome is known.

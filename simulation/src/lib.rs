@@ -29,5 +29,6 @@ pub mod report;
 pub mod run;
 pub mod sensitivity;
 pub mod settings;
+pub mod store;
 pub mod story;
 pub mod view;

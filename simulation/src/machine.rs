@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use raft_log::env::sim::SimDisk;
-use raft_log::env::{Disk as _, OpenMode};
 use raft_log::sim::observe::{self, Deed, Entry};
 use raft_log::types::{LogId, LogIndex, Term};
 use raft_log::{
-    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, RecordKind, StateMachine,
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, RecordKind, StampReader,
+    StateMachine,
 };
 
-use crate::history::{TRIM, number_of};
+use crate::history::{TRIM, number_of, stamp_of};
+use crate::settings::Settings;
+use crate::store::Store;
 
 /// Flushes that may be due before nothing is applied any more.
 const OVERDUE_FLUSHES: u64 = 4;
@@ -91,13 +93,14 @@ impl State {
 #[derive(Clone, Debug)]
 pub struct Machine {
     inside: Arc<Mutex<Inside>>,
-    disk: Arc<SimDisk>,
+    store: Store,
+    /// Commands carry stamps.
+    stamped: bool,
 }
 
 #[derive(Debug, Default)]
 struct Inside {
     now: State,
-    flushed: State,
     flush_every: u64,
     unflushed: u64,
 }
@@ -109,32 +112,16 @@ pub fn response_to(payload: &[u8]) -> Bytes {
 }
 
 impl Machine {
-    /// An empty state that asks for a flush after so many entries and writes checkpoints to this disk.
+    /// The state that this disk holds, in one life of a process.
+    ///
+    /// # Panics
+    /// When what a flush has written does not decode.
     #[must_use]
-    pub fn new(flush_every: u64, disk: Arc<SimDisk>) -> Machine {
-        Machine { inside: Arc::new(Mutex::new(Inside { flush_every, ..Inside::default() })), disk }
-    }
-
-    /// The machine after a restart: what was flushed.
-    #[must_use]
-    pub fn reopened(&self) -> Machine {
-        let inside = self.inside();
-        let flushed = inside.flushed.clone();
-        let again = Inside { now: flushed.clone(), flushed, flush_every: inside.flush_every, unflushed: 0 };
-        Machine { inside: Arc::new(Mutex::new(again)), disk: self.disk.clone() }
-    }
-
-    /// What survives the process.
-    #[must_use]
-    pub fn persisted(&self) -> State {
-        self.inside().flushed.clone()
-    }
-
-    /// The machine of a host that is put back as it was when it had persisted this.
-    #[must_use]
-    pub fn put_back(&self, persisted: State) -> Machine {
-        let again = Inside { flushed: persisted, flush_every: self.inside().flush_every, ..Inside::default() };
-        Machine { inside: Arc::new(Mutex::new(again)), disk: self.disk.clone() }
+    pub fn open(settings: &Settings, disk: &Arc<SimDisk>) -> Machine {
+        let store = Store::new(disk);
+        let now = store.load().map(|bytes| State::decode(&bytes).expect("it was written whole"));
+        let inside = Inside { now: now.unwrap_or_default(), flush_every: settings.flush_every, unflushed: 0 };
+        Machine { inside: Arc::new(Mutex::new(inside)), store, stamped: settings.are_stamped() }
     }
 
     /// What is applied now.
@@ -156,12 +143,12 @@ impl Machine {
         inside.now.clone()
     }
 
-    fn flushed(&self, state: &State) {
-        self.inside().flushed = state.clone();
-        if let Some(point) = &state.point {
-            observe::observe(Deed::Flushed(point.id));
-        }
+    fn save(&self, state: &State) -> Result<(), ApplyError> {
+        let Some(point) = &state.point else { return Ok(()) };
+        self.store.save(&state.encode()).map_err(failed)?;
+        observe::observe(Deed::Flushed(point.id));
         state.tell_digest();
+        Ok(())
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -231,16 +218,12 @@ impl StateMachine for Machine {
 
     fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
         let (machine, state) = (self.clone(), self.begin());
-        Ok(Box::new(move || {
-            machine.flushed(&state);
-            Ok(())
-        }))
+        Ok(Box::new(move || machine.save(&state)))
     }
 
     fn reset(&mut self) -> Result<(), ApplyError> {
-        let mut inside = self.inside();
-        inside.now = State::default();
-        inside.flushed = State::default();
+        self.store.clear().map_err(failed)?;
+        self.inside().now = State::default();
         observe::observe(Deed::Reset);
         Ok(())
     }
@@ -256,14 +239,15 @@ impl StateMachine for Machine {
         Some(payload.freeze())
     }
 
+    fn stamp_reader(&self) -> Option<StampReader> {
+        self.stamped.then_some(stamp_of)
+    }
+
     fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
         let (machine, state) = (self.clone(), self.begin());
         Ok(Box::new(move |dir| {
-            machine.flushed(&state);
-            let file = machine.disk.open(&dir.join(STATE), OpenMode::CreateNew).map_err(failed)?;
-            file.write_all_at(&state.encode(), 0).map_err(failed)?;
-            file.sync_all().map_err(failed)?;
-            machine.disk.sync_dir(dir).map_err(failed)?;
+            machine.save(&state)?;
+            machine.store.write_checkpoint(&dir.join(STATE), &state.encode()).map_err(failed)?;
             if let Some(point) = &state.point {
                 observe::observe(Deed::Checkpointed(point.id));
             }
@@ -272,19 +256,16 @@ impl StateMachine for Machine {
     }
 
     fn restore(&mut self, dir: &Path) -> Result<(), ApplyError> {
-        let file = self.disk.open(&dir.join(STATE), OpenMode::Read).map_err(failed)?;
-        let mut bytes = vec![0; usize::try_from(file.byte_len().map_err(failed)?).expect("small")];
-        file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        let bytes = self.store.read_checkpoint(&dir.join(STATE)).map_err(failed)?;
         let state = State::decode(&bytes).ok_or_else(|| ApplyError::new("the checkpoint does not decode"))?;
-        let mut inside = self.inside();
+        self.store.save(&bytes).map_err(failed)?;
         if let Some(point) = &state.point {
             observe::observe(Deed::Restored(point.id));
         }
         state.tell_digest();
         observe::observe(Deed::Trimmed(state.needed_from));
-        inside.now = state.clone();
-        inside.flushed = state;
-        inside.unflushed = 0;
+        let mut inside = self.inside();
+        (inside.now, inside.unflushed) = (state, 0);
         Ok(())
     }
 }

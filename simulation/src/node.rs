@@ -99,7 +99,7 @@ impl Node {
             clock: Arc::new(SimClock::new()),
             life: Life::Down(Instant::now()),
             process: None,
-            machine: Machine::new(settings.flush_every, disk),
+            machine: Machine::open(settings, &disk),
             harm: None,
             ending: false,
             slow: false,

@@ -255,8 +255,11 @@ impl Run {
                 && probe.is_none()
                 && let Some(replica) = self.cluster.leader().and_then(|leader| self.cluster.replica(leader))
             {
-                let (begun, payload) = self.history.begin(32);
+                let (begun, mut payload) = self.history.begin(32);
                 number = begun;
+                if self.cluster.settings.are_stamped() {
+                    payload = self.history.stamp(begun, |floor| replica.stamp(floor));
+                }
                 probe = Some(tokio::spawn(async move {
                     match replica.propose(payload, 1).await {
                         Ok(proposed) => Outcome::Acknowledged(proposed.id),

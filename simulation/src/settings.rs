@@ -156,9 +156,8 @@ impl Settings {
             28..38 => Theme::Mixed,
             38..50 => Theme::LeadersInTurn,
             50..63 => Theme::ShortRetention,
-            63..80 => Theme::EqualRecords,
-            // Commands carry no stamps yet, so nothing has an age: none of them.
-            100 => Theme::Ages,
+            63..74 => Theme::EqualRecords,
+            74..80 => Theme::Ages,
             80..88 => Theme::Apart,
             88..96 => Theme::Disks,
             _ => Theme::LongEntries,
@@ -247,6 +246,12 @@ impl Settings {
         self.kinds.retain(|kind| kind.restarts_one());
         self.kinds.insert(Kind::Kill);
         self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(1_000));
+    }
+
+    /// Whether commands carry the time at which they were proposed.
+    #[must_use]
+    pub fn are_stamped(&self) -> bool {
+        self.retention.age_max.is_some()
     }
 
     /// The length of a payload.

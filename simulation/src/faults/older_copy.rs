@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use raft_log::GateReason;
-use raft_log::env::sim::Crash;
+use raft_log::env::sim::{Crash, SimDisk};
 use raft_log::types::LogIndex;
 use tokio::time::Instant;
 
 use super::{Faults, Kind};
-use crate::cluster::{Cluster, Copy, host, soon};
+use crate::cluster::{Cluster, host, soon};
 use crate::node::Life;
 use crate::view::{NodeView, View};
 
@@ -24,7 +24,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct OlderCopy {
     follower: usize,
     /// What is put back.
-    copy: Option<Copy>,
+    copy: Option<SimDisk>,
     /// All that it held ends here.
     end: u64,
     until: Instant,
@@ -62,7 +62,7 @@ impl OlderCopy {
             cluster.crash(follower, Crash::KeepAll, Instant::now() + soon(&faults.rng));
         }
         let end = view.node(host(follower)).map_or(0, NodeView::end);
-        let (copy, until) = (Some(cluster.copy(follower)), Instant::now() + CONFIRMED_WITHIN);
+        let (copy, until) = (Some(cluster.nodes[follower].disk.fork()), Instant::now() + CONFIRMED_WITHIN);
         faults.mends.heal_links(cluster);
         Some(OlderCopy { follower, copy, end, until })
     }
