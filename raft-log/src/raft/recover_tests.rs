@@ -171,7 +171,7 @@ fn a_lost_state_over_a_purged_log_is_restored_or_refused_by_name() {
 async fn install(disk: &Arc<SimDisk>, machine: Position, step: u64) -> bool {
     let (log, checkpoints) = (open_log(&env(disk)), open_checkpoints(&env(disk)));
     let checkpoint = checkpoints.at(id(2, 100)).unwrap();
-    let progress = LogProgress { durable: log.durable(), failure: log.failure() };
+    let progress = LogProgress { durable: log.durable(), failure: log.failure(), scarce: log.scarce() };
     let (worker, thread) = StateWorker::start(NodeId(1), Box::new(machine), progress).unwrap();
     let mut adapter = StateAdapter::new(worker.clone(), checkpoints, log.clone());
     let snapshot = raft_snapshot(checkpoint).unwrap();

@@ -57,7 +57,7 @@ pub(crate) async fn open(
         open_folder(&options, &env, log.clone(), machine).await?;
 
     let ways = ways_of(machine.as_ref(), &options)?;
-    let progress = LogProgress { durable: log.durable(), failure: log.failure() };
+    let progress = LogProgress { durable: log.durable(), failure: log.failure(), scarce: log.scarce() };
     let (worker, apply_joiner) =
         StateWorker::start(options.node_id, machine, progress).map_err(|error| OpenError::Raft(error.to_string()))?;
     let ((health, _), (age_pause, age_paused)) = (watch::channel(Health::Healthy), watch::channel(None));

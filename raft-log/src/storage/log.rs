@@ -353,6 +353,11 @@ impl Log {
         self.shared().room.subscribe()
     }
 
+    /// Whether the disk has too little for a flush of the state, which would need to be tried again from the start.
+    pub(crate) fn scarce(&self) -> watch::Receiver<bool> {
+        self.shared().scarce.subscribe()
+    }
+
     /// Payload bytes that were appended and are not written yet.
     pub(crate) fn unwritten_bytes(&self) -> u64 {
         self.shared().counters.unwritten_bytes.load(Relaxed)

@@ -10,6 +10,9 @@
 //! A log that is low goes on with what is small or makes room: acknowledgements, trims, memberships. For those there is the
 //! rest of what is allocated, and the reserve is left to the state's own writes. When even that is used up, appends wait
 //! until there is space again; they never fail for want of it.
+//!
+//! Below half of the reserve the disk is scarce: the state is not persisted until there is more ([`is_scarce`]), since a store
+//! that meets a full disk within a flush cannot go on.
 
 use super::options::StorageOptions;
 
@@ -70,6 +73,12 @@ impl Room {
     }
 }
 
+/// Whether the disk has too little for a flush of the state. It does until there is clearly more than half of the reserve.
+pub(crate) fn is_scarce(before: bool, disk: DiskUse, options: &StorageOptions) -> bool {
+    let half = options.reserve_bytes / 2;
+    disk.free_bytes < if before { half + half / 4 } else { half }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +112,14 @@ mod tests {
         };
         assert_eq!([999, 1_000].map(|free| judge(Room::Enough, free)), [Room::Low, Room::Enough]);
         assert_eq!([1_000, 1_249, 1_250].map(|free| judge(Room::Low, free)), [Room::Low, Room::Low, Room::Enough]);
+    }
+
+    #[test]
+    fn it_is_scarce_below_half_of_the_reserve_until_there_is_clearly_more() {
+        let options = StorageOptions { reserve_bytes: 1_000, ..StorageOptions::new("d", GroupId(1)) };
+        let judge = |before, free_bytes| is_scarce(before, DiskUse { free_bytes, ..DiskUse::UNKNOWN }, &options);
+        assert_eq!([499, 500].map(|free| judge(false, free)), [true, false]);
+        assert_eq!([624, 625].map(|free| judge(true, free)), [true, false]);
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) durable: watch::Sender<Option<LogIndex>>,
     pub(crate) failure: watch::Sender<Option<Arc<StorageError>>>,
     pub(crate) room: watch::Sender<Room>,
+    pub(crate) scarce: watch::Sender<bool>,
     state: Mutex<State>,
 }
 
@@ -87,6 +88,7 @@ impl Shared {
             durable,
             failure: watch::Sender::new(None),
             room: watch::Sender::default(),
+            scarce: watch::Sender::default(),
             state: Mutex::new(state),
         }
     }

@@ -46,11 +46,12 @@ const QUEUED_BYTES_MAX: usize = 64 << 20;
 /// What an entry counts beside its payload.
 const ENTRY_OVERHEAD_BYTES: usize = 128;
 
-/// The end of the log that the disk holds, and the error that ended it.
+/// The end of the log that the disk holds, the error that ended it, and whether its disk has too little for a flush.
 #[derive(Clone)]
 pub(crate) struct LogProgress {
     pub(crate) durable: watch::Receiver<Option<LogIndex>>,
     pub(crate) failure: watch::Receiver<Option<Arc<StorageError>>>,
+    pub(crate) scarce: watch::Receiver<bool>,
 }
 
 /// Entries with those who wait for their responses, and their share of the queue.
@@ -97,6 +98,8 @@ pub(crate) struct StateWorker {
     handover: Handover,
     applied: AppliedIndex,
     failure: watch::Receiver<Option<ApplyError>>,
+    /// It ends: nothing waits for space any more.
+    stopping: watch::Sender<bool>,
 }
 
 impl StateWorker {
@@ -109,7 +112,8 @@ impl StateWorker {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (failed, failure) = watch::channel(None);
         let applied = AppliedIndex::new(machine.applied().map(|point| point.id));
-        let thread = thread::WorkerThread::new(node, machine, log, applied.clone())?;
+        let stopping = watch::Sender::new(false);
+        let thread = thread::WorkerThread::new(node, machine, log, applied.clone(), stopping.subscribe())?;
         let joiner = exec::worker(format!("apply-{node}"), async move {
             if let Err(error) = thread.run(inbox).await {
                 tracing::error!(%node, %error, "nothing is applied any more");
@@ -117,7 +121,7 @@ impl StateWorker {
             }
         })?;
         let room = Arc::new(Semaphore::new(QUEUED_BYTES_MAX));
-        Ok((StateWorker { jobs, room, handover: Handover::default(), applied, failure }, joiner))
+        Ok((StateWorker { jobs, room, handover: Handover::default(), applied, failure, stopping }, joiner))
     }
 
     /// How far the state is.
@@ -200,6 +204,7 @@ impl StateWorker {
 
     /// Tells the thread to apply what is queued, flush what it may, drop the state machine and end.
     pub(crate) fn finish(&self) {
+        self.stopping.send_replace(true);
         // A thread that has ended already has nothing to finish.
         drop(self.send(Job::Finish));
     }

@@ -156,15 +156,17 @@ struct Bench {
     machine: Machine,
     durable: watch::Sender<Option<LogIndex>>,
     failure: watch::Sender<Option<Arc<StorageError>>>,
+    scarce: watch::Sender<bool>,
 }
 
 fn bench(need: FlushNeed, durable: Option<LogIndex>) -> Bench {
     let (durable, durable_receiver) = watch::channel(durable);
     let (failure, failure_receiver) = watch::channel(None);
     let machine = Machine::new(need);
-    let log = LogProgress { durable: durable_receiver, failure: failure_receiver };
+    let scarce = watch::Sender::new(false);
+    let log = LogProgress { durable: durable_receiver, failure: failure_receiver, scarce: scarce.subscribe() };
     let (worker, joiner) = StateWorker::start(NodeId(1), Box::new(machine.clone()), log).unwrap();
-    Bench { worker, joiner, machine, durable, failure }
+    Bench { worker, joiner, machine, durable, failure, scarce }
 }
 
 impl Bench {
@@ -331,6 +333,38 @@ async fn a_failed_log_ends_the_wait_without_a_flush() {
     bench.failure.send(Some(Arc::new(StorageError::Stopped))).unwrap();
     bench.worker.failure().wait_for(Option::is_some).await.unwrap();
     bench.joiner.join();
+    assert!(bench.machine.persisted().is_empty());
+}
+
+// Hazards 9: a store that meets a full disk within a flush stops its node, so none begins on one that is nearly full.
+#[tokio::test]
+async fn no_flush_begins_while_the_disk_is_scarce() {
+    let bench = bench(FlushNeed::Due, FAR);
+    bench.scarce.send_replace(true);
+    for index in 0..u64::from(BEGIN_PATIENCE) + 2 {
+        bench.apply(index).await;
+        bench.applied(index).await;
+    }
+    assert!(bench.machine.persisted().is_empty(), "it is put off for however long");
+    bench.scarce.send_replace(false);
+    bench.until(|seen| !seen.persisted.is_empty()).await;
+    bench.worker.finish();
+    bench.joiner.join();
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_for_space_ends_when_it_is_told_to() {
+    let bench = bench(FlushNeed::Overdue, FAR);
+    bench.scarce.send_replace(true);
+    bench.apply(0).await;
+    bench.applied(0).await;
+    bench.apply(1).await;
+    bench.apply(2).await;
+    tokio::task::yield_now().await;
+    assert_eq!(bench.worker.applied().get(), Some(LogIndex(0)), "memory is bounded");
+    bench.worker.finish();
+    bench.joiner.join();
+    assert_eq!(bench.worker.applied().get(), Some(LogIndex(2)), "what was queued is applied before");
     assert!(bench.machine.persisted().is_empty());
 }
 

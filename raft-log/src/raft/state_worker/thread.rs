@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use openraft::storage::ApplyResponder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::flusher::Flusher;
 use super::{AppliedIndex, Batch, CheckpointMade, Job, LogProgress, TrimKind, WantedCheckpoint, restore};
@@ -34,6 +34,7 @@ pub(super) struct WorkerThread {
     /// At most one, so that what it persists is known.
     under_way: Option<UnderWay>,
     checkpoints_wanted: VecDeque<WantedCheckpoint>,
+    stopping: watch::Receiver<bool>,
     /// Calls of `apply` since something is due that could not begin.
     put_off: u32,
     /// Taken from the inbox, to be done next.
@@ -67,10 +68,21 @@ impl WorkerThread {
         machine: Box<dyn StateMachine>,
         log: LogProgress,
         applied: AppliedIndex,
+        stopping: watch::Receiver<bool>,
     ) -> std::io::Result<WorkerThread> {
         let flusher = Flusher::start(node)?;
         let checkpoints_wanted = VecDeque::new();
-        Ok(WorkerThread { machine, log, applied, flusher, under_way: None, checkpoints_wanted, put_off: 0, next: None })
+        Ok(WorkerThread {
+            machine,
+            log,
+            applied,
+            flusher,
+            under_way: None,
+            checkpoints_wanted,
+            stopping,
+            put_off: 0,
+            next: None,
+        })
     }
 
     /// Does jobs until it is told to finish, or nobody can send any more.
@@ -113,7 +125,7 @@ impl WorkerThread {
         tokio::select! {
             biased;
             result = ended(&mut self.under_way) => Event::Ended(result),
-            Ok(_) = self.log.durable.wait_for(|durable| ahead || *durable >= applied), if begins => Event::MayBegin,
+            true = self.log.may_flush(applied.filter(|_| !ahead)), if begins => Event::MayBegin,
             job = job => Event::Job(job),
         }
     }
@@ -199,21 +211,39 @@ impl WorkerThread {
         }
         if need != FlushNeed::Overdue {
             self.put_off += u32::from(self.under_way.is_none());
-            if self.under_way.is_some() || self.put_off <= BEGIN_PATIENCE {
+            if self.under_way.is_some() || self.put_off <= BEGIN_PATIENCE || *self.log.scarce.borrow() {
                 return Ok(());
             }
         }
         self.end_what_is_under_way().await?;
+        if !self.await_space().await? {
+            return Ok(());
+        }
         if !self.may_run_ahead() {
             self.await_durable().await?;
         }
         self.begin()
     }
 
+    /// Waits until the disk has space for a flush; `false` if the thread is to end instead.
+    async fn await_space(&mut self) -> Result<bool, ApplyError> {
+        let LogProgress { failure, scarce, .. } = &mut self.log;
+        if !*scarce.borrow() {
+            return Ok(true);
+        }
+        tracing::error!("the disk lacks space to persist the state; nothing is applied until there is some");
+        tokio::select! {
+            biased;
+            _ = failure.wait_for(Option::is_some) => Err(ApplyError::new("the log failed before the state could be flushed")),
+            _ = self.stopping.wait_for(|stopping| *stopping) => Ok(false),
+            _ = scarce.wait_for(|scarce| !scarce) => Ok(true),
+        }
+    }
+
     /// Waits until the disk holds every applied entry (hazards 1).
     async fn await_durable(&mut self) -> Result<(), ApplyError> {
         let applied = self.applied.get();
-        let LogProgress { durable, failure } = &mut self.log;
+        let LogProgress { durable, failure, .. } = &mut self.log;
         let reached = durable.wait_for(|durable| *durable >= applied).map(|result| result.is_ok());
         let failed = failure.wait_for(Option::is_some).map(|_| false);
         let reached = tokio::select! { biased; reached = reached => reached, failed = failed => failed };
@@ -317,10 +347,22 @@ impl WorkerThread {
             tracing::warn!("the state is not flushed: the log is not durable through what it applied");
             return Ok(());
         }
+        if *self.log.scarce.borrow() {
+            tracing::warn!("the state is not flushed: the disk lacks space for that");
+            return Ok(());
+        }
         if let Err(error) = self.machine.flush() {
             tracing::error!(%error, "the last flush failed; the log will be replayed at the next start");
         }
         Ok(())
+    }
+}
+
+impl LogProgress {
+    /// Waits until the disk has space for a flush, and holds the log through this entry; `false` if the log is gone.
+    async fn may_flush(&mut self, applied: Option<LogIndex>) -> bool {
+        let room = self.scarce.wait_for(|scarce| !scarce).await.is_ok();
+        room && self.durable.wait_for(|durable| *durable >= applied).await.is_ok()
     }
 }
 

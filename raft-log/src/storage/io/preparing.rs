@@ -8,7 +8,7 @@ use super::removal::Removal;
 use crate::env::File;
 use crate::planted::{self, Bug};
 use crate::storage::StorageError;
-use crate::storage::room::{DiskUse, Room, Space};
+use crate::storage::room::{DiskUse, Room, Space, is_scarce};
 use crate::storage::shared::Shared;
 use std::io;
 use std::path::Path;
@@ -141,6 +141,10 @@ impl Inside {
         let allocated_bytes = shared.counters.snapshot().allocated_bytes;
         let space = Space { disk, allocated_bytes, starved };
         self.desk.lock().crowded = disk.is_above(shared.options.disk_high_water_percent);
+        shared.scarce.send_if_modified(|scarce| {
+            let before = std::mem::replace(scarce, is_scarce(*scarce, disk, &shared.options));
+            before != *scarce
+        });
         shared.room.send_if_modified(|room| {
             let before = *room;
             *room = before.judge(space, &shared.options);
