@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use raft_log::GateReason;
 use raft_log::env::Disk as _;
 use raft_log::env::sim::{Crash, Fault, FaultKind};
 use tokio::time::Instant;
 
 use super::{Faults, Kind, Mend};
 use crate::cluster::{Cluster, DIR, soon};
-use crate::node::Harm;
+use crate::node::{Harm, Node};
 use crate::story::tell_of;
 use crate::view::{NodeView, View};
 
@@ -123,6 +124,16 @@ impl Faults {
         self.wiped = true;
         cluster.wipe(place, Instant::now() + soon(&self.rng));
         self.count(Kind::Wipe);
+    }
+
+    /// Whether all others run and have forgotten nothing, and are enough to decide without this one.
+    pub(super) fn others_remember(&self, cluster: &Cluster, view: &View, place: usize) -> bool {
+        let remembers = |node: &Node| match cluster.replica(node.place) {
+            Some(replica) => !replica.status().gate.contains(&GateReason::AsyncUnclean),
+            None => node.is_out(),
+        };
+        self.spares_majority(cluster, view, place)
+            && cluster.nodes.iter().filter(|node| node.place != place).all(remembers)
     }
 
     /// Whether the group survives without this node too, whatever membership comes into force: of each set of voters, a

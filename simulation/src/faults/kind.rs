@@ -105,14 +105,13 @@ kinds! {
 }
 
 impl Kind {
-    /// Whether `async` durability promises to survive it.
+    /// Whether `async` durability promises to survive it. It survives the loss of one machine's power at a time.
     #[must_use]
     pub fn spares_unsynced(self) -> bool {
         use Kind::{
-            BadSector, BitFlip, Blackout, DiskFull, MidWrite, OlderCopy, PowerLoss, SyncError, TornWrite, Wipe,
-            WriteError,
+            BadSector, BitFlip, Blackout, DiskFull, MidWrite, OlderCopy, SyncError, TornWrite, Wipe, WriteError,
         };
-        let power = matches!(self, PowerLoss | TornWrite | MidWrite | Blackout | OlderCopy);
+        let power = matches!(self, TornWrite | MidWrite | Blackout | OlderCopy);
         !power && !matches!(self, SyncError | WriteError | BitFlip | BadSector | Wipe | DiskFull)
     }
 

@@ -12,6 +12,7 @@ mod stranger;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use raft_log::Durability;
 use raft_log::env::Rng as _;
 use raft_log::env::sim::{Crash, SeededRng};
 use raft_log::sim::note;
@@ -267,7 +268,12 @@ impl Faults {
         let restart = Instant::now() + soon(&self.rng);
         match kind {
             Kind::Kill => cluster.crash(place, Crash::KeepAll, restart),
-            Kind::PowerLoss => cluster.crash(place, Crash::LoseUnsynced, restart),
+            Kind::PowerLoss => {
+                if cluster.settings.durability == Durability::Async && !self.others_remember(cluster, view, place) {
+                    return;
+                }
+                cluster.crash(place, Crash::LoseUnsynced, restart);
+            }
             Kind::TornWrite => {
                 if cluster.nodes[place].disk.unsynced_files() == 0 {
                     return;
