@@ -111,7 +111,10 @@ impl Cluster {
         let node = &mut self.nodes[place];
         self.network.power_on(node.address);
         let process = Process::new(node.address, seed);
-        node.machine = Machine::open(&self.settings, &node.disk);
+        match Machine::open(&self.settings, &node.disk) {
+            Ok(machine) => node.machine = machine,
+            Err(_) => return self.crash(place, Crash::LoseUnsynced, Instant::now() + Duration::from_millis(100)),
+        }
         let opening = node.begin_opening();
         (node.ending, node.slow) = (false, false);
         node.life = Life::Up;
@@ -150,7 +153,7 @@ impl Cluster {
         self.crash(place, Crash::LoseUnsynced, restart);
         let node = &mut self.nodes[place];
         node.disk = Arc::new(SimDisk::new());
-        node.machine = Machine::open(&self.settings, &node.disk);
+        node.machine = Machine::open(&self.settings, &node.disk).expect("a new disk works");
         node.harm = Some(Harm::Wiped);
         self.wiped.push(node.address);
     }

@@ -1,5 +1,6 @@
 //! The state machine of the simulation: it remembers every command.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -114,14 +115,16 @@ pub fn response_to(payload: &[u8]) -> Bytes {
 impl Machine {
     /// The state that this disk holds, in one life of a process.
     ///
+    /// # Errors
+    /// The disk's machine loses its power meanwhile.
+    ///
     /// # Panics
     /// When what a flush has written does not decode.
-    #[must_use]
-    pub fn open(settings: &Settings, disk: &Arc<SimDisk>) -> Machine {
+    pub fn open(settings: &Settings, disk: &Arc<SimDisk>) -> io::Result<Machine> {
         let store = Store::new(disk);
-        let now = store.load().map(|bytes| State::decode(&bytes).expect("it was written whole"));
+        let now = store.load()?.map(|bytes| State::decode(&bytes).expect("it was written whole"));
         let inside = Inside { now: now.unwrap_or_default(), flush_every: settings.flush_every, unflushed: 0 };
-        Machine { inside: Arc::new(Mutex::new(inside)), store, stamped: settings.are_stamped() }
+        Ok(Machine { inside: Arc::new(Mutex::new(inside)), store, stamped: settings.are_stamped() })
     }
 
     /// What is applied now.

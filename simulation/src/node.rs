@@ -99,7 +99,7 @@ impl Node {
             clock: Arc::new(SimClock::new()),
             life: Life::Down(Instant::now()),
             process: None,
-            machine: Machine::open(settings, &disk),
+            machine: Machine::open(settings, &disk).expect("a new disk works"),
             harm: None,
             ending: false,
             slow: false,

@@ -32,12 +32,11 @@ impl Store {
 
     /// What was saved last; on disk, whatever a failed sync left undone.
     ///
-    /// # Panics
-    /// When the disk fails again and again.
-    #[must_use]
-    pub fn load(&self) -> Option<Vec<u8>> {
+    /// # Errors
+    /// The disk fails again and again: its machine has lost its power meanwhile.
+    pub fn load(&self) -> io::Result<Option<Vec<u8>>> {
         let loaded = (0..ATTEMPTS_MAX).find_map(|_| self.try_load().ok());
-        loaded.expect("a simulated disk fails now and then")
+        loaded.ok_or_else(|| io::Error::other("the disk fails again and again"))
     }
 
     fn try_load(&self) -> io::Result<Option<Vec<u8>>> {
