@@ -20,6 +20,9 @@ DEMO_TIME_MAX ?= 5m
 BENCH_TIME_MAX ?= 30m
 CONFORMANCE_TIME_MAX ?= 40m
 
+# Says how long a build took: the first one compiles RocksDB.
+BUILD_TIMED := build_timed() { begin=$$(date +%s); "$$@" && echo "built in $$(($$(date +%s) - begin)) s"; }; build_timed
+
 # What is measured is built as it is installed, without the checks that tests run with.
 UNCHECKED := $(foreach of,dev dev.package.openraft dev.package.quorum-set,--config profile.$(of).debug-assertions=false --config profile.$(of).overflow-checks=false)
 
@@ -40,13 +43,13 @@ deny: system
 	@scripts/cargo-deny.sh
 
 build: system ## tercetd, tercet and the programs that prove them
-	@cargo build --locked --workspace --features tercet-client/cli --bins
+	@$(BUILD_TIMED) cargo build --locked --workspace --features tercet-client/cli --bins
 
 demo: build ## publish a real text, kill the leader, prove every acknowledged line
 	@timeout --kill-after=10s $(DEMO_TIME_MAX) $(BIN)/demo
 
 test: build ## all tests, real processes included
-	@cargo test --locked --workspace --features tercet-client/cli --no-run
+	@$(BUILD_TIMED) cargo test --locked --workspace --features tercet-client/cli --no-run
 	@: > $(MEASURED)
 	@timeout --kill-after=10s $(TEST_TIME_MAX) cargo test --locked --workspace --features tercet-client/cli
 	@$(MAKE) --no-print-directory sim-test
