@@ -45,7 +45,7 @@ pub struct View {
     pub nodes: BTreeMap<IpAddr, NodeView>,
     /// What was known of nodes when their disks were replaced.
     pub wiped: BTreeMap<IpAddr, NodeView>,
-    /// What was known of nodes when their disks were put back as they were earlier.
+    /// What was known of nodes when their disks were put back as they were earlier, or they forgot the end of their log.
     pub put_back: BTreeMap<IpAddr, NodeView>,
     /// Who can tell of each of them that it was put back.
     knowers: BTreeMap<IpAddr, IpAddr>,
@@ -187,6 +187,10 @@ impl View {
         let node = self.nodes.entry(event.node).or_default();
         match &event.deed {
             Deed::Opened { purged, entries, end, in_doubt, vote } => {
+                if *in_doubt {
+                    // It may have forgotten what it had acknowledged.
+                    self.put_back.insert(event.node, node.clone());
+                }
                 node.open(*purged, entries, *end, *vote);
                 // So it must keep out of elections, until it says that it need not any more.
                 if *in_doubt {

@@ -31,7 +31,8 @@ impl Checker for CommitTerm {
             return Ok(());
         }
         let mut by_term: BTreeMap<Term, BTreeSet<NodeId>> = BTreeMap::new();
-        for (host, node) in view.nodes.iter().chain(&view.wiped) {
+        // What a node had acknowledged before it was wiped or put back counts as well.
+        for (host, node) in view.nodes.iter().chain(&view.wiped).chain(&view.put_back) {
             for term in terms_from(node, index) {
                 by_term.entry(term).or_default().insert(node_of(*host));
             }
