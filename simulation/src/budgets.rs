@@ -109,7 +109,7 @@ impl Calm {
     pub fn begin(cluster: &Cluster, view: &View) -> Calm {
         let mut budgets = Budgets::new();
         budgets.window.1 = cluster.network.counts();
-        Calm { term: highest_term(view), budgets }
+        Calm { term: view.highest_term(), budgets }
     }
 
     /// Looks.
@@ -117,16 +117,12 @@ impl Calm {
     /// # Errors
     /// An election, or a busy network.
     pub fn look(&mut self, cluster: &Cluster, view: &View) -> Result<(), String> {
-        let term = highest_term(view);
+        let term = view.highest_term();
         if term > self.term {
             return Err(format!("term {term:?} began after {:?} though nothing had happened", self.term));
         }
         self.budgets.look_at_network(cluster, Some(CALM_PIECES_PER_PAIR_MAX))
     }
-}
-
-fn highest_term(view: &View) -> Option<Term> {
-    view.nodes.values().filter_map(|node| node.vote).map(|vote| vote.term).max()
 }
 
 /// Whether nothing ails this node.

@@ -181,9 +181,22 @@ impl View {
         self.possible_voters().iter().all(|voters| voters.contains(&knower))
     }
 
+    /// The highest term that any node has a vote of.
+    #[must_use]
+    pub fn highest_term(&self) -> Option<Term> {
+        self.nodes.values().filter_map(|node| node.vote).map(|vote| vote.term).max()
+    }
+
+    /// All that may have acknowledged something: the nodes as they are, and as they were before they were wiped, put back, or
+    /// forgot the end of their log. What they had acknowledged before counts.
+    pub fn acknowledgers(&self) -> impl Iterator<Item = (NodeId, &NodeView)> {
+        let all = self.nodes.iter().chain(&self.wiped).chain(&self.put_back);
+        all.map(|(host, node)| (node_of(*host), node))
+    }
+
     /// Follows an event.
     pub fn take(&mut self, event: &Event) {
-        let highest = self.nodes.values().filter_map(|node| node.vote).map(|vote| vote.term).max();
+        let highest = self.highest_term();
         let node = self.nodes.entry(event.node).or_default();
         match &event.deed {
             Deed::Opened { purged, entries, end, in_doubt, vote } => {

@@ -7,7 +7,7 @@ use raft_log::sim::observe::{Deed, Event};
 use raft_log::types::NodeId;
 
 use crate::checkers::{Checker, majority};
-use crate::view::{NodeView, View, node_of};
+use crate::view::{NodeView, View};
 
 pub(super) struct CommitQuorum;
 
@@ -23,9 +23,8 @@ impl Checker for CommitQuorum {
             return Ok(());
         }
         let holds = |node: &NodeView| node.persisted_end > index && node.holds(entry);
-        // What a node had acknowledged before it was wiped or put back counts as well.
-        let nodes = view.nodes.iter().chain(&view.wiped).chain(&view.put_back);
-        let holders: BTreeSet<NodeId> = nodes.filter(|(_, node)| holds(node)).map(|(host, _)| node_of(*host)).collect();
+        let holders: BTreeSet<NodeId> =
+            view.acknowledgers().filter(|(_, node)| holds(node)).map(|(id, _)| id).collect();
         let memberships = view.may_govern(entry);
         if memberships.iter().any(|membership| majority::of_each(membership, |voter| holders.contains(&voter))) {
             return Ok(());

@@ -8,7 +8,7 @@ use raft_log::sim::observe::{Deed, Event};
 use raft_log::types::{NodeId, Term};
 
 use crate::checkers::{Checker, majority};
-use crate::view::{NodeView, View, node_of};
+use crate::view::{NodeView, View};
 
 pub(super) struct CommitTerm;
 
@@ -31,10 +31,9 @@ impl Checker for CommitTerm {
             return Ok(());
         }
         let mut by_term: BTreeMap<Term, BTreeSet<NodeId>> = BTreeMap::new();
-        // What a node had acknowledged before it was wiped or put back counts as well.
-        for (host, node) in view.nodes.iter().chain(&view.wiped).chain(&view.put_back) {
+        for (id, node) in view.acknowledgers() {
             for term in terms_from(node, index) {
-                by_term.entry(term).or_default().insert(node_of(*host));
+                by_term.entry(term).or_default().insert(id);
             }
         }
         let memberships = view.may_govern(entry);
