@@ -129,7 +129,12 @@ impl Calm {
 fn is_fit(cluster: &Cluster, view: &View, place: usize) -> bool {
     let Some(node) = cluster.nodes.get(place) else { return false };
     let gated = view.node(node.address).is_none_or(|seen| !seen.gates.is_empty());
-    let ails = node.harm.is_some() || node.slow || node.full || node.ending || node.paused_until.is_some();
+    let ails = node.harm.is_some()
+        || node.slow
+        || node.is_disk_hung()
+        || node.full
+        || node.ending
+        || node.paused_until.is_some();
     cluster.replica(place).is_some() && !gated && !ails && node.is_up()
 }
 

@@ -20,7 +20,7 @@ mod simulated {
     use simulation::many::many;
     use simulation::report::{Totals, replay};
     use simulation::run::run;
-    use simulation::sensitivity::{SEARCHES, search};
+    use simulation::sensitivity::{Effort, SEARCHES, SEEDS_MAX, search};
 
     pub(super) fn main() -> ExitCode {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,8 +31,11 @@ mod simulated {
         let done = match arguments.first().map(String::as_str) {
             Some("run") => number(1, 1).map(|seed| one(seed, arguments.get(2))),
             Some("many") => number(1, 100).and_then(|count| Ok(several(count, number(2, 1)?))),
-            Some("sensitivity") => number(2, SEARCHES).map(|searches| sensitivity(arguments.get(1), searches)),
-            _ => Err("simulation run SEED [BUG] | many COUNT [FROM] | sensitivity [BUG [SEARCHES]]".to_owned()),
+            Some("sensitivity") => number(2, SEARCHES).and_then(|searches| {
+                let effort = Effort { searches, seeds_max: number(3, SEEDS_MAX)? };
+                Ok(sensitivity(arguments.get(1), effort))
+            }),
+            _ => Err("simulation run SEED [BUG] | many COUNT [FROM] | sensitivity [BUG [SEARCHES [SEEDS]]]".to_owned()),
         };
         done.unwrap_or_else(|error| {
             eprintln!("{error}");
@@ -57,12 +60,12 @@ mod simulated {
         if report.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn sensitivity(only: Option<&String>, searches: u64) -> ExitCode {
+    fn sensitivity(only: Option<&String>, effort: Effort) -> ExitCode {
         let bugs = named(only.map_or("", String::as_str));
         println!("make sim-sensitivity");
         let begin = Instant::now();
-        let found = search(&bugs, searches, |found| eprintln!("{}", found.line()));
-        println!("| bug | caught by (searches) | seeds until found, median of {searches} | most |\n|---|---|---|---|");
+        let found = search(&bugs, effort, |found| eprintln!("{}", found.line()));
+        println!("| bug | caught by (searches) | seeds until found, median of {} |\n|---|---|---|", effort.searches);
         found.iter().for_each(|found| println!("{}", found.line()));
         let all = found.iter().filter(|found| found.median().is_some()).count();
         println!("{all} of {} found, {:.0} s", found.len(), begin.elapsed().as_secs_f64());

@@ -133,6 +133,12 @@ impl Node {
         self.life == Life::Up && self.process.is_some() && !self.disk.power_is_off()
     }
 
+    /// Whether a sync of it hangs: it ends by itself, and nothing can be done about it before.
+    #[must_use]
+    pub fn is_disk_hung(&self) -> bool {
+        self.process.as_ref().is_some_and(Process::is_disk_hung)
+    }
+
     /// Whether it never comes back.
     #[must_use]
     pub fn is_out(&self) -> bool {

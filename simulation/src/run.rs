@@ -152,6 +152,9 @@ impl Run {
         if !self.cluster.is_sound() {
             return Ok(());
         }
+        while self.cluster.nodes.iter().any(Node::is_disk_hung) {
+            self.step().await?;
+        }
         // What the last faults caused may still end: a hand-over, a repair.
         self.for_a_while(RESTS_FROM, None).await?;
         let calm = Calm::begin(&self.cluster, &self.checkers.view);

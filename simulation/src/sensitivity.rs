@@ -9,18 +9,27 @@ use raft_log::planted::{Bug, plant};
 
 use crate::run::run;
 
-/// Seeds after which a bug counts as not found.
-pub const SEEDS_MAX: u64 = 200;
+/// Seeds after which a bug counts as not found, unless told otherwise.
+pub const SEEDS_MAX: u64 = 60;
 /// Searches for each bug unless told otherwise, each from another seed on.
 pub const SEARCHES: u64 = 5;
 /// Seeds between two searches.
 const APART: u64 = 100_000;
 
+/// How long to search.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Searches for each bug.
+    pub searches: u64,
+    /// Seeds after which one gives up.
+    pub seeds_max: u64,
+}
+
 /// One search for one bug.
-#[derive(Clone, Debug)]
-pub struct Search {
-    /// Seeds run, the one that found it included; `None` if none did.
-    pub seeds: Option<u64>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Seeds run, the one that found it included.
+    pub seeds: u64,
     /// Who noticed.
     pub checker: &'static str,
 }
@@ -30,36 +39,37 @@ pub struct Search {
 pub struct Found {
     /// The bug.
     pub bug: Bug,
-    /// All searches.
-    pub searches: Vec<Search>,
+    /// Searches.
+    pub searches: u64,
+    /// Those that found it, in the order of the seeds they needed.
+    pub hits: Vec<Hit>,
+    /// Seeds that each of the others has run.
+    pub seeds: u64,
 }
 
 impl Found {
     /// The median of the seeds needed; a search that found nothing counts as more than any.
     #[must_use]
     pub fn median(&self) -> Option<u64> {
-        let mut seeds: Vec<u64> = self.searches.iter().map(|search| search.seeds.unwrap_or(u64::MAX)).collect();
-        seeds.sort_unstable();
-        seeds.get(seeds.len() / 2).copied().filter(|seeds| *seeds <= SEEDS_MAX)
+        let middle = usize::try_from(self.searches / 2).expect("few");
+        self.hits.get(middle).map(|hit| hit.seeds)
     }
 
     /// The line of the table.
     #[must_use]
     pub fn line(&self) -> String {
         let mut by: BTreeMap<&str, u64> = BTreeMap::new();
-        for search in self.searches.iter().filter(|search| search.seeds.is_some()) {
-            *by.entry(search.checker).or_default() += 1;
+        for hit in &self.hits {
+            *by.entry(hit.checker).or_default() += 1;
         }
         let by: Vec<String> = by.iter().map(|(checker, count)| format!("{checker} ({count})")).collect();
-        let median = self.median().map_or_else(|| "not found".to_owned(), |median| median.to_string());
-        let most = self.searches.iter().map(|search| search.seeds.unwrap_or(u64::MAX)).max().unwrap_or(0);
-        let most = if most > SEEDS_MAX { format!("> {SEEDS_MAX}") } else { most.to_string() };
-        format!("| {:<32} | {:<45} | {:>9} | {:>5} |", self.bug.name(), by.join(", "), median, most)
+        let median = self.median().map_or_else(|| format!("> {}", self.seeds), |median| median.to_string());
+        format!("| {:<46} | {:<60} | {:>6} |", self.bug.name(), by.join(", "), median)
     }
 }
 
-/// Searches for these bugs, each so many times, on all cores; `each` sees the result of a bug when it is complete.
-pub fn search(bugs: &[Bug], searches: u64, each: impl Fn(&Found) + Sync) -> Vec<Found> {
+/// Searches for these bugs on all cores; `each` sees the result of a bug when it is complete.
+pub fn search(bugs: &[Bug], effort: Effort, each: impl Fn(&Found) + Sync) -> Vec<Found> {
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<Found>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -67,7 +77,9 @@ pub fn search(bugs: &[Bug], searches: u64, each: impl Fn(&Found) + Sync) -> Vec<
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let one = Found { bug: *bug, searches: (0..searches).map(|at| search_once(*bug, at)).collect() };
+                    plant(Some(*bug));
+                    let one = search_for(*bug, effort, |seed| run(seed).violation.map(|violation| violation.checker));
+                    plant(None);
                     each(&one);
                     found.lock().unwrap_or_else(PoisonError::into_inner).push(one);
                 }
@@ -79,11 +91,45 @@ pub fn search(bugs: &[Bug], searches: u64, each: impl Fn(&Found) + Sync) -> Vec<
     found
 }
 
-fn search_once(bug: Bug, at: u64) -> Search {
-    let from = 1 + at * APART;
-    plant(Some(bug));
-    let hit =
-        (0..SEEDS_MAX).find_map(|count| run(from + count).violation.map(|violation| (count + 1, violation.checker)));
-    plant(None);
-    Search { seeds: hit.map(|(seeds, _)| seeds), checker: hit.map_or("", |(_, checker)| checker) }
+/// All searches for one bug go side by side, a seed of each at a time, and end when the median is known.
+fn search_for(bug: Bug, effort: Effort, try_seed: impl Fn(u64) -> Option<&'static str>) -> Found {
+    let mut found = Found { bug, searches: effort.searches, hits: Vec::new(), seeds: 0 };
+    let mut open: Vec<u64> = (0..effort.searches).map(|search| 1 + search * APART).collect();
+    while found.seeds < effort.seeds_max && found.median().is_none() {
+        let at = found.seeds;
+        found.seeds += 1;
+        open.retain(|from| match try_seed(from + at) {
+            Some(checker) => {
+                found.hits.push(Hit { seeds: at + 1, checker });
+                false
+            }
+            None => true,
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn searched(finds_at: [u64; 3]) -> Found {
+        let effort = Effort { searches: 3, seeds_max: 10 };
+        search_for(Bug::AckBeforeFsync, effort, |seed| {
+            let (search, at) = (usize::try_from(seed / APART).unwrap(), seed % APART);
+            (at == finds_at[search]).then_some("checker")
+        })
+    }
+
+    #[test]
+    fn a_search_ends_when_the_median_is_known() {
+        let found = searched([7, 2, 99]);
+        assert_eq!((found.median(), found.seeds, found.hits.len()), (Some(7), 7, 2));
+    }
+
+    #[test]
+    fn what_most_searches_do_not_find_is_not_found() {
+        let found = searched([99, 2, 99]);
+        assert_eq!((found.median(), found.seeds), (None, 10));
+    }
 }

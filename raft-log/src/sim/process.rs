@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use openraft::AsyncRuntime as _;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::env::Rng as _;
 use crate::env::sim::SeededRng;
@@ -45,7 +46,9 @@ struct State {
     waiting: Vec<Waker>,
     tasks: Vec<AbortHandle>,
     disk_delay_millis: (u64, u64),
+    /// The next sync takes this long as well.
     disk_hangs: Duration,
+    disk_hung_until: Option<Instant>,
 }
 
 /// What is asked of a disk, as far as its time differs.
@@ -118,9 +121,15 @@ impl Process {
         self.state().disk_delay_millis = (least, most);
     }
 
-    /// The next sync takes this long as well.
+    /// The next sync takes this long as well; zero takes the order back.
     pub fn hang_disk_once(&self, longest: Duration) {
         self.state().disk_hangs = longest;
+    }
+
+    /// Whether a sync hangs as [`Process::hang_disk_once`] ordered.
+    #[must_use]
+    pub fn is_disk_hung(&self) -> bool {
+        self.state().disk_hung_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// How long a call of the disk takes.
@@ -130,6 +139,9 @@ impl Process {
         match call {
             Call::Sync => {
                 let hangs = std::mem::take(&mut state.disk_hangs);
+                if !hangs.is_zero() {
+                    state.disk_hung_until = Some(Instant::now() + hangs);
+                }
                 hangs + Duration::from_millis(least + self.inner.rng.below(most - least + 1))
             }
             // A disk that syncs slowly reads slowly, where the page cache does not help.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use raft_log::sim::observe::{Deed, Event};
+use raft_log::types::LogId;
 use tokio::time::Instant;
 
 use crate::checkers::Checker;
@@ -15,7 +16,8 @@ const TOLERATED_PERCENT: u32 = 50;
 
 pub(super) struct KeptForItsAge {
     least: Option<Duration>,
-    appended: BTreeMap<u64, Instant>,
+    /// When each entry was appended first: a node that was behind appends later what is as old as elsewhere.
+    appended: BTreeMap<u64, (LogId, Instant)>,
 }
 
 impl KeptForItsAge {
@@ -36,12 +38,16 @@ impl Checker for KeptForItsAge {
         match &event.deed {
             Deed::Appended(entries) => {
                 for entry in entries {
-                    self.appended.insert(entry.id.index.0, Instant::now());
+                    let first = (entry.id, Instant::now());
+                    let known = self.appended.entry(entry.id.index.0).or_insert(first);
+                    if known.0 != entry.id {
+                        *known = first;
+                    }
                 }
                 Ok(())
             }
             Deed::Trimmed(to) => {
-                let youngest = self.appended.range(..to.0).next_back().map(|(_, at)| at.elapsed());
+                let youngest = self.appended.range(..to.0).next_back().map(|(_, (_, at))| at.elapsed());
                 let left = self.appended.split_off(&to.0);
                 self.appended = left;
                 match youngest.filter(|age| *age < least) {
@@ -68,6 +74,21 @@ mod tests {
         tokio::time::advance(age).await;
         checker.check(&view, &appended(1, &[entry(1, 1)])).unwrap();
         checker.check(&view, &by(1, Deed::Trimmed(LogIndex(1)))).unwrap();
+        assert!(checker.check(&view, &by(1, Deed::Trimmed(LogIndex(2)))).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_is_as_old_as_its_first_copy() {
+        let (view, age) = (View::default(), Duration::from_secs(10));
+        let mut checker = KeptForItsAge { least: Some(age), appended: BTreeMap::new() };
+        checker.check(&view, &appended(1, &[entry(1, 0)])).unwrap();
+        tokio::time::advance(age).await;
+        checker.check(&view, &appended(2, &[entry(1, 0)])).unwrap();
+        checker.check(&view, &by(2, Deed::Trimmed(LogIndex(1)))).unwrap();
+        // Another entry in its place is as old as itself.
+        checker.check(&view, &appended(1, &[entry(1, 1)])).unwrap();
+        tokio::time::advance(age).await;
+        checker.check(&view, &appended(1, &[entry(2, 1)])).unwrap();
         assert!(checker.check(&view, &by(1, Deed::Trimmed(LogIndex(2)))).is_err());
     }
 }

@@ -176,6 +176,7 @@ impl Faults {
                 cluster.nodes[place].slow = false;
                 if let Some(process) = &cluster.nodes[place].process {
                     process.set_disk_delay_millis(0, 1);
+                    process.hang_disk_once(Duration::ZERO);
                 }
             }
             Mend::Capacity(place) => {
