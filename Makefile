@@ -79,6 +79,7 @@ sim-sensitivity: system ## plants bugs, one at a time, and counts the seeds unti
 
 sim-test: system
 	@$(SIM) test --locked -p simulation
+	@$(SIM) test --locked -p raft-log --lib --test storage_suite -- --exact planted::each_rule_that_is_undone_is_missed_by_its_test storage::io::preparing::tests::without_a_file_of_its_own_the_error_of_the_zeroes_is_lost
 
 bench: system ## rates and latencies of a three-node group on this machine (CEILING=program compares with a yardstick)
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)

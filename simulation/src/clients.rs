@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_log::env::sim::SeededRng;
 use raft_log::sim::note;
+use raft_log::sim::observe::{Deed, observe_of};
 use raft_log::types::NodeId;
 use raft_log::{ProposeError, Replica};
 
+use crate::cluster::host;
 use crate::history::{History, Outcome};
 use crate::machine::response_to;
 use crate::settings::Settings;
@@ -122,6 +124,9 @@ impl Client {
         let before = self.history.acknowledged_to();
         if let Ok(index) = replica.read_index().await {
             self.history.note_read();
+            if self.directory.get(target).is_some() {
+                observe_of(host(target), Deed::ReadPoint(index));
+            }
             if Some(index) < before {
                 self.history.breach(format!("a read point of {index} after {before:?} was acknowledged"));
             }

@@ -173,6 +173,23 @@ impl Cluster {
         self.nodes.iter().all(|node| node.harm.is_none() && (node.is_out() || node.paused_until.is_none()))
     }
 
+    /// Whether nothing was done to the disk of the node at this address, or long ago.
+    #[must_use]
+    pub fn is_blameless(&self, address: IpAddr) -> bool {
+        self.nodes.iter().any(|node| node.address == address && node.harm.is_none() && !node.is_excused())
+    }
+
+    /// From now on pieces between this node and the others take so long that a connection is made, and what it is for is
+    /// said, in half of the time after which a leader is missed.
+    pub fn set_far(&self, place: usize) {
+        let millis = u64::try_from((self.settings.election.timeout_min / 12).as_millis()).expect("short");
+        for other in (0..self.nodes.len()).filter(|other| *other != place) {
+            for (from, to) in [(place, other), (other, place)] {
+                self.network.set_latency_millis(host(from), host(to), Some((millis, millis)));
+            }
+        }
+    }
+
     /// A node's replica, if it is open.
     #[must_use]
     pub fn replica(&self, place: usize) -> Option<Replica> {
@@ -265,7 +282,7 @@ impl Cluster {
             return Ok(());
         }
         // The operator starts the process again, or the machine.
-        let keeps = self.settings.durability == Durability::Async;
+        let keeps = self.settings.durability == Durability::Async || node.relapses;
         let crash = if off || (!keeps && rng.chance(50)) { Crash::LoseUnsynced } else { Crash::KeepAll };
         self.crash(place, crash, Instant::now() + soon(rng));
         if crash == Crash::KeepAll && !keeps && rng.chance(50) {

@@ -75,6 +75,8 @@ pub struct Node {
     pub ending: bool,
     /// Its disk is slow now.
     pub slow: bool,
+    /// A sync of it fails, and its host loses power once the next process has opened the folder, not before.
+    pub relapses: bool,
     /// When faults of its disk struck last, and how many have.
     struck: Option<Instant>,
     strikes: u64,
@@ -103,6 +105,7 @@ impl Node {
             harm: None,
             ending: false,
             slow: false,
+            relapses: false,
             struck: None,
             strikes: 0,
             full: false,

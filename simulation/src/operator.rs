@@ -74,6 +74,11 @@ impl Operator {
         self.intended.iter()
     }
 
+    /// Whether an errand is under way.
+    pub fn is_busy(&self) -> bool {
+        self.errand.is_some()
+    }
+
     /// Begins an errand, if there is none and the group is fit for it.
     pub fn begin(&mut self, cluster: &mut Cluster, kind: Kind) {
         if self.errand.is_some() {

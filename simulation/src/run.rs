@@ -7,7 +7,7 @@ use std::time::Duration;
 use raft_log::GateReason;
 use raft_log::env::sim::SeededRng;
 use raft_log::sim::net::Network;
-use raft_log::sim::observe::{Entry, take_events};
+use raft_log::sim::observe::{Deed, Entry, take_events};
 use raft_log::sim::{block_on, note, trace_hash};
 use raft_log::types::{LogIndex, NodeId};
 
@@ -36,7 +36,9 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 /// A settled group rests from then on, for so long.
 const RESTS_FROM: Duration = Duration::from_millis(1_500);
 /// So many of 100 groups lose all their connections then.
-const RESETS_PERCENT: u64 = 40;
+const RESETS_PERCENT: u64 = 50;
+/// And of those, in so many of 100 the leader is further away than the others are from each other.
+const FAR_LEADER_PERCENT: u64 = 60;
 const RESTS_FOR: Duration = Duration::from_millis(2_100);
 
 /// What a run did.
@@ -159,7 +161,10 @@ impl Run {
         self.for_a_while(RESTS_FROM, None).await?;
         let calm = Calm::begin(&self.cluster, &self.checkers.view);
         if self.rng.chance(RESETS_PERCENT) {
-            // Closed connections are no sign of death.
+            // Closed connections are no sign of death, nor is it that a leader needs a moment to make new ones.
+            if let Some(leader) = self.cluster.leader().filter(|_| self.rng.chance(FAR_LEADER_PERCENT)) {
+                self.cluster.set_far(leader);
+            }
             self.cluster.network.reset_all();
         }
         self.for_a_while(RESTS_FOR, Some(calm)).await
@@ -359,6 +364,9 @@ impl Run {
         }
         for event in take_events() {
             story::tell(|| format!("  node {} {:?}", node_of(event.node), event.deed));
+            if event.deed == Deed::Gated(GateReason::Damaged, true) && self.cluster.is_blameless(event.node) {
+                return breach("no failure without a cause", format!("node {} found damage", node_of(event.node)));
+            }
             if let Some(recovery) = Recovery::of(&event) {
                 *self.recoveries.entry(recovery).or_default() += 1;
             }

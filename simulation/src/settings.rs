@@ -72,6 +72,8 @@ enum Theme {
     Apart,
     /// Disks fill, hang and fail.
     Disks,
+    /// The end of a leader's log is overwritten again and again, and it dies meanwhile.
+    OverwrittenTails,
     /// Few, long entries.
     LongEntries,
 }
@@ -151,15 +153,16 @@ impl Settings {
             scripted: None,
         };
         let theme = match rng.below(100) {
-            0..28 => Theme::Mixed,
-            28..38 if durability == Durability::Sync => Theme::OlderCopies,
-            28..38 => Theme::Mixed,
-            38..50 => Theme::LeadersInTurn,
-            50..63 => Theme::ShortRetention,
-            63..74 => Theme::EqualRecords,
-            74..80 => Theme::Ages,
-            80..88 => Theme::Apart,
-            88..96 => Theme::Disks,
+            0..23 => Theme::Mixed,
+            23..32 if durability == Durability::Sync => Theme::OlderCopies,
+            23..32 => Theme::Mixed,
+            32..43 => Theme::LeadersInTurn,
+            43..55 => Theme::ShortRetention,
+            55..65 => Theme::EqualRecords,
+            65..71 => Theme::Ages,
+            71..79 => Theme::Apart,
+            79..87 => Theme::Disks,
+            87..97 => Theme::OverwrittenTails,
             _ => Theme::LongEntries,
         };
         mixed.about(theme, &rng)
@@ -214,10 +217,29 @@ impl Settings {
             }
             Theme::Disks => {
                 self.kinds.retain(|_| rng.chance(20));
-                let disks = [Kind::DiskFull, Kind::HungSync, Kind::SyncError, Kind::WriteError, Kind::ReadError];
+                let disks = [
+                    Kind::DiskFull,
+                    Kind::HungSync,
+                    Kind::SyncError,
+                    Kind::WriteError,
+                    Kind::ReadError,
+                    Kind::BitFlip,
+                    Kind::BadSector,
+                ];
                 let fits = |kind: &Kind| self.durability == Durability::Sync || kind.spares_unsynced();
                 self.kinds.extend(disks.into_iter().filter(fits));
                 self.kinds.insert(Kind::SlowDisk);
+            }
+            Theme::OverwrittenTails => {
+                self.scripted = Some(Kind::OverwrittenTail);
+                self.nodes = 3;
+                self.clients = 5;
+                self.think_max = self.think_max.min(Duration::from_millis(40));
+                // What is cut is read from files.
+                self.cache_bytes_max = 1 << 10;
+                self.fault_pause_max = self.fault_pause_max.min(Duration::from_millis(500));
+                self.kinds.retain(|kind| kind.restarts_one() && rng.chance(50));
+                self.kinds.insert(Kind::Kill);
             }
             Theme::LongEntries => {
                 self.entry_bytes_max = 96 << 10;

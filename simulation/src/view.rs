@@ -257,7 +257,13 @@ impl View {
             }
             Deed::Reset => node.applied = None,
             Deed::Trimmed(to) => node.needed_from = *to,
-            Deed::Granted(_) | Deed::Flushed(_) | Deed::Checkpointed(_) | Deed::Repaired(..) | Deed::Digest(..) => {}
+            Deed::Granted(_)
+            | Deed::Read(_)
+            | Deed::ReadPoint(_)
+            | Deed::Flushed(_)
+            | Deed::Checkpointed(_)
+            | Deed::Repaired(..)
+            | Deed::Digest(..) => {}
         }
     }
 }

@@ -19,6 +19,22 @@ macro_rules! bugs {
             /// All of them.
             pub const ALL: [Bug; [$(Bug::$bug),*].len()] = [$(Bug::$bug),*];
 
+            /// Whether seeds find it. The others need a coincidence that no reasonable number of seeds makes; each is
+            /// planted by a directed test that requires it to be noticed (`planted.rs` of the storage suite,
+            /// `preparing.rs` here, `read_point.rs` of the simulation).
+            #[must_use]
+            pub fn is_found_by_seeds(self) -> bool {
+                !matches!(
+                    self,
+                    Bug::SyncErrorShared
+                        | Bug::StaleIndexBound
+                        | Bug::EraseTakenForDone
+                        | Bug::SlotsTakenForDisk
+                        | Bug::ReadAcrossTruncation
+                        | Bug::AnswerForLater
+                )
+            }
+
             /// Its name in reports.
             #[must_use]
             pub fn name(self) -> &'static str {

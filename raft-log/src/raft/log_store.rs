@@ -221,7 +221,13 @@ impl RaftLogReader<TypeConfig> for LogStore {
         // An error would stop the node. Without entries openraft sends a heartbeat and asks again: a stream of a leadership
         // that is over hears so from its follower.
         let entries = match self.log.fetch(LogIndex(start), LogIndex(end), APPEND_BYTES_MAX).await {
-            Ok(records) => entries_of(records)?,
+            Ok(records) => {
+                #[cfg(tercet_sim)]
+                if cold {
+                    observe::observe(Deed::Read(records.iter().map(Into::into).collect()));
+                }
+                entries_of(records)?
+            }
             // A checkpoint was installed while a stream of an older leadership still read.
             Err(_) if self.log.bounds().purged.is_some_and(|purged| start <= purged.index.0) => return Ok(Vec::new()),
             // What could not be repaired in time is asked for again. This node hands its leadership over meanwhile.

@@ -62,6 +62,10 @@ pub enum Deed {
     Marked(LogIndex),
     /// It removed this entry and everything after it.
     Truncated(LogIndex),
+    /// It read these entries from its files, for a follower.
+    Read(Vec<Entry>),
+    /// It gave a client a read point of this entry.
+    ReadPoint(LogIndex),
     /// It told Raft that what it removed is gone for good.
     Cut,
     /// It began its log anew behind this entry, which a checkpoint stands for.
@@ -111,8 +115,14 @@ pub fn take_events() -> Vec<Event> {
 
 /// Notes what the process that calls this does.
 pub fn observe(deed: Deed) {
-    let Some(process) = Process::current() else { return };
-    EVENTS.with_borrow_mut(|events| events.push(Event { node: process.address(), deed }));
+    if let Some(process) = Process::current() {
+        observe_of(process.address(), deed);
+    }
+}
+
+/// Notes what a node does in the eyes of somebody else.
+pub fn observe_of(node: IpAddr, deed: Deed) {
+    EVENTS.with_borrow_mut(|events| events.push(Event { node, deed }));
 }
 
 /// Notes entries that are about to be appended.

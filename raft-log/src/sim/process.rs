@@ -46,6 +46,7 @@ struct State {
     waiting: Vec<Waker>,
     tasks: Vec<AbortHandle>,
     disk_delay_millis: (u64, u64),
+    read_delay_millis: u64,
     /// The next sync takes this long as well.
     disk_hangs: Duration,
     disk_hung_until: Option<Instant>,
@@ -121,6 +122,11 @@ impl Process {
         self.state().disk_delay_millis = (least, most);
     }
 
+    /// How long each read takes, whatever the syncs do.
+    pub fn set_read_delay_millis(&self, millis: u64) {
+        self.state().read_delay_millis = millis;
+    }
+
     /// The next sync takes this long as well; zero takes the order back.
     pub fn hang_disk_once(&self, longest: Duration) {
         self.state().disk_hangs = longest;
@@ -144,6 +150,7 @@ impl Process {
                 }
                 hangs + Duration::from_millis(least + self.inner.rng.below(most - least + 1))
             }
+            Call::Read if state.read_delay_millis > 0 => Duration::from_millis(state.read_delay_millis),
             // A disk that syncs slowly reads slowly, where the page cache does not help.
             Call::Read if least > 0 && self.inner.rng.chance(SLOW_READS_PERCENT) => Duration::from_millis(least),
             _ => Duration::ZERO,

@@ -24,10 +24,11 @@ impl Shared {
         let mut records = Vec::new();
         let mut bytes = 0;
         let mut at = from;
-        let mut begun_in = None;
+        let begun_in = self.lock().epoch;
+        let was_cut = |now| now != begun_in && !planted::is(Bug::ReadAcrossTruncation);
         loop {
             let state = self.lock();
-            if *begun_in.get_or_insert(state.epoch) != state.epoch && !planted::is(Bug::ReadAcrossTruncation) {
+            if was_cut(state.epoch) {
                 return Ok(None);
             }
             let until = until.min(state.tail.next());
@@ -54,22 +55,14 @@ impl Shared {
                 at_least_one: records.is_empty(),
             };
             if let Err(error) = read_records(&place.segment, plan, &mut records) {
-                return if begun_in == Some(self.lock().epoch) || planted::is(Bug::ReadAcrossTruncation) {
-                    Err(error)
-                } else {
-                    Ok(None)
-                };
+                return if was_cut(self.lock().epoch) { Ok(None) } else { Err(error) };
             }
             let read = records.len() - before;
             self.counters.reads_from_files.fetch_add(read as u64, Relaxed);
             bytes += records[before..].iter().map(|record| record.payload.len()).sum::<usize>();
             at = LogIndex(at.0 + read as u64);
             if at < until {
-                return if begun_in == Some(self.lock().epoch) || planted::is(Bug::ReadAcrossTruncation) {
-                    Ok(Some(records))
-                } else {
-                    Ok(None)
-                };
+                return Ok(Some(records).filter(|_| !was_cut(self.lock().epoch)));
             }
         }
     }

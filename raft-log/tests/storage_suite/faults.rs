@@ -9,7 +9,7 @@ fn is_ok(node: &Node) -> Vec<bool> {
 }
 
 #[test]
-fn a_failed_sync_is_final_though_the_next_one_would_succeed() {
+pub(crate) fn a_failed_sync_is_final_though_the_next_one_would_succeed() {
     let mut node = Node::new();
     node.append(records(1, 0..3, 100));
     node.sim.disk.order(Fault::once(FaultKind::Sync, ".seg"));
@@ -117,7 +117,7 @@ fn an_error_while_opening_names_the_file() {
 
 /// The process starts again after a failed sync, on the same machine: the page cache shows what the disk lacks.
 #[test]
-fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
+pub(crate) fn what_a_failed_sync_left_in_the_page_cache_is_written_again() {
     let mut node = Node::new();
     node.append(records(1, 0..3, 700));
     node.sim.disk.order(Fault::once(FaultKind::Sync, ".seg"));

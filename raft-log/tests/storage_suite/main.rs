@@ -13,7 +13,10 @@ mod hard_state;
 mod inspect;
 mod model;
 mod page_cache;
+#[cfg(tercet_sim)]
+mod planted;
 mod power_loss;
+mod reads;
 mod real_disk;
 mod recycling;
 mod retention;

@@ -24,7 +24,7 @@ fn erasure_fails(node: Node, keep: u64) -> Node {
 }
 
 #[test]
-fn what_a_failed_erasure_left_on_disk_never_comes_back() {
+pub(crate) fn what_a_failed_erasure_left_on_disk_never_comes_back() {
     let mut node = Node::new();
     node.append(records(1, 0..3, 700));
     node.append(records(2, 3..6, 700));
@@ -95,7 +95,7 @@ fn remains_of_a_torn_write_that_could_not_be_erased_never_come_back() {
 }
 
 #[test]
-fn a_slot_that_was_not_synced_is_no_second_copy_of_a_vote() {
+pub(crate) fn a_slot_that_was_not_synced_is_no_second_copy_of_a_vote() {
     let mut node = Node::new();
     node.sim.disk.order(Fault { skip: 1, ..Fault::once(FaultKind::Sync, "hard-state") });
     node.log.save_hard_state(voted(10), node.done()).unwrap();

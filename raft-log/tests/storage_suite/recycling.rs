@@ -24,7 +24,7 @@ fn offset(nth: u64) -> usize {
 }
 
 #[test]
-fn what_an_earlier_life_left_is_not_read_and_is_no_torn_tail() {
+pub(crate) fn what_an_earlier_life_left_is_not_read_and_is_no_torn_tail() {
     // The earlier life's records stand exactly where the next ones would: only the salt tells them apart.
     for entries in 1..=PER_SEGMENT {
         let node = recycled(entries);
@@ -69,7 +69,7 @@ fn spares_are_bounded_and_of_one_size() {
 }
 
 #[test]
-fn a_torn_tail_of_a_recycled_segment_is_cut_and_damage_below_the_mark_is_told() {
+pub(crate) fn a_torn_tail_of_a_recycled_segment_is_cut_and_damage_below_the_mark_is_told() {
     // hazards 3
     let torn = |node: Node, nth: u64| {
         node.sim.disk.flip_bit(&segment(55), offset(nth) + 500, 0);
@@ -131,7 +131,7 @@ fn a_header_of_an_earlier_life_is_not_taken_for_the_present_one() {
 }
 
 #[test]
-fn damage_far_behind_the_last_saved_index_is_still_told() {
+pub(crate) fn damage_far_behind_the_last_saved_index_is_still_told() {
     let sizes = Sizes { index_every: 2_000, unsynced_max: 4 << 10, ..Sizes::default() };
     let options = StorageOptions { segment_bytes_max: 64 << 10, sizes, ..options() };
     let mut node = Node::open(SimEnv::new(1), options).unwrap();

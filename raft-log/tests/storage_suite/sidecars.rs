@@ -97,7 +97,7 @@ fn an_index_of_another_segment_or_an_earlier_life_is_not_taken() {
 }
 
 #[test]
-fn an_index_never_outlives_a_truncation_of_its_segment() {
+pub(crate) fn an_index_never_outlives_a_truncation_of_its_segment() {
     for keep in [10, 30, 43, 44, 46, 49] {
         let (mut node, _) = node_with_terms();
         node.truncate_after(keep);

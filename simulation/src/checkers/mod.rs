@@ -13,6 +13,8 @@ mod log_matching;
 mod majority;
 mod older_copy_votes_no_more;
 mod one_vote;
+mod reads_of_one_log;
+mod reads_see_what_they_cover;
 #[cfg(test)]
 mod rig;
 mod state_behind_log;
@@ -67,6 +69,8 @@ impl Checkers {
             Box::new(leader_completeness::LeaderCompleteness),
             Box::new(commit_quorum::CommitQuorum),
             Box::new(commit_term::CommitTerm),
+            Box::<reads_of_one_log::ReadsOfOneLog>::default(),
+            Box::new(reads_see_what_they_cover::ReadsSeeWhatTheyCover),
             Box::new(state_machine_safety::StateMachineSafety),
             Box::new(durability::Durability),
             Box::new(state_behind_log::StateBehindLog),

@@ -1,5 +1,6 @@
 //! Faults of disks.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,14 +34,29 @@ impl Faults {
             Kind::WriteError => FaultKind::Write,
             _ => FaultKind::Read,
         };
-        let path = if fault == FaultKind::SyncDir {
-            ""
-        } else {
-            ["", ".seg", ".seg", "hard-state", "manifest", "checkpoints"][self.below(6)]
+        let path = match fault {
+            FaultKind::SyncDir => "",
+            FaultKind::Sync => ["", ".seg", ".seg", "hard-state", "hard-state", "manifest"][self.below(6)],
+            _ => ["", ".seg", ".seg", "hard-state", "manifest", "checkpoints"][self.below(6)],
         };
+        let skip = if path == "hard-state" { 0 } else { u32::try_from(self.rng.below(4)).expect("few") };
+        // Space that the file system has promised may be gone when it is to be used.
+        let is_full = fault == FaultKind::Sync && self.rng.chance(40);
+        let error = if is_full { ErrorKind::StorageFull } else { ErrorKind::Other };
+        self.order(cluster, kind, place, Fault { skip, error, ..Fault::once(fault, path) });
+        if path == "hard-state" && self.rng.chance(50) {
+            // Votes are saved where somebody asks for them.
+            super::hand_over(cluster);
+        }
+    }
+
+    /// Orders a fault of a disk; it counts when it strikes.
+    pub(super) fn order(&mut self, cluster: &mut Cluster, kind: Kind, place: usize, fault: Fault) {
         let before = struck(cluster, kind, place);
-        let node = &mut cluster.nodes[place];
-        node.disk.order(Fault { skip: u32::try_from(self.rng.below(4)).expect("few"), ..Fault::once(fault, path) });
+        cluster.nodes[place].disk.order(fault);
+        if kind == Kind::SyncError {
+            self.may_relapse(cluster, place);
+        }
         self.ordered.push((kind, place, before));
     }
 

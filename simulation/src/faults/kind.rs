@@ -102,6 +102,8 @@ kinds! {
     LeftBehind = "follower left behind",
     /// A follower's disk is put back as it was earlier.
     OlderCopy = "older copy put back",
+    /// A leader that was cut off dies while the end of its log is overwritten.
+    OverwrittenTail = "overwritten tail",
 }
 
 impl Kind {
@@ -118,7 +120,7 @@ impl Kind {
     /// Whether it goes on for several steps, alone, and only in runs whose settings ask for it.
     #[must_use]
     pub fn is_scripted(self) -> bool {
-        matches!(self, Kind::LeadersInTurn | Kind::LeftBehind | Kind::OlderCopy)
+        matches!(self, Kind::LeadersInTurn | Kind::LeftBehind | Kind::OlderCopy | Kind::OverwrittenTail)
     }
 
     /// Whether it ends one process, which starts again.

@@ -7,6 +7,8 @@ mod left_behind;
 mod mends;
 mod network;
 mod older_copy;
+mod overwritten_tail;
+mod relapse;
 mod stranger;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ use leaders_in_turn::LeadersInTurn;
 use left_behind::LeftBehind;
 use mends::{Mend, Mends};
 use older_copy::OlderCopy;
+use overwritten_tail::OverwrittenTail;
+use relapse::Relapse;
 
 pub use kind::Kind;
 
@@ -41,6 +45,7 @@ enum Script {
     LeadersInTurn(LeadersInTurn),
     LeftBehind(LeftBehind),
     OlderCopy(OlderCopy),
+    OverwrittenTail(OverwrittenTail),
 }
 
 /// The faults of one run.
@@ -53,6 +58,7 @@ pub struct Faults {
     effects: Effects,
     /// Ordered faults whose effect is seen on the disk later: what to count, where, and the count before.
     ordered: Vec<(Kind, usize, u64)>,
+    relapses: Vec<Relapse>,
     cut: Option<Kind>,
     held: u64,
     goes_on_until: Option<Instant>,
@@ -74,6 +80,7 @@ impl Faults {
             mends: Mends::default(),
             effects: Effects::new(),
             ordered: Vec::new(),
+            relapses: Vec::new(),
             cut: None,
             held: 0,
             goes_on_until: None,
@@ -109,6 +116,7 @@ impl Faults {
             self.mend(cluster, &mend);
         }
         self.look(cluster);
+        self.relapse(cluster);
         if let Some(done) = self.operator.step(cluster).await {
             self.count(done);
         }
@@ -131,6 +139,7 @@ impl Faults {
             Script::LeadersInTurn(script) => script.step(self, cluster, view),
             Script::LeftBehind(script) => script.step(self, cluster, view),
             Script::OlderCopy(script) => script.step(self, cluster),
+            Script::OverwrittenTail(script) => script.step(self, cluster, view),
         };
         if goes_on {
             self.script = Some(script);
@@ -146,6 +155,7 @@ impl Faults {
             Script::LeadersInTurn(script) => script.end(self, cluster),
             Script::LeftBehind(mut script) => script.end(self, cluster),
             Script::OlderCopy(_) => {}
+            Script::OverwrittenTail(script) => script.end(self, cluster),
         }
         self.next = Instant::now() + cluster.settings.fault_pause_max;
     }
@@ -156,6 +166,9 @@ impl Faults {
         for (kind, place, before) in ordered {
             if disk::struck(cluster, kind, place) > before {
                 self.count(kind);
+                if kind == Kind::SyncError {
+                    self.sync_failed(cluster, place);
+                }
             } else {
                 self.ordered.push((kind, place, before));
             }
@@ -242,6 +255,9 @@ impl Faults {
             }
             Kind::LeadersInTurn => self.script = LeadersInTurn::begin(self, cluster).map(Script::LeadersInTurn),
             Kind::LeftBehind => self.script = LeftBehind::begin(self, cluster).map(Script::LeftBehind),
+            Kind::OverwrittenTail => {
+                self.script = OverwrittenTail::begin(self, cluster, view).map(Script::OverwrittenTail);
+            }
             Kind::OlderCopy => self.script = OlderCopy::begin(self, cluster, view).map(Script::OlderCopy),
             _ if kind.changes_members() => self.operator.begin(cluster, kind),
             _ => {
@@ -305,8 +321,9 @@ impl Faults {
                 cluster.nodes[place].clock.set_skew_millis(skew);
             }
             Kind::Transfer => {
-                let Some(replica) = cluster.leader().and_then(|leader| cluster.replica(leader)) else { return };
-                drop(tokio::spawn(async move { replica.transfer_leadership(None).await }));
+                if !hand_over(cluster) {
+                    return;
+                }
             }
             _ => unreachable!("{kind} does not hit one node"),
         }
@@ -321,6 +338,13 @@ impl Faults {
             node.paused_until = Some(until);
         }
     }
+}
+
+/// Whoever leads hands its leadership over; `false` if nobody does.
+fn hand_over(cluster: &Cluster) -> bool {
+    let Some(replica) = cluster.leader().and_then(|leader| cluster.replica(leader)) else { return false };
+    drop(tokio::spawn(async move { replica.transfer_leadership(None).await }));
+    true
 }
 
 /// It has time to hand over; then the process is gone. Its end is that of a kill.

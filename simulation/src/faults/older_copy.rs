@@ -76,7 +76,8 @@ impl OlderCopy {
                 .is_some_and(|replica| replica.status().gate.contains(&GateReason::OlderCopy));
             return !told && !is_over;
         }
-        if let Some(leader) = self.confirmed_to(cluster)
+        // An operator may hand leadership over meanwhile.
+        if let Some(leader) = self.confirmed_to(cluster).filter(|_| !faults.operator.is_busy())
             && let Some(copy) = self.copy.take()
         {
             cluster.put_back(self.follower, &copy, leader, Instant::now() + soon(&faults.rng));

@@ -47,7 +47,24 @@ pub(super) struct SimState {
     refused_as_full: u64,
     /// Reads that met a bad block.
     pub(super) unreadable_reads: u64,
+    pub(super) before_read: BeforeRead,
     locks: BTreeSet<PathBuf>,
+}
+
+/// What happens just before the next read, once.
+#[derive(Default)]
+pub(super) struct BeforeRead(Option<Box<dyn FnOnce() + Send>>);
+
+impl BeforeRead {
+    pub(super) fn take(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        self.0.take()
+    }
+}
+
+impl std::fmt::Debug for BeforeRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("BeforeRead").field(&self.0.is_some()).finish()
+    }
 }
 
 impl SimDisk {
@@ -201,6 +218,11 @@ impl SimDisk {
         let mut state = self.lock();
         let inode = state.inode(path).expect("the file to write back exists");
         state.file(inode).fail_write_back(error, format!("simulated failure to write back {}", path.display()));
+    }
+
+    /// Lets something happen between whoever reads next and its read: `act` may use the disk.
+    pub fn before_next_read(&self, act: impl FnOnce() + Send + 'static) {
+        self.lock().before_read = BeforeRead(Some(Box::new(act)));
     }
 
     /// Gives a file a second name, durably, as a hard link does.

@@ -67,6 +67,10 @@ impl SimFile {
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         at_disk!(Read);
+        let act = self.disk()?.before_read.take();
+        if let Some(act) = act {
+            act();
+        }
         let mut state = self.disk()?;
         self.strike(&mut state, FaultKind::Read)?;
         let file = state.file(self.inode);

@@ -161,7 +161,13 @@ impl Connection {
         Ok(())
     }
 
-    async fn answer_call(&self, request: CallRequest) -> io::Result<CallAnswer> {
+    async fn answer_call(&self, mut request: CallRequest) -> io::Result<CallAnswer> {
+        if planted::is(Bug::VoteForShorterLog)
+            && let CallRequest::Vote(asked) | CallRequest::PreVote(asked) = &mut request
+        {
+            let own = self.raft.with_raft_state(|state| state.log_ids.last().copied());
+            asked.last_log_id = asked.last_log_id.max(own.await.map_err(io::Error::other)?);
+        }
         match request {
             CallRequest::Vote(request) | CallRequest::PreVote(request) if !self.gate.may_grant() => {
                 vote_gate::refuse(&self.raft, &request).await
@@ -170,16 +176,6 @@ impl Connection {
                 tracing::warn!("leadership is not taken over: this node keeps out of elections");
                 let last_log_id = request.last_log_id().copied();
                 Ok(CallAnswer { vote: *request.from_leader(), last_log_id, granted: false })
-            }
-            CallRequest::Vote(mut request) if planted::is(Bug::VoteForShorterLog) => {
-                let own = self.raft.with_raft_state(|state| state.log_ids.last().copied());
-                request.last_log_id = request.last_log_id.max(own.await.map_err(io::Error::other)?);
-                Ok(self.raft.vote(request).await.map_err(io::Error::other)?.into())
-            }
-            CallRequest::PreVote(mut request) if planted::is(Bug::VoteForShorterLog) => {
-                let own = self.raft.with_raft_state(|state| state.log_ids.last().copied());
-                request.last_log_id = request.last_log_id.max(own.await.map_err(io::Error::other)?);
-                Ok(self.raft.pre_vote(request).await.map_err(io::Error::other)?.into())
             }
             CallRequest::Vote(request) => {
                 #[cfg(tercet_sim)]

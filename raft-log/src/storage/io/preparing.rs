@@ -268,6 +268,17 @@ mod tests {
         assert_eq!(writer.sync_data().unwrap_err().kind(), io::ErrorKind::StorageFull, "the record is not on disk");
     }
 
+    #[cfg(tercet_sim)]
+    #[test]
+    fn without_a_file_of_its_own_the_error_of_the_zeroes_is_lost() {
+        planted::plant(Some(Bug::SyncErrorShared));
+        let noticed = std::panic::catch_unwind(
+            a_failed_sync_of_zeroes_fails_the_log_even_for_want_of_space_and_the_writer_is_told_as_well,
+        );
+        planted::plant(None);
+        assert!(noticed.is_err());
+    }
+
     #[test]
     fn an_error_that_the_system_met_by_itself_is_left_to_the_writer() {
         let (sim, inside, writer) = rig();

@@ -1,0 +1,29 @@
+//! Reads from files while the log changes.
+
+use crate::support::*;
+use raft_log::types::LogIndex;
+use std::sync::{Arc, Mutex};
+
+/// What a read of everything gives if the log is cut behind `keep`, and written again, before the first byte is read.
+fn read_across_a_truncation(keep: u64) -> Vec<(u64, u64)> {
+    let mut node = five_segments();
+    let (log, disk) = (node.log.clone(), node.sim.disk.clone());
+    let kept = Arc::new(Mutex::new(None));
+    let keeper = kept.clone();
+    disk.before_next_read(move || {
+        node.truncate_after(keep);
+        (keep + 1..PER_SEGMENT * 5).for_each(|index| node.append(vec![record(2, index, 1_000)]));
+        *keeper.lock().unwrap() = Some(node);
+    });
+    let read = log.read(LogIndex(0), LogIndex(u64::MAX), usize::MAX).unwrap();
+    assert!(kept.lock().unwrap().is_some(), "the log was cut");
+    read.iter().map(|record| (record.id.term.0, record.id.index.0)).collect()
+}
+
+#[test]
+pub(crate) fn a_read_gives_one_log_though_it_is_cut_meanwhile() {
+    for keep in [3, 10, 11, 40] {
+        let expected: Vec<_> = (0..PER_SEGMENT * 5).map(|index| (1 + u64::from(index > keep), index)).collect();
+        assert_eq!(read_across_a_truncation(keep), expected, "cut behind {keep}");
+    }
+}
