@@ -8,7 +8,9 @@ use raft_log::sim::net::NetworkCounts;
 use raft_log::types::Term;
 use tokio::time::Instant;
 
+use crate::clients::place_of;
 use crate::cluster::{Cluster, host};
+use crate::majority;
 use crate::settings::Settings;
 use crate::view::View;
 
@@ -144,10 +146,7 @@ fn clear(cluster: &Cluster, place: usize, of: &BTreeSet<usize>) -> bool {
 }
 
 fn is_majority(view: &View, of: &BTreeSet<usize>) -> bool {
-    let holds = |voter| of.contains(&crate::clients::place_of(voter));
-    let possible = view.possible_voters();
-    !possible.is_empty()
-        && possible.iter().all(|voters| voters.iter().filter(|voter| holds(**voter)).count() * 2 > voters.len())
+    majority::of_each(&view.possible_voters(), |voter| of.contains(&place_of(voter)))
 }
 
 /// Nodes that are whole, reach each other, and could serve; none if there are none.

@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod faults;
 pub mod history;
 pub mod machine;
+mod majority;
 pub mod many;
 pub mod node;
 pub mod operator;

@@ -74,6 +74,10 @@ mod simulated {
         found.iter().for_each(|found| println!("{}", found.line()));
         let all = found.iter().filter(|found| found.median().is_some()).count();
         println!("{all} of {} found, {:.0} s", found.len(), begin.elapsed().as_secs_f64());
+        if only.is_none() {
+            let others = Bug::ALL.into_iter().filter(|bug| !bug.is_found_by_seeds()).map(Bug::name);
+            println!("planted by directed tests: {}", others.collect::<Vec<_>>().join(", "));
+        }
         println!("make sim-sensitivity");
         if all == found.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -215,21 +215,7 @@ impl Settings {
                 self.kinds.extend([Kind::Bridge, Kind::FarApart, Kind::ResetAll]);
                 self.scripted = Some(Kind::Bridge);
             }
-            Theme::Disks => {
-                self.kinds.retain(|_| rng.chance(20));
-                let disks = [
-                    Kind::DiskFull,
-                    Kind::HungSync,
-                    Kind::SyncError,
-                    Kind::WriteError,
-                    Kind::ReadError,
-                    Kind::BitFlip,
-                    Kind::BadSector,
-                ];
-                let fits = |kind: &Kind| self.durability == Durability::Sync || kind.spares_unsynced();
-                self.kinds.extend(disks.into_iter().filter(fits));
-                self.kinds.insert(Kind::SlowDisk);
-            }
+            Theme::Disks => self.be_about_disks(rng),
             Theme::OverwrittenTails => {
                 self.scripted = Some(Kind::OverwrittenTail);
                 self.nodes = 3;
@@ -250,6 +236,23 @@ impl Settings {
             }
         }
         self
+    }
+
+    /// See [`Theme::Disks`].
+    fn be_about_disks(&mut self, rng: &SeededRng) {
+        self.kinds.retain(|_| rng.chance(20));
+        let disks = [
+            Kind::DiskFull,
+            Kind::HungSync,
+            Kind::SyncError,
+            Kind::WriteError,
+            Kind::ReadError,
+            Kind::BitFlip,
+            Kind::BadSector,
+        ];
+        let fits = |kind: &Kind| self.durability == Durability::Sync || kind.spares_unsynced();
+        self.kinds.extend(disks.into_iter().filter(fits));
+        self.kinds.insert(Kind::SlowDisk);
     }
 
     /// See [`Theme::EqualRecords`].

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use raft_log::sim::observe::{Deed, Event};
 use raft_log::types::NodeId;
 
-use crate::checkers::{Checker, majority};
+use crate::checkers::Checker;
+use crate::majority;
 use crate::view::{NodeView, View};
 
 pub(super) struct CommitQuorum;
@@ -26,7 +27,8 @@ impl Checker for CommitQuorum {
         let holders: BTreeSet<NodeId> =
             view.acknowledgers().filter(|(_, node)| holds(node)).map(|(id, _)| id).collect();
         let memberships = view.may_govern(entry);
-        if memberships.iter().any(|membership| majority::of_each(membership, |voter| holders.contains(&voter))) {
+        if memberships.iter().any(|membership| majority::of_each(&membership.configs, |voter| holders.contains(&voter)))
+        {
             return Ok(());
         }
         let voters: Vec<_> = memberships.iter().map(|membership| &membership.configs).collect();

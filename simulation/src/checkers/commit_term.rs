@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use raft_log::sim::observe::{Deed, Event};
 use raft_log::types::{NodeId, Term};
 
-use crate::checkers::{Checker, majority};
+use crate::checkers::Checker;
+use crate::majority;
 use crate::view::{NodeView, View};
 
 pub(super) struct CommitTerm;
@@ -38,7 +39,7 @@ impl Checker for CommitTerm {
         }
         let memberships = view.may_govern(entry);
         let committed = by_term.values().any(|nodes| {
-            memberships.iter().any(|membership| majority::of_each(membership, |voter| nodes.contains(&voter)))
+            memberships.iter().any(|membership| majority::of_each(&membership.configs, |voter| nodes.contains(&voter)))
         });
         if committed {
             return Ok(());

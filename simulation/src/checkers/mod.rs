@@ -10,7 +10,6 @@ mod kept_for_its_age;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
-mod majority;
 mod older_copy_votes_no_more;
 mod one_vote;
 mod reads_of_one_log;

@@ -10,7 +10,9 @@ use raft_log::env::sim::{Crash, Fault, FaultKind};
 use tokio::time::Instant;
 
 use super::{Faults, Kind, Mend};
+use crate::clients::place_of;
 use crate::cluster::{Cluster, DIR, soon};
+use crate::majority;
 use crate::node::{Harm, Node};
 use crate::story::tell_of;
 use crate::view::{NodeView, View};
@@ -160,12 +162,9 @@ impl Faults {
             return false;
         }
         let current = view.possible_voters();
-        current.iter().chain(self.operator.intended()).all(|voters| {
-            let unharmed = voters.iter().filter(|voter| {
-                let at = crate::clients::place_of(**voter);
-                at != place && !lost(at)
-            });
-            unharmed.count() * 2 > voters.len()
+        majority::of_each(current.iter().chain(self.operator.intended()), |voter| {
+            let at = place_of(voter);
+            at != place && !lost(at)
         })
     }
 }
