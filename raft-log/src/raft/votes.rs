@@ -228,8 +228,9 @@ impl Votes {
                 saved.fetch_add(u64::from(result.is_ok()), Ordering::SeqCst);
                 done(result);
             });
-            self.log.save_hard_state(vote, done).map_err(io::Error::other)?;
+            // Counted before: a log that takes it no more has not saved it, however often it is asked for.
             order.queued += 1;
+            self.log.save_hard_state(vote, done).map_err(io::Error::other)?;
             receiver = Some(completed);
         }
         Ok(async move {
@@ -253,8 +254,11 @@ fn prepared(asked: &RaftVote) -> HardState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::type_config::raft_log_id;
-    use crate::types::{LogId, LogIndex, Term};
+    use crate::env::sim::{Fault, FaultKind, SimEnv};
+    use crate::raft::type_config::{raft_log_id, raft_vote};
+    use crate::storage::{Record, RecordKind, StorageOptions};
+    use crate::types::{GroupId, LogId, LogIndex, Term};
+    use bytes::Bytes;
 
     fn vote(term: u64, node: u64, committed: bool) -> HardState {
         HardState { term: Term(term), voted_for: Some(NodeId(node)), committed }
@@ -268,6 +272,28 @@ mod tests {
 
     fn prepares(order: &mut Order, vote: HardState, now: Instant) -> bool {
         order.prepare(vote, None, now) == Preparation::Save
+    }
+
+    // Found under simulation: the log had just failed and the node had not stopped yet; a vote that it could not save was granted
+    // when it was asked for again.
+    #[tokio::test]
+    async fn a_vote_that_the_log_did_not_take_is_never_taken_for_saved() {
+        let sim = SimEnv::new(1);
+        let (log, mut stepper, _) = Log::open_stepped(sim.env(), StorageOptions::new("/d", GroupId(1))).unwrap();
+        log.save_hard_state(vote(4, 1, true), Box::new(drop)).unwrap();
+        stepper.step();
+        let votes = Votes::new(log.clone(), NodeId(1));
+        sim.disk.order(Fault::once(FaultKind::Write, ""));
+        let id = LogId { term: Term(4), index: LogIndex(0) };
+        log.append(vec![Record::new(id, RecordKind::Command, 1, Bytes::new())], Box::new(drop)).unwrap();
+        stepper.step();
+        assert!(log.failure().borrow().is_some());
+
+        let asked = VoteRequest::new(raft_vote(vote(5, 2, false)), None);
+        assert!(votes.prepare(&asked).is_err());
+        assert!(votes.prepare(&asked).is_err(), "asked again");
+        assert!(votes.give(&asked.vote).await.is_err());
+        assert!(votes.give(&asked.vote).await.is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::positions::Position;
 use super::shared::Shared;
-use super::survey::{Found, survey_from};
+use super::survey::{Found, survey_stretch};
 use crate::storage::format::SEGMENT_HEADER_BYTES;
 use crate::types::LogIndex;
 use std::io;
@@ -54,7 +54,7 @@ impl Shared {
             (placed.segment.clone(), start, end, following, state.epoch)
         };
         let mut damaged = Vec::new();
-        let surveyed = survey_from(&segment, start, None, Some(end), &mut |found| {
+        let surveyed = survey_stretch(&segment, start, end, &mut |found| {
             if let Found::Hole(hole) = found {
                 damaged.push(hole.first);
             }

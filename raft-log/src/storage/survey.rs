@@ -10,7 +10,7 @@
 //!
 //! The survey judges nothing: torn or corrupt is decided by the durable mark (hazards 3), which it reports.
 
-use super::format::{HeaderKind, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
+use super::format::{HeaderFault, HeaderKind, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use super::format::{SEGMENT_HEADER_BYTES, record_header::stride_of};
 use super::media::read_around;
 use super::reader::SegmentReader;
@@ -76,8 +76,25 @@ pub(crate) fn survey(
     survey_from(segment, start, before, end, visit)
 }
 
+/// Like [`survey`], of a stretch of an open log, which knows exactly where records begin and end: what is bad right before
+/// `end` is a hole as well, of marks alone.
+pub(crate) fn survey_stretch(
+    segment: &Segment,
+    start: Position,
+    end: Position,
+    visit: &mut dyn FnMut(Found),
+) -> io::Result<()> {
+    let surveyed = survey_from(segment, start, None, Some(end), visit)?;
+    if surveyed.end_offset < end.offset {
+        let Surveyed { end: first, end_offset: offset, behind, .. } = surveyed;
+        let bad = behind.unwrap_or(BadRecord::Header(HeaderFault::Unwritten));
+        visit(Found::Hole(Hole { offset, end_offset: end.offset, first, end: end.index, anchor: None, bad }));
+    }
+    Ok(())
+}
+
 /// Like [`survey`], from the record that begins at `start`.
-pub(crate) fn survey_from(
+fn survey_from(
     segment: &Segment,
     start: Position,
     before: Option<LogId>,

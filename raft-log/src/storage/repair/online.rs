@@ -2,7 +2,6 @@
 
 use super::{Lost, RangeRequest, fill, write};
 use crate::storage::StorageError;
-use crate::storage::catalog::Place;
 use crate::storage::error::ReadError;
 use crate::storage::format::HeaderKind;
 use crate::storage::io::Engine;
@@ -10,7 +9,7 @@ use crate::storage::positions::Position;
 use crate::storage::record::Record;
 use crate::storage::segment::Segment;
 use crate::storage::shared::Shared;
-use crate::storage::survey::{Found, Hole, survey_from};
+use crate::storage::survey::{Found, Hole, survey_stretch};
 use crate::types::{LogId, LogIndex};
 use std::io;
 use std::sync::Arc;
@@ -44,7 +43,7 @@ impl Stretch {
     /// The holes in it now, each with the entry before it where a good record tells.
     fn holes(&self) -> io::Result<Vec<(Hole, Option<LogId>)>> {
         let (mut last, mut holes): (Option<LogId>, Vec<(Hole, Option<LogId>)>) = (None, Vec::new());
-        survey_from(&self.segment, self.start, None, Some(self.end), &mut |found| match found {
+        survey_stretch(&self.segment, self.start, self.end, &mut |found| match found {
             Found::Good(header) => {
                 if let HeaderKind::Entry(_) = header.kind {
                     last = Some(header.id);
@@ -68,34 +67,41 @@ impl Stretch {
 impl Shared {
     /// The damaged ranges near `index`, ascending; none if it is whole, or no longer in a file.
     pub(crate) fn lost_near(&self, index: LogIndex) -> io::Result<Vec<OpenLost>> {
-        let Some(stretch) = self.stretch(index) else { return Ok(Vec::new()) };
-        let holes = stretch.holes()?;
-        let Stretch { segment, epoch, .. } = stretch;
-        let state = self.lock();
-        if state.epoch != epoch {
-            return Ok(Vec::new());
+        let mut lost = Vec::new();
+        for stretch in self.stretches(index) {
+            let holes = stretch.holes()?;
+            let Stretch { segment, epoch, .. } = stretch;
+            let state = self.lock();
+            if state.epoch != epoch {
+                return Ok(Vec::new());
+            }
+            let id_of = |index: LogIndex| Some(LogId { term: state.terms.at(index)?, index });
+            lost.extend(holes.into_iter().map(|(mut hole, before)| {
+                // The log in memory knows the terms of all its entries.
+                let last_lost = hole.end.0.checked_sub(1).map(LogIndex).filter(|last| *last >= hole.first);
+                hole.anchor = last_lost.and_then(id_of).or(hole.anchor);
+                let before = before.or(hole.first.0.checked_sub(1).map(LogIndex).and_then(id_of));
+                OpenLost { lost: Lost { base: segment.base, hole, before }, file: segment.path.clone(), epoch }
+            }));
         }
-        let id_of = |index: LogIndex| Some(LogId { term: state.terms.at(index)?, index });
-        let lost = holes.into_iter().map(|(mut hole, before)| {
-            // The log in memory knows the terms of all its entries.
-            let last_lost = hole.end.0.checked_sub(1).map(LogIndex).filter(|last| *last >= hole.first);
-            hole.anchor = last_lost.and_then(id_of).or(hole.anchor);
-            let before = before.or(hole.first.0.checked_sub(1).map(LogIndex).and_then(id_of));
-            OpenLost { lost: Lost { base: segment.base, hole, before }, file: segment.path.clone(), epoch }
-        });
-        Ok(lost.collect())
+        Ok(lost)
     }
 
-    /// The stretch between the places that the sparse index knows around `index`.
-    fn stretch(&self, index: LogIndex) -> Option<Stretch> {
+    /// The stretches, between places that the sparse index knows, in which damage before or at `index` may lie, ascending: that
+    /// of the entry before as well, since marks lie between the two, and who reads on from there names the later one.
+    fn stretches(&self, index: LogIndex) -> Vec<Stretch> {
         let state = self.lock();
-        if index >= state.tail.next() {
-            return None;
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let before = index.0.checked_sub(1).map(LogIndex);
+        for index in before.into_iter().chain([index]).filter(|index| *index < state.tail.next()) {
+            let Some(place) = state.catalog.find(index) else { continue };
+            let segment_end = Position { index: place.end, offset: place.end_offset };
+            let end = place.next.unwrap_or(segment_end);
+            if stretches.last().is_none_or(|last| last.end != end || last.segment.base != place.segment.base) {
+                stretches.push(Stretch { segment: place.segment, start: place.start, end, epoch: state.epoch });
+            }
         }
-        let place = state.catalog.find(index)?;
-        let segment_end = Position { index: place.end, offset: place.end_offset };
-        let end = place.next.unwrap_or(segment_end);
-        Some(Stretch { segment: place.segment, start: place.start, end, epoch: state.epoch })
+        stretches
     }
 
     /// The first entries of the request that fit into `bytes_max`, if this log holds the anchor; `None` if it does not.
@@ -136,26 +142,23 @@ impl Engine {
     /// Writes what was lost, unless it was truncated or released meanwhile.
     pub(in crate::storage) fn refill(&mut self, refill: &Refill) -> Result<(), StorageError> {
         let hole = &refill.lost.hole;
-        let place = self.shared.lock().catalog.find(hole.first).filter(|place| place.end_offset >= hole.end_offset);
-        let Some(place) = place.filter(|place| place.segment.base == refill.base) else { return Ok(()) };
         if self.epoch != refill.epoch {
             return Ok(());
         }
-        // In memory a truncation takes effect before it does in the file: the survey may have seen the file of the epoch before
-        // it. What is written must fill a hole that is there, so that is looked at again, by the only one who writes.
-        let end = place.next.unwrap_or(Position { index: place.end, offset: place.end_offset });
-        let Place { segment, start, .. } = place;
-        let stretch = Stretch { segment, start, end, epoch: refill.epoch };
-        let failed = |source| StorageError::Io {
-            action: "repairing",
-            file: stretch.segment.path.clone(),
-            source: Arc::new(source),
-        };
-        if !stretch.has(hole).map_err(failed)? {
-            return Ok(());
+        for stretch in self.shared.stretches(hole.first).iter().filter(|stretch| stretch.segment.base == refill.base) {
+            let failed = |source| StorageError::Io {
+                action: "repairing",
+                file: stretch.segment.path.clone(),
+                source: Arc::new(source),
+            };
+            // In memory a truncation takes effect before it does in the file: the survey may have seen the file of the epoch
+            // before it. What is written must fill a hole that is there, so that is looked at again, by the only one who writes.
+            if stretch.has(hole).map_err(failed)? {
+                write(&stretch.segment, &refill.lost, &refill.bytes).map_err(failed)?;
+                self.shared.counters.repaired_ranges.fetch_add(1, Relaxed);
+                return Ok(());
+            }
         }
-        write(&stretch.segment, &refill.lost, &refill.bytes).map_err(failed)?;
-        self.shared.counters.repaired_ranges.fetch_add(1, Relaxed);
         Ok(())
     }
 }
@@ -165,12 +168,68 @@ mod tests {
     use super::*;
     use crate::env::sim::SimEnv;
     use crate::storage::format::record_header::stride_of;
-    use crate::storage::{HardState, Log, RecordKind, StorageOptions};
+    use crate::storage::positions::SPACING_BYTES;
+    use crate::storage::{HardState, Log, RecordKind, Stepper, StorageOptions};
     use crate::types::{GroupId, Term};
+    use std::path::PathBuf;
 
     fn record(term: u64, index: u64, bytes: usize) -> Record {
         let id = LogId { term: Term(term), index: LogIndex(index) };
         Record::new(id, RecordKind::Command, 1, vec![7; bytes].into())
+    }
+
+    /// A log, its file, and where the mark lies before the last entry, which has a place of its own in the sparse index.
+    fn log_with_a_mark_before_an_indexed_entry() -> (SimEnv, Log, Stepper, PathBuf, usize) {
+        let sim = SimEnv::new(1);
+        let options = StorageOptions { cache_bytes_max: 0, ..StorageOptions::new("/d", GroupId(1)) };
+        let (log, mut stepper, _) = Log::open_stepped(sim.env(), options).unwrap();
+        let done = || Box::new(|result: Result<(), _>| assert!(result.is_ok(), "{result:?}"));
+        log.save_hard_state(HardState { term: Term(1), voted_for: None, committed: false }, done()).unwrap();
+        let indexed = u64::from(SPACING_BYTES).div_ceil(stride_of(1_000));
+        log.append((0..indexed).map(|index| record(1, index, 1_000)).collect(), done()).unwrap();
+        stepper.step();
+        stepper.idle();
+        log.append(vec![record(1, indexed, 1_000)], done()).unwrap();
+        stepper.step();
+        let path = std::path::Path::new("/d/log").join(crate::storage::segment::Segment::name(LogIndex(0)));
+        let mark = usize::try_from(4_096 + indexed * stride_of(1_000)).unwrap();
+        (sim, log, stepper, path, mark)
+    }
+
+    // Found under simulation: one bad block took an entry and the mark behind it. Who read on from the entry before named the
+    // next one, and who looked at the place of that one found nothing.
+    #[test]
+    fn a_mark_right_before_an_entry_that_the_index_knows_is_repaired() {
+        let (sim, log, mut stepper, path, mark) = log_with_a_mark_before_an_indexed_entry();
+        sim.disk.flip_bit(&path, mark + 30, 0);
+        let indexed = log.bounds().last.unwrap().index.0;
+
+        let read = || log.read(LogIndex(indexed - 1), LogIndex(indexed + 1), usize::MAX);
+        let Err(ReadError::Corrupt { index, .. }) = read() else { panic!("the mark is on the way") };
+        assert_eq!(index, LogIndex(indexed));
+        let lost = log.lost_near(index).unwrap().remove(0);
+        assert!(lost.lost.is_marks_only());
+        log.refill(lost, &[], Box::new(|result| assert!(result.is_ok(), "{result:?}"))).unwrap();
+        stepper.step();
+        assert_eq!(read().unwrap().len(), 2);
+        assert!(log.lost_near(index).unwrap().is_empty());
+    }
+
+    // The scrub reads up to a place that the index knows, and looked no further back than to the last entry before it.
+    #[tokio::test]
+    async fn the_scrub_meets_damaged_marks_at_the_end_of_what_it_reads() {
+        let (sim, log, _stepper, path, mark) = log_with_a_mark_before_an_indexed_entry();
+        log.damage().attend();
+        sim.disk.flip_bit(&path, mark + 30, 0);
+        let mut place = None;
+        loop {
+            let scrubbed = log.scrub(place, 1);
+            place = scrubbed.next;
+            if place.is_none() {
+                break;
+            }
+        }
+        assert_eq!(log.damage().next(None).await, log.bounds().last.unwrap().index);
     }
 
     #[test]
