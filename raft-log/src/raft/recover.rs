@@ -28,6 +28,14 @@ pub(crate) fn fit_state_to_log(
     checkpoints.remove_above(bounds.last.map(|last| last.index)).map_err(unreadable)?;
     let applied = machine.applied().map(|point| point.id);
     let first = bounds.purged.map_or(LogIndex(0), |purged| purged.index);
+    // One whose install a crash cut short, while the log still held a longer end of an older term: openraft would restore it
+    // and find that the log contradicts it. A leader sends it again.
+    while let Some(foreign) = checkpoints.newest().map(|newest| newest.id()).filter(|newest| newest.index >= first) {
+        if log_holds(log, foreign)? {
+            break;
+        }
+        checkpoints.remove(foreign).map_err(unreadable)?;
+    }
     let fits = match applied {
         None => bounds.purged.is_none(),
         Some(applied) => applied.index >= first && log_holds(log, applied)?,

@@ -149,6 +149,21 @@ fn a_state_ahead_of_the_log_becomes_the_newest_checkpoint_that_the_log_holds() {
     assert_eq!(fit(&disk, &mut machine, &log).unwrap(), Some(id(1, 3)), "a damaged checkpoint is passed over");
 }
 
+// Found under simulation: a crash cut an install short, while the log still held a longer end of an older term. openraft restored
+// the checkpoint at the next start, and then found the log's end in contradiction to it: the node did not open.
+#[test]
+fn a_checkpoint_that_contradicts_the_log_is_removed_though_the_state_fits() {
+    let disk = Arc::new(SimDisk::new());
+    let log = ten_entries(&disk);
+    for at in [id(1, 4), id(2, 8)] {
+        make(&disk, at);
+    }
+    let mut machine = Position::at(&env(&disk), Some(id(1, 7)));
+    assert_eq!(fit(&disk, &mut machine, &log).unwrap(), Some(id(1, 7)));
+    let left: Vec<u64> = open_checkpoints(&env(&disk)).all().iter().map(|kept| kept.id().index.0).collect();
+    assert_eq!(left, [4]);
+}
+
 #[test]
 fn a_lost_state_over_a_purged_log_is_restored_or_refused_by_name() {
     let disk = Arc::new(SimDisk::new());

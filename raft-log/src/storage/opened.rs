@@ -44,6 +44,7 @@ impl Opened {
             catalog,
             durable_end: next,
             epoch: 0,
+            files_epoch: 0,
             hard_state: hard_state.state,
             queued_term: hard_state.state.map(|state| state.term).unwrap_or_default(),
             closed: false,

@@ -31,7 +31,7 @@ pub(crate) struct Scrubbed {
 impl Shared {
     /// Reads about `bytes` from `place` on, or from the begin of the log; at most to the end of a segment.
     pub(crate) fn scrub(&self, place: Option<ScrubPlace>, bytes: u64) -> Scrubbed {
-        let (segment, start, end, following, epoch) = {
+        let (segment, start, end, following, epoch, settled) = {
             let state = self.lock();
             let all = state.catalog.all();
             let from = place.map_or(LogIndex(0), |place| place.base);
@@ -51,7 +51,7 @@ impl Shared {
                     ScrubPlace { base, at: Position { index: base, offset: SEGMENT_HEADER_BYTES } }
                 })
             };
-            (placed.segment.clone(), start, end, following, state.epoch)
+            (placed.segment.clone(), start, end, following, state.epoch, state.epoch == state.files_epoch)
         };
         let mut damaged = Vec::new();
         let surveyed = survey_stretch(&segment, start, end, &mut |found| {
@@ -59,8 +59,8 @@ impl Shared {
                 damaged.push(hole.first);
             }
         });
-        if self.lock().epoch != epoch {
-            // A truncation changed the file meanwhile.
+        if !settled || self.lock().epoch != epoch {
+            // A truncation changed the file meanwhile, or is about to.
             damaged.clear();
         }
         for index in damaged {

@@ -32,6 +32,8 @@ pub(crate) struct State {
     /// Entries below this are synced.
     pub(crate) durable_end: LogIndex,
     pub(crate) epoch: u64,
+    /// The epoch that the files have come to: while it is an older one, what was removed is being erased in them.
+    pub(crate) files_epoch: u64,
     /// The hard state that is saved.
     pub(crate) hard_state: Option<HardState>,
     /// The term of the newest hard state that was queued.

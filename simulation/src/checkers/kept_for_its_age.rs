@@ -18,13 +18,15 @@ pub(super) struct KeptForItsAge {
     least: Option<Duration>,
     /// When each entry was appended first: a node that was behind appends later what is as old as elsewhere.
     appended: BTreeMap<u64, (LogId, Instant)>,
+    /// Everything before this was trimmed by somebody: a node that is behind still appends it.
+    trimmed: u64,
 }
 
 impl KeptForItsAge {
     pub(super) fn new(settings: &Settings) -> KeptForItsAge {
         let retention = settings.retention;
         let age_max = retention.age_max.filter(|_| retention.bytes_max.is_none());
-        KeptForItsAge { least: age_max.map(|age| age * TOLERATED_PERCENT / 100), appended: BTreeMap::new() }
+        KeptForItsAge { least: age_max.map(|age| age * TOLERATED_PERCENT / 100), appended: BTreeMap::new(), trimmed: 0 }
     }
 }
 
@@ -37,7 +39,7 @@ impl Checker for KeptForItsAge {
         let Some(least) = self.least else { return Ok(()) };
         match &event.deed {
             Deed::Appended(entries) => {
-                for entry in entries {
+                for entry in entries.iter().filter(|entry| entry.id.index.0 >= self.trimmed) {
                     let first = (entry.id, Instant::now());
                     let known = self.appended.entry(entry.id.index.0).or_insert(first);
                     if known.0 != entry.id {
@@ -48,6 +50,7 @@ impl Checker for KeptForItsAge {
             }
             Deed::Trimmed(to) => {
                 let youngest = self.appended.range(..to.0).next_back().map(|(_, (_, at))| at.elapsed());
+                self.trimmed = self.trimmed.max(to.0);
                 let left = self.appended.split_off(&to.0);
                 self.appended = left;
                 match youngest.filter(|age| *age < least) {
@@ -69,7 +72,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_trimmed_had_its_time() {
         let (view, age) = (View::default(), Duration::from_secs(10));
-        let mut checker = KeptForItsAge { least: Some(age), appended: BTreeMap::new() };
+        let mut checker = KeptForItsAge { least: Some(age), appended: BTreeMap::new(), trimmed: 0 };
         checker.check(&view, &appended(1, &[entry(1, 0)])).unwrap();
         tokio::time::advance(age).await;
         checker.check(&view, &appended(1, &[entry(1, 1)])).unwrap();
@@ -80,11 +83,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_entry_is_as_old_as_its_first_copy() {
         let (view, age) = (View::default(), Duration::from_secs(10));
-        let mut checker = KeptForItsAge { least: Some(age), appended: BTreeMap::new() };
+        let mut checker = KeptForItsAge { least: Some(age), appended: BTreeMap::new(), trimmed: 0 };
         checker.check(&view, &appended(1, &[entry(1, 0)])).unwrap();
         tokio::time::advance(age).await;
         checker.check(&view, &appended(2, &[entry(1, 0)])).unwrap();
         checker.check(&view, &by(2, Deed::Trimmed(LogIndex(1)))).unwrap();
+        checker.check(&view, &appended(3, &[entry(1, 0)])).unwrap();
+        checker.check(&view, &by(3, Deed::Trimmed(LogIndex(1)))).unwrap();
         // Another entry in its place is as old as itself.
         checker.check(&view, &appended(1, &[entry(1, 1)])).unwrap();
         tokio::time::advance(age).await;

@@ -36,6 +36,7 @@ fn is_calm(cluster: &Cluster) -> bool {
         node.life == Life::Up
             && cluster.replica(node.place).is_some()
             && node.paused_until.is_none()
+            && !node.is_disk_hung()
             && !node.is_excused()
     })
 }
@@ -80,6 +81,8 @@ impl OlderCopy {
         if let Some(leader) = self.confirmed_to(cluster).filter(|_| !faults.operator.is_busy())
             && let Some(copy) = self.copy.take()
         {
+            // Nor may what was ordered before end the leader before it has spoken to the copy.
+            cluster.nodes.iter().for_each(|node| node.disk.clear_faults());
             cluster.put_back(self.follower, &copy, leader, Instant::now() + soon(&faults.rng));
             faults.count(Kind::OlderCopy);
             self.until = Instant::now() + TOLD_WITHIN;

@@ -71,6 +71,7 @@ impl Engine {
         let left = self.give_up(dropped)?;
         self.preparer.remove(left, Box::new(drop));
         let mut state = self.shared.lock();
+        state.files_epoch = epoch;
         self.shared.publish_durable(&mut state, epoch, self.next);
         Ok(())
     }

@@ -54,6 +54,7 @@ impl Engine {
         }
         self.epoch = epoch;
         let mut state = self.shared.lock();
+        state.files_epoch = epoch;
         if epoch == state.epoch {
             let kept = state.tail.next().min(first_removed);
             state.tail.written(kept);
