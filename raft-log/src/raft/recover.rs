@@ -6,7 +6,8 @@
 //!                     none, and nothing is purged         the state is dropped, and everything is applied again
 //!                     none, but the log's start is gone   the replica does not open: only a peer has that state
 //! ```
-//! A state before the purge point is what an interrupted install leaves, and a state beyond the log's end what a lost
+//! Checkpoints that the log does not hold are removed first, whether the state fits or not: they would be restored when the
+//! core starts. A state before the purge point is what an interrupted install leaves, and a state beyond the log's end what a lost
 //! tail leaves. Both are repaired by the same rule.
 
 use crate::checkpoint::{CheckpointError, Checkpoints};
