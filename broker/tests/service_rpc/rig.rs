@@ -55,6 +55,17 @@ pub(crate) fn shared() -> &'static Group {
     SHARED.get().expect("set above")
 }
 
+/// The groups live as long as their process, so nobody removes their folders then: the next run does.
+fn remove_what_ended_runs_left(folders: &Path) {
+    for folder in std::fs::read_dir(folders).expect("cargo made it").flatten() {
+        let name = folder.file_name().into_string().unwrap_or_default();
+        let of_a_run = name.strip_prefix("service-").and_then(|rest| rest.rsplit_once('-'));
+        if of_a_run.is_some_and(|(_, process)| !Path::new("/proc").join(process).exists()) {
+            let _ = std::fs::remove_dir_all(folder.path());
+        }
+    }
+}
+
 /// A name that no other test uses.
 pub(crate) fn fresh(prefix: &str) -> String {
     format!("{prefix}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
@@ -78,8 +89,9 @@ pub(crate) struct Group {
 impl Group {
     /// Starts, bootstraps, and waits until every node knows a leader and the state is seeded.
     pub(crate) async fn start(name: &str) -> Group {
-        let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("service-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&root);
+        let folders = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        remove_what_ended_runs_left(&folders);
+        let root = folders.join(format!("service-{name}-{}", std::process::id()));
         let mut nodes = Vec::new();
         let mut voters = Vec::new();
         for id in 1..=3 {

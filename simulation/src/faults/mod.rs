@@ -185,13 +185,7 @@ impl Faults {
         match *mend {
             Mend::Link(from, to) => cluster.network.set_cut(host(from), host(to), false),
             Mend::Latency(from, to) => cluster.network.set_latency_millis(host(from), host(to), None),
-            Mend::Disk(place) => {
-                cluster.nodes[place].slow = false;
-                if let Some(process) = &cluster.nodes[place].process {
-                    process.set_disk_delay_millis(0, 1);
-                    process.hang_disk_once(Duration::ZERO);
-                }
-            }
+            Mend::Disk(place) => cluster.nodes[place].quicken_disk(),
             Mend::Capacity(place) => {
                 self.look(cluster);
                 self.ordered.retain(|(kind, at, _)| (*kind, *at) != (Kind::DiskFull, place));

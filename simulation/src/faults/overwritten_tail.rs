@@ -159,11 +159,8 @@ impl OverwrittenTail {
     }
 
     /// Everything is as before.
-    pub(super) fn end(&self, faults: &mut Faults, cluster: &Cluster) {
+    pub(super) fn end(&self, faults: &mut Faults, cluster: &mut Cluster) {
         faults.mends.heal_links(cluster);
-        if let Some(process) = &cluster.nodes[self.leader].process {
-            process.set_disk_delay_millis(0, 1);
-            process.set_read_delay_millis(0);
-        }
+        cluster.nodes[self.leader].quicken_disk();
     }
 }
