@@ -26,7 +26,11 @@ impl KeptForItsAge {
     pub(super) fn new(settings: &Settings) -> KeptForItsAge {
         let retention = settings.retention;
         let age_max = retention.age_max.filter(|_| retention.bytes_max.is_none());
-        KeptForItsAge { least: age_max.map(|age| age * TOLERATED_PERCENT / 100), appended: BTreeMap::new(), trimmed: 0 }
+        KeptForItsAge::of(age_max.map(|age| age * TOLERATED_PERCENT / 100))
+    }
+
+    fn of(least: Option<Duration>) -> KeptForItsAge {
+        KeptForItsAge { least, appended: BTreeMap::new(), trimmed: 0 }
     }
 }
 
@@ -72,7 +76,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_trimmed_had_its_time() {
         let (view, age) = (View::default(), Duration::from_secs(10));
-        let mut checker = KeptForItsAge { least: Some(age), appended: BTreeMap::new(), trimmed: 0 };
+        let mut checker = KeptForItsAge::of(Some(age));
         checker.check(&view, &appended(1, &[entry(1, 0)])).unwrap();
         tokio::time::advance(age).await;
         checker.check(&view, &appended(1, &[entry(1, 1)])).unwrap();
@@ -83,7 +87,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_entry_is_as_old_as_its_first_copy() {
         let (view, age) = (View::default(), Duration::from_secs(10));
-        let mut checker = KeptForItsAge { least: Some(age), appended: BTreeMap::new(), trimmed: 0 };
+        let mut checker = KeptForItsAge::of(Some(age));
         checker.check(&view, &appended(1, &[entry(1, 0)])).unwrap();
         tokio::time::advance(age).await;
         checker.check(&view, &appended(2, &[entry(1, 0)])).unwrap();
