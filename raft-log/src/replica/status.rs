@@ -160,7 +160,9 @@ impl Status {
     /// with every entry; what is compared here changes with elections, configuration and faults.
     #[must_use]
     pub(crate) fn same_standing(&self, other: &Status) -> bool {
-        let member = |member: &Member| (member.id, member.addresses.clone(), member.voter);
+        let member = |(one, other): (&Member, &Member)| {
+            one.id == other.id && one.addresses == other.addresses && one.voter == other.voter
+        };
         self.node_id == other.node_id
             && self.cluster == other.cluster
             && self.role == other.role
@@ -170,7 +172,8 @@ impl Status {
             && self.gate == other.gate
             && self.room == other.room
             && self.health == other.health
-            && self.members.iter().map(member).eq(other.members.iter().map(member))
+            && self.members.len() == other.members.len()
+            && self.members.iter().zip(&other.members).all(member)
     }
 
     /// The member with this id.
