@@ -51,3 +51,37 @@ impl Changes {
         self.batch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// hazards 17: what one node wrote and another did not is found.
+    #[test]
+    fn every_key_and_value_that_is_written_or_deleted_is_part_of_the_digest() {
+        let changes: [fn(&mut Changes); 11] = [
+            |_| (),
+            |changes| changes.put("a", b"x"),
+            |changes| changes.put("b", b"x"),
+            |changes| changes.put("a", b"y"),
+            |changes| changes.put("b", b"a"),
+            |changes| changes.delete("a"),
+            |changes| changes.delete("b"),
+            |changes| {
+                changes.delete("b");
+                changes.delete("a");
+            },
+            |changes| changes.delete_range("a", "b"),
+            |changes| changes.delete_range("a", "c"),
+            |changes| changes.delete_range("b", "c"),
+        ];
+        let digests = changes.map(|change| {
+            let mut changes = Changes::new(Digest::default());
+            change(&mut changes);
+            changes.digest().0
+        });
+        assert_eq!(BTreeSet::from(digests).len(), changes.len(), "{digests:?}");
+    }
+}

@@ -258,3 +258,28 @@ fn options() -> Result<Options, rocksdb::Error> {
     options.set_block_based_table_factory(&blocks);
     Ok(options)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// hazards 1: more than RocksDB would hold in memory by its own settings.
+    #[test]
+    fn however_much_is_written_nothing_is_persisted_before_a_flush_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let megabyte = vec![7_u8; 1 << 20];
+        let keys: Vec<[u8; 4]> = (0..100_u32).map(u32::to_be_bytes).collect();
+        for key in &keys {
+            let mut batch = WriteBatch::default();
+            batch.put(key, &megabyte);
+            store.write(batch).unwrap();
+        }
+        // What RocksDB had frozen by itself would be persisted now.
+        store.finish_flush().unwrap();
+        drop(store);
+        let store = Store::open(folder.path()).unwrap();
+        let persisted = keys.iter().filter(|key| store.get(key.as_slice()).unwrap().is_some());
+        assert_eq!(persisted.count(), 0);
+    }
+}

@@ -61,6 +61,19 @@ fn a_difference_in_one_entry_shows_in_the_digest() {
     assert_ne!(replay(&other, std::iter::repeat(1)).1, rig.digest());
 }
 
+/// hazards 17: ids and answers are the same; one of the two states has another text in its store.
+#[test]
+fn a_difference_in_one_stored_text_shows_in_the_digest() {
+    let digest_with = |tag| {
+        let mut rig = Rig::new();
+        let topic = rig.topic("t", 1, TopicType::Normal);
+        rig.publish(topic, &[(0, tag, "")]);
+        rig.digest()
+    };
+    assert_ne!(digest_with("red"), digest_with("rot"));
+    assert_eq!(digest_with("red"), digest_with("red"));
+}
+
 /// hazards 18: applied index and data are one write. Whatever a flush persisted, replay from its applied index ends in
 /// the same state; without a flush, nothing of it is there (hazards 1).
 #[test]

@@ -12,7 +12,8 @@ use raft_log::StateMachine;
 use super::harness::{Rig, handle, publish, receive, tags};
 use crate::model::{ConsumerGroupId, GroupSettings, QueueId, TopicId, TopicType};
 use crate::state::{
-    Ack, AckEntry, ChangeInvisible, EncodedCommand, Outcome, Pick, Received, Settled, State, StateReader, StoredAt,
+    Ack, AckEntry, ChangeInvisible, EncodedCommand, FlushTriggers, Outcome, Pick, Received, Settled, State,
+    StateReader, StoredAt,
 };
 
 const QUEUES: u32 = 2;
@@ -353,10 +354,12 @@ fn drain(rig: &mut Rig, model: &mut Model) {
     }
 }
 
-/// hazards 17: another node, which gets the entries in other groups and restarts in between, is equal.
+/// hazards 17: another node, which gets the entries in other groups, restarts in between and has other settings of its
+/// own, is equal.
 fn assert_other_node_is_equal(rig: &Rig, restart_at: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let mut state = State::open(folder.path()).unwrap();
+    let triggers = FlushTriggers { log_bytes: 1, messages: 1, memory_bytes: 1 };
+    let mut state = State::open_with(folder.path(), triggers).unwrap();
     let (first, second) = rig.log.split_at(restart_at.min(rig.log.len()));
     for entries in first.chunks(3) {
         state.apply(entries.to_vec()).unwrap();
