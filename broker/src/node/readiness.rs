@@ -111,9 +111,13 @@ fn check(status: &Status, seeded: bool) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use raft_log::types::{ClusterId, LogIndex, NodeId, Term};
+    use raft_log::{
+        ApplyEntry, ApplyKind, StateMachine as _,
+        types::{ClusterId, LogIndex, NodeId, Term, UnixMillis},
+    };
 
     use super::*;
+    use crate::state::{BatchBuilder, Bootstrap, State};
 
     fn follower() -> Status {
         let id = |index| Some(LogId { term: Term(2), index: LogIndex(index) });
@@ -158,6 +162,30 @@ mod tests {
         assert_eq!(check_re_applied(&follower(), 5000), Ok(()));
         let cut = Status { last: lagging.applied, ..lagging };
         assert_eq!(check_re_applied(&cut, 5000), Ok(()));
+    }
+
+    /// A state that holds its group's first settings.
+    fn seeded(dir: &std::path::Path) -> State {
+        let mut state = State::open(&dir.join("state")).unwrap();
+        let mut batch = BatchBuilder::new();
+        batch.push(&Bootstrap { cluster: ClusterId(5), handle_key: [0; 32] }.encode());
+        let id = LogId { term: Term(1), index: LogIndex(0) };
+        state.apply(vec![ApplyEntry { id, kind: ApplyKind::Command(batch.build(UnixMillis(1))) }]).unwrap();
+        state
+    }
+
+    /// hazards 22: what it held when it started is not the past any more once it is ready.
+    #[test]
+    fn a_node_is_ready_once_its_log_is_applied_again_and_may_lag_from_then_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let lagging = Status { applied: Some(LogId { term: Term(2), index: LogIndex(4999) }), ..follower() };
+        let (sender, status) = watch::channel(lagging.clone());
+        let ready = Arc::new(Readiness::new(status, seeded(dir.path()).reader())).probe();
+        assert_eq!(ready(), Err("has yet to apply 1 entries of its log again".to_owned()));
+        sender.send_replace(follower());
+        assert_eq!(ready(), Ok(()));
+        sender.send_replace(lagging);
+        assert_eq!(ready(), Ok(()), "as any busy node");
     }
 
     #[test]
