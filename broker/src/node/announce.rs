@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use raft_log::{NodeAddresses, Role as RaftRole, Status};
+use raft_log::{Role as RaftRole, Status};
 use tokio::sync::watch;
 
+use super::open::advertised;
 use crate::{
     config::Config,
     nameserver::{Announcement, BrokerKey, Registration, Role, Topic},
@@ -18,11 +19,7 @@ pub(super) fn announcement(
     state: StateReader,
 ) -> (Announcement, watch::Receiver<()>) {
     let group = config.node.group;
-    let addresses = NodeAddresses {
-        peer: config.advertise.peer.to_string(),
-        client: config.advertise.client.to_string(),
-        http: config.advertise.http.to_string(),
-    };
+    let addresses = advertised(config);
     let changed = role_changes(status.clone());
     let announcement = move || {
         let status = status.borrow().clone();

@@ -47,15 +47,18 @@ pub(super) async fn open(config: &Config, env: Env, peer_port: TcpListener) -> R
     Ok(Opened { replica, state: reader })
 }
 
-fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
-    let advertised = NodeAddresses {
+/// What others are told to connect to.
+pub(super) fn advertised(config: &Config) -> NodeAddresses {
+    NodeAddresses {
         peer: config.advertise.peer.to_string(),
         client: config.advertise.client.to_string(),
         http: config.advertise.http.to_string(),
-    };
-    let node = &config.node;
-    let options =
-        ReplicaOptions::new(node.id, node.group, node.data_dir.clone(), PeerListen::Bound(peer_port), advertised);
+    }
+}
+
+fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
+    let (node, listen) = (&config.node, PeerListen::Bound(peer_port));
+    let options = ReplicaOptions::new(node.id, node.group, node.data_dir.clone(), listen, advertised(config));
     ReplicaOptions {
         durability: match config.storage.durability {
             Durability::Sync => raft_log::Durability::Sync,
@@ -91,7 +94,7 @@ fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
 pub(super) fn service_options(config: &Config, traffic: Traffic) -> ServiceOptions {
     ServiceOptions {
         group: config.node.group,
-        advertised_client: config.advertise.client.to_string(),
+        advertised_client: advertised(config).client,
         traffic,
         batch_bytes_max: config.limits.batch_bytes_max,
         receive_bytes_max: config.limits.receive_bytes_max,
@@ -110,6 +113,20 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Layers};
+
+    /// hazards 28: wherever it listens.
+    #[test]
+    fn others_are_told_the_advertised_addresses() {
+        let ports = [("client", 8081), ("peer", 10911), ("http", 8080)];
+        let setting = |name: String, value: String| (String::new(), name, value);
+        let listen = ports.map(|(name, port)| setting(format!("listen.{name}"), format!("0.0.0.0:{port}")));
+        let advertise = ports.map(|(name, _)| setting(format!("advertise.{name}"), format!("{name}.example:1")));
+        let config = config::load(&Layers { flags: [listen, advertise].concat(), ..Layers::default() }).unwrap();
+        let told = replica_options(&config, TcpListener::bind("127.0.0.1:0").unwrap()).advertised;
+        let address = |name: &str| format!("{name}.example:1");
+        assert_eq!(told, NodeAddresses { peer: address("peer"), client: address("client"), http: address("http") });
+        assert_eq!(service_options(&config, Traffic::default()).advertised_client, address("client"));
+    }
 
     #[test]
     fn the_defaults_of_the_settings_are_those_of_the_log() {
