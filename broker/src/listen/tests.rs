@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::watch,
-    time::timeout,
+    time::{advance, pause, resume, timeout},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -181,6 +181,10 @@ async fn a_stopped_port_ends_connections_that_have_nothing_to_do() {
     drop(silent);
 }
 
+const SETTINGS: u8 = 4;
+const HEADERS: u8 = 1;
+const GOAWAY: u8 = 7;
+
 /// A frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -193,10 +197,52 @@ fn literal(headers: &[(&str, &str)]) -> Vec<u8> {
     headers.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
 }
 
+/// What a client of HTTP/2 says first.
+fn greeting() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// Kind and flags of the next frame.
+async fn next_frame(client: &mut TcpStream) -> (u8, u8) {
+    let mut head = [0; 9];
+    client.read_exact(&mut head).await.unwrap();
+    let [a, b, c, kind, flags, ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    client.read_exact(&mut payload).await.unwrap();
+    (kind, flags)
+}
+
+/// The clock jumps.
+async fn pass(time: Duration) {
+    pause();
+    advance(time).await;
+    resume();
+}
+
+// hazards 39: a place that nobody else needs has a deadline too.
+#[tokio::test]
+async fn one_who_says_nothing_is_closed_though_there_is_room() {
+    let port = port(8);
+    let mut silent = TcpStream::connect(port.address).await.unwrap();
+    assert!(Port::answers(&port.channel()).await, "so the one before is accepted");
+    pass(Duration::from_secs(11)).await;
+    assert!(is_closed(&mut silent).await);
+}
+
+#[tokio::test]
+async fn one_who_greets_and_asks_for_nothing_is_sent_away_though_there_is_room() {
+    let port = port(8);
+    let mut client = TcpStream::connect(port.address).await.unwrap();
+    client.write_all(&greeting()).await.unwrap();
+    assert_eq!(next_frame(&mut client).await.0, SETTINGS);
+    pass(Duration::from_secs(31)).await;
+    let sent_away = async { while next_frame(&mut client).await.0 != GOAWAY {} };
+    // A client that does not answer whether it lives is sent away too, ten seconds after it was asked.
+    timeout(Duration::from_secs(5), sent_away).await.expect("long before that");
+}
+
 #[tokio::test]
 async fn a_call_ends_by_its_own_deadline() {
-    const SETTINGS: u8 = 4;
-    const HEADERS: u8 = 1;
     const END_HEADERS: u8 = 4;
     const END_STREAM: u8 = 1;
     let port = port(8);
@@ -210,19 +256,13 @@ async fn a_call_ends_by_its_own_deadline() {
         ("te", "trailers"),
         ("grpc-timeout", "200m"),
     ]);
-    let greeting = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])].concat();
-    client.write_all(&greeting).await.unwrap();
+    client.write_all(&greeting()).await.unwrap();
     let began = std::time::Instant::now();
     // Its body never comes.
     client.write_all(&frame(HEADERS, END_HEADERS, 1, &head)).await.unwrap();
     let answered = async {
         loop {
-            let mut head = [0; 9];
-            client.read_exact(&mut head).await.unwrap();
-            let [a, b, c, kind, flags, ..] = head;
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-            client.read_exact(&mut payload).await.unwrap();
-            if kind == HEADERS {
+            if let (HEADERS, flags) = next_frame(&mut client).await {
                 return flags;
             }
         }
