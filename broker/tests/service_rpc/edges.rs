@@ -12,7 +12,9 @@ use tercet_proto::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::rig::{Caller, code, duration, fresh, handle, message, receive_request, resource, run, shared, system};
+use super::rig::{
+    Caller, Group, code, duration, fresh, handle, message, receive_request, resource, run, shared, system,
+};
 
 async fn sent(caller: &Caller, message: tercet_proto::rocketmq::v2::Message) -> i32 {
     code(&caller.send(vec![message]).await.get_ref().status)
@@ -225,6 +227,29 @@ fn illegal_settings_end_the_stream() {
         sender.send(subscription("a/b")).await.expect("open");
         let error = stream.expect("headers").into_inner().message().await.expect_err("ended");
         assert_eq!(error.code(), tonic::Code::InvalidArgument);
+    });
+}
+
+/// hazards 21: a group exists once a person has made it.
+#[test]
+fn where_groups_are_not_made_by_themselves_a_subscription_is_refused() {
+    run(async {
+        let by_hand = Group::start_with("by-hand", |setup| setup.auto_create_group = false).await;
+        let (topic, group) = (fresh("t"), fresh("g"));
+        for node in [by_hand.follower().await, by_hand.leader().await] {
+            let caller = node.caller();
+            caller.topic(&topic, 1, TopicType::Normal).await;
+            let (sender, commands) = tokio::sync::mpsc::channel(4);
+            let stream = caller.messaging().telemetry(caller.request(ReceiverStream::new(commands))).await;
+            sender.send(subscription(&group)).await.expect("open");
+            let error = stream.expect("headers").into_inner().message().await.expect_err("ended");
+            assert_eq!(error.code(), tonic::Code::InvalidArgument);
+            assert_eq!(caller.receive(&topic, &group, 1).await.code, Code::ConsumerGroupNotFound as i32);
+        }
+        let caller = by_hand.follower().await.caller();
+        caller.group(CreateGroupRequest { name: group.clone(), ..Default::default() }).await;
+        caller.send(vec![message(&topic, "m", "x")]).await;
+        assert_eq!(caller.receive(&topic, &group, 1).await.messages.len(), 1);
     });
 }
 

@@ -71,6 +71,15 @@ pub(crate) fn fresh(prefix: &str) -> String {
     format!("{prefix}-{}", NAMES.fetch_add(1, Ordering::Relaxed))
 }
 
+/// What a test may change of a node before it starts.
+pub(crate) struct Setup {
+    pub id: NodeId,
+    pub env: Env,
+    /// Where others are told that its client port is; at first where it is.
+    pub advertised_client: String,
+    pub auto_create_group: bool,
+}
+
 /// One node.
 pub(crate) struct Node {
     pub id: NodeId,
@@ -89,13 +98,18 @@ pub(crate) struct Group {
 impl Group {
     /// Starts, bootstraps, and waits until every node knows a leader and the state is seeded.
     pub(crate) async fn start(name: &str) -> Group {
+        Group::start_with(name, |_| ()).await
+    }
+
+    /// The same with nodes that are set up differently.
+    pub(crate) async fn start_with(name: &str, change: impl Fn(&mut Setup)) -> Group {
         let folders = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         remove_what_ended_runs_left(&folders);
         let root = folders.join(format!("service-{name}-{}", std::process::id()));
         let mut nodes = Vec::new();
         let mut voters = Vec::new();
         for id in 1..=3 {
-            let (node, peer) = Node::start(&root, NodeId(id)).await;
+            let (node, peer) = Node::start(&root, NodeId(id), &change).await;
             voters.push((node.id, peer));
             nodes.push(node);
         }
@@ -111,7 +125,7 @@ impl Group {
 
     /// Starts an empty node that belongs to no group yet; answers with its peer address.
     pub(crate) async fn add_empty(&mut self, id: u64) -> String {
-        let (node, peer) = Node::start(&self.root, NodeId(id)).await;
+        let (node, peer) = Node::start(&self.root, NodeId(id), |_| ()).await;
         self.nodes.push(node);
         peer
     }
@@ -139,23 +153,26 @@ impl Group {
 }
 
 impl Node {
-    async fn start(root: &Path, id: NodeId) -> (Node, String) {
+    async fn start(root: &Path, id: NodeId, change: impl Fn(&mut Setup)) -> (Node, String) {
         let dir = root.join(id.to_string());
         std::fs::create_dir_all(&dir).expect("a folder");
         let peer_listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let peer = peer_listener.local_addr().expect("bound").to_string();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let client = listener.local_addr().expect("bound").to_string();
+        let mut setup = Setup { id, env: Env::real(), advertised_client: client.clone(), auto_create_group: true };
+        change(&mut setup);
+        let Setup { env, advertised_client, auto_create_group, .. } = setup;
         let state = State::open(&dir.join("state")).expect("a new state");
         let reader = state.reader();
-        let advertised = NodeAddresses { peer: peer.clone(), client: client.clone(), http: String::new() };
+        let advertised = NodeAddresses { peer: peer.clone(), client: advertised_client.clone(), http: String::new() };
         let options = ReplicaOptions {
             segment_bytes_max: 64 << 20,
             ..ReplicaOptions::new(id, GroupId(1), dir, PeerListen::Bound(peer_listener), advertised)
         };
-        let env = Env::real();
         let replica = Replica::open(options, env.clone(), state).await.expect("a new replica");
-        let api = Api::start(service_options(&client), replica.clone(), reader, &env);
+        let service = ServiceOptions { auto_create_group, ..service_options(&advertised_client) };
+        let api = Api::start(service, replica.clone(), reader, &env);
         let stop = CancellationToken::new();
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
         let server = Server::builder()
