@@ -61,6 +61,22 @@ fn queues_begin_behind_what_was_trimmed_and_unread_messages_expire() {
     assert_eq!(trim(&mut rig, first), first + 3, "the start never goes back");
 }
 
+/// hazards 21: also in the queues that its first receive does not get to. Else what went before it came counts as its loss.
+#[test]
+fn a_new_group_begins_at_the_first_retained_message_of_each_queue() {
+    let mut rig = Rig::new();
+    let topic = rig.topic("t", 2, TopicType::Normal);
+    let first = rig.log.len() as u64;
+    for _ in 0..3 {
+        rig.publish(topic, &[(0, "", ""), (1, "", "")]);
+    }
+    assert_eq!(trim(&mut rig, first + 2), first + 2);
+    let group = rig.group("g", GroupSettings::default());
+    assert_eq!(offsets(&rig.receive(group, topic, 1)), [2]);
+    let progress = rig.reader().progress(group, topic).unwrap();
+    assert_eq!(progress.iter().map(|queue| queue.offset.0).collect::<Vec<_>>(), [2, 2]);
+}
+
 #[test]
 fn a_queue_that_is_trimmed_empty_goes_on_counting_and_says_so_after_a_restart() {
     let mut rig = Rig::new();
