@@ -27,3 +27,23 @@ pub(crate) fn a_read_gives_one_log_though_it_is_cut_meanwhile() {
         assert_eq!(read_across_a_truncation(keep), expected, "cut behind {keep}");
     }
 }
+
+// Hazards 24: a released segment's file is written again only if nobody reads it.
+#[test]
+fn a_read_under_way_never_meets_another_life_of_its_file() {
+    let mut node = five_segments();
+    let (log, disk) = (node.log.clone(), node.sim.disk.clone());
+    let kept = Arc::new(Mutex::new(None));
+    let keeper = kept.clone();
+    disk.before_next_read(move || {
+        node.purge_to(id(1, PER_SEGMENT - 1));
+        node.release_below(PER_SEGMENT);
+        // In the file that is being read, these would stand exactly where it looks.
+        (PER_SEGMENT * 5..PER_SEGMENT * 6).for_each(|index| node.append(vec![record(1, index, 1_000)]));
+        *keeper.lock().unwrap() = Some(node);
+    });
+    let read = log.read(LogIndex(0), LogIndex(PER_SEGMENT), usize::MAX);
+    assert_eq!(read.unwrap(), records(1, 0..PER_SEGMENT, 1_000));
+    let node = kept.lock().unwrap().take().unwrap();
+    assert_eq!(node.bases(), [11, 22, 33, 44, 55], "the segment is gone all the same");
+}
