@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::checkpoint::Checkpoint;
-use crate::types::LogId;
+use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::types::{LogId, LogIndex};
 
 /// See the module.
 #[derive(Default)]
@@ -16,11 +16,20 @@ pub(crate) struct AskedPurges {
 }
 
 impl AskedPurges {
-    /// A purge to this one is asked for.
-    pub(super) fn ask(&mut self, checkpoint: Arc<Checkpoint>) {
-        if self.held.iter().all(|held| held.id() != checkpoint.id()) {
+    /// Where a log that is purged up to `purged` is to be purged to, so that everything from `keep_from` on stays. It is held
+    /// from now on.
+    pub(super) fn next(
+        &mut self,
+        checkpoints: &Checkpoints,
+        keep_from: LogIndex,
+        purged: Option<LogId>,
+    ) -> Option<LogId> {
+        let checkpoint = checkpoints.newest_below(keep_from).filter(|newest| Some(newest.id()) > purged)?;
+        let id = checkpoint.id();
+        if self.held.iter().all(|held| held.id() != id) {
             self.held.push(checkpoint);
         }
+        Some(id)
     }
 
     /// The log is purged up to here.
@@ -33,10 +42,9 @@ impl AskedPurges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Checkpoints;
     use crate::env::sim::SimEnv;
     use crate::state_machine::AppliedPoint;
-    use crate::types::{GroupId, LogIndex, Term};
+    use crate::types::{GroupId, Term};
     use std::path::Path;
 
     fn id(index: u64) -> LogId {
@@ -55,7 +63,8 @@ mod tests {
         }
         let kept = || checkpoints.all().iter().map(|checkpoint| checkpoint.id().index.0).collect::<Vec<_>>();
         let mut asked = AskedPurges::default();
-        asked.ask(checkpoints.at(id(20)).unwrap());
+        assert_eq!(asked.next(&checkpoints, LogIndex(30), Some(id(10))), Some(id(20)));
+        assert_eq!(asked.next(&checkpoints, LogIndex(20), Some(id(10))), None, "the log is purged that far");
         asked.done(Some(id(10)));
         checkpoints.thin(Some(LogIndex(10)), 2).unwrap();
         assert_eq!(kept(), [10, 20, 40]);

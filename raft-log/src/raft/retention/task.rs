@@ -254,19 +254,15 @@ impl Retention {
             true => needed,
             false => needed.min(behind(segments, too_large)),
         };
-        let Some(checkpoint) = self.parts.checkpoints.newest_below(keep_from) else { return Ok(()) };
-        if self.parts.log.bounds().purged.is_some_and(|purged| purged >= checkpoint.id()) {
-            return Ok(());
-        }
         let (catch_ups, now) = (&self.parts.catch_ups, Instant::now());
         if catch_ups.hold(false, now) && catch_ups.hold(self.is_crowded().await?, now) {
-            tracing::debug!(node = %self.parts.node, to = %checkpoint.id(), "purging waits for a follower that catches up");
+            tracing::debug!(node = %self.parts.node, "purging waits for a follower that catches up");
             return Ok(());
         }
-        let to = checkpoint.id().index.0;
-        self.asked.ask(checkpoint);
-        self.parts.state.schedule_purge(LogIndex(to));
-        self.parts.raft.trigger().purge_log(to).await.map_err(io::Error::other)
+        let purged = self.parts.log.bounds().purged;
+        let Some(to) = self.asked.next(&self.parts.checkpoints, keep_from, purged) else { return Ok(()) };
+        self.parts.state.schedule_purge(to.index);
+        self.parts.raft.trigger().purge_log(to.index.0).await.map_err(io::Error::other)
     }
 
     /// What the followers hold, on the leader.
