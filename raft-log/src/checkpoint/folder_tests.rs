@@ -1,6 +1,7 @@
 use super::*;
-use crate::checkpoint::manifest::CHUNK_BYTES;
+use crate::checkpoint::manifest::{CHUNK_BYTES, FORMAT};
 use crate::env::sim::{Crash, SimDisk, SimEnv};
+use crate::storage::sealed_file::{self, SealedFormat};
 use crate::types::Term;
 
 const GROUP: GroupId = GroupId(7);
@@ -104,6 +105,22 @@ fn damage_is_found_and_a_damaged_manifest_goes() {
     assert_eq!(indexes(&open(&env)), [10], "one of two copies");
     disk.flip_bit(&manifest, disk.content(&manifest).len() / 2 + 30, 1);
     assert_eq!(indexes(&open(&env)), [0; 0]);
+}
+
+// Hazards 30: what an earlier program does not know is not damaged, and may be all that is left of the state.
+#[test]
+fn a_checkpoint_of_a_newer_version_is_refused_and_stays() {
+    let env = SimEnv::new(1).env();
+    let checkpoint = make(&open(&env), &env, 10).unwrap();
+    let manifest = Manifest::path(&checkpoint.dir);
+    let newer = SealedFormat { version: FORMAT.version + 1, ..FORMAT };
+    sealed_file::write(&env, &manifest, newer, b"from the future").unwrap();
+    let refused = Checkpoints::open(&env, Path::new("/data"), GROUP).err();
+    let is_right = |error: &OpenError| matches!(error, OpenError::NewerFormat { file, .. } if *file == manifest);
+    assert!(refused.as_ref().is_some_and(is_right), "{refused:?}");
+    for path in [manifest, checkpoint.state().join("a")] {
+        assert!(env.disk.exists(&path).unwrap(), "{}", path.display());
+    }
 }
 
 #[test]

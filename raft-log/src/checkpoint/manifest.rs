@@ -28,7 +28,7 @@ const FILES_MAX: usize = 65_536;
 /// Bytes of one manifest: enough for a state of about 250 GiB.
 pub(crate) const MANIFEST_BYTES_MAX: usize = sealed_file::SEALED_BODY_BYTES_MAX;
 
-const FORMAT: SealedFormat = SealedFormat { magic: *b"TERCCKPT", version: 1 };
+pub(super) const FORMAT: SealedFormat = SealedFormat { magic: *b"TERCCKPT", version: 1 };
 
 /// One file of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -149,6 +149,8 @@ fn choose(bytes: &[u8], format: SealedFormat) -> Result<Copies, PrefixError> {
         (Err(error @ PrefixError::Damaged(_)), Ok(read)) if place + read.length == bytes.len() => {
             (read, Some(format!("its first copy is damaged: {error}")))
         }
+        // The damage hides what the other copy says: that this program cannot tell what is there.
+        (Err(PrefixError::Damaged(_)), Err(newer @ PrefixError::Newer { .. })) => return Err(newer),
         (Err(error), _) => return Err(error),
     };
     Ok(Copies { version: read.version, body: read.body.to_vec(), fault })

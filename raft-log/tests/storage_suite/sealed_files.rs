@@ -131,7 +131,12 @@ fn a_newer_version_is_told() {
     let sim = machine();
     let newer = SealedFormat { version: 3, ..FORMAT };
     write(&sim.env(), Path::new(FILE), newer, b"from the future").unwrap();
-    let error = read(&sim.env(), Path::new(FILE), FORMAT).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
+    for damaged in [false, true] {
+        if damaged {
+            sim.disk.flip_bit(Path::new(FILE), 3, 2);
+        }
+        let error = read(&sim.env(), Path::new(FILE), FORMAT).unwrap_err();
+        assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
+    }
     assert!(body(&machine()).is_none());
 }
