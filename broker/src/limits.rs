@@ -1,10 +1,11 @@
 //! The one table of limits (hazards 26): every bound on sizes and counts that a request can meet, in bytes or items.
 //!
-//! They fit each other from the outside in: a body fits a request, a request's command fits an entry, an entry fits a
-//! peer frame. Settings may lower some of them, nothing may raise them without looking at the whole table.
+//! They fit each other from the outside in: a body fits a request, a request's command fits an entry, an entry fits
+//! what the log takes and sends to its peers. Settings may lower some of them, nothing may raise them without looking at the
+//! whole table.
 //!
 //! ```text
-//! body 4 MiB  <  command 8 MiB - 1 KiB  <  request, entry 8 MiB  <  peer frame 9 MiB
+//! body 4 MiB  <  command 8 MiB - 1 KiB  <  request, entry 8 MiB  <  raft_log::ENTRY_BYTES_LIMIT
 //! ```
 
 /// Largest legal message body.
@@ -31,8 +32,6 @@ pub const ENTRY_BYTES_TARGET: usize = 1 << 20;
 pub const ENTRY_BYTES_MAX: usize = 8 << 20;
 /// Largest command: alone in an entry, with the entry's header.
 pub const COMMAND_BYTES_MAX: usize = ENTRY_BYTES_MAX - (1 << 10);
-/// Largest frame between peers.
-pub const PEER_FRAME_BYTES_MAX: usize = 9 << 20;
 /// Entries in flight between the batcher and the log.
 pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 /// Commands that wait in the batcher or are in flight, together, in bytes; beyond it: too many requests.
@@ -86,7 +85,7 @@ pub const RENEWALS_MAX: usize = 4096;
 const _: () = {
     assert!(BODY_BYTES_MAX + PROPERTIES_BYTES_MAX + (64 << 10) < COMMAND_BYTES_MAX, "one message always fits");
     assert!(BODY_BYTES_MAX < REQUEST_BYTES_MAX);
-    assert!(COMMAND_BYTES_MAX < ENTRY_BYTES_MAX && ENTRY_BYTES_MAX + 4096 < PEER_FRAME_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX < ENTRY_BYTES_MAX && ENTRY_BYTES_MAX <= raft_log::ENTRY_BYTES_LIMIT);
     assert!(REQUEST_BYTES_MAX < ANSWER_BYTES_MAX);
     assert!(SMALL_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX && REQUEST_BYTES_MAX < CONNECTION_UNFINISHED_BYTES_MAX);
     assert!(CONNECTION_UNFINISHED_BYTES_MAX < UNFINISHED_BYTES_MAX, "one connection cannot take all of it");

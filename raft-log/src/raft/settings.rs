@@ -3,12 +3,18 @@
 use openraft::{Config, SnapshotPolicy};
 
 use crate::planted::{self, Bug};
+use crate::raft::log_store::APPEND_BYTES_MAX;
 use crate::raft::state_worker::REQUESTS_WAITING_MAX;
+use crate::raft::wire::{FRAME_BYTES_MAX, append};
 use crate::replica::ElectionOptions;
 use crate::types::GroupId;
 
 /// Entries of one AppendEntries request; the bytes are bounded by the log store.
 const APPEND_ENTRIES_MAX: u64 = 4096;
+const _: () = assert!(
+    append::body_bytes(APPEND_ENTRIES_MAX as usize, APPEND_BYTES_MAX) <= FRAME_BYTES_MAX,
+    "a request of many entries fits into a frame"
+);
 /// Commands to the state machine beside those that come of proposals and of a leader's entries.
 const OTHER_COMMANDS_MAX: u64 = 4096;
 

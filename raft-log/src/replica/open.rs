@@ -26,6 +26,7 @@ use crate::raft::sightings::Sightings;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::{LogProgress, StateWorker};
 use crate::raft::vote_gate::{GateReason, VoteGate};
+use crate::raft::wire::ENTRY_BYTES_LIMIT;
 use crate::replica::leadership::Leadership;
 use crate::replica::options::{PeerListen, ReplicaOptions};
 use crate::replica::propose::PROPOSAL_OVERHEAD_BYTES;
@@ -38,9 +39,6 @@ use crate::replica::{Inner, OpenError, Threads};
 use crate::state_machine::{AppliedPoint, StateMachine};
 use crate::storage::{Durability, Log, RecoveryReport, StorageOptions};
 use crate::types::NodeId;
-
-/// The largest payload that a frame between peers can carry.
-pub(crate) const ENTRY_BYTES_LIMIT: usize = (8 << 20) + (64 << 10);
 
 /// Room for a membership entry, however small the entries of the user are.
 const MEMBERSHIP_BYTES_MAX: usize = if cfg!(tercet_sim) { 4 << 10 } else { 64 << 10 };

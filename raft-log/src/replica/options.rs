@@ -138,7 +138,7 @@ pub struct ReplicaOptions {
     pub retention: RetentionOptions,
     /// Log tail kept in memory for followers and readers.
     pub cache_bytes_max: usize,
-    /// Largest payload of one entry.
+    /// Largest payload of one entry; at most [`ENTRY_BYTES_LIMIT`](crate::ENTRY_BYTES_LIMIT).
     pub entry_bytes_max: usize,
     /// Payload bytes of proposals that have no outcome yet, and of entries that this node's disk still owes; more are refused as
     /// overloaded.

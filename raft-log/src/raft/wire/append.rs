@@ -14,7 +14,7 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult
 
 use crate::raft::type_config::{TypeConfig, entry_of, log_id, record_of};
 use crate::raft::wire::values::{VALUE_BYTES, checked, put_log_id, put_vote, take_log_id, take_number, take_vote};
-use crate::raft::wire::{FRAME_BYTES_MAX, WireError};
+use crate::raft::wire::{ENTRY_BYTES_LIMIT, FRAME_BYTES_MAX, WireError};
 use crate::storage::{Record, RecordKind, Room};
 use crate::types::{LogId, LogIndex, Term, UnixMillis};
 
@@ -27,12 +27,22 @@ const COPIED_BYTES_MAX: usize = 4096;
 pub(super) const ENTRY_HEAD_BYTES: usize = 29;
 const FIXED_HEAD_BYTES: usize = 3 * VALUE_BYTES + 4;
 
+const _: () = assert!(body_bytes(1, ENTRY_BYTES_LIMIT) <= FRAME_BYTES_MAX, "the largest entry fits into a frame");
+
+/// Bytes of the body of a request with so many entries.
+pub(crate) const fn body_bytes(entries: usize, payload_bytes: usize) -> usize {
+    4 + head_bytes(entries) + 4 + payload_bytes
+}
+
+const fn head_bytes(entries: usize) -> usize {
+    FIXED_HEAD_BYTES + entries * ENTRY_HEAD_BYTES
+}
+
 /// The request as pieces of a vectored write, length included.
 pub(crate) fn encode_request(request: AppendEntriesRequest<TypeConfig>) -> Vec<Bytes> {
-    let head_bytes = FIXED_HEAD_BYTES + request.entries.len() * ENTRY_HEAD_BYTES;
     let records: Vec<Record> = request.entries.into_iter().map(record_of).collect();
     let payload_bytes: usize = records.iter().map(|record| record.payload.len()).sum();
-    let body_bytes = 4 + head_bytes + 4 + payload_bytes;
+    let (head_bytes, body_bytes) = (head_bytes(records.len()), body_bytes(records.len(), payload_bytes));
     assert!(body_bytes <= FRAME_BYTES_MAX, "an append of {body_bytes} bytes is larger than a frame");
 
     let copied: usize = records.iter().map(|record| record.payload.len()).filter(|len| *len <= COPIED_BYTES_MAX).sum();

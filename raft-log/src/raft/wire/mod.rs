@@ -22,8 +22,11 @@ pub(crate) mod handshake;
 pub(crate) mod repair;
 pub(crate) mod values;
 
-/// Largest body of a frame (hazards 26): an entry of 8 MiB and 64 KiB, or 1 MiB of smaller ones, with their heads.
+/// Largest body of a frame (hazards 26): the largest entry, or 1 MiB of smaller ones, with their heads.
 pub(crate) const FRAME_BYTES_MAX: usize = 9 << 20;
+/// Bound on [`ReplicaOptions::entry_bytes_max`](crate::ReplicaOptions::entry_bytes_max): the largest payload that a frame
+/// between peers is sure to carry.
+pub const ENTRY_BYTES_LIMIT: usize = (8 << 20) + (64 << 10);
 
 /// Bytes that are no message of this protocol: damage on the way, or a faulty peer. The connection is closed.
 #[derive(Debug, thiserror::Error)]

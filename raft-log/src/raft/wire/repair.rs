@@ -11,7 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::raft::wire::append::{ENTRY_HEAD_BYTES, put_entry_head, take_record};
 use crate::raft::wire::values::{checked, seal};
-use crate::raft::wire::{FRAME_BYTES_MAX, WireError};
+use crate::raft::wire::{ENTRY_BYTES_LIMIT, FRAME_BYTES_MAX, WireError};
 use crate::storage::Record;
 use crate::storage::repair::RangeRequest;
 use crate::types::{LogId, LogIndex, Term};
@@ -24,6 +24,10 @@ const RANGE_ENTRIES_MAX: usize = 32_768;
 const _: () = assert!(
     RANGE_ENTRIES_MAX * ENTRY_HEAD_BYTES + RANGE_BYTES_MAX + ENVELOPE_BYTES <= FRAME_BYTES_MAX,
     "an answer of many entries fits into a frame"
+);
+const _: () = assert!(
+    ENTRY_HEAD_BYTES + ENTRY_BYTES_LIMIT + ENVELOPE_BYTES <= FRAME_BYTES_MAX,
+    "an answer of the largest entry fits into a frame"
 );
 /// What an answer has beside heads and payloads: length, kind, count, CRC.
 const ENVELOPE_BYTES: usize = 4 + 1 + 4 + 4;
