@@ -1,10 +1,13 @@
 use std::path::Path;
 
+use bytes::Bytes;
+use futures::FutureExt as _;
+
 use super::*;
 use crate::env::Env;
 use crate::env::sim::{Crash, SimDisk, SimEnv};
-use crate::storage::StorageOptions;
-use crate::types::{GroupId, NodeId};
+use crate::storage::{HardState, RecordKind, StorageOptions};
+use crate::types::{GroupId, LogId, NodeId, Term};
 
 const GROUP: GroupId = GroupId(7);
 const DIR: &str = "/data";
@@ -14,13 +17,18 @@ fn env(disk: &Arc<SimDisk>) -> Env {
     Env { disk: disk.clone(), ..SimEnv::new(1).env() }
 }
 
+fn options() -> StorageOptions {
+    StorageOptions {
+        // Space is made ready beside the vote, and each step of that counts too.
+        segment_bytes_max: SEGMENT_BYTES,
+        record_payload_bytes_max: 64 << 10,
+        ..StorageOptions::new(DIR, GROUP)
+    }
+}
+
 fn open(disk: &Arc<SimDisk>) -> (Log, Arc<Identity>) {
     let env = env(disk);
-    let mut options = StorageOptions::new(DIR, GROUP);
-    // Space is made ready beside the vote, and each step of that counts too.
-    options.segment_bytes_max = SEGMENT_BYTES;
-    options.record_payload_bytes_max = 64 << 10;
-    let (log, _) = Log::open(env.clone(), options).expect("it opens");
+    let (log, _) = Log::open(env.clone(), options()).expect("it opens");
     let empty = log.bounds().last.is_none() && log.hard_state().is_none();
     (log, Arc::new(Identity::open(&env, Path::new(DIR), NodeId(1), GROUP, empty).expect("it is this node's")))
 }
@@ -74,4 +82,26 @@ async fn a_power_loss_around_the_first_vote_never_leaves_a_used_folder_without_i
             return;
         }
     }
+}
+
+// Hazards 37: openraft's core calls both, and answers nothing until they return.
+#[tokio::test]
+async fn a_purge_and_a_truncation_wait_for_no_disk() {
+    let env = SimEnv::new(1).env();
+    let (log, mut stepper, _) = Log::open_stepped(env.clone(), options()).unwrap();
+    let identity = Identity::open(&env, Path::new(DIR), NodeId(1), GROUP, true).unwrap();
+    let mut store = LogStore::new(log.clone(), Arc::new(identity));
+    let id = |index| LogId { term: Term(1), index: LogIndex(index) };
+    let records = (0..10).map(|index| Record::new(id(index), RecordKind::Blank, 0, Bytes::new())).collect();
+    let voted = HardState { term: Term(1), voted_for: Some(NodeId(1)), committed: true };
+    log.save_hard_state(voted, Box::new(drop)).unwrap();
+    log.append(records, Box::new(drop)).unwrap();
+    stepper.step();
+
+    let truncated = store.truncate_after(Some(raft_log_id(id(7)))).now_or_never();
+    assert!(matches!(truncated, Some(Ok(()))), "{truncated:?}");
+    let purged = store.purge(raft_log_id(id(5))).now_or_never();
+    assert!(matches!(purged, Some(Ok(()))), "{purged:?}");
+    assert_eq!(stepper.step(), 2, "the disk had done neither");
+    assert_eq!((log.bounds().purged, log.bounds().last), (Some(id(5)), Some(id(7))));
 }

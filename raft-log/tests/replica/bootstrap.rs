@@ -2,7 +2,7 @@
 
 use crate::support::Group;
 use raft_log::types::NodeId;
-use raft_log::{BootstrapError, Role};
+use raft_log::{BootstrapError, PeerSecret, ReplicaOptions, Role};
 
 async fn open_three() -> Group {
     let mut group = Group::closed(3, |_| {});
@@ -49,6 +49,25 @@ async fn a_voter_of_another_cluster_is_not_taken_over() {
     let refused = second.replica(NodeId(1)).bootstrap(voters).await.unwrap_err();
     // It belongs to a cluster, and says nothing to who does not hold that one's secret.
     assert!(matches!(refused, BootstrapError::Secret { node: NodeId(3), .. }), "{refused}");
+    assert!(second.ids().iter().all(|id| second.replica(*id).status().cluster.is_none()));
+}
+
+// All hold the same secret, so nothing but its own answer tells that it is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_is_not_empty_is_named() {
+    fn with_secret(options: &mut ReplicaOptions) {
+        options.peer_secret = Some(PeerSecret::parse(&"a1".repeat(32)).unwrap());
+    }
+    let group = Group::three_with(with_secret).await;
+    let last = group.store("x").await.id.index;
+    group.await_all_applied(last).await;
+    let formed = group.replica(NodeId(3)).status().cluster;
+    let mut second = Group::closed(2, with_secret);
+    second.open_all().await;
+    let mut voters = second.voters();
+    voters.push((NodeId(3), group.node(NodeId(3)).advertised.clone()));
+    let refused = second.replica(NodeId(1)).bootstrap(voters).await.unwrap_err();
+    assert!(matches!(refused, BootstrapError::NotEmpty { node: NodeId(3), cluster } if cluster == formed), "{refused}");
     assert!(second.ids().iter().all(|id| second.replica(*id).status().cluster.is_none()));
 }
 

@@ -109,6 +109,32 @@ async fn what_is_old_by_its_stamps_goes_and_what_is_young_stays() {
     assert!(group.ids().iter().all(|id| needed_from(&group, *id) <= old.next()), "what is young stays");
 }
 
+// Hazards 35: a log that looks too old at once is more likely a mistake. What goes for its size shows that it is looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_looks_too_old_at_once_goes_slowly() {
+    let (group, clocks) = with_clocks(|options| {
+        keeping(Duration::from_secs(3 * 86_400))(options);
+        options.retention.bytes_max = Some(4 * options.segment_bytes_max);
+    })
+    .await;
+    let leader = group.leader().await;
+    let known = |status: &Status| status.members.iter().all(|member| member.clock_error_ms.is_some());
+    group.await_status(leader, "all clocks", known).await;
+    let long_ago = UnixMillis(clock_of(&clocks, leader).unix_millis().0 - 4 * DAY_MS as u64);
+    // Two segments and a half.
+    for _ in 0..40 {
+        group.store(stamped(long_ago, ENTRY_BYTES)).await;
+    }
+    let trimmed = async {
+        while needed_from(&group, leader) == LogIndex(0) {
+            fill(&group, leader, 1).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, trimmed).await.expect("what exceeds the size goes");
+    assert!(needed_from(&group, leader) <= LogIndex(20), "and nothing more: {}", needed_from(&group, leader));
+    assert_eq!(group.replica(leader).status().age_pause, None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_go_by_age_while_the_clocks_agree() {
     let (group, clocks) = with_clocks(keeping(Duration::from_millis(500))).await;

@@ -16,4 +16,5 @@ mod repair;
 mod retention;
 mod stalled_disk;
 mod state;
+mod strangers;
 mod support;

@@ -7,6 +7,7 @@ use raft_log::types::{LogIndex, NodeId};
 use raft_log::{Health, OpenError};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const PAYLOAD: usize = 20_000;
 const ENTRIES: u64 = 40;
@@ -199,10 +200,49 @@ async fn the_scrub_finds_damage_that_nobody_reads_and_has_it_repaired() {
     let replica = group.replica(node).clone();
     let repaired = async {
         while replica.storage_stats().repaired_ranges == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(PATIENCE, repaired).await.unwrap();
     assert!(replica.storage_stats().scrubbed_bytes > 0);
     group.assert_equal_entries();
+}
+
+/// The folders of whole checkpoints, oldest first.
+fn checkpoints(dir: &Path) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(dir.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path());
+    let mut whole: Vec<PathBuf> = folders.filter(|folder| folder.join("CHECKPOINT").exists()).collect();
+    whole.sort();
+    whole
+}
+
+// Hazards 36: else a follower that needs the checkpoint would be the first to meet it.
+#[tokio::test]
+async fn the_scrub_finds_a_damaged_checkpoint_and_it_goes() {
+    let mut group = Group::closed(1, |options| {
+        options.segment_bytes_max = 256 << 10;
+        options.entry_bytes_max = 64 << 10;
+        options.retention.check_interval = Duration::from_millis(20);
+    });
+    let node = NodeId(1);
+    let dir = group.node(node).dir.clone();
+    group.open_all().await;
+    group.bootstrap().await;
+    let two_kept = async {
+        while checkpoints(&dir).len() < 2 {
+            group.store(vec![7; PAYLOAD]).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, two_kept).await.unwrap();
+    group.shut_down(node).await;
+    let oldest = checkpoints(&dir).remove(0);
+    damage(&oldest.join("state/state"), 100, 1);
+    group.open(node).await.unwrap();
+    let gone = async {
+        while oldest.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the damaged one goes");
+    assert!(!checkpoints(&dir).is_empty(), "the others stay");
 }

@@ -1,10 +1,13 @@
-//! What is kept of the log, and followers that are behind it (hazards 23 to 25).
+//! What is kept of the log, and followers that are behind it (hazards 23 to 25, 35).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::support::gate::Gate;
-use crate::support::machine::HOLD;
+use crate::support::machine::{HOLD, TRIM};
 use crate::support::{Group, PATIENCE};
+use bytes::Bytes;
 use raft_log::types::{LogIndex, NodeId};
 use raft_log::{Record, ReplicaOptions};
 
@@ -143,11 +146,8 @@ async fn a_follower_behind_the_purge_point_ends_with_every_retained_entry() {
     assert_eq!(inside.state.commands, group.node(leader).machine.commands());
 }
 
-// No connection lives long enough for the whole checkpoint: it arrives only if each one goes on where the last stopped.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was() {
-    const CUT_BYTES: u64 = (5 << 20) / 2;
-    let id = NodeId(3);
+/// A group whose log is purged beyond what this node has, which is away, and a gate before it.
+async fn away_behind_a_gate(id: NodeId) -> (Group, Gate) {
     let mut group = Group::closed(3, small);
     let gate = Gate::before(group.node(id).listen).await;
     group.node_mut(id).advertised = gate.address.to_string();
@@ -155,8 +155,17 @@ async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was() {
     group.bootstrap().await;
     group.kill(id).await;
     fill(&group, 100).await;
-    let leader = group.leader().await;
-    let last = fill_until_purged(&group, leader, LogIndex(30)).await;
+    fill_until_purged(&group, group.leader().await, LogIndex(30)).await;
+    (group, gate)
+}
+
+// No connection lives long enough for the whole checkpoint: it arrives only if each one goes on where the last stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was() {
+    const CUT_BYTES: u64 = (5 << 20) / 2;
+    let id = NodeId(3);
+    let (mut group, gate) = away_behind_a_gate(id).await;
+    let (leader, last) = (group.leader().await, fill(&group, 1).await);
 
     gate.cut_after(CUT_BYTES);
     group.open(id).await.unwrap();
@@ -168,6 +177,65 @@ async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was() {
     group.await_applied(id, last).await;
     assert_eq!(group.node(id).machine.inside().restores, 1);
     assert_caught_up(&group, leader, id);
+}
+
+// Hazards 25: a purge meanwhile would make what is on its way useless, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_waits_for_a_checkpoint_that_is_on_its_way() {
+    let id = NodeId(3);
+    let (mut group, gate) = away_behind_a_gate(id).await;
+    let leader = group.leader().await;
+    let other = group.ids().into_iter().find(|node| ![id, leader].contains(node)).unwrap();
+    // Less than a piece of a checkpoint, so that it is on its way for as long as this lasts.
+    gate.cut_after(512 << 10);
+    group.open(id).await.unwrap();
+    let begun = async {
+        while gate.cuts() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("a transfer begins");
+    let purged = |node| group.replica(node).status().purged.unwrap().index;
+    let held = purged(leader);
+    let last = fill_until_purged(&group, other, LogIndex(purged(other).0 + 40)).await;
+    assert_eq!(purged(leader), held, "only the node that sends it waits");
+    gate.cut_after(0);
+    group.await_applied(id, last).await;
+    assert_eq!(group.node(id).machine.inside().restores, 1, "and it was of use");
+}
+
+// Hazards 35: a bound that is set by mistake is seen before much is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_log_goes_in_small_steps_under_a_new_bound() {
+    const ENTRIES: u8 = 160;
+    const PER_SEGMENT: u64 = 4;
+    let bytes_max = Arc::new(AtomicU64::new(u64::MAX));
+    let bound = bytes_max.clone();
+    let mut group = Group::closed(1, move |options| {
+        (options.segment_bytes_max, options.entry_bytes_max) = (256 << 10, 64 << 10);
+        options.retention.bytes_max = Some(bound.load(Ordering::Relaxed));
+        options.retention.check_interval = Duration::from_millis(20);
+    });
+    let id = NodeId(1);
+    group.open_all().await;
+    group.bootstrap().await;
+    for number in 0..ENTRIES {
+        group.store(vec![number; 60 << 10]).await;
+    }
+    group.shut_down(id).await;
+    bytes_max.store(1, Ordering::Relaxed);
+    group.open(id).await.unwrap();
+    let trimmed = async {
+        while group.node(id).machine.inside().state.needed_from < LogIndex(120) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, trimmed).await.expect("what exceeds the bound goes");
+    let number = |command: &Bytes| str::from_utf8(command.strip_prefix(TRIM.as_bytes())?).ok()?.parse::<u64>().ok();
+    let trims = group.node(id).machine.commands().iter().filter_map(number).collect::<Vec<u64>>();
+    let steps = trims.iter().scan(0, |before, to| Some(to - std::mem::replace(before, *to)));
+    // A twentieth of 40 segments; in the first there are small entries as well.
+    assert!(steps.max().unwrap() <= 3 * PER_SEGMENT, "{trims:?}");
 }
 
 // Hazards 36: no other checkpoint than the one at the purge point brings a follower all that is retained. A leader that finds

@@ -4,11 +4,18 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc as std_mpsc;
 
+use futures::FutureExt as _;
+use openraft::EntryPayload;
+use openraft::storage::{EntryResponder, RaftStateMachine as _};
+
 use super::thread::BEGIN_PATIENCE;
 use super::*;
 use crate::env::OpenMode;
 use crate::env::sim::SimEnv;
+use crate::raft::state_adapter::StateAdapter;
+use crate::raft::type_config::{RaftEntry, raft_log_id};
 use crate::state_machine::{ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed};
+use crate::storage::{Log, StorageOptions};
 use crate::types::{GroupId, LogId, Term};
 
 /// What a test decides about the state machine, and sees of it.
@@ -378,6 +385,26 @@ async fn the_last_flush_is_left_out_when_the_log_is_behind() {
         bench.joiner.join();
         assert_eq!(bench.machine.persisted(), persisted, "what was queued is applied before");
     }
+}
+
+// Hazards 37: a step of openraft's core ends when what is committed is queued, however long it takes to be applied.
+#[tokio::test]
+async fn what_is_committed_is_handed_over_and_not_waited_for() {
+    let bench = bench(FlushNeed::None, FAR);
+    let hold = bench.machine.hold_apply();
+    let (env, group) = (checkpoint_env(), GroupId(7));
+    let checkpoints = Arc::new(Checkpoints::open(&env, Path::new("/data"), group).unwrap());
+    let (log, _stepper, _) = Log::open_stepped(env, StorageOptions::new("/data", group)).unwrap();
+    let mut adapter = StateAdapter::new(bench.worker.clone(), checkpoints, log);
+    let committed = |index| -> std::io::Result<EntryResponder<TypeConfig>> {
+        let log_id = raft_log_id(LogId { term: Term(1), index: LogIndex(index) });
+        Ok((RaftEntry { log_id, payload: EntryPayload::Blank }, None))
+    };
+    let handed_over = adapter.apply(futures::stream::iter((0..3).map(committed))).now_or_never();
+    assert!(matches!(handed_over, Some(Ok(()))), "{handed_over:?}");
+    assert_eq!(bench.worker.applied().get(), None);
+    drop(hold);
+    bench.applied(2).await;
 }
 
 // Hazards 37: while nothing more can be queued, only so many requests come in, so that the core's own channel has room.

@@ -229,6 +229,7 @@ impl Inside {
 
 #[cfg(test)]
 mod tests {
+    use super::super::preparer::PREPARED_NAME;
     use super::*;
     use crate::env::OpenMode;
     use crate::env::sim::{Fault, FaultKind, SimEnv};
@@ -288,6 +289,18 @@ mod tests {
         let claim = inside.frontier.claim().unwrap();
         drop(inside.zero_active(&claim));
         assert!(writer.sync_data().is_err());
+    }
+
+    // Hazards 31: the segment's first sync would be told nothing of zeroes that are lost, nor of a length that is.
+    #[test]
+    fn a_prepared_file_whose_zeroes_did_not_sync_never_becomes_a_segment() {
+        let (sim, inside, _writer) = rig();
+        inside.create(&Path::new("/d/log").join(PREPARED_NAME), 1 << 20).unwrap();
+        let file = inside.desk.lock().ready.as_ref().unwrap().prepared.file.clone();
+        sim.disk.order(Fault::once(FaultKind::Sync, PREPARED_NAME));
+        assert!(inside.zero_next(file.as_ref(), 0, 1 << 20).is_err());
+        let inner = inside.desk.lock();
+        assert!(inner.ready.is_none() && inner.wanted, "another one is made");
     }
 
     #[test]
