@@ -85,7 +85,7 @@ impl Cluster {
     fn options(&self, place: usize) -> ReplicaOptions {
         let settings = &self.settings;
         let address = SocketAddr::new(host(place), PEER_PORT);
-        let advertised = NodeAddresses { peer: address.to_string(), ..NodeAddresses::default() };
+        let advertised = NodeAddresses { peer: self.nodes[place].advertised.clone(), ..NodeAddresses::default() };
         let id = NodeId(place as u64 + 1);
         let mut options =
             ReplicaOptions::new(id, GroupId(7), PathBuf::from(DIR), PeerListen::Address(address), advertised);

@@ -10,7 +10,7 @@ use raft_log::sim::{Process, SimClock};
 use raft_log::types::NodeId;
 use tokio::time::Instant;
 
-use crate::cluster::host;
+use crate::cluster::{PEER_PORT, host};
 use crate::machine::Machine;
 use crate::settings::Settings;
 
@@ -59,6 +59,8 @@ pub struct Node {
     pub place: usize,
     /// Its host.
     pub address: IpAddr,
+    /// Where it says that its peers find it.
+    pub advertised: String,
     /// Its disk.
     pub disk: Arc<SimDisk>,
     /// Its clocks.
@@ -97,6 +99,7 @@ impl Node {
             id: NodeId(place as u64 + 1),
             place,
             address: host(place),
+            advertised: format!("{}:{PEER_PORT}", host(place)),
             disk: disk.clone(),
             clock: Arc::new(SimClock::new()),
             life: Life::Down(Instant::now()),

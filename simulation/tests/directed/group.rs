@@ -6,9 +6,9 @@ use bytes::Bytes;
 use raft_log::env::sim::{Crash, SeededRng};
 use raft_log::sim::block_on;
 use raft_log::sim::net::Network;
-use raft_log::types::{LogId, NodeId};
-use raft_log::{ElectionOptions, Replica, RetentionOptions, Sizes};
-use simulation::cluster::{Cluster, host};
+use raft_log::types::LogId;
+use raft_log::{BootstrapError, ElectionOptions, Replica, RetentionOptions, Sizes};
+use simulation::cluster::{Cluster, PEER_PORT, host};
 use simulation::settings::Settings;
 use tokio::time::Instant;
 
@@ -25,7 +25,7 @@ pub(crate) struct Group {
 
 /// Runs `test` with a formed group of so many voters.
 pub(crate) fn with_group<T>(seed: u64, nodes: u8, election: ElectionOptions, test: impl AsyncFnOnce(Group) -> T) -> T {
-    with_group_at(seed, nodes, election, |_, place| host(place).to_string(), test)
+    with_nodes_at(seed, nodes, election, by_address, formed(test))
 }
 
 /// The same, whose members know each other by names; see [`Network::set_name`].
@@ -34,7 +34,12 @@ pub(crate) fn with_named_group<T>(seed: u64, nodes: u8, test: impl AsyncFnOnce(G
         network.set_name(&name(place), host(place));
         name(place)
     };
-    with_group_at(seed, nodes, ElectionOptions::default(), named, test)
+    with_nodes_at(seed, nodes, ElectionOptions::default(), named, formed(test))
+}
+
+/// Runs `test` with so many open nodes that are no group yet.
+pub(crate) fn with_unformed_group<T>(seed: u64, nodes: u8, test: impl AsyncFnOnce(Group) -> T) -> T {
+    with_nodes_at(seed, nodes, ElectionOptions::default(), by_address, test)
 }
 
 /// The name of a member of a named group.
@@ -42,7 +47,18 @@ pub(crate) fn name(place: usize) -> String {
     format!("node-{}.example", place + 1)
 }
 
-fn with_group_at<T>(
+fn by_address(_: &Network, place: usize) -> String {
+    host(place).to_string()
+}
+
+fn formed<T>(test: impl AsyncFnOnce(Group) -> T) -> impl AsyncFnOnce(Group) -> T {
+    async |mut group: Group| {
+        group.form().await;
+        test(group).await
+    }
+}
+
+fn with_nodes_at<T>(
     seed: u64,
     nodes: u8,
     election: ElectionOptions,
@@ -59,9 +75,13 @@ fn with_group_at<T>(
             retention: RetentionOptions::default(),
             ..Settings::of(seed)
         };
-        let mut group = Group { cluster: Cluster::new(settings, network), rng: SeededRng::new(seed) };
-        let hosts = (0..usize::from(nodes)).map(|place| host_of(&group.cluster.network, place)).collect();
-        group.form(hosts).await;
+        let mut group = Group { cluster: Cluster::new(settings, network.clone()), rng: SeededRng::new(seed) };
+        for node in &mut group.cluster.nodes {
+            node.advertised = format!("{}:{PEER_PORT}", host_of(&network, node.place));
+        }
+        let all_open =
+            |group: &Group| group.cluster.nodes.iter().all(|node| group.cluster.replica(node.place).is_some());
+        assert!(group.until(FORMED_WITHIN, all_open).await, "all nodes open");
         let outcome = test(group).await;
         // Tasks of killed processes are dropped when their turn comes.
         tokio::time::sleep(STEP).await;
@@ -70,14 +90,15 @@ fn with_group_at<T>(
 }
 
 impl Group {
-    async fn form(&mut self, hosts: Vec<String>) {
-        let places = 0..self.cluster.nodes.len();
-        let all_open = |group: &Group| places.clone().all(|place| group.cluster.replica(place).is_some());
-        assert!(self.until(FORMED_WITHIN, all_open).await, "all nodes open");
-        let voters = hosts.iter().zip(1..).map(|(host, id)| (NodeId(id), format!("{host}:7000")));
-        let (replica, voters) = (self.replica(0), voters.collect());
-        let process = self.cluster.nodes[0].process.clone().expect("it is open");
-        drop(process.spawn(async move { replica.bootstrap(voters).await.map(drop) }));
+    /// Has the first node form a group of all.
+    pub(crate) fn bootstrap(&self) -> tokio::task::JoinHandle<Result<(), BootstrapError>> {
+        let voters = self.cluster.nodes.iter().map(|node| (node.id, node.advertised.clone())).collect();
+        let (replica, process) = (self.replica(0), self.cluster.nodes[0].process.clone().expect("it is open"));
+        process.spawn(async move { replica.bootstrap(voters).await.map(drop) })
+    }
+
+    async fn form(&mut self) {
+        drop(self.bootstrap());
         let leads = |group: &Group| group.cluster.leader().is_some();
         assert!(self.until(FORMED_WITHIN, leads).await, "a leader is elected");
         assert!(self.stores(FORMED_WITHIN).await, "it stores");
