@@ -88,7 +88,7 @@ impl Leadership {
             if status.role != Role::Leader {
                 return Err(TransferError::NotLeader { leader: self.leader() });
             }
-            let problem = match self.choose(&status, to, lag_max) {
+            let problem = match choose(&status, to, lag_max, |member| self.is_live(member)) {
                 Err(problem @ TransferError::NoCandidate(_)) => problem,
                 decided => return decided,
             };
@@ -101,30 +101,82 @@ impl Leadership {
             lag_max = LAG_MAX;
         }
     }
+}
 
-    /// Only a live and nearly caught-up voter: writes stop while a transfer lasts (hazards 14).
-    fn choose(&self, status: &Status, to: Option<NodeId>, lag_max: u64) -> Result<NodeId, TransferError> {
-        let last = status.last.map_or(LogIndex(0), |last| last.index);
-        let others = status.members.iter().filter(|member| member.voter && member.id != status.node_id);
-        let fit = |member: &&Member| {
-            self.is_live(member) && member.matched.is_some_and(|matched| matched.0 + lag_max >= last.0)
-        };
-        match to {
-            Some(to) => {
-                let target = others.clone().find(|member| member.id == to).ok_or(TransferError::NotAVoter(to))?;
-                if fit(&target) {
-                    Ok(to)
-                } else {
-                    let reason =
-                        format!("node {to} holds {:?} of {last}, heard {:?} ago", target.matched, target.last_heard);
-                    Err(TransferError::NoCandidate(reason))
-                }
+/// Only a live and nearly caught-up voter: writes stop while a transfer lasts (hazards 14).
+fn choose(
+    status: &Status,
+    to: Option<NodeId>,
+    lag_max: u64,
+    is_live: impl Fn(&Member) -> bool,
+) -> Result<NodeId, TransferError> {
+    let last = status.last.map_or(LogIndex(0), |last| last.index);
+    let others = status.members.iter().filter(|member| member.voter && member.id != status.node_id);
+    let fit = |member: &&Member| is_live(member) && member.matched.is_some_and(|matched| matched.0 + lag_max >= last.0);
+    match to {
+        Some(to) => {
+            let target = others.clone().find(|member| member.id == to).ok_or(TransferError::NotAVoter(to))?;
+            if fit(&target) {
+                Ok(to)
+            } else {
+                let reason =
+                    format!("node {to} holds {:?} of {last}, heard {:?} ago", target.matched, target.last_heard);
+                Err(TransferError::NoCandidate(reason))
             }
-            None => others
-                .filter(fit)
-                .max_by_key(|member| member.matched)
-                .map(|member| member.id)
-                .ok_or_else(|| TransferError::NoCandidate("all others are silent or behind".to_owned())),
         }
+        None => others
+            .filter(fit)
+            .max_by_key(|member| member.matched)
+            .map(|member| member.id)
+            .ok_or_else(|| TransferError::NoCandidate("all others are silent or behind".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::NodeAddresses;
+    use crate::types::{LogId, Term};
+
+    /// The status of node 1, which leads, with these other voters: what each holds, and whether it was heard just now.
+    fn leading(last: u64, others: &[(u64, bool)]) -> Status {
+        let voter = |id: u64| Member::new(NodeId(id), NodeAddresses::default(), true);
+        let other = |(id, (matched, heard)): (u64, &(u64, bool))| Member {
+            matched: Some(LogIndex(*matched)),
+            last_heard: heard.then_some(Duration::ZERO),
+            ..voter(id)
+        };
+        let members = std::iter::once(voter(1)).chain((2..).zip(others).map(other)).collect();
+        let last = Some(LogId { term: Term(1), index: LogIndex(last) });
+        Status { role: Role::Leader, last, members, ..Status::unformed(NodeId(1)) }
+    }
+
+    fn chosen(status: &Status, to: Option<u64>, lag_max: u64) -> Option<u64> {
+        match choose(status, to.map(NodeId), lag_max, |member| member.last_heard.is_some()) {
+            Ok(chosen) => Some(chosen.0),
+            Err(TransferError::NoCandidate(_)) => None,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_voter_that_lags_too_far_or_is_silent_is_never_chosen() {
+        const LAST: u64 = 50_000;
+        for lag_max in [LAG_WANTED, LAG_MAX] {
+            let bound = LAST - lag_max;
+            let behind = leading(LAST, &[(bound - 1, true), (LAST, false)]);
+            assert_eq!([None, Some(2), Some(3)].map(|to| chosen(&behind, to, lag_max)), [None; 3]);
+            let near = leading(LAST, &[(bound, true), (bound + 1, true), (LAST, false)]);
+            assert_eq!([None, Some(2)].map(|to| chosen(&near, to, lag_max)), [Some(3), Some(2)]);
+        }
+    }
+
+    #[test]
+    fn a_learner_however_far_along_is_never_chosen() {
+        let mut status = leading(100, &[(100, true), (90, true)]);
+        status.members[1].voter = false;
+        assert_eq!(chosen(&status, None, LAG_WANTED), Some(3));
+        let refused = choose(&status, Some(NodeId(2)), LAG_WANTED, |_| true);
+        assert!(matches!(refused, Err(TransferError::NotAVoter(NodeId(2)))), "{refused:?}");
     }
 }
