@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use openraft::metrics::RaftMetrics;
 
 use crate::exec;
 use crate::last_run::LastRun;
 use crate::raft::network::leader_watch::LeaderWatch;
-use crate::raft::type_config::{RaftCore, TypeConfig, log_id};
+use crate::raft::type_config::{RaftCore, log_id};
 use crate::raft::vote_gate::{GateReason, VoteGate};
 use crate::storage::Log;
-use crate::types::{LogId, NodeId};
+use crate::types::{LogId, LogIndex, NodeId, Term};
 
 /// How often the positions are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -33,21 +32,48 @@ pub(crate) struct Doubt {
     pub(crate) last_run: Arc<LastRun>,
 }
 
+/// What is seen at one look.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// A group of one voter has nobody who could know more.
+    is_alone: bool,
+    term: Term,
+    /// What a leader that is heard states as committed.
+    stated: Option<LogId>,
+    /// What this node knows as committed.
+    committed: Option<LogId>,
+    /// What its disk holds.
+    durable: Option<LogIndex>,
+}
+
+/// What the disk must hold, once it is known.
+#[derive(Debug, Default)]
+struct Wait {
+    target: Option<LogId>,
+}
+
+impl Wait {
+    /// Whether the doubt is over.
+    fn is_over(&mut self, look: Look) -> bool {
+        if self.target.is_none() {
+            if look.is_alone {
+                return true;
+            }
+            self.target = look.stated.filter(|stated| stated.term == look.term);
+        }
+        self.target.is_some_and(|target| look.committed >= Some(target) && look.durable >= Some(target.index))
+    }
+}
+
 impl Doubt {
     /// Returns when the doubt is over; for the caller to start only if there is one.
     pub(crate) async fn run(self) {
-        let target = loop {
+        let mut wait = Wait::default();
+        loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            let metrics = self.raft.metrics().borrow_watched().clone();
-            if self.is_alone(&metrics) {
-                break None;
+            if wait.is_over(self.look()) {
+                break;
             }
-            if let Some(committed) = self.committed_now(&metrics) {
-                break Some(committed);
-            }
-        };
-        while target.is_some_and(|target| !self.holds(target)) {
-            tokio::time::sleep(LOOK_INTERVAL).await;
         }
         let last_run = self.last_run.clone();
         match exec::blocking(move || last_run.trust()).await.flatten() {
@@ -57,22 +83,50 @@ impl Doubt {
         }
     }
 
-    /// A group of one voter has nobody who could know more.
-    fn is_alone(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
-        let voters: Vec<NodeId> = metrics.membership_config.membership().voter_ids().collect();
-        voters == [self.id]
+    fn look(&self) -> Look {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let leader = metrics.current_leader.filter(|leader| *leader != self.id);
+        let heard = leader.filter(|leader| self.watch.hears(*leader, SILENCE_MAX));
+        Look {
+            is_alone: metrics.membership_config.membership().voter_ids().eq([self.id]),
+            term: Term(metrics.current_term),
+            stated: heard.and_then(|leader| self.watch.committed(leader)),
+            committed: metrics.local_committed.map(log_id),
+            durable: *self.log.durable().borrow(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId { term: Term(term), index: LogIndex(index) }
     }
 
-    /// What the leader of this very term has committed, an entry of its own among it.
-    fn committed_now(&self, metrics: &RaftMetrics<TypeConfig>) -> Option<LogId> {
-        let leader = metrics.current_leader.filter(|leader| *leader != self.id)?;
-        let committed = self.watch.committed(leader)?;
-        let of_this_term = committed.term.0 == metrics.current_term;
-        (of_this_term && self.watch.hears(leader, SILENCE_MAX)).then_some(committed)
+    /// A look at a node of term 4 that holds and knows as committed what lies up to this index.
+    fn look(stated: Option<LogId>, held: u64) -> Look {
+        let (committed, durable) = (Some(id(2, held)), Some(LogIndex(held)));
+        Look { is_alone: false, term: Term(4), stated, committed, durable }
     }
 
-    fn holds(&self, target: LogId) -> bool {
-        let committed = self.raft.metrics().borrow_watched().local_committed.map(log_id);
-        committed >= Some(target) && *self.log.durable().borrow() >= Some(target.index)
+    #[test]
+    fn the_doubt_lasts_until_the_disk_holds_what_a_leader_of_this_term_has_committed() {
+        let mut wait = Wait::default();
+        assert!(!wait.is_over(look(None, 9)), "no leader");
+        assert!(!wait.is_over(look(Some(id(3, 5)), 9)), "an entry of an older term may be an old index");
+        let reached = |committed, durable| Look { committed, durable, ..look(Some(id(4, 11)), 0) };
+        let (behind, there) = (Some(id(4, 10)), Some(id(4, 11)));
+        assert!(!wait.is_over(reached(behind, behind.map(|id| id.index))));
+        assert!(!wait.is_over(reached(there, behind.map(|id| id.index))), "in memory");
+        assert!(!wait.is_over(reached(behind, there.map(|id| id.index))), "another entry may lie there");
+        let later = Look { stated: Some(id(4, 20)), ..reached(there, there.map(|id| id.index)) };
+        assert!(wait.is_over(later), "what was committed later this node has not acknowledged before");
+    }
+
+    #[test]
+    fn a_group_of_one_voter_has_nobody_to_wait_for() {
+        assert!(Wait::default().is_over(Look { is_alone: true, ..look(None, 0) }));
     }
 }
