@@ -175,4 +175,34 @@ mod tests {
         assert!(matches!(answering.await.unwrap(), Err(GreetError::OtherSecret)));
         assert!(near.read_u8().await.is_err(), "not a byte");
     }
+
+    // One who lets everything pass between the two but the welcome, which says who answers.
+    #[tokio::test]
+    async fn a_welcome_without_proof_is_not_taken() {
+        let (mut near, mut far) = tokio::io::duplex(4096);
+        let answering = async {
+            let heard = hear(&mut far, key(1), &[2; SECRET_BYTES]).await.unwrap();
+            let forging = Caller { key: key(2), ..heard };
+            forging.welcome(&mut far, &welcome()).await.unwrap();
+        };
+        let calling = greet(&mut near, &[1; SECRET_BYTES], |_| Ok((key(1), hello())));
+        let (greeted, ()) = tokio::join!(calling, answering);
+        assert!(matches!(greeted, Err(GreetError::OtherSecret)), "{greeted:?}");
+    }
+
+    #[tokio::test]
+    async fn a_caller_of_another_version_hears_so_and_nothing_else() {
+        let (mut near, mut far) = tokio::io::duplex(4096);
+        let calling = async move {
+            let mut knock = challenge::encode_knock(&[1; SECRET_BYTES]);
+            knock[8] ^= 1;
+            near.write_all(&knock).await.unwrap();
+            let mut answer = [0; CHALLENGE_BYTES];
+            near.read_exact(&mut answer).await.unwrap();
+            answer
+        };
+        let (answer, heard) = tokio::join!(calling, hear(&mut far, key(1), &[2; SECRET_BYTES]));
+        assert_eq!(challenge::decode_challenge(&answer).unwrap(), Challenge::OtherVersion);
+        assert!(matches!(heard, Err(GreetError::Version)));
+    }
 }

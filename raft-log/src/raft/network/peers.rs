@@ -439,3 +439,7 @@ impl Peers {
         self.logged.lock().expect("no holder of this lock panics")
     }
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+pub(crate) mod tests;

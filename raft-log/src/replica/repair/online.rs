@@ -200,31 +200,48 @@ mod tests {
     use super::*;
     use crate::env::sim::SimEnv;
     use crate::identity::Identity;
-    use crate::openings::Openings;
-    use crate::raft::clocks::Clocks;
-    use crate::raft::network::pasts::{OwnPast, Pasts};
-    use crate::raft::rooms::Rooms;
-    use crate::raft::sightings::Sightings;
-    use crate::replica::repair::rig::{GROUP, NODE, OpenLog, dir, membership, options};
+    use crate::raft::network::peers::tests::alone;
+    use crate::replica::repair::rig::{GROUP, NODE, OpenLog, dir, options};
     use crate::replica::status_task::StatusTask;
+    use crate::types::{LogId, Term};
 
-    #[test]
-    fn reports_are_attended_to_before_the_repair_has_its_first_turn() {
+    /// The repair of a node without a core.
+    fn repair() -> OnlineRepair {
         let sim = SimEnv::new(1);
         let log = OpenLog::open(&sim, options(8 << 10)).unwrap().log;
         let identity = Arc::new(Identity::open(&sim.env(), dir(), NODE, GROUP, true).unwrap());
-        let (gate, (health, _)) = (VoteGate::default(), watch::channel(Health::Healthy));
-        let advertised = membership().nodes[&NODE].addresses.clone();
+        let (gate, health) = (VoteGate::default(), watch::Sender::new(Health::Healthy));
         let status = watch::Sender::new(StatusTask::initial(&identity, &log, &gate));
-        let openings = Arc::new(Openings::begin(&sim.env(), dir()).unwrap());
-        let past = OwnPast { openings, opened_end: None, may_forget: false };
-        let sightings = Arc::new(Sightings::open(&sim.env(), dir()).unwrap());
-        let pasts = Pasts::new(past, sightings, health.clone(), gate.clone(), NODE);
-        let (rooms, clocks) = (Rooms::new(NODE, log.room()), Clocks::new(NODE, sim.env().clock));
-        let peers = Arc::new(Peers::new(identity, advertised, rooms, clocks, pasts, None, health.clone()));
-        let repair = OnlineRepair { log: log.clone(), peers, members: Vec::new(), gate, health, status };
+        let peers = Arc::new(alone(&sim, dir(), identity, &gate, &health));
+        OnlineRepair { log, peers, members: Vec::new(), gate, health, status }
+    }
+
+    #[test]
+    fn reports_are_attended_to_before_the_repair_has_its_first_turn() {
+        let repair = repair();
+        let log = repair.log.clone();
         let _not_polled = repair.run();
         log.damage().report(LogIndex(7));
         assert_eq!(log.damage().next(None).now_or_never(), Some(LogIndex(7)));
+    }
+
+    // Hazards 8: a restart would judge the end of the log by what it can read of it.
+    #[test]
+    fn damage_behind_what_is_known_as_committed_keeps_from_voting_and_other_damage_only_from_leading() {
+        let repair = repair();
+        let commit = |index| {
+            let id = LogId { term: Term(1), index: LogIndex(index) };
+            repair.status.send_modify(|status| status.committed = Some(id));
+        };
+        let mut in_tail = BTreeSet::new();
+        let both = BTreeSet::from([GateReason::Damaged, GateReason::DamagedTail]);
+        repair.keep_out(LogIndex(5), LogIndex(6), &mut in_tail);
+        assert_eq!(repair.gate.reasons(), both, "nothing is known as committed");
+        commit(5);
+        repair.keep_out(LogIndex(5), LogIndex(6), &mut in_tail);
+        assert_eq!(repair.gate.reasons(), both, "the last entry that is lost is not");
+        commit(6);
+        repair.keep_out(LogIndex(5), LogIndex(6), &mut in_tail);
+        assert_eq!(repair.gate.reasons(), BTreeSet::from([GateReason::Damaged]));
     }
 }
