@@ -1,13 +1,32 @@
-//! What can only be seen from inside: a bootstrap that ends between claim and first entry.
+//! What can only be seen from inside: a bootstrap that ends between claim and first entry, closed gates, and peers that state
+//! what no honest one does.
 
+use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use openraft::impls::leader_id_std::LeaderId;
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest};
+use tokio::io::AsyncReadExt as _;
 
 use super::*;
+use crate::checkpoint::Manifest;
 use crate::membership::{Membership, NodeAddresses};
-use crate::raft::type_config::raft_membership;
+use crate::raft::network::calls::Calls;
+use crate::raft::network::confirmed::Checked;
+use crate::raft::network::greeting::hear;
+use crate::raft::network::net::{self, TcpStream};
+use crate::raft::network::socket::{FrameReader, write_frame, write_pieces};
+use crate::raft::sightings::Past;
+use crate::raft::type_config::{RaftVote, raft_membership};
 use crate::raft::vote_gate::GateReason;
+use crate::raft::votes::Votes;
+use crate::raft::wire::append::encode_request;
+use crate::raft::wire::call::{CallAnswer, CallRequest};
+use crate::raft::wire::checkpoint::{CheckpointAnswer, CheckpointRequest};
+use crate::raft::wire::handshake::{Hello, Party, Purpose, Refusal};
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, FinishCheckpoint, FinishFlush, FlushNeed};
-use crate::types::GroupId;
+use crate::types::{GroupId, Incarnation, Term};
 
 /// Applies nothing but the position.
 #[derive(Default)]
@@ -133,7 +152,7 @@ async fn a_gated_node_neither_votes_nor_campaigns_nor_takes_over() {
     gated.close(GateReason::DamagedTail);
 
     // Two of three are left, and one of them is gated. Absence has no event: long enough for several campaigns.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(replicas.iter().all(|replica| replica.status().leader.is_none()), "{replicas:?}");
     gated.clear(GateReason::DamagedTail);
     let leader = serving(&replicas).await;
@@ -177,4 +196,109 @@ async fn a_change_of_voters_that_was_left_half_done_is_ended() {
     let mut watch = leading.watch();
     watch.wait_for(|status| status.members.iter().filter(|member| member.voter).count() == 2).await.unwrap();
     assert!(!inner.peers.is_joint());
+}
+
+/// The leader of a group, and a follower.
+fn leader_and_follower(replicas: &[Replica], leader: NodeId) -> (&Inner, &Inner) {
+    let of = |leads: bool| replicas.iter().find(|replica| (replica.status().node_id == leader) == leads).unwrap();
+    (&of(true).inner, &of(false).inner)
+}
+
+// Hazards 2, 7: what the other one states is held against the membership.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_with_another_folder_than_the_membership_says_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (replicas, leader) = formed(dir.path()).await;
+    let (leading, following) = leader_and_follower(&replicas, leader);
+    let party = |inner: &Inner| {
+        let identity = &inner.peers.identity;
+        Party { node: identity.node_id, incarnation: identity.incarnation }
+    };
+    let (purpose, cluster, past) = (Purpose::Call, leading.peers.identity.cluster(), Past::default());
+    let mut hello = Hello { purpose, cluster, group: GroupId(1), from: party(following), to: party(leading), past };
+    let asked = leading.peers.question().asked;
+    assert_eq!(leading.peers.answer(&hello, asked).await.refusal, None);
+    hello.from.incarnation = Incarnation(hello.from.incarnation.0 ^ 1);
+    assert_eq!(leading.peers.answer(&hello, asked).await.refusal, Some(Refusal::CallerIncarnation));
+}
+
+/// A vote of a term that no group comes to.
+fn impossible(inner: &Inner, committed: bool) -> RaftVote {
+    let term = inner.status.borrow().term.0 + (1 << 21);
+    openraft::Vote { leader_id: LeaderId { term, voted_for: inner.peers.identity.node_id }, committed }
+}
+
+async fn connect(from: &Inner, to: &Inner, purpose: Purpose) -> TcpStream {
+    let target = to.peers.identity.node_id;
+    from.peers.connect(target, &to.peers.member(target).unwrap(), purpose).await.unwrap()
+}
+
+// Hazards 7: a term is never given up again, so one from nowhere would poison whoever takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_an_impossible_term_are_refused_and_nothing_of_them_is_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (replicas, leader) = formed(dir.path()).await;
+    let (leading, following) = leader_and_follower(&replicas, leader);
+    let vote = impossible(following, true);
+
+    let mut calls = FrameReader::new(connect(following, leading, Purpose::Call).await);
+    let asked = CallRequest::Vote(VoteRequest::new(impossible(following, false), None));
+    write_frame(calls.stream(), &asked.encode()).await.unwrap();
+    assert!(!matches!(calls.next().await, Ok(Some(_))), "a vote is answered");
+
+    let mut appends = connect(following, leading, Purpose::Append).await;
+    let request = AppendEntriesRequest { vote, prev_log_id: None, leader_commit: None, entries: Vec::new() };
+    write_pieces(&mut appends, encode_request(request)).await.unwrap();
+    assert!(appends.read_u8().await.is_err(), "an append is answered");
+
+    let mut offers = FrameReader::new(connect(following, leading, Purpose::Checkpoint).await);
+    let point = AppliedPoint { id: LogId::default(), membership: None };
+    let offer = CheckpointRequest::Offer { vote, manifest: Manifest { group: GroupId(1), point, files: Vec::new() } };
+    write_frame(offers.stream(), &offer.encode()).await.unwrap();
+    let answer = CheckpointAnswer::decode(&offers.next().await.unwrap().unwrap()).unwrap();
+    assert!(matches!(answer, CheckpointAnswer::Refused(_)), "{answer:?}");
+    assert!(leading.log.hard_state().unwrap().term < Term(vote.leader_id.term));
+}
+
+/// Takes the port of a node that has ended, and answers each call with this vote.
+async fn answer_calls(port: net::TcpListener, peers: Arc<Peers>, vote: RaftVote) -> io::Result<()> {
+    loop {
+        let (mut stream, _) = port.accept().await?;
+        let peers = peers.clone();
+        drop(tokio::spawn(async move {
+            let question = peers.question();
+            let caller = hear(&mut stream, peers.key(), &question.nonce).await.map_err(io::Error::other)?;
+            caller.welcome(&mut stream, &peers.answer(&caller.hello, question.asked).await).await?;
+            let mut frames = FrameReader::new(stream);
+            while caller.hello.purpose == Purpose::Call && frames.next().await?.is_some() {
+                let answer = CallAnswer { vote, last_log_id: None, granted: true };
+                write_frame(frames.stream(), &answer.encode()).await?;
+            }
+            Ok::<_, io::Error>(())
+        }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_an_impossible_term_count_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (replicas, leader) = formed(dir.path()).await;
+    let (leading, following) = leader_and_follower(&replicas, leader);
+    let (id, vote) = (following.peers.identity.node_id, impossible(leading, true));
+    let checked = Checked::new(&leading.peers, id, vote);
+    let higher = |vote: RaftVote| -> StreamAppendResult<TypeConfig> { Err(StreamAppendError::HigherVote(vote)) };
+    assert!(checked.answer(higher(vote)).await.is_err());
+    let mut possible = vote;
+    possible.leader_id.term -= 1 << 20;
+    assert!(checked.answer(higher(possible)).await.is_ok());
+
+    let node = leading.peers.member(id).unwrap();
+    replicas.iter().find(|replica| replica.status().node_id == id).unwrap().shutdown().await;
+    let port = net::adopt(net::bind(node.addresses.peer.parse().unwrap()).unwrap()).unwrap();
+    let serving = tokio::spawn(answer_calls(port, following.peers.clone(), vote));
+    let calls = Arc::new(Calls::new(leading.peers.clone(), Arc::new(Votes::new(leading.log.clone(), leader))));
+    let answer = calls.call(id, &node, CallRequest::Leads(impossible(leading, true)), Duration::from_secs(10)).await;
+    let refused = answer.unwrap_err().to_string();
+    assert!(refused.contains("impossibly far"), "{refused}");
+    serving.abort();
 }

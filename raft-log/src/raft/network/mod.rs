@@ -11,7 +11,7 @@
 //! the handshake of [`wire::handshake`](super::wire::handshake), checked on both sides by [`peers`].
 
 mod appends;
-mod calls;
+pub(crate) mod calls;
 pub(crate) mod confirmations;
 pub(crate) mod confirmed;
 pub(crate) mod greeting;
