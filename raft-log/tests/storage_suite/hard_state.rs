@@ -28,6 +28,7 @@ fn an_answered_vote_survives_a_power_loss() {
         node.vote(term);
         node = node.crash(Crash::LoseUnsynced).unwrap();
         assert_eq!(node.log.hard_state(), Some(voted(term)));
+        assert!(!node.report.hard_state_repaired, "it lay in both slots");
     }
 }
 

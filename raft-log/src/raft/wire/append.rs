@@ -277,6 +277,15 @@ mod tests {
         }
     }
 
+    // Hazards 6: the sender adds no CRC of its own, which would vouch for whatever its memory has made of the payload.
+    #[test]
+    fn a_payload_that_changed_at_its_sender_is_refused() {
+        let mut bad = request();
+        let openraft::EntryPayload::Normal(command) = &mut bad.entries[0].payload else { panic!("it is a command") };
+        command.payload = Bytes::from(vec![9; 100]);
+        assert!(decode_request(body(encode_request(bad))).is_err());
+    }
+
     // C1: each of these reached the log, which stopped the node.
     #[test]
     fn entries_that_do_not_follow_each_other_are_refused() {

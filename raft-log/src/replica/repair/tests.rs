@@ -1,8 +1,10 @@
 //! Ranges of damage, of any length and at any place, are repaired; and only by what is proven to be this log's.
 
-use super::rig::Rig;
-use crate::env::sim::SeededRng;
-use crate::storage::repair::{Lost, RangeRequest};
+use std::sync::Arc;
+
+use super::rig::{Rig, entries, options};
+use crate::env::sim::{SeededRng, SimEnv};
+use crate::storage::repair::{Folder, Lost, RangeRequest};
 use crate::storage::survey::{BadRecord, Hole};
 use crate::types::{LogId, LogIndex, Term};
 
@@ -75,4 +77,17 @@ fn nothing_is_taken_without_the_anchor() {
     assert!(!lost(17, 20, (2, 20)).may_continue(&[], &foreign), "a term that does not fit");
     assert!(!lost(17, 19, (2, 20)).may_continue(&[], &held), "more than was lost");
     assert!(!lost(17, 20, (2, 20)).may_continue(&held[..1], &held), "what is there already");
+}
+
+// Nodes under repair serve each other, and nobody else may know.
+#[test]
+fn a_node_under_repair_gives_nothing_without_the_anchor_either() {
+    let rig = Rig::new();
+    let sim = SimEnv { disk: Arc::new(rig.stopped.fork()), ..SimEnv::new(4) };
+    let folder = Folder::open(&sim.env(), &options(8 << 10)).unwrap();
+    let ask = |anchor| folder.matching(lost(17, 20, anchor).request(LogIndex(17)).unwrap(), usize::MAX).unwrap();
+    // Entry 20 is of term 2.
+    assert_eq!(ask((2, 20)), Some(entries()[17..20].to_vec()));
+    assert_eq!(ask((1, 20)), None, "another history");
+    assert_eq!(ask((4, 90)), None, "beyond its log");
 }

@@ -315,4 +315,17 @@ mod tests {
         assert_eq!(again.range, claim.range);
         inside.zero_active(&again).unwrap();
     }
+
+    // Hazards 9: whoever persists the state looks at it before each flush.
+    #[test]
+    fn a_disk_with_less_than_half_of_the_reserve_is_told_to_be_scarce() {
+        let (sim, inside, _writer) = rig();
+        let half = inside.shared.options.reserve_bytes / 2;
+        let scarce_with = |free_bytes: u64| {
+            sim.disk.set_capacity_bytes(Some(sim.disk.used_bytes() + free_bytes));
+            inside.watch_room();
+            *inside.shared.scarce.borrow()
+        };
+        assert_eq!([half, half - 1, half * 2].map(scarce_with), [false, true, false]);
+    }
 }
