@@ -47,3 +47,23 @@ fn a_read_under_way_never_meets_another_life_of_its_file() {
     let node = kept.lock().unwrap().take().unwrap();
     assert_eq!(node.bases(), [11, 22, 33, 44, 55], "the segment is gone all the same");
 }
+
+// Hazards 11: the tasks of a runtime share its threads, and whoever waited on one of them for a disk would hold up all.
+#[cfg(not(tercet_sim))]
+#[tokio::test]
+async fn a_cold_read_that_waits_for_the_disk_holds_up_no_other_task() {
+    const DISK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+    let node = five_segments();
+    let (runs, running) = std::sync::mpsc::channel();
+    let waited = Arc::new(Mutex::new(None));
+    let outcome = waited.clone();
+    // The disk is as slow as the other task; on the one thread of this runtime nobody else could let it go on.
+    node.sim.disk.before_next_read(move || *outcome.lock().unwrap() = Some(running.recv_timeout(DISK_PATIENCE)));
+    let other = tokio::spawn(async move {
+        let _ = runs.send(());
+    });
+    let read = node.log.fetch(LogIndex(0), LogIndex(1), usize::MAX).await.unwrap();
+    other.await.unwrap();
+    assert_eq!(read, records(1, 0..1, 1_000));
+    assert_eq!(*waited.lock().unwrap(), Some(Ok(())), "the other task ran meanwhile");
+}
