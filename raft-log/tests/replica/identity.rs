@@ -38,8 +38,10 @@ async fn a_wiped_voter_is_refused_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_whose_log_was_deleted_does_not_open() {
     let mut group = Group::three().await;
-    group.store("x").await;
+    let last = group.store("x").await.id.index;
     let id = group.follower().await;
+    // The other two may have stored it alone: until then this folder may be a new one still.
+    group.await_applied(id, last).await;
     group.kill(id).await;
     let dir = group.node(id).dir.clone();
     for name in std::fs::read_dir(&dir).unwrap() {
