@@ -108,6 +108,14 @@ fn broken(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
     RPCError::Network(NetworkError::new(error))
 }
 
+/// Whether a request carries nothing because what follows its place is purged here. openraft has sent the follower a checkpoint
+/// then, or is about to, and what it orders behind that waits for this stream, which would ask for ever: it ends once the
+/// follower has answered.
+fn asks_in_vain(log: &Log, request: &AppendEntriesRequest<TypeConfig>) -> bool {
+    let before = request.prev_log_id.as_ref().map(|id| id.index);
+    request.entries.is_empty() && log.bounds().purged.is_some_and(|purged| before < Some(purged.index.0))
+}
+
 impl PeerLink {
     /// No vote is asked for while this node keeps out of elections, whatever started the campaign.
     fn check_gate(&self) -> io::Result<()> {
@@ -251,7 +259,13 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
             let hear = Box::new(move |report| peers.heard(target, report));
             checked.sending(&first);
             let sending = checked.clone();
-            let input = input.inspect(move |request| sending.sending(request));
+            let log = self.sending.log.clone();
+            let ended = asks_in_vain(&log, &first);
+            let input = input.inspect(move |request| sending.sending(request)).scan(ended, move |ended, request| {
+                let passes = !*ended;
+                *ended |= asks_in_vain(&log, &request);
+                futures::future::ready(passes.then_some(request))
+            });
             let answers = pipeline::run(stream, first, input, planted, hear).then(move |answer| {
                 let checked = checked.clone();
                 async move { checked.answer(answer?).await }
