@@ -228,7 +228,8 @@ impl RaftLogReader<TypeConfig> for LogStore {
                 }
                 entries_of(records)?
             }
-            // A checkpoint was installed while a stream of an older leadership still read.
+            // A checkpoint was installed while a stream of an older leadership still read; or the log was purged to one that the
+            // follower of this stream gets, and the stream ends for that reason (`asks_in_vain` of the link).
             Err(_) if self.log.bounds().purged.is_some_and(|purged| start <= purged.index.0) => return Ok(Vec::new()),
             // What could not be repaired in time is asked for again. This node hands its leadership over meanwhile.
             Err(error) if error.may_pass() && !planted::is(Bug::ReadErrorFatal) => {

@@ -48,7 +48,7 @@ pub(crate) struct LinkFactory {
     sending: Arc<Sending>,
 }
 
-/// What sending checkpoints to followers takes.
+/// What sending to followers takes, checkpoints above all.
 pub(crate) struct Sending {
     pub(crate) env: Env,
     pub(crate) log: Log,
