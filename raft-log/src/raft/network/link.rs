@@ -37,7 +37,7 @@ use crate::raft::votes::Votes;
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::{Purpose, Refusal};
 use crate::storage::Log;
-use crate::types::{LogIndex, NodeId};
+use crate::types::{LogId, LogIndex, NodeId};
 
 /// Makes the links of one node.
 #[derive(Clone)]
@@ -108,12 +108,28 @@ fn broken(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
     RPCError::Network(NetworkError::new(error))
 }
 
-/// Whether a request carries nothing because what follows its place is purged here. openraft has sent the follower a checkpoint
-/// then, or is about to, and what it orders behind that waits for this stream, which would ask for ever: it ends once the
-/// follower has answered.
-fn asks_in_vain(log: &Log, request: &AppendEntriesRequest<TypeConfig>) -> bool {
+/// Whether a request carries nothing because what follows its place is purged here.
+fn asks_in_vain(purged: Option<LogId>, request: &AppendEntriesRequest<TypeConfig>) -> bool {
     let before = request.prev_log_id.as_ref().map(|id| id.index);
-    request.entries.is_empty() && log.bounds().purged.is_some_and(|purged| before < Some(purged.index.0))
+    request.entries.is_empty() && purged.is_some_and(|purged| before < Some(purged.index.0))
+}
+
+/// What comes after `first`, up to the first request that asks in vain. openraft has sent the follower a checkpoint then, or is
+/// about to, and what it orders behind that waits for this stream, which would ask for ever.
+fn until_in_vain<P, S>(
+    purged: P,
+    first: &AppendEntriesRequest<TypeConfig>,
+    input: S,
+) -> impl Stream<Item = S::Item> + use<P, S>
+where
+    P: Fn() -> Option<LogId>,
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>>,
+{
+    input.scan(asks_in_vain(purged(), first), move |ended, request| {
+        let passes = !*ended;
+        *ended |= asks_in_vain(purged(), &request);
+        futures::future::ready(passes.then_some(request))
+    })
 }
 
 impl PeerLink {
@@ -260,12 +276,8 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
             checked.sending(&first);
             let sending = checked.clone();
             let log = self.sending.log.clone();
-            let ended = asks_in_vain(&log, &first);
-            let input = input.inspect(move |request| sending.sending(request)).scan(ended, move |ended, request| {
-                let passes = !*ended;
-                *ended |= asks_in_vain(&log, &request);
-                futures::future::ready(passes.then_some(request))
-            });
+            let input = input.inspect(move |request| sending.sending(request));
+            let input = until_in_vain(move || log.bounds().purged, &first, input);
             let answers = pipeline::run(stream, first, input, planted, hear).then(move |answer| {
                 let checked = checked.clone();
                 async move { checked.answer(answer?).await }
@@ -324,8 +336,50 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use futures::FutureExt as _;
+    use openraft::entry::RaftEntry as _;
+
     use super::*;
     use crate::raft::network::greeting::GreetError;
+    use crate::raft::type_config::{RaftEntry, raft_vote};
+    use crate::storage::HardState;
+    use crate::types::Term;
+
+    fn request(before: u64, entries: usize) -> AppendEntriesRequest<TypeConfig> {
+        let id = |index| raft_log_id(LogId { term: Term(1), index: LogIndex(index) });
+        let entries = (1..=entries as u64).map(|step| RaftEntry::new_blank(id(before + step))).collect();
+        AppendEntriesRequest {
+            vote: raft_vote(HardState { term: Term(1), voted_for: Some(NodeId(1)), committed: true }),
+            prev_log_id: Some(id(before)),
+            entries,
+            leader_commit: None,
+        }
+    }
+
+    /// How many of these requests a stream carries whose leader purged up to 10 when it had sent `purged_after`.
+    fn carried(requests: &[(u64, usize)], purged_after: usize) -> usize {
+        let sent = Cell::new(1);
+        let purged = || (sent.get() > purged_after).then_some(LogId { term: Term(1), index: LogIndex(10) });
+        let (first, rest) = requests.split_first().unwrap();
+        let rest = futures::stream::iter(rest).map(|(before, entries)| {
+            sent.set(sent.get() + 1);
+            request(*before, *entries)
+        });
+        1 + until_in_vain(purged, &request(first.0, first.1), rest).count().now_or_never().unwrap()
+    }
+
+    // Its follower would otherwise get nothing behind the checkpoint (seed 8209 of the simulation).
+    #[test]
+    fn a_stream_that_asks_for_what_is_purged_ends_after_that_request() {
+        let asks = [(4, 0), (4, 0), (4, 0), (4, 0)];
+        assert_eq!(carried(&asks, 0), 1, "the first request asks already");
+        assert_eq!(carried(&asks, 2), 3, "purged while the stream goes");
+        assert_eq!(carried(&asks, 9), 4, "what follows is here still");
+        assert_eq!(carried(&[(10, 0), (10, 0), (10, 0)], 0), 3, "a heartbeat at the purge point");
+        assert_eq!(carried(&[(9, 2), (11, 1), (12, 1)], 0), 3, "read before it was purged");
+    }
 
     // A process that dies resets the connections that wait at its port; a moment later nobody listens there.
     #[test]
