@@ -5,10 +5,10 @@
 //! works at every replica, before and after a fail-over.
 //!
 //! ```text
-//! byte   0        1      5      9         13      17      25         33              37     41     49        57
+//! byte   0        1      5      13        21      25      33         41              45     49     57        65
 //!        version  group  topic  consumer  queue   offset  log index  offset in entry length nonce  deadline  MAC (16)
 //! ```
-//! Big-endian, then hexadecimal: 146 characters. Version 1; another one is refused, not guessed (hazards 30).
+//! Big-endian, then hexadecimal: 162 characters. Version 1; another one is refused, not guessed (hazards 30).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use raft_log::types::{GroupId, LogIndex, UnixMillis};
@@ -20,7 +20,7 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
-const BODY_BYTES: usize = 57;
+const BODY_BYTES: usize = 65;
 const MAC_BYTES: usize = 16;
 
 /// What a handle says: one delivery of one message to one consumer group.
@@ -90,15 +90,15 @@ fn encode(delivery: &Delivery) -> [u8; BODY_BYTES] {
     let mut bytes = [0; BODY_BYTES];
     bytes[0] = VERSION;
     bytes[1..5].copy_from_slice(&delivery.group.0.to_be_bytes());
-    bytes[5..9].copy_from_slice(&delivery.topic.0.to_be_bytes());
-    bytes[9..13].copy_from_slice(&delivery.consumer_group.0.to_be_bytes());
-    bytes[13..17].copy_from_slice(&delivery.entry.queue.0.to_be_bytes());
-    bytes[17..25].copy_from_slice(&delivery.entry.offset.0.to_be_bytes());
-    bytes[25..33].copy_from_slice(&delivery.position.index.0.to_be_bytes());
-    bytes[33..37].copy_from_slice(&delivery.position.offset.to_be_bytes());
-    bytes[37..41].copy_from_slice(&delivery.position.length.to_be_bytes());
-    bytes[41..49].copy_from_slice(&delivery.entry.nonce.to_be_bytes());
-    bytes[49..57].copy_from_slice(&delivery.entry.deadline.0.to_be_bytes());
+    bytes[5..13].copy_from_slice(&delivery.topic.0.to_be_bytes());
+    bytes[13..21].copy_from_slice(&delivery.consumer_group.0.to_be_bytes());
+    bytes[21..25].copy_from_slice(&delivery.entry.queue.0.to_be_bytes());
+    bytes[25..33].copy_from_slice(&delivery.entry.offset.0.to_be_bytes());
+    bytes[33..41].copy_from_slice(&delivery.position.index.0.to_be_bytes());
+    bytes[41..45].copy_from_slice(&delivery.position.offset.to_be_bytes());
+    bytes[45..49].copy_from_slice(&delivery.position.length.to_be_bytes());
+    bytes[49..57].copy_from_slice(&delivery.entry.nonce.to_be_bytes());
+    bytes[57..65].copy_from_slice(&delivery.entry.deadline.0.to_be_bytes());
     bytes
 }
 
@@ -110,14 +110,14 @@ fn decode(bytes: &[u8; BODY_BYTES]) -> Option<Delivery> {
     let eight = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
     Some(Delivery {
         group: GroupId(four(1)),
-        topic: TopicId(four(5)),
-        consumer_group: ConsumerGroupId(four(9)),
-        position: Position { index: LogIndex(eight(25)), offset: four(33), length: four(37) },
+        topic: TopicId(eight(5)),
+        consumer_group: ConsumerGroupId(eight(13)),
+        position: Position { index: LogIndex(eight(33)), offset: four(41), length: four(45) },
         entry: AckEntry {
-            queue: QueueId(four(13)),
-            offset: QueueOffset(eight(17)),
-            nonce: eight(41),
-            deadline: UnixMillis(eight(49)),
+            queue: QueueId(four(21)),
+            offset: QueueOffset(eight(25)),
+            nonce: eight(49),
+            deadline: UnixMillis(eight(57)),
         },
     })
 }
@@ -129,8 +129,8 @@ mod tests {
     fn delivery() -> Delivery {
         Delivery {
             group: GroupId(1),
-            topic: TopicId(2),
-            consumer_group: ConsumerGroupId(3),
+            topic: TopicId(1 << 40),
+            consumer_group: ConsumerGroupId(1 << 50),
             position: Position { index: LogIndex(4), offset: 5, length: 6 },
             entry: AckEntry { queue: QueueId(7), offset: QueueOffset(8), nonce: u64::MAX, deadline: UnixMillis(9) },
         }
@@ -158,7 +158,7 @@ mod tests {
     fn another_clusters_handle_and_junk_do_not_open() {
         let key = HandleKey::new(b"key");
         assert_eq!(key.open(&HandleKey::new(b"other").seal(&delivery())), None);
-        for junk in ["", "junk", &"0".repeat(146), &"é".repeat(73), &"0".repeat(1_000_000)] {
+        for junk in ["", "junk", &"0".repeat(162), &"é".repeat(81), &"0".repeat(1_000_000)] {
             assert_eq!(key.open(junk), None);
         }
     }

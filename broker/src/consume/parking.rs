@@ -76,7 +76,7 @@ impl Parking {
     /// The groups that wait for something in this topic.
     pub fn groups(&self, topic: TopicId) -> Vec<ConsumerGroupId> {
         let lines = self.lock();
-        let range = (topic, ConsumerGroupId(0))..=(topic, ConsumerGroupId(u32::MAX));
+        let range = (topic, ConsumerGroupId(0))..=(topic, ConsumerGroupId(u64::MAX));
         lines.tickets.range(range).map(|((_, group), _)| *group).collect()
     }
 

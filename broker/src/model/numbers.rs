@@ -17,12 +17,13 @@ macro_rules! number {
 }
 
 number! {
-    /// A topic, numbered by the state machine of its broker group in order of creation; never used again.
-    TopicId(u32)
+    /// A topic, numbered by the state machine of its broker group in order of creation; a number is never used again,
+    /// whatever is deleted.
+    TopicId(u64)
 }
 number! {
     /// A consumer group, numbered like topics.
-    ConsumerGroupId(u32)
+    ConsumerGroupId(u64)
 }
 number! {
     /// A queue of a topic within one broker group: the identity of a queue is (broker group, queue id), and each

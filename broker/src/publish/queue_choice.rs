@@ -21,9 +21,9 @@ impl RoundRobin {
     }
 
     /// The next queue of the topic with this number. Topics whose numbers are 256 apart share a turn.
-    pub fn next(&self, topic: u32, queues: u32) -> u32 {
+    pub fn next(&self, topic: u64, queues: u32) -> u32 {
         assert!(queues > 0, "a topic has a queue");
-        self.next[topic as usize % COUNTERS].fetch_add(1, Ordering::Relaxed) % queues
+        self.next[(topic % COUNTERS as u64) as usize].fetch_add(1, Ordering::Relaxed) % queues
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::changes::Changes;
 use super::codec::{DecodeError, Reader, put_text};
 use super::command::{put_group_settings, read_group_settings};
+use super::ids::NextIds;
 use super::keys;
 use crate::model::{ConsumerGroupId, GroupName, GroupSettings};
 
@@ -16,7 +17,7 @@ pub(crate) const GROUPS_MAX: usize = 100_000;
 /// All groups, by number and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    all: Vec<Group>,
+    all: BTreeMap<ConsumerGroupId, Group>,
     by_name: BTreeMap<GroupName, ConsumerGroupId>,
 }
 
@@ -35,7 +36,7 @@ impl Groups {
     }
 
     pub(crate) fn get(&self, id: ConsumerGroupId) -> Option<&Group> {
-        self.all.get(id.0 as usize)
+        self.all.get(&id)
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&Group> {
@@ -52,27 +53,26 @@ impl Groups {
         name: GroupName,
         settings: GroupSettings,
         automatic: bool,
+        ids: &mut NextIds,
         changes: &mut Changes,
     ) -> ConsumerGroupId {
-        let id = ConsumerGroupId(u32::try_from(self.all.len()).expect("groups are limited"));
+        let id = ids.take_group(changes);
         let mut record = BytesMut::with_capacity(64);
         put_text(&mut record, name.as_str());
         put_group_settings(&mut record, &settings);
         record.extend_from_slice(&[u8::from(automatic)]);
         changes.put(keys::group(id), &record);
-        self.restore(Group { id, name, settings, automatic }).expect("the next number, and the name was looked up");
+        self.restore(Group { id, name, settings, automatic }).expect("a new number, and the name was looked up");
         id
     }
 
     fn restore(&mut self, group: Group) -> Option<()> {
-        if group.id.0 as usize != self.all.len() || self.by_name.insert(group.name.clone(), group.id).is_some() {
-            return None;
-        }
-        self.all.push(group);
-        Some(())
+        let named = self.by_name.insert(group.name.clone(), group.id);
+        let numbered = self.all.insert(group.id, group);
+        (named.is_none() && numbered.is_none()).then_some(())
     }
 
-    /// Takes a group's record in, in the order of the numbers.
+    /// Takes a group's record in.
     pub(crate) fn load(&mut self, id: ConsumerGroupId, record: &[u8]) -> Result<(), DecodeError> {
         let mut reader = Reader::new("consumer group", record);
         let name = GroupName::parse(reader.text()?).map_err(|_| reader.invalid())?;

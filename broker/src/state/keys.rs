@@ -4,6 +4,7 @@
 //! F                                     format of the store
 //! A                                     applied entry, membership, clock, digest
 //! B                                     cluster identity and handle key
+//! C                                     the numbers that the next topic and the next group get
 //! T topic                               a topic
 //! t topic tag                           the text of an interned tag
 //! I topic queue base-offset             consume index: one block of messages
@@ -21,6 +22,7 @@ use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
 pub(crate) const FORMAT: &[u8] = b"F";
 pub(crate) const APPLIED: &[u8] = b"A";
 pub(crate) const CLUSTER: &[u8] = b"B";
+pub(crate) const NEXT_IDS: &[u8] = b"C";
 pub(crate) const RETAINED: &[u8] = b"R";
 pub(crate) const TOPICS: &[u8] = b"T";
 pub(crate) const TAGS: &[u8] = b"t";
@@ -30,16 +32,16 @@ pub(crate) const TAKEN: &[u8] = b"P";
 pub(crate) const PENDING: &[u8] = b"D";
 pub(crate) const PRODUCERS: &[u8] = b"N";
 
-/// A key on the stack: no kind is longer than 1 + 16 + 4 + 8 bytes.
+/// A key on the stack: no kind is longer than 1 + 16 + 8 + 8 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
-    bytes: [u8; 29],
+    bytes: [u8; 33],
     length: usize,
 }
 
 impl Key {
     fn new(kind: u8) -> Key {
-        let mut bytes = [0; 29];
+        let mut bytes = [0; 33];
         bytes[0] = kind;
         Key { bytes, length: 1 }
     }
@@ -66,20 +68,20 @@ impl AsRef<[u8]> for Key {
 }
 
 pub(crate) fn topic(topic: TopicId) -> Key {
-    Key::new(b'T').u32(topic.0)
+    Key::new(b'T').u64(topic.0)
 }
 
 pub(crate) fn queue(topic: TopicId, queue: QueueId) -> Key {
-    Key::new(b'Q').u32(topic.0).u32(queue.0)
+    Key::new(b'Q').u64(topic.0).u32(queue.0)
 }
 
 pub(crate) fn tag(topic: TopicId, tag: TagId) -> Key {
-    Key::new(b't').u32(topic.0).u32(tag.0)
+    Key::new(b't').u64(topic.0).u32(tag.0)
 }
 
 /// The prefix of a queue's index.
 pub(crate) fn queue_index(topic: TopicId, queue: QueueId) -> Key {
-    Key::new(b'I').u32(topic.0).u32(queue.0)
+    Key::new(b'I').u64(topic.0).u32(queue.0)
 }
 
 pub(crate) fn index(topic: TopicId, queue: QueueId, base: u64) -> Key {
@@ -87,23 +89,23 @@ pub(crate) fn index(topic: TopicId, queue: QueueId, base: u64) -> Key {
 }
 
 pub(crate) fn group(group: ConsumerGroupId) -> Key {
-    Key::new(b'G').u32(group.0)
+    Key::new(b'G').u64(group.0)
 }
 
 pub(crate) fn subscription(group: ConsumerGroupId, topic: TopicId) -> Key {
-    Key::new(b'S').u32(group.0).u32(topic.0)
+    Key::new(b'S').u64(group.0).u64(topic.0)
 }
 
 pub(crate) fn taken(group: ConsumerGroupId, topic: TopicId, queue: QueueId) -> Key {
-    Key::new(b'P').u32(group.0).u32(topic.0).u32(queue.0)
+    Key::new(b'P').u64(group.0).u64(topic.0).u32(queue.0)
 }
 
 pub(crate) fn pending(group: ConsumerGroupId, topic: TopicId, queue: QueueId, offset: u64) -> Key {
-    Key::new(b'D').u32(group.0).u32(topic.0).u32(queue.0).u64(offset)
+    Key::new(b'D').u64(group.0).u64(topic.0).u32(queue.0).u64(offset)
 }
 
 pub(crate) fn producer(producer: ProducerId, topic: TopicId, base_sequence: u64) -> Key {
-    Key::new(b'N').put(&producer.0.to_be_bytes()).u32(topic.0).u64(base_sequence)
+    Key::new(b'N').put(&producer.0.to_be_bytes()).u64(topic.0).u64(base_sequence)
 }
 
 /// Reads a key's numbers behind its kind; what they are, the caller knows by the kind.
@@ -145,7 +147,7 @@ mod tests {
         assert!(key(256).as_ref().starts_with(queue_index(TopicId(1), QueueId(2)).as_ref()));
         let longest = producer(ProducerId(u128::MAX), TopicId(7), 9);
         let mut reader = KeyReader::new(longest.as_ref());
-        assert_eq!((reader.u128(), reader.u32(), reader.u64()), (Some(u128::MAX), Some(7), Some(9)));
+        assert_eq!((reader.u128(), reader.u64(), reader.u64()), (Some(u128::MAX), Some(7), Some(9)));
         assert_eq!(reader.u32(), None);
     }
 }

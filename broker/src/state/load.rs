@@ -15,6 +15,7 @@ use super::command::Bootstrap;
 use super::consumption::{Pending, Subscription};
 use super::digest::Digest;
 use super::fault::Fault;
+use super::ids::NextIds;
 use super::index::IndexBlock;
 use super::keys::{self, Key, KeyReader};
 use super::producers::decode_row;
@@ -84,6 +85,9 @@ pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault
     if let Some(record) = store.get(keys::RETAINED)? {
         core.retained = Retained::decode(&record).map_err(|error| Fault::damaged(keys::RETAINED, error))?;
     }
+    if let Some(record) = store.get(keys::NEXT_IDS)? {
+        core.ids = NextIds::decode(&record).map_err(|error| Fault::damaged(keys::NEXT_IDS, error))?;
+    }
     load_topics(&mut core, store)?;
     load_groups(&mut core, store)?;
     load_subscriptions(&mut core, store)?;
@@ -113,13 +117,14 @@ fn each(
 }
 
 fn load_topics(core: &mut Core, store: &Store) -> Result<(), Fault> {
-    let topics = &mut core.topics;
+    let Core { topics, ids, .. } = core;
     each(store, keys::TOPICS, |mut key, record| {
-        let Some(id) = key.u32() else { return Ok(None) };
-        topics.load(TopicId(id), record).map(Some)
+        let Some(id) = key.u64() else { return Ok(None) };
+        topics.load(TopicId(id), record)?;
+        Ok((id < ids.topic.0).then_some(()))
     })?;
     each(store, keys::TAGS, |mut key, text| {
-        let (Some(topic), Some(tag)) = (key.u32(), key.u32()) else { return Ok(None) };
+        let (Some(topic), Some(tag)) = (key.u64(), key.u32()) else { return Ok(None) };
         let Some(topic) = topics.get_mut(TopicId(topic)) else { return Ok(None) };
         Ok(topic.tags.add(text).filter(|id| *id == TagId(tag)).map(|_| ()))
     })?;
@@ -140,24 +145,25 @@ fn load_topics(core: &mut Core, store: &Store) -> Result<(), Fault> {
 fn block_end(store: &Store, prefix: &Key, last: &Key) -> Result<u64, Fault> {
     let Some((key, value)) = store.at_or_before(prefix.as_ref(), last.as_ref())? else { return Ok(0) };
     let mut numbers = KeyReader::new(&key);
-    let (_, _, base) = (numbers.u32(), numbers.u32(), numbers.u64());
+    let (_, _, base) = (numbers.u64(), numbers.u32(), numbers.u64());
     let base = base.ok_or_else(|| Fault::damaged(&key, "the key of an index block"))?;
     let block = IndexBlock::decode(base, &value).map_err(|error| Fault::damaged(&key, error))?;
     Ok(block.end())
 }
 
 fn load_groups(core: &mut Core, store: &Store) -> Result<(), Fault> {
-    let groups = &mut core.groups;
+    let Core { groups, ids, .. } = core;
     each(store, keys::GROUPS, |mut key, record| {
-        let Some(id) = key.u32() else { return Ok(None) };
-        groups.load(ConsumerGroupId(id), record).map(Some)
+        let Some(id) = key.u64() else { return Ok(None) };
+        groups.load(ConsumerGroupId(id), record)?;
+        Ok((id < ids.group.0).then_some(()))
     })
 }
 
 fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
     let Core { topics, groups, subscriptions, timers, clock, .. } = core;
     each(store, keys::SUBSCRIPTIONS, |mut key, _| {
-        let (Some(group), Some(topic)) = (key.u32().map(ConsumerGroupId), key.u32().map(TopicId)) else {
+        let (Some(group), Some(topic)) = (key.u64().map(ConsumerGroupId), key.u64().map(TopicId)) else {
             return Ok(None);
         };
         let (Some(of), Some(settings)) = (topics.get_mut(topic), groups.get(group).map(|group| group.settings)) else {
@@ -172,7 +178,7 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         Ok(Some(()))
     })?;
     each(store, keys::TAKEN, |mut key, record| {
-        let (Some(group), Some(topic), Some(queue)) = (key.u32(), key.u32(), key.u32().map(QueueId)) else {
+        let (Some(group), Some(topic), Some(queue)) = (key.u64(), key.u64(), key.u32().map(QueueId)) else {
             return Ok(None);
         };
         let (topic, group) = (TopicId(topic), ConsumerGroupId(group));
@@ -186,7 +192,7 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         Ok(Some(()))
     })?;
     each(store, keys::PENDING, |mut key, record| {
-        let (Some(group), Some(topic), Some(queue)) = (key.u32(), key.u32(), key.u32().map(QueueId)) else {
+        let (Some(group), Some(topic), Some(queue)) = (key.u64(), key.u64(), key.u32().map(QueueId)) else {
             return Ok(None);
         };
         let Some(offset) = key.u64() else { return Ok(None) };
@@ -204,7 +210,7 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
 fn load_producers(core: &mut Core, store: &Store) -> Result<(), Fault> {
     let producers = &mut core.producers;
     each(store, keys::PRODUCERS, |mut key, record| {
-        let (Some(id), Some(topic), Some(base)) = (key.u128(), key.u32(), key.u64()) else { return Ok(None) };
+        let (Some(id), Some(topic), Some(base)) = (key.u128(), key.u64(), key.u64()) else { return Ok(None) };
         Ok(producers.load((ProducerId(id), TopicId(topic)), base, decode_row(record)?))
     })
 }

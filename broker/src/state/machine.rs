@@ -26,7 +26,7 @@ use super::views::StateCounters;
 use crate::model::TopicId;
 
 const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStateError {

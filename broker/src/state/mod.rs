@@ -25,6 +25,7 @@ mod events;
 mod fault;
 mod flush;
 mod groups;
+mod ids;
 mod index;
 mod keys;
 mod load;

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::changes::Changes;
 use super::codec::{DecodeError, Reader, put_text};
+use super::ids::NextIds;
 use super::keys;
 use crate::model::{ConsumerGroupId, QueueId, TagId, TopicId, TopicName, TopicSettings, TopicType};
 
@@ -21,7 +22,7 @@ const TAG_BYTES_MAX: usize = 4 << 20;
 /// All topics, by number and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    all: Vec<Topic>,
+    all: BTreeMap<TopicId, Topic>,
     by_name: BTreeMap<TopicName, TopicId>,
 }
 
@@ -78,11 +79,11 @@ impl Topics {
     }
 
     pub(crate) fn get(&self, id: TopicId) -> Option<&Topic> {
-        self.all.get(id.0 as usize)
+        self.all.get(&id)
     }
 
     pub(crate) fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
-        self.all.get_mut(id.0 as usize)
+        self.all.get_mut(&id)
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&Topic> {
@@ -90,7 +91,7 @@ impl Topics {
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Topic> {
-        self.all.iter()
+        self.all.values()
     }
 
     pub(crate) fn by_name(&self) -> impl Iterator<Item = &Topic> {
@@ -98,31 +99,36 @@ impl Topics {
     }
 
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
-        self.all.iter_mut()
+        self.all.values_mut()
     }
 
     /// Makes a topic that is not there, and its record.
-    pub(crate) fn create(&mut self, name: TopicName, settings: TopicSettings, changes: &mut Changes) -> TopicId {
-        let id = TopicId(u32::try_from(self.all.len()).expect("topics are limited"));
+    pub(crate) fn create(
+        &mut self,
+        name: TopicName,
+        settings: TopicSettings,
+        ids: &mut NextIds,
+        changes: &mut Changes,
+    ) -> TopicId {
+        let id = ids.take_topic(changes);
         let mut record = BytesMut::with_capacity(64);
         put_text(&mut record, name.as_str());
         record.extend_from_slice(&settings.queues.to_le_bytes());
         record.extend_from_slice(&[settings.kind.code()]);
         changes.put(keys::topic(id), &record);
-        self.restore(id, name, settings).expect("the next number, and the name was looked up");
+        self.restore(id, name, settings).expect("a new number, and the name was looked up");
         id
     }
 
     fn restore(&mut self, id: TopicId, name: TopicName, settings: TopicSettings) -> Option<()> {
-        if id.0 as usize != self.all.len() || self.by_name.insert(name.clone(), id).is_some() {
-            return None;
-        }
         let queues = vec![Queue::default(); settings.queues as usize];
-        self.all.push(Topic { id, name, settings, queues, tags: Tags::default(), subscribers: Vec::new() });
-        Some(())
+        let named = self.by_name.insert(name.clone(), id);
+        let topic = Topic { id, name, settings, queues, tags: Tags::default(), subscribers: Vec::new() };
+        let numbered = self.all.insert(id, topic);
+        (named.is_none() && numbered.is_none()).then_some(())
     }
 
-    /// Takes a topic's record in, in the order of the numbers.
+    /// Takes a topic's record in.
     pub(crate) fn load(&mut self, id: TopicId, record: &[u8]) -> Result<(), DecodeError> {
         let mut reader = Reader::new("topic", record);
         let name = TopicName::parse(reader.text()?).map_err(|_| reader.invalid())?;

@@ -30,7 +30,8 @@ impl Core {
             None if !(1..=QUEUES_MAX).contains(&create.settings.queues) => Created::Refused,
             None if self.topics.len() >= TOPICS_MAX => Created::Refused,
             None => {
-                let id: TopicId = self.topics.create(create.name.clone(), create.settings, applying.changes);
+                let id: TopicId =
+                    self.topics.create(create.name.clone(), create.settings, &mut self.ids, applying.changes);
                 applying.available.insert(id);
                 Created::New(id)
             }
@@ -44,7 +45,7 @@ impl Core {
             None if create.settings.max_attempts == 0 || self.groups.len() >= GROUPS_MAX => Created::Refused,
             None => {
                 let (name, settings) = (create.name.clone(), create.settings);
-                Created::New(self.groups.create(name, settings, create.automatic, applying.changes))
+                Created::New(self.groups.create(name, settings, create.automatic, &mut self.ids, applying.changes))
             }
         })
     }

@@ -75,6 +75,6 @@ impl Core {
             return topic.id;
         }
         let settings = TopicSettings { queues: 1, kind: TopicType::Normal };
-        self.topics.create(name, settings, applying.changes)
+        self.topics.create(name, settings, &mut self.ids, applying.changes)
     }
 }

@@ -28,6 +28,7 @@ use super::consumption::{Subscription, Timers};
 use super::digest::DigestHistory;
 use super::fault::Fault;
 use super::groups::Groups;
+use super::ids::NextIds;
 use super::index::{OpenBlocks, RecentBlocks};
 use super::outcome::{Outcome, OutcomesBuilder};
 use super::producers::Producers;
@@ -43,6 +44,7 @@ pub(crate) struct Core {
     pub(crate) cluster: Option<Bootstrap>,
     /// The greatest stamp applied.
     pub(crate) clock: UnixMillis,
+    pub(crate) ids: NextIds,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) producers: Producers,

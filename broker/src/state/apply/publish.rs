@@ -5,12 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use raft_log::types::{LogIndex, UnixMillis};
+
 use super::{Applying, Core};
-use crate::model::{QueueOffset, TopicId, TopicType};
+use crate::model::{QueueOffset, TopicType};
+use crate::state::changes::Changes;
 use crate::state::codec::DecodeError;
 use crate::state::command::{MessageHeader, PublishView};
 use crate::state::fault::Fault;
-use crate::state::index::IndexedMessage;
+use crate::state::index::{IndexedMessage, OpenBlocks};
 use crate::state::keys;
 use crate::state::outcome::{Outcome, PublishRefusal, StoredAt};
 use crate::state::producers::{LastUse, Place, Plan};
@@ -37,11 +40,13 @@ impl Core {
         check_tags(topic, headers)?;
         self.make_room_for_results(publish, plan.as_ref(), applying)?;
         let mut stored = Vec::with_capacity(headers.len());
+        let place = (applying.id.index, self.clock);
+        let topic = self.topics.get_mut(publish.topic).expect("looked up above");
         for (at, header) in headers.iter().enumerate() {
             let known = plan.as_ref().and_then(|plan| plan.known[at]);
             stored.push(match known {
                 Some(Place { queue, offset }) => StoredAt { queue, offset, repeated: true },
-                None => self.store(publish.topic, header, applying),
+                None => store(topic, header, place, &mut self.open_blocks, applying.changes),
             });
         }
         self.keep_results(publish, &stored, applying);
@@ -69,19 +74,6 @@ impl Core {
         let (Some(stamp), Some(plan)) = (publish.producer, plan) else { return Ok(()) };
         let room = !plan.any_new() || self.producers.make_room((stamp.id, publish.topic), self.clock, applying.changes);
         if room { Ok(()) } else { Err(PublishRefusal::TooManyProducers) }
-    }
-
-    /// Gives a message the next offset of its queue.
-    fn store(&mut self, topic: TopicId, header: &MessageHeader<'_>, applying: &mut Applying<'_>) -> StoredAt {
-        let clock = self.clock;
-        let topic = self.topics.get_mut(topic).expect("looked up by the caller");
-        let tag = topic.intern(header.tag, applying.changes).expect("room for tags was checked");
-        let queue = &mut topic.queues[header.queue.0 as usize];
-        let offset = queue.next;
-        queue.next += 1;
-        let message = IndexedMessage { group: header.group, offset: header.offset, length: header.length, tag };
-        self.open_blocks.push((topic.id, header.queue), offset, (applying.id.index, clock), message);
-        StoredAt { queue: header.queue, offset: QueueOffset(offset), repeated: false }
     }
 
     /// Keeps what the new messages of an idempotent producer got.
@@ -117,6 +109,23 @@ impl Core {
             }
         }
     }
+}
+
+/// Gives a message the next offset of its queue.
+fn store(
+    topic: &mut Topic,
+    header: &MessageHeader<'_>,
+    place: (LogIndex, UnixMillis),
+    open_blocks: &mut OpenBlocks,
+    changes: &mut Changes,
+) -> StoredAt {
+    let tag = topic.intern(header.tag, changes).expect("room for tags was checked");
+    let queue = &mut topic.queues[header.queue.0 as usize];
+    let offset = queue.next;
+    queue.next += 1;
+    let message = IndexedMessage { group: header.group, offset: header.offset, length: header.length, tag };
+    open_blocks.push((topic.id, header.queue), offset, place, message);
+    StoredAt { queue: header.queue, offset: QueueOffset(offset), repeated: false }
 }
 
 fn check_queues(topic: &Topic, headers: &[MessageHeader<'_>], plan: Option<&Plan>) -> Result<(), PublishRefusal> {

@@ -37,8 +37,8 @@ impl Receive {
     #[must_use]
     pub fn encode(&self) -> EncodedCommand {
         EncodedCommand::new(kind::RECEIVE, 64, 0, |out| {
-            out.put_u32_le(self.group.0);
-            out.put_u32_le(self.topic.0);
+            out.put_u64_le(self.group.0);
+            out.put_u64_le(self.topic.0);
             out.put_u64_le(self.queue.map_or(u64::MAX, |queue| u64::from(queue.0)));
             out.put_u16_le(self.messages_max);
             out.put_u32_le(self.bytes_max);
@@ -51,7 +51,7 @@ impl Receive {
 
     pub(crate) fn decode(body: &[u8]) -> Result<Receive, DecodeError> {
         let mut reader = Reader::new("receive", body);
-        let (group, topic) = (ConsumerGroupId(reader.u32()?), TopicId(reader.u32()?));
+        let (group, topic) = (ConsumerGroupId(reader.u64()?), TopicId(reader.u64()?));
         let queue = match reader.u64()? {
             u64::MAX => None,
             queue => Some(QueueId(u32::try_from(queue).map_err(|_| reader.invalid())?)),
@@ -135,8 +135,8 @@ impl Ack {
     #[must_use]
     pub fn encode(&self) -> EncodedCommand {
         EncodedCommand::new(kind::ACK, 12 + self.entries.len() * ACK_ENTRY_BYTES, 0, |out| {
-            out.put_u32_le(self.group.0);
-            out.put_u32_le(self.topic.0);
+            out.put_u64_le(self.group.0);
+            out.put_u64_le(self.topic.0);
             out.put_u32_le(u32::try_from(self.entries.len()).expect("acknowledgements are limited at the door"));
             self.entries.iter().for_each(|entry| entry.put(out));
         })
@@ -144,7 +144,7 @@ impl Ack {
 
     pub(crate) fn decode(body: &[u8]) -> Result<Ack, DecodeError> {
         let mut reader = Reader::new("ack", body);
-        let (group, topic) = (ConsumerGroupId(reader.u32()?), TopicId(reader.u32()?));
+        let (group, topic) = (ConsumerGroupId(reader.u64()?), TopicId(reader.u64()?));
         let count = reader.count()?;
         let entries: Result<Vec<_>, _> = (0..count).map(|_| AckEntry::read(&mut reader)).collect();
         reader.finish()?;
@@ -172,8 +172,8 @@ impl ChangeInvisible {
     #[must_use]
     pub fn encode(&self) -> EncodedCommand {
         EncodedCommand::new(kind::CHANGE_INVISIBLE, 64, 0, |out| {
-            out.put_u32_le(self.group.0);
-            out.put_u32_le(self.topic.0);
+            out.put_u64_le(self.group.0);
+            out.put_u64_le(self.topic.0);
             self.entry.put(out);
             out.put_u64_le(self.invisible_ms);
             out.put_u8(u8::from(self.suspend));
@@ -183,8 +183,8 @@ impl ChangeInvisible {
     pub(crate) fn decode(body: &[u8]) -> Result<ChangeInvisible, DecodeError> {
         let mut reader = Reader::new("change invisible", body);
         let change = ChangeInvisible {
-            group: ConsumerGroupId(reader.u32()?),
-            topic: TopicId(reader.u32()?),
+            group: ConsumerGroupId(reader.u64()?),
+            topic: TopicId(reader.u64()?),
             entry: AckEntry::read(&mut reader)?,
             invisible_ms: reader.u64()?,
             suspend: reader.flag()?,
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn commands_go_both_ways() {
         let body = |command: EncodedCommand| command.frame.slice(FRAME_BYTES..);
-        let (group, topic) = (ConsumerGroupId(1), TopicId(2));
+        let (group, topic) = (ConsumerGroupId(1 << 40), TopicId(1 << 50));
         let tags = TagFilter::Tags([String::from("a"), String::from("b")].into());
         for (queue, filter) in [(None, TagFilter::All), (Some(QueueId(0)), tags)] {
             let (auto_renew, attempt) = (ClientKey(5), AttemptKey(6));

@@ -1,7 +1,7 @@
 //! Publish: messages of one topic. `apply` reads the fixed headers and the tags, never meta or body.
 //!
 //! ```text
-//! command  ┌topic u32┬flags u8┬0 u8 x 3┬messages u32┐ then, if flags bit 0: ┌producer u128┬epoch u64┬base sequence u64┐
+//! command  ┌topic u64┬flags u8┬0 u8 x 3┬messages u32┐ then, if flags bit 0: ┌producer u128┬epoch u64┬base sequence u64┐
 //! message  ┌length u32┬queue u32┬group key u64┬meta length u32┬tag length u16┬0 u16┐ 24 bytes, then tag, meta, body
 //! ```
 //! A message's length counts its header. A [`Position`] spans exactly one message, so what is read from the log at a
@@ -15,7 +15,7 @@ use crate::state::codec::{DecodeError, Reader};
 use crate::state::producers::WINDOW;
 
 const PRODUCER: u8 = 1;
-const COUNT_AT: usize = FRAME_BYTES + 8;
+const COUNT_AT: usize = FRAME_BYTES + 12;
 const MESSAGE_HEADER_BYTES: usize = 24;
 
 /// Who publishes and where its count stands: message `i` of the command has sequence `base_sequence + i` (hazards 16).
@@ -64,7 +64,7 @@ impl PublishBuilder {
         let mut out = BytesMut::with_capacity(bytes);
         out.put_u8(kind::PUBLISH);
         out.put_u32_le(0);
-        out.put_u32_le(topic.0);
+        out.put_u64_le(topic.0);
         out.put_u8(if producer.is_some() { PRODUCER } else { 0 });
         out.put_bytes(0, 3);
         out.put_u32_le(0);
@@ -127,7 +127,7 @@ pub(crate) struct MessageHeader<'a> {
 impl<'a> PublishView<'a> {
     pub(crate) fn decode(body: &'a [u8], body_offset: usize) -> Result<PublishView<'a>, DecodeError> {
         let mut reader = Reader::new("publish", body);
-        let topic = TopicId(reader.u32()?);
+        let topic = TopicId(reader.u64()?);
         let flags = reader.u8()?;
         if flags & !PRODUCER != 0 {
             return Err(DecodeError::Unknown { what: "a flag of a publish", found: u64::from(flags) });
@@ -251,7 +251,7 @@ mod tests {
     use crate::state::command::{BatchBuilder, Command, EntryView, tick};
 
     fn publish(producer: Option<ProducerStamp>) -> EncodedCommand {
-        let mut builder = PublishBuilder::new(TopicId(7), producer);
+        let mut builder = PublishBuilder::new(TopicId(7 << 40), producer);
         for (queue, tag, body) in [(0, "", "first"), (3, "red", "second")] {
             let (queue, group) = (QueueId(queue), MessageGroupKey::of(tag));
             builder.push(&NewMessage { queue, group, tag, meta: b"meta", body: body.as_bytes() });
@@ -271,7 +271,7 @@ mod tests {
         view.next_frame().unwrap();
         let frame = view.next_frame().unwrap();
         let Command::Publish(publish) = Command::decode(&frame).unwrap() else { panic!("a publish") };
-        assert_eq!((publish.topic, publish.producer), (TopicId(7), Some(stamp)));
+        assert_eq!((publish.topic, publish.producer), (TopicId(7 << 40), Some(stamp)));
         let headers: Vec<_> = publish.headers().map(Result::unwrap).collect();
         assert_eq!(headers.len(), 2);
         let position = |h: &MessageHeader<'_>| Position { index: LogIndex(1), offset: h.offset, length: h.length };

@@ -78,7 +78,7 @@ impl IndexBlock {
             self.messages.iter().for_each(|message| out.put_u64_le(message.group.0));
         }
         if let Some(origin) = self.origin {
-            put_varint(out, u64::from(origin.topic.0));
+            put_varint(out, origin.topic.0);
             put_varint(out, u64::from(origin.queue.0));
             put_varint(out, origin.offset.0);
         }
@@ -111,7 +111,7 @@ impl IndexBlock {
         let origin = if flags & ORIGIN == 0 {
             None
         } else {
-            let (topic, queue) = (TopicId(reader.varint32()?), QueueId(reader.varint32()?));
+            let (topic, queue) = (TopicId(reader.varint()?), QueueId(reader.varint32()?));
             Some(Origin { topic, queue, offset: QueueOffset(reader.varint()?) })
         };
         reader.finish()?;
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn blocks_go_both_ways() {
-        let origin = Origin { topic: TopicId(1), queue: QueueId(2), offset: QueueOffset(1 << 40) };
+        let origin = Origin { topic: TopicId(1 << 40), queue: QueueId(2), offset: QueueOffset(1 << 40) };
         for block in [block(false, None), block(true, None), block(false, Some(origin))] {
             let mut value = Vec::new();
             block.encode(&mut value);

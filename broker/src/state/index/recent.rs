@@ -64,7 +64,7 @@ pub(crate) fn read_block(
     let key = keys::index(queue.0, queue.1, offset);
     let Some((key, value)) = store.at_or_before(prefix.as_ref(), key.as_ref())? else { return Ok(None) };
     let mut numbers = KeyReader::new(&key);
-    let (Some(_), Some(_), Some(base)) = (numbers.u32(), numbers.u32(), numbers.u64()) else {
+    let (Some(_), Some(_), Some(base)) = (numbers.u64(), numbers.u32(), numbers.u64()) else {
         return Err(Fault::damaged(&key, "the key of an index block"));
     };
     let block = IndexBlock::decode(base, &value).map_err(|error| Fault::damaged(&key, error))?;

@@ -191,7 +191,7 @@ fn read_all<T>(
 fn put_created<I: Copy, S>(
     out: &mut BytesMut,
     created: &Created<I, S>,
-    number: impl Fn(I) -> u32,
+    number: impl Fn(I) -> u64,
     put_settings: impl Fn(&mut BytesMut, &S),
 ) {
     let code = match created {
@@ -201,7 +201,7 @@ fn put_created<I: Copy, S>(
         Created::Refused => 3,
     };
     out.put_u8(code);
-    out.put_u32_le(created.id().map_or(0, number));
+    out.put_u64_le(created.id().map_or(0, number));
     if let Created::Other(_, settings) = created {
         put_settings(out, settings);
     }
@@ -209,11 +209,11 @@ fn put_created<I: Copy, S>(
 
 fn read_created<I, S>(
     reader: &mut Reader<'_>,
-    make: impl Fn(u32) -> I,
+    make: impl Fn(u64) -> I,
     read_settings: impl Fn(&mut Reader<'_>) -> Result<S, DecodeError>,
 ) -> Result<Created<I, S>, DecodeError> {
     let code = reader.u8()?;
-    let id = make(reader.u32()?);
+    let id = make(reader.u64()?);
     Ok(match code {
         0 => Created::New(id),
         1 => Created::Same(id),
@@ -271,7 +271,7 @@ fn put_pick(out: &mut BytesMut, pick: &Pick) {
     out.put_u64_le(pick.deadline.0);
     out.put_u8(u8::from(pick.origin.is_some()));
     if let Some(origin) = pick.origin {
-        out.put_u32_le(origin.topic.0);
+        out.put_u64_le(origin.topic.0);
         out.put_u32_le(origin.queue.0);
         out.put_u64_le(origin.offset.0);
     }
@@ -282,7 +282,7 @@ fn read_pick(reader: &mut Reader<'_>) -> Result<Pick, DecodeError> {
     let position = Position { index: LogIndex(reader.u64()?), offset: reader.u32()?, length: reader.u32()? };
     let (nonce, deadline) = (reader.u64()?, UnixMillis(reader.u64()?));
     let origin = if reader.flag()? {
-        let (topic, queue) = (TopicId(reader.u32()?), QueueId(reader.u32()?));
+        let (topic, queue) = (TopicId(reader.u64()?), QueueId(reader.u32()?));
         Some(Origin { topic, queue, offset: QueueOffset(reader.u64()?) })
     } else {
         None
@@ -325,7 +325,7 @@ mod tests {
         let (queue, offset) = (QueueId(3), QueueOffset(4));
         let position = Position { index: LogIndex(5), offset: 6, length: 7 };
         let pick = |origin| Pick { queue, offset, attempt: 2, position, nonce: 8, deadline: UnixMillis(9), origin };
-        let origin = Some(Origin { topic: TopicId(1), queue, offset });
+        let origin = Some(Origin { topic: TopicId(1 << 40), queue, offset });
         let refusals = [
             PublishRefusal::UnknownTopic,
             PublishRefusal::UnknownQueue(queue),
@@ -338,9 +338,9 @@ mod tests {
         ];
         let mut all = vec![
             Outcome::Bootstrapped { cluster: ClusterId(1), first: true },
-            Outcome::Topic(Created::New(TopicId(1))),
+            Outcome::Topic(Created::New(TopicId(1 << 40))),
             Outcome::Topic(Created::Other(TopicId(1), settings)),
-            Outcome::Group(Created::Same(ConsumerGroupId(2))),
+            Outcome::Group(Created::Same(ConsumerGroupId(2 << 40))),
             Outcome::Group(Created::Other(ConsumerGroupId(2), group)),
             Outcome::Group(Created::Refused),
             Outcome::Stored(vec![StoredAt { queue, offset, repeated: true }]),
