@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{parking::Parking, timers::LeaderClock};
+use super::parking::Parking;
 use crate::{
     forward::Leadership,
     limits::RECEIVE_MESSAGES_MAX,
@@ -62,7 +62,6 @@ pub struct Poll {
     pub(super) state: StateReader,
     pub(super) batcher: Batcher,
     pub(super) leadership: Arc<Leadership>,
-    pub(super) clock: Arc<LeaderClock>,
     pub(super) parking: Arc<Parking>,
     pub(super) traffic: Traffic,
     pub(super) stop: CancellationToken,
@@ -73,13 +72,12 @@ impl Poll {
     pub fn new(
         state: StateReader,
         batcher: Batcher,
-        clock: Arc<LeaderClock>,
+        leadership: Arc<Leadership>,
         parking: Arc<Parking>,
         traffic: Traffic,
         stop: CancellationToken,
     ) -> Poll {
-        let leadership = Arc::clone(clock.leadership());
-        Poll { state, batcher, leadership, clock, parking, traffic, stop }
+        Poll { state, batcher, leadership, parking, traffic, stop }
     }
 
     /// Waits for messages and picks them. Must run to its end: a pick that nobody takes stays hidden for its time.
@@ -137,7 +135,7 @@ impl Poll {
     }
 
     fn anything(&self, wanted: &Wanted) -> bool {
-        self.state.ready(wanted.group, wanted.topic, self.clock.now()).any()
+        self.state.ready(wanted.group, wanted.topic).any()
     }
 
     /// Picks what is there; none if there is nothing for this filter or all of it is held back.

@@ -32,8 +32,11 @@ const RENEW_AHEAD: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(30);
 /// A deadline may move forward while the leader sleeps, so it looks at least this often.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Between two ticks, also when one left work over.
-const TICK_EVERY_MIN: Duration = Duration::from_millis(5);
+/// Between two ticks, also when one left work over: others come in between.
+const TICK_EVERY_MIN: Duration = Duration::from_millis(1);
+/// While nobody led, nobody could acknowledge: a new leader ends no delivery whose time passed then before it has served so
+/// long (state-hazards 11).
+const OVERDUE_GRACE: Duration = Duration::from_secs(3);
 const SEED_RETRY: Duration = Duration::from_millis(200);
 
 /// The time that this node would stamp now (hazards 19).
@@ -129,6 +132,9 @@ impl Timers {
     }
 
     async fn tick_when_due(&self) {
+        if self.state.next_due().is_some_and(|due| due <= self.clock.now()) {
+            tokio::time::sleep(OVERDUE_GRACE).await;
+        }
         loop {
             let (now, due) = (self.clock.now(), self.state.next_due());
             match due {
@@ -169,9 +175,8 @@ impl Timers {
         loop {
             self.parking.occupied().await;
             for topic in self.state.events().changed().await {
-                let now = self.clock.now();
                 for group in self.parking.groups(topic) {
-                    if self.state.ready(group, topic, now).any() {
+                    if self.state.ready(group, topic).any() {
                         self.parking.wake(topic, group);
                     }
                 }

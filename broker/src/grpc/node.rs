@@ -114,7 +114,7 @@ impl Node {
             stop: stop.clone(),
         }
         .start();
-        let poll = Poll::new(state.clone(), batcher.clone(), Arc::clone(&leader_clock), parking, traffic, stop.clone());
+        let poll = Poll::new(state.clone(), batcher.clone(), Arc::clone(&leadership), parking, traffic, stop.clone());
         let deliverer = Deliverer::new(replica.clone(), state.clone(), options.group, &options.advertised_client);
         Arc::new(Node {
             options,

@@ -3,7 +3,7 @@
 use raft_log::types::LogIndex;
 
 /// A Raft position: an entry and a range of its payload. The same on every replica, unlike a place in a file (hazards 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The entry that holds the message.
     pub index: LogIndex,

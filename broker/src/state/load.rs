@@ -161,7 +161,7 @@ fn load_groups(core: &mut Core, store: &Store) -> Result<(), Fault> {
 }
 
 fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
-    let Core { topics, groups, subscriptions, timers, clock, .. } = core;
+    let Core { topics, groups, subscriptions, timers, .. } = core;
     each(store, keys::SUBSCRIPTIONS, |mut key, _| {
         let (Some(group), Some(topic)) = (key.u64().map(ConsumerGroupId), key.u64().map(TopicId)) else {
             return Ok(None);
@@ -169,12 +169,8 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         let (Some(of), Some(settings)) = (topics.get_mut(topic), groups.get(group).map(|group| group.settings)) else {
             return Ok(None);
         };
-        let mut subscription = Subscription::new(topic, group, settings, of.queues.len());
-        for (queue, range) in (0..).map(QueueId).zip(&of.queues) {
-            subscription.note_end(queue, range.next);
-        }
         of.subscribe(group);
-        subscriptions.insert((topic, group), subscription);
+        subscriptions.insert((topic, group), Subscription::new(topic, group, settings, of.queues.len()));
         Ok(Some(()))
     })?;
     each(store, keys::TAKEN, |mut key, record| {
@@ -188,7 +184,7 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         if taken > end {
             return Ok(None);
         }
-        subscription.set_taken(queue, taken, end);
+        subscription.set_taken(queue, taken);
         Ok(Some(()))
     })?;
     each(store, keys::PENDING, |mut key, record| {
@@ -201,7 +197,7 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         if subscription.taken(queue).is_none_or(|taken| offset >= taken) {
             return Ok(None);
         }
-        let pending = Pending::decode(record, *clock, subscription.settings.max_attempts)?;
+        let pending = Pending::decode(record)?;
         subscription.set(timers, queue, offset, Some(pending));
         Ok(Some(()))
     })

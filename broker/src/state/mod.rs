@@ -64,6 +64,6 @@ pub const RENEWAL_AGE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
 /// Bounds that tests reach.
 #[cfg(test)]
 mod apply_limits {
-    pub(crate) use super::apply::{DEAD_LETTERS_MAX, SCAN_MAX};
+    pub(crate) use super::apply::{DEAD_LETTERS_MAX, EXPIRED_MAX, SCAN_MAX};
     pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, WINDOW};
 }

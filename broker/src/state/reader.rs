@@ -55,7 +55,7 @@ impl Shared {
     }
 }
 
-/// Deadlines that [`StateReader::ready`] and [`StateReader::renewals_due`] look at.
+/// Deadlines that [`StateReader::renewals_due`] looks at.
 const DEADLINES_SCAN_MAX: usize = 4096;
 
 /// A view of the state at its applied index. Clones share it; each call sees one applied index.
@@ -184,20 +184,16 @@ impl StateReader {
         Ok(located)
     }
 
-    /// What the group could receive of the topic at `now`.
+    /// What the group could receive of the topic.
     #[must_use]
-    pub fn ready(&self, group: ConsumerGroupId, topic: TopicId, now: UnixMillis) -> Ready {
+    pub fn ready(&self, group: ConsumerGroupId, topic: TopicId) -> Ready {
         let core = self.shared.core();
         let Some(subscription) = core.subscriptions.get(&(topic, group)) else {
             return Ready { unsubscribed: true, ..Ready::default() };
         };
         let of = core.topics.get(topic).expect("subscriptions are of topics");
-        let fresh = subscription.fresh_queues().map(|queue| {
-            let end = of.queue(queue).map_or(0, |range| range.next);
-            end - subscription.taken(queue).unwrap_or(end)
-        });
-        let passed = core.timers.passed(now, topic, group, DEADLINES_SCAN_MAX) as u64;
-        Ready { unsubscribed: false, fresh: fresh.sum(), redeliveries: subscription.redeliveries() + passed }
+        let fresh = (0..).map(QueueId).zip(&of.queues).map(|(queue, range)| subscription.fresh(queue, *range));
+        Ready { unsubscribed: false, fresh: fresh.sum(), redeliveries: subscription.redeliveries() }
     }
 
     /// How far the group has come in each queue of the topic; nothing if it never received from it.

@@ -61,7 +61,7 @@ pub struct Ready {
     pub unsubscribed: bool,
     /// Messages never picked or skipped, of any tag. A FIFO group may find some of them held back by their group.
     pub fresh: u64,
-    /// Messages whose deadline has passed.
+    /// Messages that are to be delivered again.
     pub redeliveries: u64,
 }
 

@@ -1,41 +1,62 @@
-//! What happens by itself when time passes: messages come again, or go to the dead letters.
+//! What happens when time passes: messages come again, or go to the dead letters.
+//!
+//! Only a tick does it, and each does so much and no more; the leader proposes the next while something is left over. So however
+//! much comes due at the same moment, no entry holds the others up.
 
 use super::{Applying, Core};
-use crate::model::{GroupName, QueueId, QueueOffset, TagId, TopicId, TopicName, TopicSettings, TopicType};
-use crate::state::consumption::DeliveryKey;
-use crate::state::fault::Fault;
-use crate::state::index::{IndexBlock, IndexedMessage, read_block};
+use crate::model::{GroupName, Position, QueueId, QueueOffset, TagId, TopicId, TopicName, TopicSettings, TopicType};
+use crate::state::consumption::{DeliveryKey, Pending};
+use crate::state::index::{IndexBlock, IndexedMessage};
 use crate::state::keys;
-use crate::state::outcome::Origin;
+use crate::state::outcome::{Origin, Outcome};
 
-/// Messages that are dead-lettered before one command; the rest follows with the next.
-pub(crate) const DEAD_LETTERS_MAX: usize = 1000;
+/// Deliveries that one tick ends.
+pub(crate) const EXPIRED_MAX: usize = 2048;
+/// Messages that one tick dead-letters.
+pub(crate) const DEAD_LETTERS_MAX: usize = 256;
 
 impl Core {
-    /// Takes up everything that is due at the state's clock.
-    pub(super) fn expire(&mut self, applying: &mut Applying<'_>) -> Result<(), Fault> {
-        while let Some(key) = self.timers.expired(self.clock) {
-            let subscription =
-                self.subscriptions.get_mut(&(key.topic, key.group)).expect("timers are of subscriptions");
-            let mut pending = *subscription.pending(key.queue, key.offset).expect("timers are of pending messages");
-            pending.phase = pending.phase_at(self.clock, subscription.settings.max_attempts);
-            subscription.set(&mut self.timers, key.queue, key.offset, Some(pending));
-            applying.available.insert(key.topic);
+    /// Takes up what is due at the state's clock, the longest due first.
+    pub(super) fn tick(&mut self, applying: &mut Applying<'_>) -> Outcome {
+        for _ in 0..EXPIRED_MAX {
+            let Some(key) = self.timers.expired(self.clock) else { break };
+            let subscription = self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");
+            let pending = *subscription.pending(key.queue, key.offset).expect("timers are of pending messages");
+            self.end_delivery(key, pending, applying);
         }
         for _ in 0..DEAD_LETTERS_MAX {
             let Some(key) = self.timers.exhausted() else { break };
-            self.dead_letter(key, applying)?;
+            self.dead_letter(key, applying);
         }
-        Ok(())
+        Outcome::Ticked
+    }
+
+    /// A delivery is over, without an acknowledgement.
+    fn end_delivery(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
+        let subscription =
+            self.subscriptions.get_mut(&(key.topic, key.group)).expect("deliveries are of subscriptions");
+        let pending = pending.over(subscription.settings.max_attempts);
+        let mut record = Vec::new();
+        pending.encode(&mut record);
+        applying.changes.put(keys::pending(key.group, key.topic, key.queue, key.offset), &record);
+        subscription.set(&mut self.timers, key.queue, key.offset, Some(pending));
+        applying.available.insert(key.topic);
+    }
+
+    /// A consumer ends its delivery itself: nobody has to wait for a tick.
+    pub(super) fn give_back(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
+        self.end_delivery(key, pending, applying);
+        if self.timers.is_exhausted(key) {
+            self.dead_letter(key, applying);
+        }
     }
 
     /// Moves a message to its group's dead letters: an index entry at the same log position, no copy.
-    fn dead_letter(&mut self, key: DeliveryKey, applying: &mut Applying<'_>) -> Result<(), Fault> {
-        let block = read_block(&self.recent, applying.store, (key.topic, key.queue), key.offset)?;
-        let block = block.ok_or_else(|| {
-            Fault::damaged(keys::index(key.topic, key.queue, key.offset).as_ref(), "no index of a pending message")
-        })?;
-        let message = *block.message(key.offset).expect("the block of this message");
+    fn dead_letter(&mut self, key: DeliveryKey, applying: &mut Applying<'_>) {
+        // It adds to a queue beside what is published there.
+        self.close_blocks(applying);
+        let subscription = self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");
+        let message = subscription.pending(key.queue, key.offset).expect("timers are of pending messages").message;
         let tag = self.topics.get(key.topic).and_then(|topic| topic.tags.text(message.tag));
         let tag: Box<[u8]> = tag.map(Box::from).unwrap_or_default();
         let to = self.dead_letter_topic(key, applying);
@@ -44,26 +65,25 @@ impl Core {
         let tag = topic.intern(&tag, applying.changes).unwrap_or(TagId::NONE);
         let base = topic.queues[0].next;
         topic.queues[0].next += 1;
+        let Position { index, offset, length } = message.position;
         let dead = IndexBlock {
             base,
-            index: block.index,
+            index,
             stamp: self.clock,
-            messages: vec![IndexedMessage { tag, ..message }],
-            origin: Some(block.origin.unwrap_or(origin)),
+            messages: vec![IndexedMessage { group: message.group, offset, length, tag }],
+            origin: Some(message.origin.unwrap_or(origin)),
         };
         let mut record = Vec::new();
         dead.encode(&mut record);
         applying.changes.put(keys::index(to, QueueId(0), base), &record);
         self.recent.push(to, QueueId(0), dead);
-        self.note_end(to, QueueId(0), base + 1);
         applying.available.insert(to);
         applying.available.insert(key.topic);
         let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("timers are of subscriptions");
         subscription.set(&mut self.timers, key.queue, key.offset, None);
         applying.changes.delete(keys::pending(key.group, key.topic, key.queue, key.offset));
         self.counters.dead_lettered += 1;
-        self.hold_dead_letter(block.index, applying);
-        Ok(())
+        self.hold_dead_letter(index, applying);
     }
 
     /// The dead-letter topic of a delivery's group, made on demand beyond the limit on topics: a message is never lost

@@ -1,7 +1,7 @@
 //! The core: the working set, and what each command does to it.
 //!
 //! One file per kind of command. Each decides first, then changes memory and notes the same change for the store; a
-//! refusal changes nothing. Time passes first: what is due at the new clock happens before the command.
+//! refusal changes nothing. That time has passed has effects only by a [`Command::Tick`].
 
 mod create;
 mod expire;
@@ -12,7 +12,7 @@ mod subscribe;
 mod trim;
 
 #[cfg(test)]
-pub(crate) use expire::DEAD_LETTERS_MAX;
+pub(crate) use expire::{DEAD_LETTERS_MAX, EXPIRED_MAX};
 #[cfg(test)]
 pub(crate) use receive::SCAN_MAX;
 pub(crate) use subscribe::first_at;
@@ -83,31 +83,34 @@ impl Core {
         }
         entry.finish()?;
         self.close_blocks(applying);
-        self.expire(applying)?;
         let response = outcomes.build();
         applying.changes.digest().absorb(&response);
         Ok(response)
     }
 
     fn apply_command(&mut self, command: &Command<'_>, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
-        if let Command::Publish(publish) = command {
-            return self.publish(publish, applying);
-        }
-        // What follows may read the index.
-        self.close_blocks(applying);
-        self.expire(applying)?;
         match command {
+            Command::Publish(publish) => self.publish(publish, applying),
             Command::Bootstrap(bootstrap) => Ok(self.bootstrap(bootstrap, applying)),
             Command::CreateTopic(create) => Ok(self.create_topic(create, applying)),
             Command::CreateGroup(create) => Ok(self.create_group(create, applying)),
-            Command::Receive(receive) => self.receive(receive, applying),
+            Command::Receive(receive) => {
+                // It reads the index.
+                self.close_blocks(applying);
+                self.receive(receive, applying)
+            }
             Command::Ack(ack) => Ok(self.ack(ack, applying)),
             Command::ChangeInvisible(change) => Ok(self.change_invisible(change, applying)),
             Command::RenewDeliveries(renew) => Ok(self.renew_deliveries(renew, applying)),
-            Command::Tick => Ok(Outcome::Ticked),
-            Command::TrimTo(to) => self.trim(*to, applying),
-            Command::ReleaseTo(to) => self.release(*to, applying),
-            Command::Publish(_) => unreachable!("taken above"),
+            Command::Tick => Ok(self.tick(applying)),
+            Command::TrimTo(to) => {
+                self.close_blocks(applying);
+                self.trim(*to, applying)
+            }
+            Command::ReleaseTo(to) => {
+                self.close_blocks(applying);
+                self.release(*to, applying)
+            }
         }
     }
 }

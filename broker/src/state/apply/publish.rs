@@ -94,15 +94,14 @@ impl Core {
         }
     }
 
-    /// Writes the index of what was published since the last call, and tells the groups.
+    /// Writes the index of what was published since the last call. Groups find it when they look.
     pub(super) fn close_blocks(&mut self, applying: &mut Applying<'_>) {
         let mut record = Vec::new();
         for ((topic, queue), block) in self.open_blocks.take() {
             block.encode(&mut record);
             applying.changes.put(keys::index(topic, queue, block.base), &record);
-            let (end, index) = (block.end(), block.index);
+            let index = block.index;
             self.recent.push(topic, queue, block);
-            self.note_end(topic, queue, end);
             applying.available.insert(topic);
             if self.topics.get(topic).is_some_and(|topic| topic.name.is_dead_letter()) {
                 self.hold_dead_letter(index, applying);

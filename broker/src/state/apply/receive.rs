@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use raft_log::types::UnixMillis;
 
 use super::{Applying, Core};
-use crate::model::{MessageGroupKey, Position, QueueId, QueueOffset, TagFilter, TagId};
+use crate::model::{MessageGroupKey, QueueId, QueueOffset, TagFilter, TagId};
 use crate::state::changes::Changes;
 use crate::state::command::Receive;
-use crate::state::consumption::{PENDING_MAX, Pending, Phase, Subscription, Timers};
+use crate::state::consumption::{PENDING_MAX, Pending, Phase, Subscription, TakenMessage, Timers};
 use crate::state::fault::Fault;
-use crate::state::index::{BlockReader, IndexedMessage};
+use crate::state::index::BlockReader;
 use crate::state::keys;
-use crate::state::outcome::{Origin, Outcome, Pick, Received, UnknownName};
+use crate::state::outcome::{Outcome, Pick, Received, UnknownName};
 use crate::state::topics::{Queue, Topic};
 
 /// Messages that one receive looks at, filtered ones included.
@@ -50,8 +50,8 @@ impl Core {
             taken_lanes: BTreeSet::new(),
             record: Vec::new(),
         };
-        if !picking.repeat_attempt()? {
-            picking.redeliver()?;
+        if !picking.repeat_attempt() {
+            picking.redeliver();
             picking.take_fresh(&topic.queues)?;
         }
         let received = picking.received;
@@ -91,7 +91,8 @@ struct Picking<'a> {
 /// What became of a message that was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
-    Picked,
+    /// Picked, or held back for its message group.
+    Passed,
     NotWanted,
     /// It does not fit any more: the receive is full.
     Full,
@@ -111,44 +112,37 @@ impl Picking<'_> {
 
     /// A FIFO group's repeated attempt gets what it holds: same messages, same attempt numbers, a new deadline; its
     /// old handles go on working. False if it holds nothing.
-    fn repeat_attempt(&mut self) -> Result<bool, Fault> {
+    fn repeat_attempt(&mut self) -> bool {
         if !self.subscription.settings.fifo || self.receive.attempt.is_none() {
-            return Ok(false);
+            return false;
         }
         let held = self.subscription.held_by_attempt(self.receive.attempt);
         for (queue, offset) in &held {
             let mut pending = *self.subscription.pending(*queue, *offset).expect("attempts hold pending messages");
             pending.deadline = self.deadline();
-            let block = self.blocks.block((self.receive.topic, *queue), *offset)?;
-            let message = *block.message(*offset).expect("the block of this message");
             self.hand_out(*queue, *offset, pending);
-            let position = block.position(&message);
-            self.received.picks.push(pick(*queue, *offset, &pending, position, block.origin));
+            self.received.picks.push(pick(*queue, *offset, &pending));
         }
-        Ok(!held.is_empty())
+        !held.is_empty()
     }
 
     /// Picks what is due again: lanes of a FIFO group in their order, and single messages.
-    fn redeliver(&mut self) -> Result<(), Fault> {
+    fn redeliver(&mut self) {
         let count = self.candidates_max();
         for lane in self.subscription.open_lanes(count) {
             if !self.asks_for(lane.0) {
                 continue;
             }
             if self.full() {
-                return Ok(());
+                return;
             }
-            self.redeliver_lane(lane)?;
+            self.redeliver_lane(lane);
         }
         for (queue, offset) in self.subscription.due(count) {
-            if self.full() {
-                return Ok(());
-            }
-            if self.asks_for(queue) && self.redeliver_one(queue, offset)? == Look::Full {
-                return Ok(());
+            if self.full() || self.asks_for(queue) && self.redeliver_one(queue, offset) == Look::Full {
+                return;
             }
         }
-        Ok(())
     }
 
     /// How many candidates can matter: without filter and queue, each one is picked or ends the receive.
@@ -157,36 +151,37 @@ impl Picking<'_> {
         if all { usize::from(self.receive.messages_max).min(SCAN_MAX) } else { SCAN_MAX }
     }
 
-    fn redeliver_lane(&mut self, lane: (QueueId, MessageGroupKey)) -> Result<(), Fault> {
+    fn redeliver_lane(&mut self, lane: (QueueId, MessageGroupKey)) {
         // One more than can be looked at: whoever gets to the end has seen the whole lane.
         let limit = self.candidates_max() + 1;
         for offset in self.subscription.lane(lane, limit) {
-            if self.full() || self.redeliver_one(lane.0, offset)? == Look::Full {
-                return Ok(());
+            if self.full() || self.redeliver_one(lane.0, offset) == Look::Full {
+                return;
             }
         }
         self.taken_lanes.insert(lane);
-        Ok(())
     }
 
-    fn redeliver_one(&mut self, queue: QueueId, offset: u64) -> Result<Look, Fault> {
+    fn redeliver_one(&mut self, queue: QueueId, offset: u64) -> Look {
         let pending = *self.subscription.pending(queue, offset).expect("only pending messages come again");
-        let look = self.look(queue, offset, Some(pending))?;
+        let look = self.look(queue, offset, pending);
         if look == Look::NotWanted {
             self.subscription.set(self.timers, queue, offset, None);
             self.changes.delete(self.key(queue, offset));
         }
-        Ok(look)
+        look
     }
 
     /// Picks fresh messages, queue by queue, beginning at another queue with each entry.
     fn take_fresh(&mut self, queues: &[Queue]) -> Result<(), Fault> {
-        let start = u32::try_from(self.nonce % queues.len() as u64).expect("below the number of queues");
-        for queue in self.subscription.fresh_from(QueueId(start)) {
+        let start = usize::try_from(self.nonce % queues.len() as u64).expect("below the number of queues");
+        let ranges = (0..).map(QueueId).zip(queues).skip(start).chain((0..).map(QueueId).zip(&queues[..start]));
+        for (queue, range) in ranges {
             if self.full() {
                 return Ok(());
             }
-            if self.asks_for(queue) && self.take_fresh_of(queue, queues[queue.0 as usize])? == Look::Full {
+            let fresh = self.asks_for(queue) && self.subscription.fresh(queue, *range) > 0;
+            if fresh && self.take_fresh_of(queue, *range)? == Look::Full {
                 return Ok(());
             }
         }
@@ -198,47 +193,57 @@ impl Picking<'_> {
         let mut taken = before.max(range.first);
         let mut last = Look::NotWanted;
         while taken < range.next && !self.full() && self.subscription.pending_count(queue) < PENDING_MAX {
-            last = self.look(queue, taken, None)?;
+            last = self.look_fresh(queue, taken)?;
             if last == Look::Full {
                 break;
             }
             taken += 1;
         }
         if taken > before {
-            self.subscription.set_taken(queue, taken, range.next);
+            self.subscription.set_taken(queue, taken);
             self.changes.put(keys::taken(self.receive.group, self.receive.topic, queue), &taken.to_le_bytes());
         }
         Ok(last)
     }
 
-    /// Looks at one message: picks it, holds it back for its message group, or finds it unwanted.
-    fn look(&mut self, queue: QueueId, offset: u64, pending: Option<Pending>) -> Result<Look, Fault> {
-        self.scanned += 1;
+    /// Looks at a message that was never taken.
+    fn look_fresh(&mut self, queue: QueueId, offset: u64) -> Result<Look, Fault> {
         let block = self.blocks.block((self.receive.topic, queue), offset)?;
-        let message = *block.message(offset).expect("the block of this message");
-        if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(&message.tag)) {
-            return Ok(Look::NotWanted);
+        let message = TakenMessage::of(&block, block.message(offset).expect("the block of this message"));
+        let fresh = Pending::waiting(message);
+        if self.wants(&message) && self.held_back(queue, &message) {
+            self.scanned += 1;
+            self.hand_out(queue, offset, fresh);
+            return Ok(Look::Passed);
         }
-        if pending.is_none() && self.held_back(queue, &message) {
-            let waiting = Pending::waiting(message.group);
-            self.hand_out(queue, offset, waiting);
-            return Ok(Look::Picked);
+        Ok(self.look(queue, offset, fresh))
+    }
+
+    /// Looks at one message that nothing holds back: picks it or finds it unwanted.
+    fn look(&mut self, queue: QueueId, offset: u64, pending: Pending) -> Look {
+        self.scanned += 1;
+        let message = pending.message;
+        if !self.wants(&message) {
+            return Look::NotWanted;
         }
-        if !self.received.picks.is_empty() && self.bytes + u64::from(message.length) > u64::from(self.receive.bytes_max)
-        {
+        let length = u64::from(message.position.length);
+        if !self.received.picks.is_empty() && self.bytes + length > u64::from(self.receive.bytes_max) {
             self.closed = true;
-            return Ok(Look::Full);
+            return Look::Full;
         }
-        self.bytes += u64::from(message.length);
-        let pending = self.delivered(pending.unwrap_or(Pending::waiting(message.group)));
+        self.bytes += length;
+        let pending = self.delivered(pending);
         self.hand_out(queue, offset, pending);
-        let position = block.position(&message);
-        self.received.picks.push(pick(queue, offset, &pending, position, block.origin));
-        Ok(Look::Picked)
+        self.received.picks.push(pick(queue, offset, &pending));
+        Look::Passed
+    }
+
+    fn wants(&self, message: &TakenMessage) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&message.tag))
     }
 
     /// Whether a fresh message of a FIFO group has to wait for its message group. If not, its lane is this receive's.
-    fn held_back(&mut self, queue: QueueId, message: &IndexedMessage) -> bool {
+    fn held_back(&mut self, queue: QueueId, message: &TakenMessage) -> bool {
         if !self.subscription.settings.fifo || message.group.is_none() {
             return false;
         }
@@ -260,7 +265,7 @@ impl Picking<'_> {
             deadline: self.deadline(),
             nonce: self.nonce,
             delivered_at: self.clock,
-            group: before.group,
+            message: before.message,
             renew: self.receive.auto_renew,
             attempt_key: self.receive.attempt,
         }
@@ -282,7 +287,8 @@ impl Picking<'_> {
     }
 }
 
-fn pick(queue: QueueId, offset: u64, pending: &Pending, position: Position, origin: Option<Origin>) -> Pick {
-    let Pending { attempt, nonce, deadline, .. } = *pending;
+fn pick(queue: QueueId, offset: u64, pending: &Pending) -> Pick {
+    let Pending { attempt, nonce, deadline, message, .. } = *pending;
+    let TakenMessage { position, origin, .. } = message;
     Pick { queue, offset: QueueOffset(offset), attempt, position, nonce, deadline, origin }
 }

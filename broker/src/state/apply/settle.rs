@@ -56,7 +56,11 @@ impl Core {
         // Whoever sets a deadline takes the message over from renewal.
         pending.renew = ClientKey::NONE;
         let key = subscription.key(change.entry.queue, change.entry.offset.0);
-        self.keep_hidden(key, pending, applying);
+        if change.invisible_ms == 0 {
+            self.give_back(key, pending, applying);
+        } else {
+            self.keep_hidden(key, pending, applying);
+        }
         Outcome::Changed(Ok(pending.deadline))
     }
 
@@ -79,7 +83,7 @@ impl Core {
         Outcome::Renewed(renewed)
     }
 
-    /// Sets a hidden message's deadline; one that is over by now is taken up at once by `expire`.
+    /// Sets a hidden message's deadline.
     fn keep_hidden(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
         assert_eq!(pending.phase, Phase::Hidden, "only a hidden message has a deadline to change");
         let mut record = Vec::new();
@@ -90,16 +94,14 @@ impl Core {
     }
 }
 
-/// The delivery that an entry speaks of, if it still is one.
+/// The delivery that an entry speaks of, if it still is one: it is until a tick ended it, however late that comes.
 fn live_delivery(subscription: &Subscription, entry: &AckEntry, clock: UnixMillis) -> Result<Pending, Settled> {
     match subscription.taken(entry.queue) {
         Some(taken) if entry.offset.0 < taken => {}
         _ => return Err(Settled::Unknown),
     }
     match subscription.pending(entry.queue, entry.offset.0) {
-        Some(pending) if pending.phase == Phase::Hidden && pending.nonce == entry.nonce && pending.deadline > clock => {
-            Ok(*pending)
-        }
+        Some(pending) if pending.phase == Phase::Hidden && pending.nonce == entry.nonce => Ok(*pending),
         Some(_) => Err(Settled::Expired),
         // Done with. Within this delivery's own time that was an acknowledgement; later, it may have been another
         // delivery or the dead letters.

@@ -26,8 +26,8 @@ impl Core {
         let starts = starts(of, settings.start, &self.recent, applying.store)?;
         let mut subscription = Subscription::new(topic, group, settings, of.queues.len());
         applying.changes.put(keys::subscription(group, topic), &[]);
-        for (queue, (start, range)) in (0..).map(QueueId).zip(starts.iter().zip(&of.queues)) {
-            subscription.set_taken(queue, *start, range.next);
+        for (queue, start) in (0..).map(QueueId).zip(&starts) {
+            subscription.set_taken(queue, *start);
             if *start > 0 {
                 applying.changes.put(keys::taken(group, topic, queue), &start.to_le_bytes());
             }
@@ -35,15 +35,6 @@ impl Core {
         self.subscriptions.insert((topic, group), subscription);
         self.topics.get_mut(topic).expect("looked up above").subscribe(group);
         Ok(())
-    }
-
-    /// Tells the groups of a topic that a queue ends at `end` now.
-    pub(super) fn note_end(&mut self, topic: TopicId, queue: QueueId, end: u64) {
-        let Some(of) = self.topics.get(topic) else { return };
-        for group in &of.subscribers {
-            let subscription = self.subscriptions.get_mut(&(topic, *group)).expect("subscribers have subscriptions");
-            subscription.note_end(queue, end);
-        }
     }
 }
 

@@ -100,7 +100,7 @@ impl Core {
             let taken = subscription.taken(queue).expect("a queue of the topic");
             if taken < range.first {
                 self.counters.expired_unread += range.first - taken;
-                subscription.set_taken(queue, range.first, range.next);
+                subscription.set_taken(queue, range.first);
                 applying.changes.put(keys::taken(group, topic, queue), &range.first.to_le_bytes());
             }
         }

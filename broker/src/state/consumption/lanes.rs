@@ -26,14 +26,14 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn list(&mut self, queue: QueueId, offset: u64, pending: &Pending) {
-        self.change((queue, pending.group), |lane| {
+        self.change((queue, pending.message.group), |lane| {
             assert!(lane.offsets.insert(offset), "a message stands once in its lane");
             lane.blockers += usize::from(pending.blocks());
         });
     }
 
     pub(super) fn unlist(&mut self, queue: QueueId, offset: u64, pending: &Pending) {
-        self.change((queue, pending.group), |lane| {
+        self.change((queue, pending.message.group), |lane| {
             assert!(lane.offsets.remove(&offset), "a pending message stands in its lane");
             lane.blockers -= usize::from(pending.blocks());
         });
@@ -81,12 +81,13 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::consumption::pending::Phase;
+    use crate::state::consumption::pending::{Phase, TakenMessage};
 
     #[test]
     fn a_lane_is_open_until_something_of_it_is_under_way() {
         let mut lanes = Lanes::default();
-        let waiting = Pending::waiting(MessageGroupKey(5));
+        let message = TakenMessage { group: MessageGroupKey(5), ..TakenMessage::default() };
+        let waiting = Pending::waiting(message);
         let hidden = Pending { phase: Phase::Hidden, attempt: 1, ..waiting };
         let key = (QueueId(1), MessageGroupKey(5));
         lanes.list(QueueId(1), 3, &waiting);

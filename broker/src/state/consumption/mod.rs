@@ -13,7 +13,7 @@
 //! ```text
 //! a pending message
 //!   fresh ─► Waiting ─► Hidden ─┬─► done                     acknowledged
-//!      └──────────────►    ▲    ├─► Due ──► Hidden ...       its time passed, or it was given back
+//!      └──────────────►    ▲    ├─► Due ──► Hidden ...       a tick found its time passed, or it was given back
 //!                          └────┘    changed, renewed
 //!                               └─► Exhausted ─► done        no attempts are left: dead-lettered
 //! ```
@@ -24,6 +24,6 @@ mod pending;
 mod subscription;
 mod timers;
 
-pub(crate) use pending::{DeliveryKey, Pending, Phase};
+pub(crate) use pending::{DeliveryKey, Pending, Phase, TakenMessage};
 pub(crate) use subscription::{PENDING_MAX, Subscription};
 pub(crate) use timers::Timers;

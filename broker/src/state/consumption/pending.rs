@@ -1,23 +1,30 @@
 //! A message that a group has taken and not finished, and its record.
 //!
 //! ```text
-//! flags u8 (1 suspended, 2 message group, 4 renewed, 8 attempt)
+//! flags u8 (bits 0 and 1: phase; 4 suspended, 8 message group, 16 renewed, 32 attempt, 64 origin)
 //! attempt, deadline, nonce, delivered at    varints
-//! as the flags say: message group u64, client u64, attempt key u64
+//! log index, offset, length, tag            varints
+//! as the flags say: message group u64, client u64, attempt key u64; topic, queue, offset of the origin varints
 //! ```
-//! The phase has no byte: it follows from the attempts and from the deadline against the state's clock, so that a
-//! reopened state has the same phases as one that ran on.
+//! The phase is part of the record and changes by commands only: a deadline that has passed means nothing until a tick takes
+//! it up, so that state decides what becomes of a late acknowledgement, never a clock (state-hazards 10).
 
 use bytes::BufMut;
-use raft_log::types::UnixMillis;
+use raft_log::types::{LogIndex, UnixMillis};
 
-use crate::model::{AttemptKey, ClientKey, ConsumerGroupId, MessageGroupKey, QueueId, TopicId};
+use crate::model::{
+    AttemptKey, ClientKey, ConsumerGroupId, MessageGroupKey, Position, QueueId, QueueOffset, TagId, TopicId,
+};
 use crate::state::codec::{DecodeError, Reader, put_varint};
+use crate::state::index::{IndexBlock, IndexedMessage};
+use crate::state::outcome::Origin;
 
-const SUSPENDED: u8 = 1;
-const GROUP: u8 = 2;
-const RENEWED: u8 = 4;
-const ATTEMPT: u8 = 8;
+const PHASE: u8 = 0b11;
+const SUSPENDED: u8 = 4;
+const GROUP: u8 = 8;
+const RENEWED: u8 = 16;
+const ATTEMPT: u8 = 32;
+const ORIGIN: u8 = 64;
 
 /// One message for one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,13 +45,39 @@ impl DeliveryKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Never delivered: held back by its message group.
-    Waiting,
-    /// Delivered, and hidden until its deadline.
-    Hidden,
+    Waiting = 0,
+    /// Delivered, and hidden until a tick finds its deadline passed.
+    Hidden = 1,
     /// To be delivered again.
-    Due,
+    Due = 2,
     /// To be dead-lettered.
-    Exhausted,
+    Exhausted = 3,
+}
+
+impl Phase {
+    fn of(flags: u8) -> Phase {
+        match flags & PHASE {
+            0 => Phase::Waiting,
+            1 => Phase::Hidden,
+            2 => Phase::Due,
+            _ => Phase::Exhausted,
+        }
+    }
+}
+
+/// What was taken, as far as delivering it again needs it: the index is not asked a second time, and may have let go of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TakenMessage {
+    pub(crate) position: Position,
+    pub(crate) tag: TagId,
+    pub(crate) group: MessageGroupKey,
+    pub(crate) origin: Option<Origin>,
+}
+
+impl TakenMessage {
+    pub(crate) fn of(block: &IndexBlock, message: &IndexedMessage) -> TakenMessage {
+        TakenMessage { position: block.position(message), tag: message.tag, group: message.group, origin: block.origin }
+    }
 }
 
 /// A pending message.
@@ -59,14 +92,14 @@ pub(crate) struct Pending {
     /// Tells the last delivery from those before.
     pub(crate) nonce: u64,
     pub(crate) delivered_at: UnixMillis,
-    pub(crate) group: MessageGroupKey,
+    pub(crate) message: TakenMessage,
     pub(crate) renew: ClientKey,
     pub(crate) attempt_key: AttemptKey,
 }
 
 impl Pending {
     /// A message that its group passes over.
-    pub(crate) fn waiting(group: MessageGroupKey) -> Pending {
+    pub(crate) fn waiting(message: TakenMessage) -> Pending {
         Pending {
             phase: Phase::Waiting,
             attempt: 0,
@@ -74,23 +107,17 @@ impl Pending {
             deadline: UnixMillis(0),
             nonce: 0,
             delivered_at: UnixMillis(0),
-            group,
+            message,
             renew: ClientKey::NONE,
             attempt_key: AttemptKey::NONE,
         }
     }
 
-    /// What the clock makes of it.
-    pub(crate) fn phase_at(&self, clock: UnixMillis, attempts_max: u16) -> Phase {
-        if self.attempt == 0 {
-            Phase::Waiting
-        } else if self.deadline > clock {
-            Phase::Hidden
-        } else if self.attempt >= attempts_max && !self.suspended {
-            Phase::Exhausted
-        } else {
-            Phase::Due
-        }
+    /// The delivery is over, without an acknowledgement.
+    pub(crate) fn over(self, attempts_max: u16) -> Pending {
+        assert_eq!(self.phase, Phase::Hidden, "only a delivery comes to its end");
+        let exhausted = self.attempt >= attempts_max && !self.suspended;
+        Pending { phase: if exhausted { Phase::Exhausted } else { Phase::Due }, ..self }
     }
 
     /// Whether the others of its message group have to wait for it.
@@ -102,36 +129,53 @@ impl Pending {
         out.clear();
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         out.put_u8(
-            flag(self.suspended, SUSPENDED)
-                | flag(!self.group.is_none(), GROUP)
+            self.phase as u8
+                | flag(self.suspended, SUSPENDED)
+                | flag(!self.message.group.is_none(), GROUP)
                 | flag(!self.renew.is_none(), RENEWED)
-                | flag(!self.attempt_key.is_none(), ATTEMPT),
+                | flag(!self.attempt_key.is_none(), ATTEMPT)
+                | flag(self.message.origin.is_some(), ORIGIN),
         );
         put_varint(out, u64::from(self.attempt));
         put_varint(out, self.deadline.0);
         put_varint(out, self.nonce);
         put_varint(out, self.delivered_at.0);
-        [self.group.0, self.renew.0, self.attempt_key.0]
+        let TakenMessage { position, tag, group, origin } = self.message;
+        put_varint(out, position.index.0);
+        put_varint(out, u64::from(position.offset));
+        put_varint(out, u64::from(position.length));
+        put_varint(out, u64::from(tag.0));
+        [group.0, self.renew.0, self.attempt_key.0]
             .iter()
             .filter(|key| **key != 0)
             .for_each(|key| out.put_u64_le(*key));
+        if let Some(origin) = origin {
+            put_varint(out, origin.topic.0);
+            put_varint(out, u64::from(origin.queue.0));
+            put_varint(out, origin.offset.0);
+        }
     }
 
-    /// Reads what [`Self::encode`] wrote, as it stands at `clock`.
-    pub(crate) fn decode(record: &[u8], clock: UnixMillis, attempts_max: u16) -> Result<Pending, DecodeError> {
+    /// Reads what [`Self::encode`] wrote.
+    pub(crate) fn decode(record: &[u8]) -> Result<Pending, DecodeError> {
         let mut reader = Reader::new("pending message", record);
         let flags = reader.u8()?;
-        if flags & !(SUSPENDED | GROUP | RENEWED | ATTEMPT) != 0 {
+        if flags & !(PHASE | SUSPENDED | GROUP | RENEWED | ATTEMPT | ORIGIN) != 0 {
             return Err(DecodeError::Unknown { what: "a flag of a pending message", found: u64::from(flags) });
         }
-        let mut pending = Pending::waiting(MessageGroupKey::NONE);
+        let mut pending = Pending::waiting(TakenMessage::default());
+        pending.phase = Phase::of(flags);
         pending.suspended = flags & SUSPENDED != 0;
         pending.attempt = u16::try_from(reader.varint()?).map_err(|_| reader.invalid())?;
         pending.deadline = UnixMillis(reader.varint()?);
         pending.nonce = reader.varint()?;
         pending.delivered_at = UnixMillis(reader.varint()?);
+        let message = &mut pending.message;
+        message.position =
+            Position { index: LogIndex(reader.varint()?), offset: reader.varint32()?, length: reader.varint32()? };
+        message.tag = TagId(reader.varint32()?);
         if flags & GROUP != 0 {
-            pending.group = MessageGroupKey(reader.u64()?);
+            message.group = MessageGroupKey(reader.u64()?);
         }
         if flags & RENEWED != 0 {
             pending.renew = ClientKey(reader.u64()?);
@@ -139,8 +183,11 @@ impl Pending {
         if flags & ATTEMPT != 0 {
             pending.attempt_key = AttemptKey(reader.u64()?);
         }
+        if flags & ORIGIN != 0 {
+            let (topic, queue) = (TopicId(reader.varint()?), QueueId(reader.varint32()?));
+            pending.message.origin = Some(Origin { topic, queue, offset: QueueOffset(reader.varint()?) });
+        }
         reader.finish()?;
-        pending.phase = pending.phase_at(clock, attempts_max);
         Ok(pending)
     }
 }
@@ -151,36 +198,43 @@ mod tests {
 
     #[test]
     fn records_go_both_ways() {
-        for (group, renew, attempt_key) in [(0, 0, 0), (1, 0, 0), (0, 2, 3), (u64::MAX, 4, 5)] {
+        let phases = [Phase::Waiting, Phase::Hidden, Phase::Due, Phase::Exhausted];
+        let keys = [(0, 0, 0), (1, 0, 0), (0, 2, 3), (u64::MAX, 4, 5)];
+        for ((group, renew, attempt_key), phase) in keys.into_iter().zip(phases) {
             let pending = Pending {
-                phase: Phase::Hidden,
+                phase,
                 attempt: 3,
                 suspended: group == 1,
                 deadline: UnixMillis(100),
                 nonce: 77,
                 delivered_at: UnixMillis(50),
-                group: MessageGroupKey(group),
+                message: TakenMessage {
+                    position: Position { index: LogIndex(9), offset: 40, length: 7 },
+                    tag: TagId(3),
+                    group: MessageGroupKey(group),
+                    origin: (renew > 0).then_some(Origin {
+                        topic: TopicId(4),
+                        queue: QueueId(5),
+                        offset: QueueOffset(6),
+                    }),
+                },
                 renew: ClientKey(renew),
                 attempt_key: AttemptKey(attempt_key),
             };
             let mut record = Vec::new();
             pending.encode(&mut record);
-            assert_eq!(Pending::decode(&record, UnixMillis(99), 9), Ok(pending));
-            assert!(Pending::decode(&record[..record.len() - 1], UnixMillis(99), 9).is_err());
+            assert_eq!(Pending::decode(&record), Ok(pending));
+            assert!(Pending::decode(&record[..record.len() - 1]).is_err());
         }
     }
 
     #[test]
-    fn the_phase_follows_from_clock_and_attempts() {
-        let mut pending = Pending::waiting(MessageGroupKey::NONE);
-        assert_eq!(pending.phase_at(UnixMillis(1000), 2), Phase::Waiting);
-        (pending.attempt, pending.deadline) = (1, UnixMillis(10));
-        assert_eq!(pending.phase_at(UnixMillis(9), 2), Phase::Hidden);
-        assert_eq!(pending.phase_at(UnixMillis(10), 2), Phase::Due);
+    fn a_delivery_that_is_over_comes_again_while_attempts_are_left() {
+        let mut pending = Pending { phase: Phase::Hidden, attempt: 1, ..Pending::waiting(TakenMessage::default()) };
+        assert_eq!(pending.over(2).phase, Phase::Due);
         pending.attempt = 2;
-        assert_eq!(pending.phase_at(UnixMillis(9), 2), Phase::Hidden);
-        assert_eq!(pending.phase_at(UnixMillis(10), 2), Phase::Exhausted);
+        assert_eq!(pending.over(2).phase, Phase::Exhausted);
         pending.suspended = true;
-        assert_eq!(pending.phase_at(UnixMillis(10), 2), Phase::Due);
+        assert_eq!(pending.over(2).phase, Phase::Due);
     }
 }

@@ -8,6 +8,7 @@ use super::lanes::{LaneKey, Lanes};
 use super::pending::{DeliveryKey, Pending, Phase};
 use super::timers::Timers;
 use crate::model::{AttemptKey, ConsumerGroupId, GroupSettings, QueueId, TopicId};
+use crate::state::topics::Queue;
 
 /// Messages of one queue that a group has taken and not finished. At the bound, nothing fresh is taken from the queue
 /// until some are acknowledged.
@@ -21,8 +22,6 @@ pub(crate) struct Subscription {
     pub(crate) group: ConsumerGroupId,
     pub(crate) settings: GroupSettings,
     queues: Vec<QueueTaken>,
-    /// Queues with fresh messages.
-    fresh: BTreeSet<QueueId>,
     /// Due messages outside lanes, the longest due first.
     due: BTreeSet<(UnixMillis, QueueId, u64)>,
     lanes: Lanes,
@@ -39,8 +38,8 @@ struct QueueTaken {
 impl Subscription {
     pub(crate) fn new(topic: TopicId, group: ConsumerGroupId, settings: GroupSettings, queues: usize) -> Subscription {
         let queues = std::iter::repeat_with(QueueTaken::default).take(queues).collect();
-        let (fresh, due, attempts) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Subscription { topic, group, settings, queues, fresh, due, lanes: Lanes::default(), attempts }
+        let (due, attempts) = (BTreeSet::new(), BTreeSet::new());
+        Subscription { topic, group, settings, queues, due, lanes: Lanes::default(), attempts }
     }
 
     pub(crate) fn key(&self, queue: QueueId, offset: u64) -> DeliveryKey {
@@ -56,26 +55,17 @@ impl Subscription {
         self.queue(queue).map(|queue| queue.taken)
     }
 
-    /// Moves on in a queue that ends at `end`.
-    pub(crate) fn set_taken(&mut self, queue: QueueId, taken: u64, end: u64) {
+    /// Moves on in a queue.
+    pub(crate) fn set_taken(&mut self, queue: QueueId, taken: u64) {
         let at = &mut self.queues[queue.0 as usize];
-        assert!(at.taken <= taken && taken <= end, "a group moves forward within its queue");
+        assert!(at.taken <= taken, "a group moves forward within its queue");
         at.taken = taken;
-        self.note_end(queue, end);
     }
 
-    /// Learns that the queue ends at `end` now.
-    pub(crate) fn note_end(&mut self, queue: QueueId, end: u64) {
-        if self.queues[queue.0 as usize].taken < end {
-            self.fresh.insert(queue);
-        } else {
-            self.fresh.remove(&queue);
-        }
-    }
-
-    /// Queues with fresh messages, from `start` on and around.
-    pub(crate) fn fresh_from(&self, start: QueueId) -> Vec<QueueId> {
-        self.fresh.range(start..).chain(self.fresh.range(..start)).copied().collect()
+    /// Messages of a queue that nobody of the group has taken, and that there is room to take.
+    pub(crate) fn fresh(&self, queue: QueueId, range: Queue) -> u64 {
+        let fresh = self.taken(queue).map_or(0, |taken| range.next - taken.max(range.first).min(range.next));
+        if self.pending_count(queue) < PENDING_MAX { fresh } else { 0 }
     }
 
     pub(crate) fn pending(&self, queue: QueueId, offset: u64) -> Option<&Pending> {
@@ -117,7 +107,7 @@ impl Subscription {
     }
 
     fn in_lane(&self, pending: &Pending) -> bool {
-        self.settings.fifo && !pending.group.is_none()
+        self.settings.fifo && !pending.message.group.is_none()
     }
 
     fn list(&mut self, queue: QueueId, offset: u64, pending: &Pending) {
@@ -171,10 +161,5 @@ impl Subscription {
     /// How many deliveries are due again: messages, or lanes with at least one.
     pub(crate) fn redeliveries(&self) -> u64 {
         (self.due.len() + self.lanes.open_count()) as u64
-    }
-
-    /// Queues with fresh messages that have room for more pending ones.
-    pub(crate) fn fresh_queues(&self) -> impl Iterator<Item = QueueId> + '_ {
-        self.fresh.iter().copied().filter(|queue| self.pending_count(*queue) < PENDING_MAX)
     }
 }

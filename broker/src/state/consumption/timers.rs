@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use raft_log::types::UnixMillis;
 
 use super::pending::{DeliveryKey, Pending, Phase};
-use crate::model::{ClientKey, ConsumerGroupId, TopicId};
+use crate::model::ClientKey;
 
 /// Deadlines of hidden messages, and what has no attempts left. Follows the phases of the subscriptions' messages.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Timers {
         assert!(there, "a hidden or exhausted message has a timer");
     }
 
-    /// A hidden message whose deadline is at or before `clock`.
+    /// The first hidden message whose deadline is at or before `clock`.
     pub(crate) fn expired(&self, clock: UnixMillis) -> Option<DeliveryKey> {
         let (deadline, key) = self.deadlines.first()?;
         (*deadline <= clock).then_some(*key)
@@ -58,15 +58,13 @@ impl Timers {
         self.exhausted.first().copied()
     }
 
+    pub(crate) fn is_exhausted(&self, key: DeliveryKey) -> bool {
+        self.exhausted.contains(&key)
+    }
+
     /// When there is work: at the first deadline, or at once while exhausted messages are left over.
     pub(crate) fn next_due(&self, clock: UnixMillis) -> Option<UnixMillis> {
         if self.exhausted.is_empty() { self.deadlines.first().map(|(deadline, _)| *deadline) } else { Some(clock) }
-    }
-
-    /// How many of the first `count` deadlines up to `now` are of one group in one topic.
-    pub(crate) fn passed(&self, now: UnixMillis, topic: TopicId, group: ConsumerGroupId, count: usize) -> usize {
-        let passed = self.deadlines.iter().take_while(|(deadline, _)| *deadline <= now).take(count);
-        passed.filter(|(_, key)| (key.topic, key.group) == (topic, group)).count()
     }
 
     /// What a client holds and wants renewed, at most `count` messages.

@@ -1,6 +1,8 @@
+use raft_log::StateMachine as _;
+
 use super::harness::{INVISIBLE_MS, Rig, attempts, offsets, receive, tags};
 use crate::model::{ConsumerGroupId, GroupSettings, TopicId, TopicSettings, TopicType};
-use crate::state::apply_limits::DEAD_LETTERS_MAX;
+use crate::state::apply_limits::{DEAD_LETTERS_MAX, EXPIRED_MAX};
 use crate::state::{Origin, Settled};
 
 fn rig(attempts: u16) -> (Rig, TopicId, ConsumerGroupId) {
@@ -16,7 +18,7 @@ fn after_the_last_attempt_a_message_is_a_dead_letter_at_the_same_position() {
     rig.publish(topic, &[(0, "", ""), (0, "red", "")]);
     let first = rig.receive(group, topic, 2);
     rig.ack(group, topic, &first[..1]);
-    rig.now += INVISIBLE_MS;
+    rig.pass(INVISIBLE_MS);
     let last = rig.receive(group, topic, 2);
     assert_eq!(attempts(&last), [2]);
     assert!(rig.reader().topic("%DLQ%g").is_none());
@@ -49,27 +51,44 @@ fn giving_back_the_last_attempt_dead_letters_at_once() {
 }
 
 #[test]
-fn one_command_dead_letters_a_bounded_number_and_the_rest_follows() {
+fn one_tick_dead_letters_a_bounded_number_and_the_next_ones_the_rest() {
     let (mut rig, topic, group) = rig(1);
-    let many = DEAD_LETTERS_MAX * 2 + 500;
-    for _ in 0..5 {
-        rig.publish(topic, &vec![(0, "", ""); many / 5]);
-    }
+    let many = DEAD_LETTERS_MAX * 2 + 100;
+    rig.publish(topic, &vec![(0, "", ""); many]);
     while !rig.receive(group, topic, 1000).is_empty() {}
     rig.pass(INVISIBLE_MS);
     let letters = |rig: &Rig| {
         let dead = rig.reader().topic("%DLQ%g").unwrap().id;
         rig.reader().queue_bounds(dead).unwrap()[0].next.0
     };
-    // Once before the command and once after the entry.
-    assert_eq!(letters(&rig), 2 * DEAD_LETTERS_MAX as u64);
+    assert_eq!(letters(&rig), DEAD_LETTERS_MAX as u64);
     assert_eq!(rig.reader().next_due().unwrap().0, rig.now, "more is due");
     let before = rig.digest();
     rig.crash_and_replay();
-    assert_eq!((rig.digest(), letters(&rig)), (before, 2 * DEAD_LETTERS_MAX as u64));
+    assert_eq!((rig.digest(), letters(&rig)), (before, DEAD_LETTERS_MAX as u64));
+    rig.pass(0);
     rig.pass(0);
     assert_eq!(letters(&rig), many as u64);
     assert_eq!(rig.reader().next_due(), None);
+}
+
+/// However many deliveries end at the same moment, each tick ends so many, and a node that was restarted in between agrees.
+#[test]
+fn one_tick_ends_a_bounded_number_of_deliveries() {
+    let (mut rig, topic, group) = rig(9);
+    let many = EXPIRED_MAX + 100;
+    rig.publish(topic, &vec![(0, "", ""); many]);
+    while !rig.receive(group, topic, 1000).is_empty() {}
+    rig.pass(INVISIBLE_MS);
+    let redeliveries = |rig: &Rig| rig.reader().ready(group, topic).redeliveries;
+    assert_eq!(redeliveries(&rig), EXPIRED_MAX as u64);
+    let (digest, due) = (rig.digest(), rig.reader().next_due());
+    rig.crash_and_replay();
+    rig.state().flush().unwrap();
+    rig.crash_and_replay();
+    assert_eq!((rig.digest(), rig.reader().next_due(), redeliveries(&rig)), (digest, due, EXPIRED_MAX as u64));
+    rig.pass(0);
+    assert_eq!(redeliveries(&rig), many as u64);
 }
 
 #[test]

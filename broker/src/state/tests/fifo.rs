@@ -1,7 +1,6 @@
 use super::harness::{INVISIBLE_MS, Rig, attempts, handle, offsets, places, receive};
 use crate::model::{AttemptKey, ConsumerGroupId, GroupSettings, TopicId, TopicType};
 use crate::state::Settled;
-use raft_log::types::UnixMillis;
 
 fn rig() -> (Rig, TopicId, ConsumerGroupId) {
     let mut rig = Rig::new();
@@ -18,7 +17,7 @@ fn a_message_group_waits_for_its_own_and_the_others_go_on() {
     let b = rig.receive(group, topic, 9);
     assert_eq!(offsets(&b), [2], "b goes on while a is under way");
     assert!(rig.receive(group, topic, 9).is_empty());
-    assert!(!rig.reader().ready(group, topic, UnixMillis(rig.now)).any(), "nothing to be had: no busy polling");
+    assert!(!rig.reader().ready(group, topic).any(), "nothing to be had: no busy polling");
 }
 
 #[test]
@@ -38,7 +37,7 @@ fn of_a_batch_only_what_is_not_acknowledged_comes_again_in_order() {
     assert_eq!(offsets(&picks), [0, 1, 2, 3]);
     rig.ack(group, topic, &[picks[0], picks[2]]);
     assert!(rig.receive(group, topic, 9).is_empty());
-    rig.now += INVISIBLE_MS;
+    rig.pass(INVISIBLE_MS);
     let again = rig.receive(group, topic, 9);
     assert_eq!((offsets(&again), attempts(&again)), (vec![1, 3, 4], vec![2, 2, 1]));
 }
@@ -104,7 +103,7 @@ fn a_repeated_attempt_gets_the_same_again_and_all_its_handles_work() {
     let mut request = receive(group, topic, 2);
     request.attempt = AttemptKey::of("attempt-1");
     let first = rig.received(&request).picks;
-    rig.now += INVISIBLE_MS / 2;
+    rig.pass(INVISIBLE_MS / 2);
     let second = rig.received(&request).picks;
     assert_eq!(attempts(&second), [1, 1]);
     let sorted = |picks: &[_]| {
@@ -114,7 +113,7 @@ fn a_repeated_attempt_gets_the_same_again_and_all_its_handles_work() {
     };
     assert_eq!(sorted(&first), sorted(&second));
     assert!(second.iter().all(|pick| pick.deadline.0 == rig.now + INVISIBLE_MS), "with a new deadline");
-    rig.now += INVISIBLE_MS / 2;
+    rig.pass(INVISIBLE_MS / 2);
     assert_eq!(rig.ack(group, topic, &first[..1]), [Settled::Done], "the old handle acks");
     let left = rig.received(&request).picks;
     assert_eq!(places(&left), places(&first[1..]), "what is acknowledged is not repeated");
@@ -130,7 +129,7 @@ fn an_attempt_that_holds_nothing_any_more_receives_as_usual() {
     let mut request = receive(group, topic, 2);
     request.attempt = AttemptKey::of("attempt");
     rig.received(&request);
-    rig.now += INVISIBLE_MS;
+    rig.pass(INVISIBLE_MS);
     assert_eq!(attempts(&rig.received(&request).picks), [2]);
 }
 
@@ -149,7 +148,7 @@ fn messages_without_a_group_do_not_wait_for_each_other() {
     rig.publish(topic, &[(0, "", ""); 2]);
     let first = rig.receive(group, topic, 1);
     assert_eq!(offsets(&rig.receive(group, topic, 1)), [1]);
-    rig.now += INVISIBLE_MS - 1;
+    rig.pass(INVISIBLE_MS - 1);
     assert_eq!(rig.ack(group, topic, &first), [Settled::Done]);
     assert_eq!(handle(&first[0]).offset.0, 0);
 }

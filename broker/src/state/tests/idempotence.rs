@@ -96,7 +96,7 @@ fn live_producers_are_never_forgotten_and_idle_ones_make_room() {
     }
     let refused = rig.try_publish(topic, producer(u128::MAX, 1, 0), &[(0, "", "")]);
     assert_eq!(refused, Err(PublishRefusal::TooManyProducers));
-    rig.now += IDLE_MIN_MS;
+    rig.pass(IDLE_MIN_MS);
     rig.try_publish(topic, producer(0, 1, 1), &[(0, "", "")]).unwrap();
     rig.try_publish(topic, producer(u128::MAX, 1, 0), &[(0, "", "")]).unwrap();
     assert!(rig.try_publish(topic, producer(0, 1, 1), &[(0, "", "")]).unwrap()[0].repeated, "0 was heard lately");

@@ -13,7 +13,7 @@ use super::harness::{Rig, handle, publish, receive, tags};
 use crate::model::{ConsumerGroupId, GroupSettings, QueueId, TopicId, TopicType};
 use crate::state::{
     Ack, AckEntry, ChangeInvisible, EncodedCommand, FlushTriggers, Outcome, Pick, Received, Settled, State,
-    StateReader, StoredAt,
+    StateReader, StoredAt, tick,
 };
 
 const QUEUES: u32 = 2;
@@ -308,11 +308,13 @@ fn run_entry(rig: &mut Rig, model: &mut Model, ops: &[Op]) {
         let until = left.iter().position(|op| matches!(op, Op::Receive { .. })).map_or(left.len(), |at| at + 1);
         let (now, later) = left.split_at(until);
         let known: Vec<_> = now.iter().filter_map(|op| Some((op, model.command(op)?, model.named(op)))).collect();
-        let commands: Vec<_> = known.iter().map(|(_, command, _)| command.clone()).collect();
+        // A tick first, as a leader proposes one when something is due: so the model's time is the state's.
+        let ticked = std::iter::once(tick());
+        let commands: Vec<_> = ticked.chain(known.iter().map(|(_, command, _)| command.clone())).collect();
         let outcomes = rig.apply(&commands);
         model.clock = rig.now;
         let reader = rig.reader();
-        for ((op, _, named), outcome) in known.iter().zip(&outcomes) {
+        for ((op, _, named), outcome) in known.iter().zip(&outcomes[1..]) {
             model.follow(op, *named, outcome, &reader);
         }
         left = later;

@@ -35,9 +35,9 @@ fn a_message_comes_again_on_time_and_not_before() {
     let first = rig.receive(group, topic, 1);
     assert_eq!(attempts(&first), [1]);
     assert_eq!(rig.reader().next_due().unwrap().0, rig.now + INVISIBLE_MS);
-    rig.now += INVISIBLE_MS - 1;
+    rig.pass(INVISIBLE_MS - 1);
     assert!(rig.receive(group, topic, 1).is_empty());
-    rig.now += 1;
+    rig.pass(1);
     let again = rig.receive(group, topic, 1);
     assert_eq!((offsets(&again), attempts(&again)), (vec![0], vec![2]));
     assert_ne!(again[0].nonce, first[0].nonce);
@@ -49,7 +49,7 @@ fn what_is_due_comes_before_what_is_fresh() {
     rig.publish(topic, &[(0, "", "")]);
     rig.receive(group, topic, 1);
     rig.publish(topic, &[(0, "", ""), (1, "", "")]);
-    rig.now += INVISIBLE_MS;
+    rig.pass(INVISIBLE_MS);
     assert_eq!(places(&rig.receive(group, topic, 1)), [(0, 0)]);
 }
 
