@@ -1,15 +1,16 @@
 //! Receives that wait for a message, in lines of (topic, consumer group), first come first woken.
 //!
 //! ```text
-//!   park ─► in line ─► woken: out of line, goes and receives ─► got some, and more is there: wakes the next
-//!              │                        └─► its client is gone: wakes the next
+//!   park ─► in line ─► woken: out of line, goes and looks ─► looked: what is left wakes the next ones
+//!              │                        └─► leaves before it looked: as many others are woken in its place
 //!              └─► dropped: out of line
 //! ```
-//! One at a time is woken, so that one message does not make a thousand parked receives propose commands. A wake-up
-//! says "look again"; one that is lost with its client is passed on.
+//! As many are woken at once as the messages that are there can serve, so that a burst is not handed out one receive after
+//! the other; and no more, so that one message does not make a thousand parked receives propose commands. Who was woken
+//! *claims* as many messages as it asks for until it has looked. A wake-up says "look again"; none is lost with its client.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,21 +18,32 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::model::{ConsumerGroupId, TopicId};
 
-type Line = (TopicId, ConsumerGroupId);
+type Key = (TopicId, ConsumerGroupId);
 
+#[derive(Debug)]
 struct Ticket {
-    number: u64,
+    messages_max: u16,
     wake: oneshot::Sender<()>,
 }
 
-#[derive(Default)]
+/// Those who wait, by number, and what those want who were woken and have not looked yet.
+#[derive(Debug, Default)]
+struct Line {
+    tickets: BTreeMap<u64, Ticket>,
+    claimed: u64,
+    /// Somebody was not woken because of a claim. The one whose claim it is may have looked too early.
+    put_off: bool,
+}
+
+#[derive(Debug, Default)]
 struct Lines {
-    tickets: BTreeMap<Line, VecDeque<Ticket>>,
-    count: usize,
+    by_key: BTreeMap<Key, Line>,
+    parked: usize,
     next_number: u64,
 }
 
 /// All lines of one node; bounded.
+#[derive(Debug)]
 pub struct Parking {
     lines: Mutex<Lines>,
     parked_max: usize,
@@ -40,13 +52,15 @@ pub struct Parking {
 }
 
 /// A place in a line; dropping it leaves the line.
+#[derive(Debug)]
 pub struct Parked {
     parking: Arc<Parking>,
-    line: Line,
+    key: Key,
     number: u64,
+    messages_max: u16,
     wake: oneshot::Receiver<()>,
-    /// Whether the wake-up was seen by the one who waits.
-    heeded: bool,
+    /// Whether its claim is settled.
+    looked: bool,
 }
 
 impl Parking {
@@ -55,45 +69,41 @@ impl Parking {
         Arc::new(Parking { lines: Mutex::default(), parked_max, occupied: Notify::new() })
     }
 
-    /// A place at the end of the line; nothing if all places are taken.
-    pub fn park(self: &Arc<Self>, topic: TopicId, group: ConsumerGroupId) -> Option<Parked> {
-        let line = (topic, group);
+    /// A place at the end of the line, for one who takes so many messages; nothing if all places are taken.
+    pub fn park(self: &Arc<Self>, topic: TopicId, group: ConsumerGroupId, messages_max: u16) -> Option<Parked> {
+        assert!(messages_max > 0, "who takes nothing has nothing to wait for");
+        let key = (topic, group);
         let (wake, woken) = oneshot::channel();
         let mut lines = self.lock();
-        if lines.count >= self.parked_max {
+        if lines.parked >= self.parked_max {
             return None;
         }
         let number = lines.next_number;
         lines.next_number += 1;
-        lines.count += 1;
-        lines.tickets.entry(line).or_default().push_back(Ticket { number, wake });
-        if lines.count == 1 {
+        lines.parked += 1;
+        lines.by_key.entry(key).or_default().tickets.insert(number, Ticket { messages_max, wake });
+        if lines.parked == 1 {
             self.occupied.notify_one();
         }
-        Some(Parked { parking: Arc::clone(self), line, number, wake: woken, heeded: false })
+        Some(Parked { parking: Arc::clone(self), key, number, messages_max, wake: woken, looked: false })
     }
 
     /// The groups that wait for something in this topic.
     pub fn groups(&self, topic: TopicId) -> Vec<ConsumerGroupId> {
         let lines = self.lock();
         let range = (topic, ConsumerGroupId(0))..=(topic, ConsumerGroupId(u64::MAX));
-        lines.tickets.range(range).map(|((_, group), _)| *group).collect()
+        let waits = lines.by_key.range(range).filter(|(_, line)| !line.tickets.is_empty());
+        waits.map(|((_, group), _)| *group).collect()
     }
 
-    /// Wakes the first in line, who leaves it. Says whether there was one.
-    pub fn wake(&self, topic: TopicId, group: ConsumerGroupId) -> bool {
-        let line = (topic, group);
-        let mut lines = self.lock();
-        let Some(tickets) = lines.tickets.get_mut(&line) else { return false };
-        let ticket = tickets.pop_front().expect("a line that is empty is removed");
-        if tickets.is_empty() {
-            lines.tickets.remove(&line);
-        }
-        lines.count -= 1;
-        drop(lines);
-        // One who dropped the place just now passes the wake-up on himself.
-        let _ = ticket.wake.send(());
-        true
+    /// So many messages are there, some of them new: wakes the first in line until they are claimed, at least one.
+    pub fn arrived(&self, topic: TopicId, group: ConsumerGroupId, messages: u64) {
+        self.lock().wake((topic, group), messages, u64::from(messages > 0));
+    }
+
+    /// So many messages are left: wakes the first in line until they are claimed.
+    pub fn left_over(&self, topic: TopicId, group: ConsumerGroupId, messages: u64) {
+        self.lock().wake((topic, group), messages, 0);
     }
 
     /// Returns when somebody is parked; for one caller.
@@ -105,20 +115,7 @@ impl Parking {
 
     /// How many wait.
     pub fn count(&self) -> usize {
-        self.lock().count
-    }
-
-    /// Leaves the line. False if he was woken before.
-    fn leave(&self, line: Line, number: u64) -> bool {
-        let mut lines = self.lock();
-        let Some(tickets) = lines.tickets.get_mut(&line) else { return false };
-        let Some(at) = tickets.iter().position(|ticket| ticket.number == number) else { return false };
-        tickets.remove(at);
-        if tickets.is_empty() {
-            lines.tickets.remove(&line);
-        }
-        lines.count -= 1;
-        true
+        self.lock().parked
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
@@ -126,88 +123,94 @@ impl Parking {
     }
 }
 
+impl Lines {
+    /// Wakes the first in line, who leave it, until so many messages are claimed and so many were woken.
+    fn wake(&mut self, key: Key, messages: u64, at_least: u64) {
+        let Some(line) = self.by_key.get_mut(&key) else { return };
+        line.put_off |= messages > 0 && line.claimed > 0;
+        let mut woken = 0;
+        while woken < at_least || line.claimed < messages {
+            let Some((_, ticket)) = line.tickets.pop_first() else { break };
+            self.parked -= 1;
+            woken += 1;
+            line.claimed += u64::from(ticket.messages_max);
+            // One who drops the place just now passes the wake-up on himself.
+            let _ = ticket.wake.send(());
+        }
+    }
+
+    /// Takes somebody out of the line, or settles the claim of one who was woken. Says whether he was.
+    fn leave(&mut self, key: Key, number: u64, messages_max: u16) -> bool {
+        let line = self.by_key.get_mut(&key).expect("a line stays while somebody is in it or claims something");
+        let was_woken = line.tickets.remove(&number).is_none();
+        if was_woken {
+            let claimed = line.claimed.checked_sub(u64::from(messages_max));
+            line.claimed = claimed.expect("who was woken claims what he takes");
+        } else {
+            self.parked -= 1;
+        }
+        was_woken
+    }
+
+    fn remove_if_empty(&mut self, key: Key) {
+        if self.by_key.get(&key).is_some_and(|line| line.tickets.is_empty() && line.claimed == 0) {
+            self.by_key.remove(&key);
+        }
+    }
+}
+
 impl Parked {
     /// Returns when it is this one's turn to look again.
     pub async fn woken(&mut self) {
         let _ = (&mut self.wake).await;
-        self.heeded = true;
+    }
+
+    /// It was woken, and has looked; `found` if it took something or saw that there is more. `next` is the place that it
+    /// took before, for its next turn: if it goes on, it is answered back. `messages` says how many are left.
+    pub fn looked(mut self, found: bool, next: Option<Parked>, messages: impl FnOnce() -> u64) -> Option<Parked> {
+        self.looked = true;
+        let (next, woken) = if found { (None, next.is_some_and(Parked::leave)) } else { (next, false) };
+        let put_off = {
+            let mut lines = self.parking.lock();
+            let was_woken = lines.leave(self.key, self.number, self.messages_max);
+            assert!(was_woken, "only who is woken looks");
+            let line = lines.by_key.get_mut(&self.key).expect("it claimed something until now");
+            let put_off = std::mem::take(&mut line.put_off);
+            lines.remove_if_empty(self.key);
+            put_off
+        };
+        // Who found nothing, and nobody was put off for his sake, wakes nobody: what is there may be there for nobody.
+        if found || put_off {
+            let left = messages();
+            self.parking.lock().wake(self.key, left, u64::from(woken && left > 0));
+        }
+        next
+    }
+
+    /// Leaves for good; the caller sees to what is left. Says whether it was woken.
+    fn leave(mut self) -> bool {
+        self.looked = true;
+        let mut lines = self.parking.lock();
+        let was_woken = lines.leave(self.key, self.number, self.messages_max);
+        lines.remove_if_empty(self.key);
+        was_woken
     }
 }
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        let in_line = self.parking.leave(self.line, self.number);
-        if !in_line && !self.heeded {
-            self.parking.wake(self.line.0, self.line.1);
+        if self.looked {
+            return;
         }
+        let mut lines = self.parking.lock();
+        if lines.leave(self.key, self.number, self.messages_max) {
+            let claimed = lines.by_key[&self.key].claimed;
+            lines.wake(self.key, claimed + u64::from(self.messages_max), 0);
+        }
+        lines.remove_if_empty(self.key);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt as _;
-
-    use super::*;
-
-    const TOPIC: TopicId = TopicId(1);
-    const GROUP: ConsumerGroupId = ConsumerGroupId(2);
-
-    fn is_woken(parked: &mut Parked) -> bool {
-        parked.woken().now_or_never().is_some()
-    }
-
-    #[test]
-    fn the_first_in_line_is_woken_alone() {
-        let parking = Parking::new(10);
-        let mut first = parking.park(TOPIC, GROUP).expect("room");
-        let mut second = parking.park(TOPIC, GROUP).expect("room");
-        let mut other = parking.park(TOPIC, ConsumerGroupId(3)).expect("room");
-        assert_eq!(parking.groups(TOPIC), [GROUP, ConsumerGroupId(3)]);
-        assert!(parking.wake(TOPIC, GROUP));
-        assert!(is_woken(&mut first) && !is_woken(&mut second) && !is_woken(&mut other));
-        assert_eq!(parking.count(), 2);
-    }
-
-    #[test]
-    fn it_says_when_somebody_is_parked() {
-        let parking = Parking::new(10);
-        assert!(parking.occupied().now_or_never().is_none());
-        let parked = parking.park(TOPIC, GROUP);
-        assert!(parking.occupied().now_or_never().is_some());
-        drop(parked);
-        assert!(parking.occupied().now_or_never().is_none());
-    }
-
-    #[test]
-    fn a_wake_up_that_nobody_heeds_is_passed_on() {
-        let parking = Parking::new(10);
-        let first = parking.park(TOPIC, GROUP).expect("room");
-        let mut second = parking.park(TOPIC, GROUP).expect("room");
-        parking.wake(TOPIC, GROUP);
-        drop(first);
-        assert!(is_woken(&mut second));
-    }
-
-    #[test]
-    fn one_who_leaves_is_not_woken_and_frees_the_place() {
-        let parking = Parking::new(1);
-        let first = parking.park(TOPIC, GROUP).expect("room");
-        assert!(parking.park(TOPIC, GROUP).is_none(), "bounded");
-        drop(first);
-        assert_eq!(parking.count(), 0);
-        assert!(!parking.wake(TOPIC, GROUP));
-        assert!(parking.groups(TOPIC).is_empty());
-        assert!(parking.park(TOPIC, GROUP).is_some());
-    }
-
-    #[test]
-    fn one_who_heeded_does_not_wake_others_by_leaving() {
-        let parking = Parking::new(10);
-        let mut first = parking.park(TOPIC, GROUP).expect("room");
-        let mut second = parking.park(TOPIC, GROUP).expect("room");
-        parking.wake(TOPIC, GROUP);
-        assert!(is_woken(&mut first));
-        drop(first);
-        assert!(!is_woken(&mut second));
-    }
-}
+#[path = "parking_tests.rs"]
+mod tests;

@@ -1,19 +1,28 @@
 //! One long poll on the leader: look, receive if it is worth a command, else park until woken or until the poll ends.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use raft_log::types::Term;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::parking::Parking;
+use super::{
+    parking::{Parked, Parking},
+    timers::{messages, millis},
+};
 use crate::{
     forward::Leadership,
     limits::RECEIVE_MESSAGES_MAX,
     metrics::Traffic,
     model::{AttemptKey, ClientKey, ConsumerGroupId, TagFilter, TopicId},
     publish::{Batcher, SubmitError},
-    state::{ChangeInvisible, Outcome, Pick, Receive, StateReader, UnknownName},
+    state::{ChangeInvisible, Outcome, Pick, Receive, Received, StateReader, UnknownName},
 };
+
+/// How long a message that could not be read stays away. Long enough for a repair from the other nodes.
+const UNREADABLE_FOR: Duration = Duration::from_secs(30);
+/// Between two attempts of a poll to get its command into an overloaded log.
+const OVERLOAD_BACKOFF: Duration = Duration::from_millis(100);
 
 /// What a receive asks for.
 #[derive(Clone, Debug)]
@@ -85,45 +94,98 @@ impl Poll {
     pub async fn run(&self, wanted: &Wanted, gone: impl Future<Output = ()>) -> Result<Vec<Pick>, PollEnd> {
         let term = self.leadership.term();
         let mut gone = std::pin::pin!(gone);
+        if wanted.messages_max == 0 {
+            // In no line: a wake-up would be lost on it.
+            return Err(self.ended(wanted, term, gone).await);
+        }
         // A repeat of a FIFO receive is answered even if nothing new is there.
-        let mut repeats = wanted.fifo && !wanted.attempt.is_none();
-        loop {
-            // In line before looking: what becomes available between the two wakes it.
-            let mut parked = self.parking.park(wanted.topic, wanted.group).ok_or(PollEnd::Full)?;
-            if wanted.messages_max > 0 && (std::mem::take(&mut repeats) || self.anything(wanted)) {
-                let picks = self.receive(wanted).await?;
-                if !picks.is_empty() {
-                    drop(parked);
-                    if self.anything(wanted) {
-                        self.parking.wake(wanted.topic, wanted.group);
-                    }
-                    return Ok(picks);
-                }
+        if wanted.fifo && !wanted.attempt.is_none() {
+            let repeated = self.receive(wanted).await?;
+            if !repeated.picks.is_empty() {
+                self.left_over(wanted);
+                return Ok(repeated.picks);
             }
+        }
+        // In line before looking, and again before each further look: what becomes available between the two wakes it.
+        let mut parked = self.park(wanted)?;
+        self.parking.arrived(wanted.topic, wanted.group, self.ready(wanted));
+        loop {
             self.traffic.parked_receives().inc();
             let end = tokio::select! {
+                biased;
+                end = self.ended(wanted, term, gone.as_mut()) => Some(end),
                 () = parked.woken() => None,
-                () = tokio::time::sleep_until(wanted.until) => Some(PollEnd::Empty),
-                () = &mut gone => Some(PollEnd::Gone),
-                () = self.leadership.lost(term) => Some(PollEnd::LeaderLost),
-                () = self.stop.cancelled() => Some(PollEnd::Empty),
             };
             self.traffic.parked_receives().dec();
+            // Without having looked, it passes its wake-up on.
             if let Some(end) = end {
                 return Err(end);
             }
+            let next = self.park(wanted);
+            let received = loop {
+                match self.receive(wanted).await {
+                    // Its turn is not over, and its client is not sent away for the load that others make.
+                    Err(PollEnd::Failed(SubmitError::Overloaded)) => tokio::select! {
+                        biased;
+                        end = self.ended(wanted, term, gone.as_mut()) => return Err(end),
+                        () = tokio::time::sleep(OVERLOAD_BACKOFF) => {}
+                    },
+                    received => break received?,
+                }
+            };
+            let found = !received.picks.is_empty() || received.more;
+            let (next, full) = next.map_or_else(|full| (None, Some(full)), |next| (Some(next), None));
+            let next = parked.looked(found, next, || self.ready(wanted));
+            if !received.picks.is_empty() {
+                return Ok(received.picks);
+            }
+            parked = next.ok_or(full.unwrap_or(PollEnd::Empty))?;
         }
+    }
+
+    /// Returns when the poll is over, whatever there is.
+    async fn ended(&self, wanted: &Wanted, term: Term, gone: impl Future<Output = ()>) -> PollEnd {
+        tokio::select! {
+            biased;
+            () = gone => PollEnd::Gone,
+            () = self.leadership.lost(term) => PollEnd::LeaderLost,
+            () = self.stop.cancelled() => PollEnd::Empty,
+            () = tokio::time::sleep_until(wanted.until) => PollEnd::Empty,
+        }
+    }
+
+    fn park(&self, wanted: &Wanted) -> Result<Parked, PollEnd> {
+        self.parking.park(wanted.topic, wanted.group, wanted.messages_max).ok_or(PollEnd::Full)
+    }
+
+    /// What it did not take is for the others.
+    fn left_over(&self, wanted: &Wanted) {
+        self.parking.left_over(wanted.topic, wanted.group, self.ready(wanted));
+    }
+
+    /// How many messages the group can be given now.
+    fn ready(&self, wanted: &Wanted) -> u64 {
+        messages(self.state.ready(wanted.group, wanted.topic))
+    }
+
+    /// Sets picks aside whose messages could not be read: hidden for a while, and the delivery counts.
+    pub async fn set_aside(&self, wanted: &Wanted, picks: &[Pick]) {
+        self.change(wanted, picks, UNREADABLE_FOR, false).await;
     }
 
     /// Puts picks back that could not be delivered: available at once, and the delivery does not count.
     pub async fn give_back(&self, wanted: &Wanted, picks: &[Pick]) {
+        self.change(wanted, picks, Duration::ZERO, true).await;
+    }
+
+    async fn change(&self, wanted: &Wanted, picks: &[Pick], invisible: Duration, suspend: bool) {
         let changes = picks.iter().map(|pick| {
             let change = ChangeInvisible {
                 group: wanted.group,
                 topic: wanted.topic,
                 entry: super::deliver::ack_entry(pick),
-                invisible_ms: 0,
-                suspend: true,
+                invisible_ms: millis(invisible),
+                suspend,
             };
             self.batcher.submit(change.encode())
         });
@@ -134,12 +196,8 @@ impl Poll {
         }
     }
 
-    fn anything(&self, wanted: &Wanted) -> bool {
-        self.state.ready(wanted.group, wanted.topic).any()
-    }
-
     /// Picks what is there; none if there is nothing for this filter or all of it is held back.
-    async fn receive(&self, wanted: &Wanted) -> Result<Vec<Pick>, PollEnd> {
+    async fn receive(&self, wanted: &Wanted) -> Result<Received, PollEnd> {
         assert!(usize::from(wanted.messages_max) <= RECEIVE_MESSAGES_MAX, "capped at the door");
         let command = Receive {
             group: wanted.group,
@@ -155,12 +213,9 @@ impl Poll {
         .encode();
         loop {
             match self.batcher.submit(command.clone()).await {
-                Ok(Outcome::Received(received)) if received.picks.is_empty() && received.more => {
-                    if Instant::now() >= wanted.until {
-                        return Ok(Vec::new());
-                    }
-                }
-                Ok(Outcome::Received(received)) => return Ok(received.picks),
+                Ok(Outcome::Received(received))
+                    if received.picks.is_empty() && received.more && Instant::now() < wanted.until => {}
+                Ok(Outcome::Received(received)) => return Ok(received),
                 Ok(Outcome::Unknown(name)) => return Err(PollEnd::Unknown(name)),
                 Ok(other) => panic!("a receive was answered by {other:?}"),
                 Err(SubmitError::NotLeader) => return Err(PollEnd::LeaderLost),

@@ -18,7 +18,7 @@ use crate::{
     limits::RENEWALS_MAX,
     model::ClientKey,
     publish::Batcher,
-    state::{Bootstrap, RenewDeliveries, StateReader, tick},
+    state::{Bootstrap, Ready, RenewDeliveries, StateReader, tick},
 };
 
 /// How long renewed deliveries stay hidden, and those of a receive with renewal at first.
@@ -169,20 +169,24 @@ impl Timers {
         }
     }
 
-    /// Wakes a parked receive in each group for which something became available. While nobody is parked, what becomes
-    /// available wakes nobody either; it stands in the events until somebody parks, who then looks once too often.
+    /// Wakes parked receives in each group for which something became available, as many as it can serve. While nobody is
+    /// parked, what becomes available wakes nobody either; it stands in the events until somebody parks, who then looks
+    /// once too often.
     async fn wake_parked(&self) {
         loop {
             self.parking.occupied().await;
             for topic in self.state.events().changed().await {
                 for group in self.parking.groups(topic) {
-                    if self.state.ready(group, topic).any() {
-                        self.parking.wake(topic, group);
-                    }
+                    self.parking.arrived(topic, group, messages(self.state.ready(group, topic)));
                 }
             }
         }
     }
+}
+
+/// How many messages a group can be given. A first receive is worth its command by itself.
+pub(super) fn messages(ready: Ready) -> u64 {
+    u64::from(ready.unsubscribed) + ready.fresh + ready.redeliveries
 }
 
 /// Whole milliseconds of a duration.
