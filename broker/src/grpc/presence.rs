@@ -4,7 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tercet_proto::rocketmq::v2::{
-    Code, HeartbeatRequest, HeartbeatResponse, NotifyClientTerminationRequest, NotifyClientTerminationResponse,
+    ClientType, Code, HeartbeatRequest, HeartbeatResponse, NotifyClientTerminationRequest,
+    NotifyClientTerminationResponse,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -12,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::{
     node::Node,
     refusal::{Refusal, ok},
+    sessions::Beat,
     settings::Subject,
     unary::{self, Call, Refused},
 };
@@ -49,19 +51,34 @@ async fn beat(node: Arc<Node>, call: Call, request: HeartbeatRequest) -> Result<
         return done();
     }
     // The settings count, not the type that the request says.
-    let subject = node.sessions.heartbeat(client).ok_or_else(undeclared)?;
-    let Subject::Consumer { group, push } = subject else { return done() };
+    let (group, push) = match node.sessions.heartbeat(client) {
+        Beat::Declared(Subject::Producer) => return done(),
+        Beat::Declared(Subject::Consumer { group, push }) => (group, push),
+        Beat::Left => return Err(undeclared().into()),
+        Beat::Undeclared => {
+            // This node forgot it, as after a restart. Until it has declared itself again, what it holds is renewed.
+            if request.client_type() != ClientType::Producer {
+                tell(&node, &call, request).await;
+            }
+            return Err(undeclared().into());
+        }
+    };
     if node.state.group(group.as_str()).is_none() && node.relay.leadership().serves() {
         let why = format!("consumer group {group} does not exist");
         return Err(Refusal::new(Code::IllegalConsumerGroup, why).into());
     }
     if push {
-        let forward = |channel, request| async move { unary::client(channel).heartbeat(request).await };
-        if let Err(error) = node.relay.run(told(&call, request), forward).await {
-            tracing::debug!(?error, "the leader was not told of a heartbeat");
-        }
+        tell(&node, &call, request).await;
     }
     done()
+}
+
+/// Tells the leader that the client lives.
+async fn tell(node: &Node, call: &Call, request: HeartbeatRequest) {
+    let forward = |channel, request| async move { unary::client(channel).heartbeat(request).await };
+    if let Err(error) = node.relay.run(told(call, request), forward).await {
+        tracing::debug!(?error, "the leader was not told of a heartbeat");
+    }
 }
 
 async fn goodbye(

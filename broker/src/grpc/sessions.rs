@@ -2,9 +2,15 @@
 //! heartbeats that another node forwards count as hearing, so that the leader knows which consumers live.
 //!
 //! Nothing here is needed to serve a send or a receive: a client whose session is lost only declares itself again.
+//!
+//! ```text
+//!   heard once ─► stranger ─► heard again later, declared, or a stream open ─► known
+//!                    └ makes room for whoever comes when the table is full       └ goes by silence only
+//! ```
+//! So a flood of client ids that nobody uses pushes out its own. Every step is a few look-ups, however full the table is.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,6 +22,10 @@ use crate::model::ClientKey;
 
 /// A session without an open stream is dropped after this much silence.
 pub const SILENCE_MAX: Duration = Duration::from_secs(110);
+/// Who is heard again after this long lives; requests of one moment prove nothing. Clients send heartbeats every 10 s.
+const HEARD_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Silent sessions that one step forgets: more than it adds.
+const FORGOTTEN_AT_ONCE: usize = 2;
 
 #[derive(Debug)]
 struct Session {
@@ -23,6 +33,8 @@ struct Session {
     subject: Option<Subject>,
     presence: Presence,
     streams: u32,
+    /// When it was heard first, while it is a stranger.
+    stranger_since: Option<Duration>,
 }
 
 /// Monotonic times.
@@ -34,17 +46,45 @@ enum Presence {
     Left(Duration),
 }
 
+impl Presence {
+    fn at(self) -> Duration {
+        let (Presence::Heard(at) | Presence::Left(at)) = self;
+        at
+    }
+}
+
 /// The sessions of one node; bounded.
 pub struct Sessions {
     clock: Arc<dyn Clock>,
     sessions_max: usize,
-    by_client: Mutex<HashMap<ClientKey, Session>>,
+    table: Mutex<Table>,
+}
+
+/// Sessions, and the orders in which they go. A session is in `silent` unless a stream of it is open.
+#[derive(Debug, Default)]
+struct Table {
+    by_client: HashMap<ClientKey, Session>,
+    /// By when each was last heard.
+    silent: BTreeSet<(Duration, ClientKey)>,
+    /// By when each was first heard.
+    strangers: BTreeSet<(Duration, ClientKey)>,
 }
 
 /// The bound on sessions is reached, and none is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many clients are connected to this node ({0})")]
 pub struct Full(pub usize);
+
+/// Whose heartbeat it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// Of a client that has declared itself as this.
+    Declared(Subject),
+    /// Of one that has not, as far as this node remembers. It counts as heard.
+    Undeclared,
+    /// Of one that said goodbye before. It stays away.
+    Left,
+}
 
 /// Keeps a session while a Telemetry stream is open.
 pub struct OpenStream {
@@ -55,7 +95,7 @@ pub struct OpenStream {
 impl Sessions {
     /// None yet; at most `sessions_max`.
     pub fn new(clock: Arc<dyn Clock>, sessions_max: usize) -> Arc<Sessions> {
-        Arc::new(Sessions { clock, sessions_max, by_client: Mutex::new(HashMap::new()) })
+        Arc::new(Sessions { clock, sessions_max, table: Mutex::default() })
     }
 
     /// The client declared itself; the last declaration counts.
@@ -74,14 +114,15 @@ impl Sessions {
         self.touch(client, |_| ())
     }
 
-    /// A heartbeat. Says what the client had declared, if it had.
-    pub fn heartbeat(&self, client: ClientKey) -> Option<Subject> {
-        let now = self.clock.monotonic();
-        let mut sessions = self.lock();
-        let session = sessions.get_mut(&client)?;
-        let subject = session.subject.clone()?;
-        session.presence = Presence::Heard(now);
-        Some(subject)
+    /// A heartbeat, of whoever it is.
+    pub fn heartbeat(&self, client: ClientKey) -> Beat {
+        let known = self.lock().by_client.get(&client).map(|session| (session.subject.clone(), session.presence));
+        if let Some((None, Presence::Left(_))) = known {
+            return Beat::Left;
+        }
+        // With a full table, its deliveries may not be renewed.
+        let _ = self.heard(client);
+        known.and_then(|(subject, _)| subject).map_or(Beat::Undeclared, Beat::Declared)
     }
 
     /// The client says goodbye, perhaps through another node: its declaration goes. Says what it had declared, if it
@@ -100,38 +141,79 @@ impl Sessions {
     /// Whether the client lives, as far as this node can tell; nothing if it was never heard or is long forgotten.
     pub fn lives(&self, client: ClientKey) -> Option<bool> {
         let now = self.clock.monotonic();
-        self.lock().get(&client).map(|session| is_live(session, now))
+        self.lock().by_client.get(&client).map(|session| is_live(session, now))
     }
 
     /// Forgets the silent ones.
     pub fn sweep(&self) {
         let now = self.clock.monotonic();
-        self.lock().retain(|_, session| is_kept(session, now));
+        // A few at a time: requests wait for the table.
+        while self.lock().forget_silent(now) > 0 {}
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().by_client.len()
     }
 
     fn touch(&self, client: ClientKey, change: impl FnOnce(&mut Session)) -> Result<(), Full> {
         let now = self.clock.monotonic();
-        let mut sessions = self.lock();
-        if sessions.len() >= self.sessions_max && !sessions.contains_key(&client) {
-            sessions.retain(|_, session| is_kept(session, now));
-            if sessions.len() >= self.sessions_max {
-                return Err(Full(self.sessions_max));
-            }
+        let mut table = self.lock();
+        table.forget_silent(now);
+        if !table.by_client.contains_key(&client) && table.by_client.len() >= self.sessions_max {
+            let stranger = table.strangers.first().map(|(_, client)| *client).ok_or(Full(self.sessions_max))?;
+            table.forget(stranger);
         }
-        let fresh = || Session { subject: None, presence: Presence::Heard(now), streams: 0 };
-        let session = sessions.entry(client).or_insert_with(fresh);
-        session.presence = Presence::Heard(now);
-        change(session);
+        table.update(client, now, |session| {
+            session.presence = Presence::Heard(now);
+            change(session);
+        });
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, Session>> {
-        self.by_client.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Changes a session, a new one if there is none, and keeps the orders.
+    fn update(&mut self, client: ClientKey, now: Duration, change: impl FnOnce(&mut Session)) {
+        let new = || Session { subject: None, presence: Presence::Heard(now), streams: 0, stranger_since: Some(now) };
+        let session = self.by_client.entry(client).or_insert_with(new);
+        self.silent.remove(&(session.presence.at(), client));
+        change(session);
+        if session.streams == 0 {
+            self.silent.insert((session.presence.at(), client));
+        }
+        let Some(since) = session.stranger_since else { return };
+        let known = session.streams > 0 || session.subject.is_some() || now.saturating_sub(since) >= HEARD_AGAIN_AFTER;
+        if known {
+            session.stranger_since = None;
+            self.strangers.remove(&(since, client));
+        } else {
+            self.strangers.insert((since, client));
+        }
+    }
+
+    /// Forgets a few of those that are silent for too long; says how many.
+    fn forget_silent(&mut self, now: Duration) -> usize {
+        let is_over = |(heard, _): &&(Duration, ClientKey)| now.saturating_sub(*heard) >= SILENCE_MAX;
+        let over: Vec<ClientKey> =
+            self.silent.iter().take(FORGOTTEN_AT_ONCE).take_while(is_over).map(|(_, client)| *client).collect();
+        for client in &over {
+            self.forget(*client);
+        }
+        over.len()
+    }
+
+    fn forget(&mut self, client: ClientKey) {
+        let session = self.by_client.remove(&client).expect("the orders are of sessions");
+        assert_eq!(session.streams, 0, "a session with an open stream is kept");
+        self.silent.remove(&(session.presence.at(), client));
+        if let Some(since) = session.stranger_since {
+            self.strangers.remove(&(since, client));
+        }
     }
 }
 
@@ -143,94 +225,18 @@ fn is_live(session: &Session, now: Duration) -> bool {
     }
 }
 
-fn is_kept(session: &Session, now: Duration) -> bool {
-    let (Presence::Heard(at) | Presence::Left(at)) = session.presence;
-    session.streams > 0 || now.saturating_sub(at) < SILENCE_MAX
-}
-
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let mut sessions = self.sessions.lock();
-        let session = sessions.get_mut(&self.client).expect("a session with an open stream is kept");
-        assert!(session.streams > 0, "each open stream was counted");
-        session.streams -= 1;
+        let now = self.sessions.clock.monotonic();
+        let mut table = self.sessions.lock();
+        assert!(table.by_client.contains_key(&self.client), "a session with an open stream is kept");
+        table.update(self.client, now, |session| {
+            assert!(session.streams > 0, "each open stream was counted");
+            session.streams -= 1;
+        });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use raft_log::types::UnixMillis;
-
-    use super::*;
-
-    struct HandClock(AtomicU64);
-
-    impl Clock for HandClock {
-        fn unix_millis(&self) -> UnixMillis {
-            UnixMillis(0)
-        }
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-    }
-
-    fn sessions(max: usize) -> (Arc<HandClock>, Arc<Sessions>) {
-        let clock = Arc::new(HandClock(AtomicU64::new(1000)));
-        (Arc::clone(&clock), Sessions::new(clock, max))
-    }
-
-    #[test]
-    fn silence_ends_a_session_unless_its_stream_is_open() {
-        let (clock, sessions) = sessions(10);
-        sessions.declare(ClientKey::of("silent"), Subject::Producer).expect("room");
-        let stream = sessions.open_stream(ClientKey::of("streaming")).expect("room");
-        sessions.declare(ClientKey::of("streaming"), Subject::Producer).expect("room");
-        clock.0.store(1000 + 111, Ordering::Relaxed);
-        assert_eq!(sessions.lives(ClientKey::of("silent")), Some(false));
-        assert_eq!(sessions.lives(ClientKey::of("streaming")), Some(true));
-        sessions.sweep();
-        assert_eq!(sessions.count(), 1);
-        drop(stream);
-        sessions.sweep();
-        assert_eq!(sessions.count(), 0);
-        assert_eq!(sessions.lives(ClientKey::of("streaming")), None);
-    }
-
-    #[test]
-    fn a_heartbeat_needs_a_declaration_and_prolongs_it() {
-        let (clock, sessions) = sessions(10);
-        assert_eq!(sessions.heartbeat(ClientKey::of("c")), None);
-        sessions.declare(ClientKey::of("c"), Subject::Producer).expect("room");
-        clock.0.store(1100, Ordering::Relaxed);
-        assert_eq!(sessions.heartbeat(ClientKey::of("c")), Some(Subject::Producer));
-        clock.0.store(1200, Ordering::Relaxed);
-        assert_eq!(sessions.lives(ClientKey::of("c")), Some(true));
-    }
-
-    #[test]
-    fn goodbye_ends_life_even_on_an_open_stream() {
-        let (_, sessions) = sessions(10);
-        let stream = sessions.open_stream(ClientKey::of("c")).expect("room");
-        sessions.declare(ClientKey::of("c"), Subject::Producer).expect("room");
-        assert_eq!(sessions.terminate(ClientKey::of("c")), Some(Subject::Producer));
-        assert_eq!(sessions.lives(ClientKey::of("c")), Some(false));
-        assert_eq!(sessions.heartbeat(ClientKey::of("c")), None);
-        assert_eq!(sessions.lives(ClientKey::of("c")), Some(false), "a heartbeat does not undo it");
-        drop(stream);
-        assert_eq!(sessions.terminate(ClientKey::of("elsewhere")), None);
-        assert_eq!(sessions.lives(ClientKey::of("elsewhere")), Some(false), "remembered without a declaration");
-    }
-
-    #[test]
-    fn the_number_of_sessions_is_bounded() {
-        let (clock, sessions) = sessions(2);
-        sessions.heard(ClientKey::of("a")).expect("room");
-        sessions.heard(ClientKey::of("b")).expect("room");
-        assert_eq!(sessions.heard(ClientKey::of("c")), Err(Full(2)));
-        sessions.heard(ClientKey::of("a")).expect("a known one is no new one");
-        clock.0.store(1200, Ordering::Relaxed);
-        sessions.heard(ClientKey::of("c")).expect("the silent ones made room");
-    }
-}
+#[path = "sessions_tests.rs"]
+mod tests;
