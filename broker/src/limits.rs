@@ -39,8 +39,15 @@ pub const PENDING_BYTES_MAX: usize = 64 << 20;
 /// Requests that wait for a leader to be elected, together, in bytes.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 
-/// Requests on their way to another node that leads, together, in bytes; beyond it: too many requests.
+/// Requests on their way to another node that leads, together, in bytes; beyond it: too many requests. Publishes leave a part
+/// of it to all others.
 pub const FORWARDED_BYTES_MAX: usize = 64 << 20;
+/// Receives that one node forwards, and other calls, of each line; beyond it: too many requests.
+pub const FORWARDED_RECEIVES_MAX: usize = 32_768;
+/// See [`FORWARDED_RECEIVES_MAX`].
+pub const FORWARDED_CALLS_MAX: usize = 16_384;
+/// Requests of one connection of the client port at once, parked receives among them.
+pub const REQUESTS_PER_CONNECTION_MAX: u32 = 8192;
 
 /// Messages of one send request.
 pub const BATCH_MESSAGES_MAX: usize = 4096;
@@ -89,5 +96,6 @@ const _: () = {
     assert!(REQUEST_BYTES_MAX < ANSWER_BYTES_MAX);
     assert!(SMALL_REQUEST_BYTES_MAX < REQUEST_BYTES_MAX && REQUEST_BYTES_MAX < CONNECTION_UNFINISHED_BYTES_MAX);
     assert!(CONNECTION_UNFINISHED_BYTES_MAX < UNFINISHED_BYTES_MAX, "one connection cannot take all of it");
+    assert!(FORWARDED_CALLS_MAX >= REQUESTS_PER_CONNECTION_MAX as usize && FORWARDED_RECEIVES_MAX <= PARKED_MAX);
     assert!(ENTRY_BYTES_TARGET < COMMAND_BYTES_MAX && COMMAND_BYTES_MAX < PENDING_BYTES_MAX);
 };

@@ -8,7 +8,7 @@ use raft_log::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::held_bytes::HeldBytes;
+use super::{held_bytes::HeldBytes, line::Line};
 
 /// Where a request that needs the leader is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,9 +78,14 @@ impl Leadership {
         let _ = self.standing.clone().wait_for(|standing| !leads(standing)).await;
     }
 
+    /// Where the leader is, as far as this node knows.
+    pub fn place(&self) -> Option<Place> {
+        self.standing.borrow().place.clone()
+    }
+
     /// Where the leader is, waiting for one until `until`. A request that was forwarded already is done here or not
-    /// at all. `bytes` is what the request holds while it waits; beyond the bound it does not wait.
-    pub async fn find(&self, forwarded: bool, bytes: usize, until: Instant) -> Option<Place> {
+    /// at all. `bytes` is what a request of this line holds while it waits; beyond the bound it does not wait.
+    pub async fn find(&self, forwarded: bool, (bytes, line): (usize, Line), until: Instant) -> Option<Place> {
         let acceptable = |standing: &Standing| match &standing.place {
             Some(Place::At { .. }) if forwarded => None,
             place => place.clone(),
@@ -88,19 +93,19 @@ impl Leadership {
         if let Some(place) = acceptable(&self.standing.borrow()) {
             return Some(place);
         }
-        let _waiting = self.waiting.hold(bytes)?;
+        let _waiting = self.waiting.hold(bytes, line)?;
         let mut standing = self.standing.clone();
         let found = tokio::time::timeout_at(until, standing.wait_for(|standing| acceptable(standing).is_some())).await;
         acceptable(&*found.ok()?.ok()?)
     }
 
     /// Returns when the leader is no longer at this place, at `until` at the latest, or after a short while: for a
-    /// leader that this node still believes in and cannot reach.
-    pub async fn settle(&self, gone: &Place, until: Instant) {
+    /// leader that this node still believes in, and that cannot be reached or says that it leads no longer.
+    pub async fn settle(&self, gone: Option<&Place>, until: Instant) {
         const LOOK_AGAIN: Duration = Duration::from_millis(100);
         let mut standing = self.standing.clone();
         let wake = until.min(Instant::now() + LOOK_AGAIN);
-        let changed = standing.wait_for(|standing| standing.place.as_ref() != Some(gone));
+        let changed = standing.wait_for(|standing| standing.place.as_ref() != gone);
         let _ = tokio::time::timeout_at(wake, changed).await;
     }
 
@@ -168,17 +173,17 @@ pub(super) mod tests {
     async fn the_leader_is_found_here_or_elsewhere() {
         let (sender, receiver) = watch::channel(status(Some(1), true));
         let leadership = Leadership::follow(receiver, 100);
-        assert_eq!(leadership.find(false, 1, soon()).await, Some(Place::Here));
+        assert_eq!(leadership.find(false, (1, Line::Calls), soon()).await, Some(Place::Here));
         sender.send_replace(status(Some(2), false));
         leadership.lost(Term(3)).await;
-        assert_eq!(leadership.find(false, 1, soon()).await, Some(at_2()));
-        assert_eq!(leadership.find(true, 1, soon()).await, None, "one hop only");
+        assert_eq!(leadership.find(false, (1, Line::Calls), soon()).await, Some(at_2()));
+        assert_eq!(leadership.find(true, (1, Line::Calls), soon()).await, None, "one hop only");
     }
 
     #[tokio::test]
     async fn a_leader_that_has_not_caught_up_does_not_serve_yet() {
         let (_sender, receiver) = watch::channel(status(Some(1), false));
-        assert_eq!(Leadership::follow(receiver, 100).find(false, 1, soon()).await, None);
+        assert_eq!(Leadership::follow(receiver, 100).find(false, (1, Line::Calls), soon()).await, None);
     }
 
     #[tokio::test]
@@ -186,7 +191,7 @@ pub(super) mod tests {
         let (sender, receiver) = watch::channel(status(None, false));
         let leadership = Leadership::follow(receiver, 100);
         let far = Instant::now() + Duration::from_secs(60);
-        let (found, ()) = tokio::join!(leadership.find(false, 1, far), async {
+        let (found, ()) = tokio::join!(leadership.find(false, (1, Line::Calls), far), async {
             tokio::task::yield_now().await;
             sender.send_replace(status(Some(2), false));
         });
@@ -199,7 +204,7 @@ pub(super) mod tests {
         let (_sender, receiver) = watch::channel(status(None, false));
         let leadership = Leadership::follow(receiver, 100);
         let far = Instant::now() + Duration::from_secs(3600);
-        assert_eq!(leadership.find(false, 101, far).await, None, "answered at once");
+        assert_eq!(leadership.find(false, (101, Line::Calls), far).await, None, "answered at once");
         assert_eq!(leadership.waiting.now(), 0);
     }
 

@@ -1,67 +1,69 @@
-//! Kept connections to the client ports of the other nodes.
+//! Kept connections to the client ports of the other nodes, in lines of their own.
 //!
-//! Receives have one of their own. What a client does not read of its answer stays in the windows of the connection that
-//! it came by: on a shared one a few such clients would stop everybody's sends, acknowledgements and heartbeats.
+//! What a client does not read of its answer stays in the windows of the connection that it came by, and a parked receive
+//! holds its place on one for long: on shared ones a few such clients would stop everybody's sends, acknowledgements and
+//! heartbeats.
 
 use std::{
     collections::HashMap,
     error::Error as _,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
-/// Bytes that the leader may send ahead on one call, and on all calls together.
-const CALL_WINDOW: u32 = 4 << 20;
-const CALLS_WINDOW: u32 = 16 << 20;
-/// The same for receives. Together as much as HTTP/2 allows: what one of them leaves unread is its own window, and no
-/// other's.
-const RECEIVE_WINDOW: u32 = 1 << 20;
-const RECEIVES_WINDOW: u32 = (1 << 31) - 1;
+use super::{
+    line::{Line, Size},
+    pool::{Pool, Seat},
+};
+
 /// A connection is asked this often whether it lives, also while it is idle, and given up without an answer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// Requests with one answer.
-    Calls,
-    /// Receives, whose answers clients take at their own pace.
-    Receives,
-}
-
 /// Addresses kept at once; a group has few nodes, so this bounds only addresses that come and go.
 const ADDRESSES_MAX: usize = 64;
 
-/// The connections to one address.
-struct Kept {
-    calls: Channel,
-    receives: Channel,
+/// The connections to one address, by line.
+struct Lines([Pool; Line::ALL.len()]);
+
+/// Kept HTTP/2 connections to other nodes.
+pub struct Peers {
+    kept: Mutex<HashMap<String, Arc<Lines>>>,
+    size: fn(Line) -> Size,
 }
 
-impl Kept {
-    fn of(&self, line: Line) -> Channel {
-        match line {
-            Line::Calls => self.calls.clone(),
-            Line::Receives => self.receives.clone(),
-        }
+/// Why no call can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// That is no address.
+    Address,
+    /// The line carries as much as it may.
+    Full,
+}
+
+impl Default for Peers {
+    fn default() -> Peers {
+        Peers::sized(Line::size)
     }
 }
 
-/// Kept HTTP/2 connections, one for each address and line; each connects when first used and again after it broke.
-#[derive(Default)]
-pub struct Peers {
-    kept: Mutex<HashMap<String, Kept>>,
-}
-
 impl Peers {
-    /// The connection to `host:port`, nothing if that is no address. The name is resolved at each connect (hazards 28).
-    pub fn channel(&self, address: &str, line: Line) -> Option<Channel> {
+    /// With lines of these sizes.
+    pub(super) fn sized(size: fn(Line) -> Size) -> Peers {
+        Peers { kept: Mutex::default(), size }
+    }
+
+    /// A place for one call to `host:port`. The name is resolved at each connect (hazards 28).
+    pub(super) fn seat(&self, address: &str, line: Line) -> Result<Seat, NoSeat> {
+        let lines = self.lines(address).ok_or(NoSeat::Address)?;
+        lines.0[line as usize].seat().ok_or(NoSeat::Full)
+    }
+
+    fn lines(&self, address: &str) -> Option<Arc<Lines>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.get(address) {
-            return Some(kept.of(line));
+        if let Some(lines) = kept.get(address) {
+            return Some(Arc::clone(lines));
         }
         if kept.len() >= ADDRESSES_MAX {
             kept.clear();
@@ -73,13 +75,9 @@ impl Peers {
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        let windows = |one, all| endpoint.clone().initial_stream_window_size(one).initial_connection_window_size(all);
-        let calls = windows(CALL_WINDOW, CALLS_WINDOW).connect_lazy();
-        let receives = windows(RECEIVE_WINDOW, RECEIVES_WINDOW).connect_lazy();
-        let new = Kept { calls, receives };
-        let channel = new.of(line);
-        kept.insert(address.to_owned(), new);
-        Some(channel)
+        let lines = Arc::new(Lines(Line::ALL.map(|line| Pool::new(endpoint.clone(), (self.size)(line)))));
+        kept.insert(address.to_owned(), Arc::clone(&lines));
+        Some(lines)
     }
 }
 
@@ -109,8 +107,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_connection_is_known_as_never_sent() {
-        let channel = Peers::default().channel(&closed_port().await, Line::Calls).expect("an address");
-        let mut client = MessagingServiceClient::new(channel);
+        let seat = Peers::default().seat(&closed_port().await, Line::Calls).expect("an address");
+        let mut client = MessagingServiceClient::new(seat.channel());
         let error = client.heartbeat(HeartbeatRequest::default()).await.expect_err("nobody listens");
         assert!(never_sent(&error), "{error:?}");
     }
@@ -124,8 +122,8 @@ mod tests {
             let mut bytes = [0; 1024];
             let _ = tokio::io::AsyncReadExt::read(&mut socket, &mut bytes).await;
         });
-        let channel = Peers::default().channel(&address, Line::Calls).expect("an address");
-        let error = MessagingServiceClient::new(channel)
+        let seat = Peers::default().seat(&address, Line::Calls).expect("an address");
+        let error = MessagingServiceClient::new(seat.channel())
             .heartbeat(HeartbeatRequest::default())
             .await
             .expect_err("the peer hangs up");
@@ -133,12 +131,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_are_kept_and_junk_is_no_address() {
-        let peers = Peers::default();
-        for line in [Line::Calls, Line::Calls, Line::Receives] {
-            assert!(peers.channel("127.0.0.1:1", line).is_some());
-        }
-        assert_eq!(peers.kept.lock().expect("unpoisoned").len(), 1);
-        assert!(peers.channel("a b", Line::Calls).is_none());
+    async fn connections_are_kept_by_address_and_line_and_junk_is_no_address() {
+        let peers = Peers::sized(|line| Size { connections_max: 1, calls_max: 1, ..line.size() });
+        let parked = peers.seat("127.0.0.1:1", Line::Receives).expect("room");
+        assert_eq!(peers.seat("127.0.0.1:1", Line::Receives).expect_err("full"), NoSeat::Full);
+        assert!(peers.seat("127.0.0.1:1", Line::Calls).is_ok() && peers.seat("127.0.0.1:1", Line::Publishes).is_ok());
+        assert!(peers.seat("127.0.0.1:2", Line::Receives).is_ok());
+        assert_eq!(peers.kept.lock().expect("unpoisoned").len(), 2);
+        assert_eq!(peers.seat("a b", Line::Calls).expect_err("no address"), NoSeat::Address);
+        drop(parked);
+        assert!(peers.seat("127.0.0.1:1", Line::Receives).is_ok());
     }
 }

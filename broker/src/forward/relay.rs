@@ -8,7 +8,9 @@ use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Channel
 use super::{
     held_bytes::HeldBytes,
     leadership::{Leadership, Place},
-    peers::{Line, Peers, never_sent},
+    line::Line,
+    peers::{NoSeat, Peers, never_sent},
+    pool::Seat,
 };
 use crate::limits::FORWARDED_BYTES_MAX;
 
@@ -31,7 +33,7 @@ pub enum Resend {
 pub enum RelayError {
     /// No leader was found in time. Nothing was done.
     NoLeader,
-    /// Too many bytes are on their way to the leader. Nothing was done.
+    /// Too many calls, or too many bytes, are on their way to the leader. Nothing was done.
     Overloaded,
     /// The leader refused on the level of gRPC.
     Answered(Status),
@@ -45,7 +47,7 @@ pub enum Relayed<Q, A> {
     /// This node leads: the caller does it.
     Here(Q),
     /// The leader's answer, with our own of its headers.
-    Answer(Response<A>),
+    Answer(A),
 }
 
 /// A request on its way to the leader.
@@ -85,14 +87,31 @@ impl Relay {
         &self.leadership
     }
 
-    /// The kept connection to a node's client address.
+    /// A kept connection to a node's client address, for a question to this one node.
     pub fn channel(&self, address: &str) -> Option<Channel> {
-        self.peers.channel(address, Line::Calls)
+        self.peers.seat(address, Line::Calls).ok().map(|seat| seat.channel())
     }
 
-    /// Brings the errand to the leader. `call` makes the RPC on a connection; a stream counts as answered when its
-    /// headers came.
-    pub async fn run<Q, A, F, Fut>(&self, errand: Errand<'_, Q>, call: F) -> Result<Relayed<Q, A>, RelayError>
+    /// Brings the errand to the leader. `call` makes the RPC on a connection.
+    pub async fn run<Q, A, F, Fut>(&self, errand: Errand<'_, Q>, call: F) -> Result<Relayed<Q, Response<A>>, RelayError>
+    where
+        Q: Clone,
+        F: Fn(Channel, Request<Q>) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
+        Ok(match self.open(errand, call).await? {
+            Relayed::Here(message) => Relayed::Here(message),
+            Relayed::Answer((answer, _seat)) => Relayed::Answer(answer),
+        })
+    }
+
+    /// The same for an answer that is a stream: it counts as answered when its headers came, and needs its seat until
+    /// its end.
+    pub async fn open<Q, A, F, Fut>(
+        &self,
+        errand: Errand<'_, Q>,
+        call: F,
+    ) -> Result<Relayed<Q, (Response<A>, Seat)>, RelayError>
     where
         Q: Clone,
         F: Fn(Channel, Request<Q>) -> Fut,
@@ -100,18 +119,21 @@ impl Relay {
     {
         let forwarded = errand.metadata.contains_key(HOP_HEADER);
         loop {
-            let found = self.leadership.find(forwarded, errand.bytes, errand.find_until).await;
+            let found = self.leadership.find(forwarded, (errand.bytes, errand.line), errand.find_until).await;
             let place = found.ok_or(RelayError::NoLeader)?;
             let Place::At { client, .. } = &place else { return Ok(Relayed::Here(errand.message)) };
             assert!(!forwarded, "a forwarded request is done here or not at all");
-            let _on_the_way = self.on_the_way.hold(errand.bytes).ok_or(RelayError::Overloaded)?;
-            let channel = self.peers.channel(client, errand.line).ok_or(RelayError::NoLeader)?;
+            let _on_the_way = self.on_the_way.hold(errand.bytes, errand.line).ok_or(RelayError::Overloaded)?;
+            let seat = self.peers.seat(client, errand.line).map_err(|why| match why {
+                NoSeat::Address => RelayError::NoLeader,
+                NoSeat::Full => RelayError::Overloaded,
+            })?;
             let answer = tokio::select! {
-                answer = call(channel, marked(&errand)) => answer,
+                answer = call(seat.channel(), marked(&errand)) => answer,
                 () = self.leadership.moved(&place) => Err(unanswered()),
             };
             match answer {
-                Ok(answer) => return Ok(Relayed::Answer(own_headers(answer))),
+                Ok(answer) => return Ok(Relayed::Answer((own_headers(answer), seat))),
                 Err(status) if never_sent(&status) => {}
                 Err(status) if status.source().is_none() => return Err(RelayError::Answered(status)),
                 Err(_) if errand.resend == Resend::Safe && Instant::now() < errand.find_until => {}
@@ -120,7 +142,8 @@ impl Relay {
             if Instant::now() >= errand.find_until {
                 return Err(RelayError::NoLeader);
             }
-            self.leadership.settle(&place, errand.find_until).await;
+            drop(seat);
+            self.leadership.settle(Some(&place), errand.find_until).await;
         }
     }
 }
@@ -171,7 +194,7 @@ mod tests {
     use tokio::{io::AsyncReadExt, net::TcpListener, sync::watch};
 
     use super::*;
-    use crate::forward::leadership::tests::status_at;
+    use crate::forward::{leadership::tests::status_at, line::Size};
 
     #[test]
     fn a_forwarded_request_carries_the_clients_headers_and_the_mark() {
@@ -255,6 +278,53 @@ mod tests {
         let (error, sent) = relayed(Resend::Safe, Duration::from_secs(1)).await;
         assert!(matches!(error, RelayError::Broken(_) | RelayError::NoLeader), "{error:?}");
         assert!(sent > 1, "{sent}");
+    }
+
+    /// A leader that takes everything and answers nothing.
+    async fn says_nothing() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                open.push(socket);
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn receives_beyond_the_bound_are_refused_and_hold_up_nothing_else() {
+        let address = says_nothing().await;
+        let (_status, receiver) = watch::channel(status_at(Some(2), false, |_| address.clone()));
+        let peers = Peers::sized(|line| Size { connections_max: 2, calls_max: 2, ..line.size() });
+        let leadership = Arc::new(Leadership::follow(receiver, 1000));
+        let relay = Relay { leadership, peers, on_the_way: HeldBytes::new(1000) };
+        let metadata = MetadataMap::new();
+        let errand = |line, bytes| Errand {
+            metadata: &metadata,
+            message: HeartbeatRequest::default(),
+            bytes,
+            find_until: Instant::now(),
+            answer_until: Instant::now() + Duration::from_secs(60),
+            resend: Resend::Safe,
+            line,
+        };
+        let call = |channel, request| async move { MessagingServiceClient::new(channel).heartbeat(request).await };
+        let waiting = (0..4).map(|_| relay.open(errand(Line::Receives, 1), call));
+        let mut waiting = futures::future::join_all(waiting);
+        assert!(futures::poll!(&mut waiting).is_pending(), "they wait for the leader");
+        let more = relay.open(errand(Line::Receives, 1), call).await;
+        assert!(matches!(more, Err(RelayError::Overloaded)), "{more:?}");
+        let mut other = Box::pin(relay.run(errand(Line::Calls, 1), call));
+        assert!(futures::poll!(&mut other).is_pending(), "it is on its way");
+        let large = relay.run(errand(Line::Publishes, 800), call).await;
+        assert!(matches!(large, Err(RelayError::Overloaded)), "{large:?}");
+        let mut settling = Box::pin(relay.run(errand(Line::Calls, 800), call));
+        assert!(futures::poll!(&mut settling).is_pending(), "publishes leave room for it");
+        drop(waiting);
+        let mut next = Box::pin(relay.open(errand(Line::Receives, 1), call));
+        assert!(futures::poll!(&mut next).is_pending(), "it has the place of one that has ended");
     }
 
     // hazards 15: bytes left this node, so the outcome is unknown, and a publish is not sent again.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{load::Load, requests::Requests, stream::ClientStream};
 use crate::{
-    limits::{HEADERS_BYTES_MAX, WINDOWS_BYTES_MAX},
+    limits::{HEADERS_BYTES_MAX, REQUESTS_PER_CONNECTION_MAX, WINDOWS_BYTES_MAX},
     metrics::Closed,
 };
 
@@ -19,8 +19,6 @@ const STREAM_WINDOW_MAX: usize = 4 << 20;
 const CONNECTION_WINDOW_MAX: usize = 16 << 20;
 /// The same while many are; HTTP/2's own default.
 const WINDOW_MIN: usize = 64 << 10;
-/// Requests of one connection at once, parked receives among them.
-const STREAMS_MAX: u32 = 8192;
 /// Largest HTTP/2 frame; larger than the usual 16 KiB, because bodies are.
 const FRAME_BYTES_MAX: u32 = 64 << 10;
 /// A client that is silent for this long is asked whether it lives, and dropped if it does not answer.
@@ -45,7 +43,7 @@ fn http2(connections: usize) -> http2::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .initial_stream_window_size(window(stream))
         .initial_connection_window_size(window(connection))
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(REQUESTS_PER_CONNECTION_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADERS_BYTES_MAX)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
