@@ -14,7 +14,7 @@ use super::{
     unary::{Call, Refused},
 };
 use crate::{
-    forward::{Errand, Line, Relayed, Resend},
+    forward::{Errand, Line, RelayError, Relayed, Resend},
     model::{GroupName, GroupSettings},
     state::{CreateGroup, GroupView, Outcome},
 };
@@ -46,13 +46,19 @@ pub(super) async fn subscribed(node: &Node, name: &GroupName) -> Result<GroupVie
     }
 }
 
-/// What a consumer of this group is told; on any node. Nothing if the group does not exist and is not made.
-pub(super) async fn policy(node: &Node, call: &Call, name: &GroupName) -> Option<GroupPolicy> {
+/// Why a consumer is not told what holds for its group.
+pub(super) enum NoPolicy {
+    /// The group does not exist and is not made.
+    Unknown,
+    /// Nobody who knows it could be asked.
+    Unavailable(String),
+}
+
+/// What a consumer of this group is told, as the leader says it; on any node. Whether a group keeps the order is not
+/// guessed: a consumer that is told otherwise runs its messages in parallel for as long as it lives.
+pub(super) async fn policy(node: &Node, call: &Call, name: &GroupName) -> Result<GroupPolicy, NoPolicy> {
     let of = |settings: &GroupSettings| GroupPolicy { attempts_max: settings.max_attempts, fifo: settings.fifo };
-    if let Some(group) = node.state.group(name.as_str()) {
-        return Some(of(&group.settings));
-    }
-    let mut metadata = call.metadata.clone();
+    let mut metadata = (*call.metadata).clone();
     let automatic = if node.options.auto_create_group { "1" } else { "0" };
     metadata.insert(AUTOMATIC_HEADER, MetadataValue::from_static(automatic));
     let errand = Errand {
@@ -66,14 +72,24 @@ pub(super) async fn policy(node: &Node, call: &Call, name: &GroupName) -> Option
     };
     let create = |channel, request| async move { AdminClient::new(channel).create_group(request).await };
     match node.relay.run(errand, create).await {
-        Ok(Relayed::Here(_)) => subscribed(node, name).await.ok().map(|group| of(&group.settings)),
-        Ok(Relayed::Answer(answer)) => answer.into_inner().group.map(|group| GroupPolicy {
-            attempts_max: u16::try_from(group.max_attempts).unwrap_or(u16::MAX),
-            fifo: group.fifo,
-        }),
+        Ok(Relayed::Here(_)) => match subscribed(node, name).await {
+            Ok(group) => Ok(of(&group.settings)),
+            Err(Refused::Typed(refusal)) if refusal.code == Code::ConsumerGroupNotFound => Err(NoPolicy::Unknown),
+            Err(Refused::Typed(refusal)) => Err(NoPolicy::Unavailable(refusal.message)),
+            Err(Refused::Grpc(status)) => Err(NoPolicy::Unavailable(status.message().to_owned())),
+        },
+        Ok(Relayed::Answer(answer)) => match answer.into_inner().group {
+            Some(group) => Ok(GroupPolicy {
+                attempts_max: u16::try_from(group.max_attempts).unwrap_or(u16::MAX),
+                fifo: group.fifo,
+            }),
+            None => Err(NoPolicy::Unavailable(String::from("the leader did not say"))),
+        },
+        Err(RelayError::Answered(status)) if status.code() == tonic::Code::NotFound => Err(NoPolicy::Unknown),
+        Err(RelayError::Answered(status)) => Err(NoPolicy::Unavailable(status.message().to_owned())),
         Err(error) => {
             tracing::debug!(group = %name, ?error, "the group of a subscription is not known");
-            None
+            Err(NoPolicy::Unavailable(String::from("the broker group has no leader at the moment, try again")))
         }
     }
 }

@@ -32,6 +32,7 @@ async fn look_up(
 ) -> Result<Response<QueryOffsetResponse>, Refused> {
     let queue = request.message_queue.as_ref();
     let name = names::topic(queue.and_then(|queue| queue.topic.as_ref()))?;
+    unary::up_to_date(&node).await?;
     let topic = node.state.topic(name.as_str()).ok_or_else(|| unknown_topic(name.as_str()))?;
     let id = queue.map_or(-1, |queue| queue.id);
     let no_queue = || Refusal::new(Code::NotFound, format!("topic {name} has no queue {id}"));

@@ -32,6 +32,11 @@ impl Refusal {
             "the broker group has no leader at the moment; nothing was stored, try again",
         )
     }
+
+    /// Whether it is that one.
+    pub fn is_no_leader(&self) -> bool {
+        self.code == Code::HaNotAvailable && !self.unknown
+    }
 }
 
 impl From<Refusal> for Status {

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     caller::Caller,
-    groups,
+    groups::{self, NoPolicy},
     node::Node,
     settings::{self, GroupPolicy, SettingsError, Subject},
     unary::Call,
@@ -34,7 +34,7 @@ pub(super) fn telemetry(node: &Arc<Node>, request: Request<Streaming<TelemetryCo
             // A command with only a status, as in the reference.
             Err(refusal) => Err(Ok(TelemetryCommand { status: Some(refusal.into()), command: None })),
             Ok(caller) => {
-                let call = Call { caller, metadata };
+                let call = Call::new(caller, metadata);
                 tokio::select! {
                     end = converse(&node, &call, stream, &sender) => end.map_err(Err),
                     () = sender.closed() => Ok(()),
@@ -81,12 +81,11 @@ async fn declare(
     })?;
     let policy = match &subject {
         Subject::Producer => default_policy(),
-        Subject::Consumer { group, .. } => match groups::policy(node, call, group).await {
-            Some(policy) => policy,
-            // Without a leader nobody can say; the client asks again when it reconnects.
-            None if node.options.auto_create_group => default_policy(),
-            None => return Err(Status::invalid_argument(format!("consumer group {group} does not exist"))),
-        },
+        Subject::Consumer { group, .. } => groups::policy(node, call, group).await.map_err(|why| match why {
+            NoPolicy::Unknown => Status::invalid_argument(format!("consumer group {group} does not exist")),
+            // The client connects again and asks again.
+            NoPolicy::Unavailable(why) => Status::unavailable(why),
+        })?,
     };
     let declared = node.sessions.declare(client, subject);
     declared.map_err(|full| Status::resource_exhausted(full.to_string()))?;

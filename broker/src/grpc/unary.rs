@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use prost::Message;
+use raft_log::ProposeError;
 use tercet_proto::rocketmq::v2::{
     AckMessageResponse, ChangeInvisibleDurationResponse, Code, HeartbeatResponse, NotifyClientTerminationResponse,
     QueryAssignmentResponse, QueryOffsetResponse, QueryRouteResponse, SendMessageResponse,
@@ -21,7 +22,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    forward::{Errand, Line, RelayError, Relayed, Resend},
+    forward::{Errand, Line, Place, RelayError, Relayed, Resend},
     limits::ANSWER_BYTES_MAX,
     publish::SubmitError,
 };
@@ -68,15 +69,26 @@ answers!(
     SendMessageResponse,
 );
 
-/// A call that is under way.
+/// A call that is under way. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Call {
     /// Who calls.
-    pub caller: Caller,
+    pub caller: Arc<Caller>,
     /// All headers.
-    pub metadata: MetadataMap,
+    pub metadata: Arc<MetadataMap>,
 }
 
 impl Call {
+    pub(super) fn new(caller: Caller, metadata: MetadataMap) -> Call {
+        Call { caller: Arc::new(caller), metadata: Arc::new(metadata) }
+    }
+
+    /// The same with so much less time.
+    fn later(&self, by: Duration) -> Call {
+        let timeout = self.caller.timeout.map(|timeout| timeout.saturating_sub(by));
+        Call { caller: Arc::new(Caller { timeout, ..(*self.caller).clone() }), metadata: Arc::clone(&self.metadata) }
+    }
+
     /// How long to look for a leader.
     pub(super) fn find_until(&self) -> Instant {
         let patience = self.caller.timeout.map_or(FIND_LEADER_MAX, |timeout| FIND_LEADER_MAX.min(timeout * 3 / 4));
@@ -104,7 +116,7 @@ where
     let began = node.clock.monotonic();
     let (metadata, _, message) = request.into_parts();
     let result = match Caller::of(&metadata) {
-        Ok(caller) => act(Arc::clone(node), Call { caller, metadata }, message).await,
+        Ok(caller) => act(Arc::clone(node), Call::new(caller, metadata), message).await,
         Err(refusal) => Err(refusal.into()),
     };
     let answer = match result {
@@ -118,7 +130,8 @@ where
     answer
 }
 
-/// Answers a request at the leader: by `act` if that is this node, else by `call` there.
+/// Answers a request at the leader: by `act` if that is this node, else by `call` there. What waited in a line when the
+/// leadership was lost, and was surely not done, goes on to the next leader.
 pub(super) async fn at_leader<Q, A, F, Fut, C, CFut>(
     node: &Arc<Node>,
     rpc: &'static str,
@@ -130,32 +143,61 @@ pub(super) async fn at_leader<Q, A, F, Fut, C, CFut>(
 where
     Q: Message + Clone,
     A: Answer,
-    F: FnOnce(Arc<Node>, Call, Q) -> Fut,
+    F: Fn(Arc<Node>, Call, Q) -> Fut,
     Fut: Future<Output = Result<Response<A>, Refused>>,
     C: Fn(Client, Request<Q>) -> CFut,
     CFut: Future<Output = Result<Response<A>, Status>>,
 {
-    here(node, rpc, request, async |node, context, message| {
-        if node.relay.leadership().serves() {
-            return act(node, context, message).await;
-        }
-        let bytes = message.encoded_len();
-        let errand = Errand {
-            metadata: &context.metadata,
-            message,
-            bytes,
-            find_until: context.find_until(),
-            answer_until: context.answer_until(),
-            resend,
-            line: Line::Calls,
-        };
-        match node.relay.run(errand, |channel, request| call(client(channel), request)).await {
-            Ok(Relayed::Here(message)) => act(Arc::clone(&node), context, message).await,
-            Ok(Relayed::Answer(answer)) => Ok(answer),
-            Err(error) => Err(error.into()),
+    here(node, rpc, request, async |node, call_of, message| {
+        let (mut context, mut message) = (call_of.clone(), message);
+        let (began, find_until, answer_until) = (Instant::now(), call_of.find_until(), call_of.answer_until());
+        let line = if resend == Resend::Never { Line::Publishes } else { Line::Calls };
+        loop {
+            let leadership = node.relay.leadership();
+            let asked = leadership.place();
+            // What another node forwards, it takes to the next leader itself.
+            let again = (!context.caller.forwarded).then(|| message.clone());
+            let answered = if asked == Some(Place::Here) {
+                act(Arc::clone(&node), context, message).await
+            } else {
+                let bytes = message.encoded_len();
+                let metadata = &*context.metadata;
+                let errand = Errand { metadata, message, bytes, find_until, answer_until, resend, line };
+                match node.relay.run(errand, |channel, request| call(client(channel), request)).await? {
+                    Relayed::Here(message) => act(Arc::clone(&node), context, message).await,
+                    Relayed::Answer(answer) => Ok(answer),
+                }
+            };
+            match again {
+                Some(same) if leads_no_longer(&answered) && Instant::now() < find_until => {
+                    leadership.settle(asked.as_ref(), find_until).await;
+                    (context, message) = (call_of.later(began.elapsed()), same);
+                }
+                _ => return answered,
+            }
         }
     })
     .await
+}
+
+/// Whether whoever was asked led no longer, and surely did nothing.
+fn leads_no_longer<A: Answer>(answered: &Result<Response<A>, Refused>) -> bool {
+    match answered {
+        Ok(answer) => {
+            answer.get_ref().code() == Code::HaNotAvailable as i32 && !answer.metadata().contains_key(OUTCOME_HEADER)
+        }
+        Err(Refused::Typed(refusal)) => refusal.is_no_leader(),
+        Err(Refused::Grpc(_)) => false,
+    }
+}
+
+/// Returns when this leader's state shows everything that was acknowledged before (hazards 13).
+pub(super) async fn up_to_date(node: &Node) -> Result<(), Refused> {
+    match node.replica.read_index().await {
+        Ok(_) => Ok(()),
+        Err(ProposeError::NotLeader { .. }) => Err(Refusal::no_leader().into()),
+        Err(error) => Err(Refusal::new(Code::ProxyTimeout, format!("no majority answered: {error}")).into()),
+    }
 }
 
 /// The client by which a node talks to another.
@@ -198,7 +240,7 @@ impl From<RelayError> for Refused {
         match error {
             RelayError::NoLeader => Refusal::no_leader().into(),
             RelayError::Overloaded => {
-                Refusal::new(Code::TooManyRequests, "too many bytes are on their way to the leader").into()
+                Refusal::new(Code::TooManyRequests, "too much is on its way to the leader").into()
             }
             RelayError::Answered(status) => Refused::Grpc(status),
             RelayError::Broken(status) => {
@@ -233,6 +275,24 @@ mod tests {
         match refused {
             Refused::Typed(refusal) => refusal,
             Refused::Grpc(status) => panic!("a gRPC status: {status}"),
+        }
+    }
+
+    #[test]
+    fn only_what_was_surely_not_done_goes_on_to_the_next_leader() {
+        let answer = |refusal: Refusal| Ok::<_, Refused>(refused::<SendMessageResponse>(&refusal));
+        assert!(leads_no_longer(&answer(Refusal::no_leader())));
+        assert!(leads_no_longer::<SendMessageResponse>(&Err(SubmitError::NotLeader.into())));
+        let unknown = || SubmitError::Unknown(String::from("x"));
+        for answered in [
+            answer(Refusal::unknown(Code::HaNotAvailable, "x")),
+            answer(SubmitError::Overloaded.into()),
+            answer(unknown().into()),
+            Err(unknown().into()),
+            Err(RelayError::Broken(Status::unavailable("x")).into()),
+            Err(Refused::Grpc(Status::unavailable("x"))),
+        ] {
+            assert!(!leads_no_longer(&answered), "{answered:?}");
         }
     }
 

@@ -253,6 +253,34 @@ fn where_groups_are_not_made_by_themselves_a_subscription_is_refused() {
     });
 }
 
+/// A consumer that was told otherwise would run its messages in parallel for as long as it lives.
+#[test]
+fn whether_a_group_keeps_the_order_is_said_by_the_leader_or_not_at_all() {
+    run(async {
+        let group = Group::start("flag").await;
+        let fifo = fresh("g");
+        let follower = group.follower().await;
+        let declares = async || {
+            let caller = follower.caller();
+            let (sender, commands) = tokio::sync::mpsc::channel(4);
+            let stream = caller.messaging().telemetry(caller.request(ReceiverStream::new(commands))).await;
+            sender.send(subscription(&fifo)).await.expect("open");
+            let mut stream = stream.expect("headers").into_inner();
+            stream.message().await.map(|answer| match answer.expect("an answer").command {
+                Some(Command::Settings(Settings { pub_sub: Some(PubSub::Subscription(own)), .. })) => own.fifo,
+                other => panic!("{other:?}"),
+            })
+        };
+        let request = CreateGroupRequest { name: fifo.clone(), fifo: true, ..Default::default() };
+        group.leader().await.caller().group(request).await;
+        assert_eq!(declares().await.expect("settings"), Some(true), "however far this node has come");
+        for node in group.nodes.iter().filter(|node| node.id != follower.id) {
+            node.stop().await;
+        }
+        assert_eq!(declares().await.expect_err("nobody knows").code(), tonic::Code::Unavailable);
+    });
+}
+
 #[test]
 fn heartbeats_need_a_declaration_and_goodbye_takes_it_away() {
     run(async {
