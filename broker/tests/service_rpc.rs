@@ -11,6 +11,8 @@ mod edges;
 mod failover;
 #[path = "service_rpc/fifo.rs"]
 mod fifo;
+#[path = "service_rpc/forwarding.rs"]
+mod forwarding;
 #[path = "service_rpc/publish.rs"]
 mod publish;
 #[path = "service_rpc/publish_stream.rs"]

@@ -101,9 +101,8 @@ impl Deliverer {
         picks.iter().take_while(fits).count().max(1).min(picks.len())
     }
 
-    /// The messages of these picks, in their order. Runs on the pool for blocking work.
-    pub async fn read(&self, of: &Delivered, picks: &[Pick]) -> Result<Vec<Message>, DeliverError> {
-        let Some(first) = picks.first() else { return Ok(Vec::new()) };
+    /// The messages of these picks, in their order, those that can be read. Runs on the pool for blocking work.
+    pub async fn read(&self, of: &Delivered, picks: &[Pick]) -> Vec<Result<Message, DeliverError>> {
         let broken = |pick: &Pick, reason: String| DeliverError { queue: pick.queue.0, offset: pick.offset.0, reason };
         let (this, of, owned) = (self.clone(), of.clone(), picks.to_vec());
         let work = move || {
@@ -112,7 +111,7 @@ impl Deliverer {
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(messages) => messages,
-            Err(error) => Err(DeliverError { queue: first.queue.0, offset: first.offset.0, reason: error.to_string() }),
+            Err(error) => picks.iter().map(|pick| Err(broken(pick, error.to_string()))).collect(),
         }
     }
 

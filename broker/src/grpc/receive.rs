@@ -1,37 +1,38 @@
 //! ReceiveMessage: one status, the messages, the delivery timestamp.
 //!
-//! The answer's headers go out at once; a task of its own polls and writes, and sees by its closed channel when the
-//! client went away. What was picked for a client that is gone is given back. A node that stops answers the polls that wait
-//! here or at the leader, before their connections go.
+//! The answer's headers go out at once; a task of its own polls and writes (`delivery`), or passes on what the leader
+//! answers (`relayed`), and sees by its closed channel when the client went away. What was picked for a client that is gone
+//! is given back. A node that stops answers the polls that wait here or at the leader, before their connections go.
 
 use std::sync::Arc;
 
-use tercet_proto::rocketmq::v2::{
-    Code, Message, ReceiveMessageRequest, ReceiveMessageResponse, Status as Answer, receive_message_response::Content,
-};
+use tercet_proto::rocketmq::v2::{Code, ReceiveMessageRequest, Status as Answer, receive_message_response::Content};
 use tokio::time::{Duration, Instant};
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Response, metadata::MetadataMap};
 
 use super::{
     caller::Caller,
+    delivery::{deliver, item},
     groups,
     node::Node,
     receive_check::{self, BEFORE_DEADLINE, ReceiveDraft},
     receive_items::{self, Gone, Items, Sender},
-    refusal::{Refusal, ok},
+    refusal::Refusal,
+    relayed::{self, Passed},
     send::unknown_topic,
     unary::{FIND_LEADER_MAX, Refused, client},
 };
 use crate::{
-    consume::{Delivered, Deliverer, PollEnd, Wanted, timestamp},
+    consume::{Delivered, PollEnd, Wanted, timestamp},
     forward::{Errand, HOP_HEADER, Line, Relayed, Resend},
     listen::Load,
-    model::GroupName,
-    state::{Pick, UnknownName},
+    state::UnknownName,
 };
 
 /// How long after the end of the poll a forwarded one is taken for lost.
 const LOST_AFTER: Duration = Duration::from_millis(500);
+/// Picks of which not one could be read before a receive says so.
+const UNREADABLE_LOOKS_MAX: u32 = 3;
 
 /// Answers the RPC.
 pub(super) fn receive_message(node: &Arc<Node>, request: Request<ReceiveMessageRequest>) -> Response<Items> {
@@ -46,17 +47,17 @@ pub(super) fn receive_message(node: &Arc<Node>, request: Request<ReceiveMessageR
 
 async fn serve(node: Arc<Node>, metadata: MetadataMap, request: ReceiveMessageRequest, sender: Sender) {
     let began = node.clock.monotonic();
-    let code = match answer(&node, &metadata, request, &sender).await {
-        Ok(Some(code)) => code,
-        Ok(None) | Err(Refused::Typed(Refusal { code: Code::Unspecified, .. })) => return,
-        Err(Refused::Typed(refusal)) => {
+    let code = match answer(&node, &metadata, request, sender).await {
+        Answered::Done(code) => code,
+        Answered::Gone => return,
+        Answered::Not(Refused::Typed(refusal), sender) => {
             let code = refusal.code;
             // The client may be gone; then nobody reads it.
             let _ = finish(&node, refusal.into(), &sender).await;
             code as i32
         }
-        Err(Refused::Grpc(status)) => {
-            let _ = sender.send(Err(status)).await;
+        Answered::Not(Refused::Grpc(status), sender) => {
+            let _ = sender.send(Err(status), None).await;
             0
         }
     };
@@ -64,56 +65,92 @@ async fn serve(node: Arc<Node>, metadata: MetadataMap, request: ReceiveMessageRe
     node.options.traffic.answered("ReceiveMessage", u32::try_from(code).unwrap_or(0), after);
 }
 
-/// The code of what was sent; nothing if the client went away.
+/// How a receive ended.
+enum Answered {
+    /// With this code.
+    Done(i32),
+    /// The client went away.
+    Gone,
+    /// Nothing was said to the client yet.
+    Not(Refused, Sender),
+}
+
 async fn answer(
     node: &Arc<Node>,
     metadata: &MetadataMap,
     request: ReceiveMessageRequest,
-    sender: &Sender,
-) -> Result<Option<i32>, Refused> {
-    let caller = Caller::of(metadata)?;
-    let draft = receive_check::check(&request, &caller, node.options.long_poll_max)?;
+    mut sender: Sender,
+) -> Answered {
+    let checked = Caller::of(metadata)
+        .and_then(|caller| Ok((receive_check::check(&request, &caller, node.options.long_poll_max)?, caller)));
+    let (draft, caller) = match checked {
+        Ok(checked) => checked,
+        Err(refusal) => return Answered::Not(refusal.into(), sender),
+    };
     let until = Instant::now() + draft.poll;
     if !draft.auto_renew.is_none() {
         // A full table of sessions only means that its deliveries may not be renewed.
         let _ = node.sessions.heard(draft.auto_renew);
     }
-    let mut request = request;
     loop {
-        let errand = Errand {
-            metadata,
-            message: request,
-            bytes: 1024,
-            find_until: until.min(Instant::now() + FIND_LEADER_MAX),
-            // The leader ends its poll so long before this deadline that both polls end together.
-            answer_until: until + BEFORE_DEADLINE,
-            resend: Resend::Safe,
-            line: Line::Receives,
+        let asked = node.relay.leadership().place();
+        sender = match turn(node, metadata, &request, (&draft, until), sender).await {
+            Turn::Ended(answered) => return answered,
+            Turn::LeaderLost(unused) => unused,
         };
-        let call = |channel, request| async move { client(channel).receive_message(request).await };
-        let relayed = tokio::select! {
-            biased;
-            relayed = node.relay.run(errand.clone(), call) => relayed?,
-            () = sender.closed() => return Ok(None),
-            () = node.stop.cancelled() => return Err(nothing().into()),
-        };
-        match relayed {
-            Relayed::Answer(stream) => match relay_items(node, stream.into_inner(), until + LOST_AFTER, sender).await {
-                Relay::Done(code) => return Ok(Some(code)),
-                Relay::Gone => return Ok(None),
-                Relay::Stopped => return Err(nothing().into()),
-                Relay::Broken => {}
-            },
-            Relayed::Here(_) => match poll_here(node, &draft, until, sender).await? {
-                Here::Done(code) => return Ok(Some(code)),
-                Here::Gone => return Ok(None),
-                Here::LeaderLost => {}
-            },
+        if caller.forwarded {
+            // The node that forwarded it takes it to the next leader.
+            return Answered::Not(Refusal::no_leader().into(), sender);
         }
-        request = errand.message;
-        if caller.forwarded || Instant::now() >= until {
-            return Err(nothing().into());
+        if Instant::now() >= until {
+            return Answered::Not(nothing().into(), sender);
         }
+        node.relay.leadership().settle(asked.as_ref(), until).await;
+    }
+}
+
+/// What came of asking one leader.
+enum Turn {
+    Ended(Answered),
+    /// Nothing was said to the client, and another leader may say something.
+    LeaderLost(Sender),
+}
+
+async fn turn(
+    node: &Arc<Node>,
+    metadata: &MetadataMap,
+    request: &ReceiveMessageRequest,
+    (draft, until): (&ReceiveDraft, Instant),
+    sender: Sender,
+) -> Turn {
+    let errand = Errand {
+        metadata,
+        message: request.clone(),
+        bytes: 1024,
+        find_until: until.min(Instant::now() + FIND_LEADER_MAX),
+        // The leader ends its poll so long before this deadline that both polls end together.
+        answer_until: until + BEFORE_DEADLINE,
+        resend: Resend::Safe,
+        line: Line::Receives,
+    };
+    let call = |channel, request| async move { client(channel).receive_message(request).await };
+    let relayed = tokio::select! {
+        biased;
+        relayed = node.relay.open(errand, call) => relayed,
+        () = sender.closed() => return Turn::Ended(Answered::Gone),
+        () = node.stop.cancelled() => return Turn::Ended(Answered::Not(nothing().into(), sender)),
+    };
+    match relayed {
+        Err(error) => Turn::Ended(Answered::Not(error.into(), sender)),
+        Ok(Relayed::Answer((stream, _seat))) => {
+            match relayed::pass_on(node, request, stream.into_inner(), until + LOST_AFTER, sender).await {
+                Passed::Done(code) => Turn::Ended(Answered::Done(code)),
+                Passed::Gone => Turn::Ended(Answered::Gone),
+                Passed::Stopped(sender) => Turn::Ended(Answered::Not(nothing().into(), sender)),
+                Passed::Broken(sender) => Turn::LeaderLost(sender),
+            }
+        }
+        Ok(Relayed::Here(_)) => poll_here(node, draft, until, sender).await,
     }
 }
 
@@ -121,61 +158,8 @@ fn nothing() -> Refusal {
     Refusal::new(Code::MessageNotFound, "no message came within the poll")
 }
 
-/// How passing on the leader's stream ended.
-enum Relay {
-    Done(i32),
-    Gone,
-    /// This node stops, and nothing was passed on.
-    Stopped,
-    /// Before anything was passed on.
-    Broken,
-}
-
-/// What the leader has picked is passed on whole, also by a node that stops.
-async fn relay_items(
-    node: &Node,
-    mut stream: Streaming<ReceiveMessageResponse>,
-    until: Instant,
-    sender: &Sender,
-) -> Relay {
-    let (mut code, mut complete) = (None, false);
-    loop {
-        let item = tokio::select! {
-            biased;
-            item = stream.message() => item,
-            () = sender.closed(), if !complete => return Relay::Gone,
-            () = node.stop.cancelled(), if code.is_none() => return Relay::Stopped,
-            () = tokio::time::sleep_until(until), if code.is_none() => return Relay::Broken,
-        };
-        match item {
-            Ok(Some(item)) => {
-                match &item.content {
-                    Some(Content::Status(status)) => code = Some(status.code),
-                    Some(Content::DeliveryTimestamp(_)) => complete = true,
-                    _ => {}
-                }
-                if sender.send(Ok(item)).await.is_err() {
-                    return Relay::Gone;
-                }
-            }
-            Ok(None) => return code.map_or(Relay::Broken, Relay::Done),
-            Err(status) => {
-                let Some(code) = code else { return Relay::Broken };
-                let _ = sender.send(Err(status)).await;
-                return Relay::Done(code);
-            }
-        }
-    }
-}
-
-/// How a poll on this node ended.
-enum Here {
-    Done(i32),
-    Gone,
-    LeaderLost,
-}
-
-async fn poll_here(node: &Arc<Node>, draft: &ReceiveDraft, until: Instant, sender: &Sender) -> Result<Here, Refused> {
+/// What a poll on this node is of.
+async fn wanted(node: &Arc<Node>, draft: &ReceiveDraft, until: Instant) -> Result<(Wanted, Delivered), Refused> {
     let topic = node.state.topic(draft.topic.as_str()).ok_or_else(|| unknown_topic(draft.topic.as_str()))?;
     let group = groups::subscribed(node, &draft.group).await?;
     if node.deliverer.handles().is_none() {
@@ -193,90 +177,41 @@ async fn poll_here(node: &Arc<Node>, draft: &ReceiveDraft, until: Instant, sende
         attempt: draft.attempt,
         until,
     };
-    let picks = match node.poll.run(&wanted, sender.closed()).await {
-        Ok(picks) => picks,
-        Err(PollEnd::Gone) => return Ok(Here::Gone),
-        Err(PollEnd::LeaderLost) => return Ok(Here::LeaderLost),
-        Err(end) => return Err(refusal_of(end, draft).into()),
+    Ok((wanted, Delivered { topic: topic.id, topic_name: topic.name, group: group.id }))
+}
+
+async fn poll_here(node: &Arc<Node>, draft: &ReceiveDraft, until: Instant, mut sender: Sender) -> Turn {
+    let (wanted, delivered) = match wanted(node, draft, until).await {
+        Ok(wanted) => wanted,
+        Err(Refused::Typed(refusal)) if refusal.is_no_leader() => return Turn::LeaderLost(sender),
+        Err(refused) => return Turn::Ended(Answered::Not(refused, sender)),
     };
-    let delivered = Delivered { topic: topic.id, topic_name: topic.name, group: group.id };
-    match deliver(node, &delivered, &draft.group, &picks, sender).await {
-        Ok(()) => Ok(Here::Done(Code::Ok as i32)),
-        Err(Undelivered { from, error }) => {
-            node.poll.give_back(&wanted, &picks[from..]).await;
-            match error {
-                None => Ok(Here::Gone),
-                Some(error) => Err(error),
-            }
-        }
-    }
-}
-
-/// The picks from this one on did not reach the client; without an error, because it went away.
-struct Undelivered {
-    from: usize,
-    error: Option<Refused>,
-}
-
-async fn deliver(
-    node: &Node,
-    of: &Delivered,
-    group: &GroupName,
-    picks: &[Pick],
-    sender: &Sender,
-) -> Result<(), Undelivered> {
-    // Messages that were handed over; the connection may have taken fewer.
-    let mut done = 0;
-    let gone = |_: Gone| Undelivered { from: sender.messages_taken(), error: None };
-    while done < picks.len() {
-        let portion = &picks[done..done + Deliverer::portion(&picks[done..])];
-        let bytes = portion.iter().map(|pick| pick.position.length as usize).sum();
-        let _room = node.answers.room(sender.connection(), bytes).await;
-        let messages = match node.deliverer.read(of, portion).await {
-            Ok(messages) => messages,
-            Err(error) => {
-                tracing::error!(%error, topic = %of.topic_name, "a message could not be delivered");
-                let error = if done == 0 {
-                    Refused::Typed(Refusal::new(Code::InternalServerError, error.to_string()))
-                } else {
-                    Refused::Grpc(Status::internal(error.to_string()))
-                };
-                return Err(Undelivered { from: done, error: Some(error) });
-            }
+    let mut looks = 0;
+    loop {
+        let picks = match node.poll.run(&wanted, sender.closed()).await {
+            Ok(picks) => picks,
+            Err(PollEnd::Gone) => return Turn::Ended(Answered::Gone),
+            Err(PollEnd::LeaderLost) => return Turn::LeaderLost(sender),
+            Err(end) => return Turn::Ended(Answered::Not(refusal_of(end, draft).into(), sender)),
         };
-        if done == 0 {
-            send(sender, Content::Status(ok())).await.map_err(gone)?;
-        }
-        count(node, of, group, &messages, portion);
-        for message in messages {
-            send(sender, Content::Message(message)).await.map_err(gone)?;
-            done += 1;
-        }
-    }
-    let now = timestamp(node.leader_clock.now());
-    send(sender, Content::DeliveryTimestamp(now)).await.map_err(gone)?;
-    // What the connection has taken is on its way; a client that leaves then has it or asks again.
-    sender.drained(picks.len()).await.map_err(gone)
-}
-
-fn count(node: &Node, of: &Delivered, group: &GroupName, messages: &[Message], picks: &[Pick]) {
-    for redelivered in [false, true] {
-        let these = messages.iter().zip(picks).filter(|(_, pick)| (pick.attempt > 1) == redelivered);
-        let (count, bytes) = these.fold((0, 0), |(count, bytes), (message, _)| (count + 1, bytes + message.body.len()));
-        if count > 0 {
-            let topic = of.topic_name.as_str();
-            node.options.traffic.delivered(topic, group.as_str(), redelivered, count, bytes as u64);
+        looks += 1;
+        let (outcome, unused) = deliver(node, (&delivered, &draft.group, wanted.fifo), &picks, sender).await;
+        tokio::join!(node.poll.set_aside(&wanted, &outcome.aside), node.poll.give_back(&wanted, &outcome.back));
+        let Some(unused) = unused else {
+            return Turn::Ended(if outcome.over { Answered::Gone } else { Answered::Done(Code::Ok as i32) });
+        };
+        // Not one of them could be read. There may be others; a disk that reads nothing is not asked for ever.
+        sender = unused;
+        if looks >= UNREADABLE_LOOKS_MAX || Instant::now() >= until {
+            let why = outcome.unreadable.expect("something was picked, and nothing handed over");
+            return Turn::Ended(Answered::Not(Refusal::new(Code::InternalServerError, why).into(), sender));
         }
     }
 }
 
 async fn finish(node: &Node, status: Answer, sender: &Sender) -> Result<(), Gone> {
-    send(sender, Content::Status(status)).await?;
-    send(sender, Content::DeliveryTimestamp(timestamp(node.leader_clock.now()))).await
-}
-
-async fn send(sender: &Sender, content: Content) -> Result<(), Gone> {
-    sender.send(Ok(ReceiveMessageResponse { content: Some(content) })).await
+    sender.send(Ok(item(Content::Status(status))), None).await?;
+    sender.send(Ok(item(Content::DeliveryTimestamp(timestamp(node.leader_clock.now())))), None).await
 }
 
 fn refusal_of(end: PollEnd, draft: &ReceiveDraft) -> Refusal {

@@ -43,6 +43,7 @@ pub struct Traffic {
     messages_out: Family<OutLabels, Counter>,
     throughput_out: Family<OutLabels, Counter>,
     dead_lettered: Family<OutLabels, Counter>,
+    unreadable: Family<OutLabels, Counter>,
     message_size: Histogram,
     rpc_latency: Family<RpcLabels, Histogram>,
     batch_messages: Histogram,
@@ -69,6 +70,7 @@ impl Default for Traffic {
             messages_out: Family::default(),
             throughput_out: Family::default(),
             dead_lettered: Family::default(),
+            unreadable: Family::default(),
             message_size: size_buckets(),
             rpc_latency: Family::new_with_constructor(latency_buckets),
             batch_messages: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
@@ -102,6 +104,11 @@ impl Traffic {
         self.dead_lettered.get_or_create(&out_labels(topic, group, true)).inc_by(messages);
     }
 
+    /// A delivery to a group was set aside because its message could not be read.
+    pub fn unreadable(&self, topic: &str, group: &str, redelivered: bool) {
+        self.unreadable.get_or_create(&out_labels(topic, group, redelivered)).inc();
+    }
+
     /// An RPC was answered with this code.
     pub fn answered(&self, rpc: &'static str, code: u32, after: Duration) {
         self.rpc_latency.get_or_create(&RpcLabels { rpc, code }).observe(after.as_secs_f64());
@@ -131,6 +138,7 @@ impl Traffic {
         registry.register("rocketmq_messages_out", "Messages delivered", t.messages_out);
         registry.register("rocketmq_throughput_out", "Bytes of bodies delivered", t.throughput_out);
         registry.register("rocketmq_send_to_dlq_messages", "Messages sent to dead-letter queues", t.dead_lettered);
+        registry.register("tercet_unreadable_messages", "Deliveries of messages that could not be read", t.unreadable);
         registry.register("rocketmq_message_size", "Bytes of a body, the mean of each request", t.message_size);
         registry.register("rocketmq_rpc_latency", "Seconds until an RPC was answered, by code", t.rpc_latency);
         registry.register("tercet_batch_messages", "Messages in one log entry", t.batch_messages);

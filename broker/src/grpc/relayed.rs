@@ -1,0 +1,139 @@
+//! The leader's answer to a receive, passed on to the client of another node.
+//!
+//! The leader counts as delivered what left it. So what has arrived here and not left for the client when that one goes, or
+//! stops reading, is given back from here, by its handles; else it would stay hidden for its time.
+
+use std::{sync::Arc, time::Duration};
+
+use prost::Message as _;
+use tercet_proto::rocketmq::v2::{
+    ChangeInvisibleDurationRequest, Code, ReceiveMessageRequest, ReceiveMessageResponse,
+    receive_message_response::Content,
+};
+use tokio::time::{Instant, timeout};
+use tonic::{Request, Streaming, metadata::MetadataValue};
+
+use super::{
+    change,
+    delivery::{Unsent, end, hand_over},
+    node::Node,
+    receive_items::Sender,
+};
+use crate::forward::RECEIVE_WINDOW;
+
+/// How long the rest of an answer is waited for that nobody reads any more.
+const REST_WITHIN: Duration = Duration::from_secs(2);
+
+/// How passing on the leader's stream ended.
+pub(super) enum Passed {
+    /// With this code.
+    Done(i32),
+    /// The client went away, or was cut off.
+    Gone,
+    /// This node stops, and nothing was passed on.
+    Stopped(Sender),
+    /// Before anything was passed on; another leader may answer.
+    Broken(Sender),
+}
+
+/// What the leader has picked is passed on whole, also by a node that stops.
+pub(super) async fn pass_on(
+    node: &Arc<Node>,
+    request: &ReceiveMessageRequest,
+    mut stream: Streaming<ReceiveMessageResponse>,
+    until: Instant,
+    sender: Sender,
+) -> Passed {
+    let (mut code, mut complete, mut handles) = (None, false, Vec::new());
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = stream.message() => next,
+            // Without a message, the leader notices and gives all of it back.
+            () = sender.closed(), if !complete && handles.is_empty() => return Passed::Gone,
+            () = sender.closed(), if !complete => {
+                let taken = sender.messages_taken();
+                give_back_from(node, request, (handles, taken), stream).await;
+                return Passed::Gone;
+            }
+            () = node.stop.cancelled(), if code.is_none() => return Passed::Stopped(sender),
+            () = tokio::time::sleep_until(until), if code.is_none() => return Passed::Broken(sender),
+        };
+        let item = match (next, code) {
+            (Ok(Some(item)), _) => item,
+            (Ok(None) | Err(_), None) => return Passed::Broken(sender),
+            (Ok(None), Some(code)) => return Passed::Done(code),
+            (Err(status), Some(code)) => {
+                let _ = sender.send(Err(status), None).await;
+                return Passed::Done(code);
+            }
+        };
+        let room = match &item.content {
+            Some(Content::Message(message)) => {
+                handles.push(message.system_properties.as_ref().and_then(|system| system.receipt_handle.clone()));
+                Some(node.answers.room(sender.connection(), item.encoded_len()).await)
+            }
+            Some(Content::Status(status)) if status.code == Code::HaNotAvailable as i32 => {
+                return Passed::Broken(sender);
+            }
+            Some(Content::Status(status)) => {
+                code = Some(status.code);
+                None
+            }
+            Some(Content::DeliveryTimestamp(_)) => {
+                complete = true;
+                None
+            }
+            None => None,
+        };
+        // While it waits to be taken, what is behind it waits in the window of the stream.
+        let _window = if sender.is_full() { node.answers.try_room(RECEIVE_WINDOW as usize) } else { None };
+        if let Err(why) = hand_over(node, &sender, item, room).await {
+            let taken = end(node, sender, &why);
+            match why {
+                Unsent::Gone => give_back_from(node, request, (handles, taken), stream).await,
+                // The leader sees the stream end, and gives back what it still has.
+                Unsent::Unread => give_back(node, request, handles.into_iter().skip(taken).flatten().collect()).await,
+            }
+            return Passed::Gone;
+        }
+    }
+}
+
+/// Gives back what was not taken of an answer, and the rest of it, which is on its way.
+async fn give_back_from(
+    node: &Arc<Node>,
+    request: &ReceiveMessageRequest,
+    (handles, taken): (Vec<Option<String>>, usize),
+    mut stream: Streaming<ReceiveMessageResponse>,
+) {
+    let mut rest: Vec<String> = handles.into_iter().skip(taken).flatten().collect();
+    let end = Instant::now() + REST_WITHIN;
+    while let Ok(Ok(Some(item))) = tokio::time::timeout_at(end, stream.message()).await {
+        if let Some(Content::Message(message)) = item.content {
+            rest.extend(message.system_properties.and_then(|system| system.receipt_handle));
+        }
+    }
+    give_back(node, request, rest).await;
+}
+
+/// Available at once, and the delivery does not count.
+async fn give_back(node: &Arc<Node>, request: &ReceiveMessageRequest, handles: Vec<String>) {
+    let given_back = handles.into_iter().map(|receipt_handle| {
+        let mut change = Request::new(ChangeInvisibleDurationRequest {
+            group: request.group.clone(),
+            topic: request.message_queue.as_ref().and_then(|queue| queue.topic.clone()),
+            receipt_handle,
+            invisible_duration: Some(prost_types::Duration::default()),
+            suspend: Some(true),
+            ..Default::default()
+        });
+        change.metadata_mut().insert("x-mq-client-id", MetadataValue::from_static("tercet"));
+        timeout(REST_WITHIN, change::change_invisible_duration(node, change))
+    });
+    for answered in futures::future::join_all(given_back).await {
+        if !matches!(answered, Ok(Ok(_))) {
+            tracing::debug!("an undelivered message was not given back; it returns after its time");
+        }
+    }
+}
