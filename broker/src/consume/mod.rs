@@ -10,6 +10,7 @@
 mod deliver;
 mod entries;
 mod handle;
+mod keep;
 mod parking;
 mod poll;
 mod timers;

@@ -12,7 +12,7 @@ use raft_log::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::parking::Parking;
+use super::{keep::Keeper, parking::Parking};
 use crate::{
     forward::Leadership,
     limits::RENEWALS_MAX,
@@ -109,7 +109,8 @@ impl Timers {
     async fn work(&self, term: Term) {
         self.seed().await;
         tracing::debug!(%term, "timers run");
-        tokio::join!(self.tick_when_due(), self.renew());
+        let keeper = Keeper { replica: &self.replica, state: &self.state, batcher: &self.batcher, clock: &self.clock };
+        tokio::join!(self.tick_when_due(), self.renew(), keeper.run());
     }
 
     /// Gives a formed cluster its handle key, once (hazards 27).

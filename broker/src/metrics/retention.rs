@@ -1,10 +1,10 @@
-//! What retention took and how often the state was persisted, read from the state at each scrape.
+//! What retention took, what holds the log against it, and how often the state was persisted, read from the state at each scrape.
 
 use std::fmt;
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::replica::counter;
+use super::replica::{counter, gauge};
 use crate::state::StateReader;
 
 /// Counters of the state.
@@ -28,6 +28,15 @@ impl Collector for RetentionCollector {
         counter(&mut encoder, "tercet_trimmed_messages", help, counters.trimmed)?;
         let help = "Messages that retention took before a consumer group had received them, for each such group";
         counter(&mut encoder, "tercet_expired_unread_messages", help, counters.expired_unread)?;
+        let help = "Bodies that were moved to the end of the log because they were still needed";
+        counter(&mut encoder, "tercet_relocated_messages", help, counters.relocated)?;
+        let (deliveries, dead_letters) =
+            self.state.held_back().map_or((0, 0), |held| (held.deliveries, held.dead_letters));
+        let help =
+            "Messages that consumer groups have taken and not finished and that hold the log against retention now";
+        gauge(&mut encoder, "tercet_log_held_by_deliveries", help, deliveries)?;
+        let help = "Dead letters that hold the log against retention now";
+        gauge(&mut encoder, "tercet_log_held_by_dead_letters", help, dead_letters)?;
         let help = "How often the state was persisted, checkpoints included";
         counter(&mut encoder, "tercet_state_flushes", help, counters.flushes)
     }

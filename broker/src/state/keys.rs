@@ -13,9 +13,13 @@
 //! P group topic queue                   how far the group has taken from the queue
 //! D group topic queue offset            a message taken but not done with
 //! Q topic queue                         the range of a queue whose beginning was trimmed
-//! R                                     the readable start
+//! R                                     the readable start, and how far the queues have followed it
+//! K first-index                         a stretch of the log: its dead letters
+//! L index topic offset                  where a dead letter lies
 //! N producer topic base-sequence        results of an idempotent producer
 //! ```
+
+use raft_log::types::LogIndex;
 
 use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
 
@@ -31,6 +35,8 @@ pub(crate) const SUBSCRIPTIONS: &[u8] = b"S";
 pub(crate) const TAKEN: &[u8] = b"P";
 pub(crate) const PENDING: &[u8] = b"D";
 pub(crate) const PRODUCERS: &[u8] = b"N";
+pub(crate) const STRETCHES: &[u8] = b"K";
+pub(crate) const DEAD_LETTERS: &[u8] = b"L";
 
 /// A key on the stack: no kind is longer than 1 + 16 + 8 + 8 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +112,14 @@ pub(crate) fn pending(group: ConsumerGroupId, topic: TopicId, queue: QueueId, of
 
 pub(crate) fn producer(producer: ProducerId, topic: TopicId, base_sequence: u64) -> Key {
     Key::new(b'N').put(&producer.0.to_be_bytes()).u64(topic.0).u64(base_sequence)
+}
+
+pub(crate) fn stretch(first: LogIndex) -> Key {
+    Key::new(b'K').u64(first.0)
+}
+
+pub(crate) fn dead_letter(index: LogIndex, topic: TopicId, offset: u64) -> Key {
+    Key::new(b'L').u64(index.0).u64(topic.0).u64(offset)
 }
 
 /// Reads a key's numbers behind its kind; what they are, the caller knows by the kind.

@@ -30,6 +30,8 @@ pub(crate) struct AppliedRecord {
     pub(crate) point: AppliedPoint,
     pub(crate) clock: UnixMillis,
     pub(crate) digest: Digest,
+    /// Bytes in the last stretch of the log.
+    pub(crate) filled: u64,
 }
 
 impl AppliedRecord {
@@ -38,6 +40,7 @@ impl AppliedRecord {
         put_log_id(&mut out, self.point.id);
         out.put_u64_le(self.clock.0);
         out.put_u64_le(self.digest.0);
+        out.put_u64_le(self.filled);
         out.put_u8(u8::from(self.point.membership.is_some()));
         if let Some((id, members)) = &self.point.membership {
             put_log_id(&mut out, *id);
@@ -50,6 +53,7 @@ impl AppliedRecord {
         let mut reader = Reader::new("applied point", record);
         let id = read_log_id(&mut reader)?;
         let (clock, digest) = (UnixMillis(reader.u64()?), Digest(reader.u64()?));
+        let filled = reader.u64()?;
         let membership = if reader.flag()? {
             let at = read_log_id(&mut reader)?;
             let left = reader.left();
@@ -58,7 +62,7 @@ impl AppliedRecord {
             None
         };
         reader.finish()?;
-        Ok(AppliedRecord { point: AppliedPoint { id, membership }, clock, digest })
+        Ok(AppliedRecord { point: AppliedPoint { id, membership }, clock, digest, filled })
     }
 }
 
@@ -88,6 +92,8 @@ pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault
     if let Some(record) = store.get(keys::NEXT_IDS)? {
         core.ids = NextIds::decode(&record).map_err(|error| Fault::damaged(keys::NEXT_IDS, error))?;
     }
+    core.needed.load_filled(applied.filled);
+    load_needed(&mut core, store)?;
     load_topics(&mut core, store)?;
     load_groups(&mut core, store)?;
     load_subscriptions(&mut core, store)?;
@@ -113,6 +119,15 @@ fn each(
         Ok(Some(())) => Ok(ControlFlow::Continue(())),
         Ok(None) => Err(Fault::damaged(key, "it does not fit the others")),
         Err(error) => Err(Fault::damaged(key, error)),
+    })
+}
+
+fn load_needed(core: &mut Core, store: &Store) -> Result<(), Fault> {
+    let needed = &mut core.needed;
+    each(store, keys::STRETCHES, |mut key, record| {
+        let Some(first) = key.u64() else { return Ok(None) };
+        let letters = Reader::new("stretch", record).u64()?;
+        Ok(needed.load(LogIndex(first), letters).then_some(()))
     })
 }
 
@@ -161,7 +176,7 @@ fn load_groups(core: &mut Core, store: &Store) -> Result<(), Fault> {
 }
 
 fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
-    let Core { topics, groups, subscriptions, timers, .. } = core;
+    let Core { topics, groups, subscriptions, timers, needed, .. } = core;
     each(store, keys::SUBSCRIPTIONS, |mut key, _| {
         let (Some(group), Some(topic)) = (key.u64().map(ConsumerGroupId), key.u64().map(TopicId)) else {
             return Ok(None);
@@ -198,7 +213,7 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
             return Ok(None);
         }
         let pending = Pending::decode(record)?;
-        subscription.set(timers, queue, offset, Some(pending));
+        subscription.set(timers, needed, queue, offset, Some(pending));
         Ok(Some(()))
     })
 }
@@ -220,7 +235,7 @@ mod tests {
         let id = |index| LogId { term: Term(3), index: LogIndex(index) };
         for membership in [None, Some((id(1), Bytes::from_static(b"members")))] {
             let point = AppliedPoint { id: id(9), membership };
-            let record = AppliedRecord { point, clock: UnixMillis(5), digest: Digest(6) };
+            let record = AppliedRecord { point, clock: UnixMillis(5), digest: Digest(6), filled: 7 };
             assert_eq!(AppliedRecord::decode(&record.encode()), Ok(record));
         }
     }

@@ -179,7 +179,7 @@ fn absorb_id(digest: &mut Digest, id: LogId) {
 }
 
 fn finish(mut changes: Changes, point: AppliedPoint, core: &Core) -> WriteBatch {
-    let record = AppliedRecord { point, clock: core.clock, digest: *changes.digest() };
+    let record = AppliedRecord { point, clock: core.clock, digest: *changes.digest(), filled: core.needed.filled() };
     changes.finish(keys::APPLIED, &record.encode())
 }
 

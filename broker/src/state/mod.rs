@@ -30,6 +30,7 @@ mod index;
 mod keys;
 mod load;
 mod machine;
+mod needed;
 mod outcome;
 mod producers;
 mod reader;
@@ -44,8 +45,10 @@ mod views;
 pub use codec::DecodeError;
 pub use command::{
     Ack, AckEntry, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, NewMessage,
-    ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, release_to, tick, trim_to,
+    ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, release_to, sweep, tick,
+    trim_to,
 };
+pub(crate) use command::{Holder, NeededBody, relocate};
 pub use events::Events;
 pub use flush::FlushTriggers;
 pub use machine::{OpenStateError, State};
@@ -54,6 +57,7 @@ pub(crate) use outcome::OutcomesBuilder;
 pub use outcome::{Created, Origin, Outcome, Pick, PublishRefusal, Received, Settled, StoredAt, UnknownName, outcomes};
 pub use reader::{ReadStateError, StateReader};
 pub(crate) use store::open_files_max;
+pub(crate) use views::HeldBack;
 pub use views::{GroupView, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView};
 
 use std::time::Duration;
@@ -64,6 +68,6 @@ pub const RENEWAL_AGE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
 /// Bounds that tests reach.
 #[cfg(test)]
 mod apply_limits {
-    pub(crate) use super::apply::{DEAD_LETTERS_MAX, EXPIRED_MAX, SCAN_MAX};
+    pub(crate) use super::apply::{DEAD_LETTERS_MAX, EXPIRED_MAX, LOOKED_AT_MAX, SCAN_MAX};
     pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, WINDOW};
 }

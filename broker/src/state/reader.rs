@@ -1,19 +1,24 @@
 //! What the rest of the broker sees of the state.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use raft_log::types::{LogIndex, UnixMillis};
 
 use super::apply::{Core, first_at};
-use super::command::Bootstrap;
+use super::command::{Bootstrap, Holder};
 use super::events::Events;
 use super::fault::Fault;
 use super::groups::Group;
 use super::index::BlockReader;
+use super::keys::{self, KeyReader};
+use super::retained::Retained;
 use super::store::Store;
 use super::topics::Topic;
-use super::views::{GroupView, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView};
-use crate::model::{ClientKey, ConsumerGroupId, QueueId, QueueOffset, TopicId};
+use super::views::{
+    GroupView, HeldBack, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView,
+};
+use crate::model::{ClientKey, ConsumerGroupId, Position, QueueId, QueueOffset, TopicId};
 
 /// Why the state could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +62,8 @@ impl Shared {
 
 /// Deadlines that [`StateReader::renewals_due`] looks at.
 const DEADLINES_SCAN_MAX: usize = 4096;
+/// Deliveries that [`StateReader::holders`] looks at under one lock.
+const HOLDERS_SCAN_MAX: usize = 16_384;
 
 /// A view of the state at its applied index. Clones share it; each call sees one applied index.
 #[derive(Clone, Debug)]
@@ -204,8 +211,8 @@ impl StateReader {
         let queues = (0..).map(QueueId).zip(&core.topics.get(topic)?.queues);
         let progress = queues.map(|(queue, range)| QueueProgress {
             queue,
-            offset: QueueOffset(subscription.consumer_offset(queue).unwrap_or(0)),
-            taken: QueueOffset(subscription.taken(queue).unwrap_or(0)),
+            offset: QueueOffset(subscription.consumer_offset(queue, *range)),
+            taken: QueueOffset(subscription.taken(queue).unwrap_or(0).max(range.first)),
             end: QueueOffset(range.next),
             pending: subscription.pending_count(queue) as u64,
         });
@@ -217,6 +224,71 @@ impl StateReader {
     pub fn subscriptions(&self, group: ConsumerGroupId) -> Vec<TopicId> {
         let core = self.shared.core();
         core.subscriptions.keys().filter(|(_, of)| *of == group).map(|(topic, _)| *topic).collect()
+    }
+
+    /// Where retention wants the readable start, if something that is needed holds it: propose a `Relocate` of that.
+    #[must_use]
+    pub(crate) fn held_back(&self) -> Option<HeldBack> {
+        let core = self.shared.core();
+        let Retained { start, asked: to, .. } = core.retained;
+        let (deliveries, dead_letters) = core.needed.before(to);
+        (start < to).then_some(HeldBack { to, deliveries, dead_letters })
+    }
+
+    /// Who needs bodies in entries before `to`, and where those lie; at most `count` of them, and never more than some tens of
+    /// thousands of deliveries looked at under one lock.
+    ///
+    /// # Errors
+    /// The store does not read.
+    pub(crate) fn holders(&self, to: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
+        let mut holders = self.dead_letters(to, count)?;
+        let subscriptions: Vec<_> = self.shared.core().subscriptions.keys().copied().collect();
+        for key in subscriptions {
+            let mut from = Some((QueueId(0), 0));
+            while let Some((queue, offset)) = from.take().filter(|_| holders.len() < count) {
+                let core = self.shared.core();
+                let Some(subscription) = core.subscriptions.get(&key) else { break };
+                for (at, (key, pending)) in subscription.pending_from(queue, offset).enumerate() {
+                    if at == HOLDERS_SCAN_MAX || holders.len() == count {
+                        from = Some((key.queue, key.offset));
+                        break;
+                    }
+                    if pending.message.position.index < to {
+                        holders.push((pending.message.position, Holder::Delivery(key)));
+                    }
+                }
+            }
+        }
+        Ok(holders)
+    }
+
+    fn dead_letters(&self, to: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
+        let start = self.shared.core().retained.start;
+        let mut letters = Vec::new();
+        let from = keys::dead_letter(start, TopicId(0), 0);
+        self.shared.store().scan_from(keys::DEAD_LETTERS, from.as_ref(), |key, _| {
+            let mut numbers = KeyReader::new(key);
+            let (Some(index), Some(topic), Some(offset)) = (numbers.u64(), numbers.u64(), numbers.u64()) else {
+                return Err(Fault::damaged(key, "the key of a dead letter"));
+            };
+            if index >= to.0 || letters.len() == count {
+                return Ok(ControlFlow::Break(()));
+            }
+            letters.push((TopicId(topic), offset));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let located = letters.into_iter().map(|(topic, offset)| {
+            let at = self.locate(topic, QueueId(0), QueueOffset(offset), 1)?;
+            Ok(at.first().map(|at| (at.position, Holder::DeadLetter { topic, offset })))
+        });
+        located.filter_map(Result::transpose).collect()
+    }
+
+    /// Whether queues begin below the readable start: propose a sweep.
+    #[must_use]
+    pub(crate) fn sweep_due(&self) -> bool {
+        let retained = self.shared.core().retained;
+        retained.swept < retained.start
     }
 
     /// When a deadline passes next: propose a tick then. In the past if work is left over.
@@ -238,6 +310,13 @@ impl StateReader {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.shared.events
+    }
+
+    /// Whether the group has taken a message and not finished it: what cannot be seen from outside, for the model test.
+    #[cfg(test)]
+    pub(crate) fn is_pending(&self, group: ConsumerGroupId, topic: TopicId, queue: QueueId, offset: u64) -> bool {
+        let core = self.shared.core();
+        core.subscriptions.get(&(topic, group)).is_some_and(|of| of.pending(queue, offset).is_some())
     }
 
     /// Whether the group is done with a message: what cannot be seen from outside, for the model test.

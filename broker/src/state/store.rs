@@ -125,11 +125,21 @@ impl Store {
     pub(crate) fn scan<E: From<StoreError>>(
         &self,
         prefix: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        self.scan_from(prefix, prefix, visit)
+    }
+
+    /// Like [`scan`](Self::scan), from the key `from` on.
+    pub(crate) fn scan_from<E: From<StoreError>>(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
         let mut reading = ReadOptions::default();
         reading.fill_cache(false);
-        for item in self.db().iterator_opt(IteratorMode::From(prefix, Direction::Forward), reading) {
+        for item in self.db().iterator_opt(IteratorMode::From(from, Direction::Forward), reading) {
             let (key, value) = item.map_err(StoreError::new("read"))?;
             if !key.starts_with(prefix) || visit(&key, &value)?.is_break() {
                 break;

@@ -90,6 +90,11 @@ impl Topics {
         self.by_name.get(name).and_then(|id| self.get(*id))
     }
 
+    /// Those from a number on, in order.
+    pub(crate) fn from(&self, id: TopicId) -> impl Iterator<Item = &Topic> {
+        self.all.range(id..).map(|(_, topic)| topic)
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &Topic> {
         self.all.values()
     }

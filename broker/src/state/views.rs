@@ -1,6 +1,6 @@
 //! What readers see: copies, taken at one applied index.
 
-use raft_log::types::{LogId, UnixMillis};
+use raft_log::types::{LogId, LogIndex, UnixMillis};
 
 use crate::model::{
     ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, Position, QueueId, QueueOffset, TopicId, TopicName,
@@ -73,6 +73,17 @@ impl Ready {
     }
 }
 
+/// What keeps the readable start from where retention wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldBack {
+    /// Where that is.
+    pub(crate) to: LogIndex,
+    /// Messages that groups have taken and not finished.
+    pub(crate) deliveries: u64,
+    /// Dead letters.
+    pub(crate) dead_letters: u64,
+}
+
 /// How far a group has come in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueProgress {
@@ -118,6 +129,8 @@ pub struct StateCounters {
     pub trimmed: u64,
     /// Messages that retention took before a group had received them, counted for each such group.
     pub expired_unread: u64,
+    /// Bodies that were moved to the log's end because they were still needed, counted for each that needed one.
+    pub relocated: u64,
     /// Publishes answered from the kept results.
     pub repeats: u64,
     /// Flushes of the store.

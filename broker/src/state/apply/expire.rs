@@ -39,7 +39,7 @@ impl Core {
         let mut record = Vec::new();
         pending.encode(&mut record);
         applying.changes.put(keys::pending(key.group, key.topic, key.queue, key.offset), &record);
-        subscription.set(&mut self.timers, key.queue, key.offset, Some(pending));
+        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, Some(pending));
         applying.available.insert(key.topic);
     }
 
@@ -73,17 +73,13 @@ impl Core {
             messages: vec![IndexedMessage { group: message.group, offset, length, tag }],
             origin: Some(message.origin.unwrap_or(origin)),
         };
-        let mut record = Vec::new();
-        dead.encode(&mut record);
-        applying.changes.put(keys::index(to, QueueId(0), base), &record);
-        self.recent.push(to, QueueId(0), dead);
+        self.keep_dead_letter(to, QueueId(0), dead, applying);
         applying.available.insert(to);
         applying.available.insert(key.topic);
         let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("timers are of subscriptions");
-        subscription.set(&mut self.timers, key.queue, key.offset, None);
+        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, None);
         applying.changes.delete(keys::pending(key.group, key.topic, key.queue, key.offset));
         self.counters.dead_lettered += 1;
-        self.hold_dead_letter(index, applying);
     }
 
     /// The dead-letter topic of a delivery's group, made on demand beyond the limit on topics: a message is never lost

@@ -7,6 +7,7 @@ mod create;
 mod expire;
 mod publish;
 mod receive;
+mod relocate;
 mod settle;
 mod subscribe;
 mod trim;
@@ -16,6 +17,8 @@ pub(crate) use expire::{DEAD_LETTERS_MAX, EXPIRED_MAX};
 #[cfg(test)]
 pub(crate) use receive::SCAN_MAX;
 pub(crate) use subscribe::first_at;
+#[cfg(test)]
+pub(crate) use trim::LOOKED_AT_MAX;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +33,7 @@ use super::fault::Fault;
 use super::groups::Groups;
 use super::ids::NextIds;
 use super::index::{OpenBlocks, RecentBlocks};
+use super::needed::Needed;
 use super::outcome::{Outcome, OutcomesBuilder};
 use super::producers::Producers;
 use super::retained::Retained;
@@ -50,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) producers: Producers,
     pub(crate) subscriptions: BTreeMap<(TopicId, ConsumerGroupId), Subscription>,
     pub(crate) timers: Timers,
+    pub(crate) needed: Needed,
     pub(crate) recent: RecentBlocks,
     pub(crate) open_blocks: OpenBlocks,
     pub(crate) retained: Retained,
@@ -75,6 +80,7 @@ impl Core {
         let mut entry = EntryView::decode(payload)?;
         self.clock = self.clock.max(entry.stamp);
         self.counters.clock = self.clock;
+        self.needed.begin_entry(applying.id.index, payload.len() as u64);
         let mut outcomes = OutcomesBuilder::new();
         for command in 0..entry.commands {
             applying.command = command;
@@ -83,6 +89,7 @@ impl Core {
         }
         entry.finish()?;
         self.close_blocks(applying);
+        self.needed.end_entry(applying.changes);
         let response = outcomes.build();
         applying.changes.digest().absorb(&response);
         Ok(response)
@@ -103,9 +110,14 @@ impl Core {
             Command::ChangeInvisible(change) => Ok(self.change_invisible(change, applying)),
             Command::RenewDeliveries(renew) => Ok(self.renew_deliveries(renew, applying)),
             Command::Tick => Ok(self.tick(applying)),
-            Command::TrimTo(to) => {
+            Command::TrimTo(to) => Ok(self.trim(*to, applying)),
+            Command::Sweep => {
                 self.close_blocks(applying);
-                self.trim(*to, applying)
+                self.sweep(applying)
+            }
+            Command::Relocate(relocate) => {
+                self.close_blocks(applying);
+                self.relocate(relocate, applying)
             }
             Command::ReleaseTo(to) => {
                 self.close_blocks(applying);

@@ -13,7 +13,7 @@ use crate::state::changes::Changes;
 use crate::state::codec::DecodeError;
 use crate::state::command::{MessageHeader, PublishView};
 use crate::state::fault::Fault;
-use crate::state::index::{IndexedMessage, OpenBlocks};
+use crate::state::index::{IndexBlock, IndexedMessage, OpenBlocks};
 use crate::state::keys;
 use crate::state::outcome::{Outcome, PublishRefusal, StoredAt};
 use crate::state::producers::{LastUse, Place, Plan};
@@ -98,14 +98,18 @@ impl Core {
     pub(super) fn close_blocks(&mut self, applying: &mut Applying<'_>) {
         let mut record = Vec::new();
         for ((topic, queue), block) in self.open_blocks.take() {
-            block.encode(&mut record);
-            applying.changes.put(keys::index(topic, queue, block.base), &record);
-            let index = block.index;
-            self.recent.push(topic, queue, block);
             applying.available.insert(topic);
             if self.topics.get(topic).is_some_and(|topic| topic.name.is_dead_letter()) {
-                self.hold_dead_letter(index, applying);
+                // Published by somebody: it is kept like the others there.
+                for (offset, message) in (block.base..).zip(&block.messages) {
+                    let alone = IndexBlock { base: offset, messages: vec![*message], ..block };
+                    self.keep_dead_letter(topic, queue, alone, applying);
+                }
+                continue;
             }
+            block.encode(&mut record);
+            applying.changes.put(keys::index(topic, queue, block.base), &record);
+            self.recent.push(topic, queue, block);
         }
     }
 }

@@ -16,7 +16,9 @@ use crate::state::consumption::{PENDING_MAX, Pending, Phase, Subscription, Taken
 use crate::state::fault::Fault;
 use crate::state::index::BlockReader;
 use crate::state::keys;
+use crate::state::needed::Needed;
 use crate::state::outcome::{Outcome, Pick, Received, UnknownName};
+use crate::state::retained::Retained;
 use crate::state::topics::{Queue, Topic};
 
 /// Messages that one receive looks at, filtered ones included.
@@ -41,6 +43,9 @@ impl Core {
             nonce: applying.id.index.0,
             subscription: self.subscriptions.get_mut(&key).expect("made above"),
             timers: &mut self.timers,
+            needed: &mut self.needed,
+            retained: self.retained,
+            expired: 0,
             changes: applying.changes,
             blocks: BlockReader::new(&self.recent, applying.store),
             received: Received::default(),
@@ -54,7 +59,8 @@ impl Core {
             picking.redeliver();
             picking.take_fresh(&topic.queues)?;
         }
-        let received = picking.received;
+        let (received, expired) = (picking.received, picking.expired);
+        self.counters.expired_unread += expired;
         self.counters.messages_out += received.picks.len() as u64;
         Ok(Outcome::Received(received))
     }
@@ -76,6 +82,10 @@ struct Picking<'a> {
     nonce: u64,
     subscription: &'a mut Subscription,
     timers: &'a mut Timers,
+    needed: &'a mut Needed,
+    retained: Retained,
+    /// Fresh messages that retention has taken.
+    expired: u64,
     changes: &'a mut Changes,
     blocks: BlockReader<'a>,
     received: Received,
@@ -166,7 +176,7 @@ impl Picking<'_> {
         let pending = *self.subscription.pending(queue, offset).expect("only pending messages come again");
         let look = self.look(queue, offset, pending);
         if look == Look::NotWanted {
-            self.subscription.set(self.timers, queue, offset, None);
+            self.subscription.set(self.timers, self.needed, queue, offset, None);
             self.changes.delete(self.key(queue, offset));
         }
         look
@@ -191,6 +201,11 @@ impl Picking<'_> {
     fn take_fresh_of(&mut self, queue: QueueId, range: Queue) -> Result<Look, Fault> {
         let before = self.subscription.taken(queue).expect("a queue of the topic");
         let mut taken = before.max(range.first);
+        if self.retained.swept < self.retained.start {
+            let readable = self.blocks.first_from((self.receive.topic, queue), range, self.retained.start)?;
+            self.expired += readable.saturating_sub(taken);
+            taken = taken.max(readable);
+        }
         let mut last = Look::NotWanted;
         while taken < range.next && !self.full() && self.subscription.pending_count(queue) < PENDING_MAX {
             last = self.look_fresh(queue, taken)?;
@@ -262,6 +277,7 @@ impl Picking<'_> {
             phase: Phase::Hidden,
             attempt: before.attempt.saturating_add(raise).max(1),
             suspended: false,
+            moved: false,
             deadline: self.deadline(),
             nonce: self.nonce,
             delivered_at: self.clock,
@@ -283,7 +299,7 @@ impl Picking<'_> {
     fn hand_out(&mut self, queue: QueueId, offset: u64, pending: Pending) {
         pending.encode(&mut self.record);
         self.changes.put(self.key(queue, offset), &self.record);
-        self.subscription.set(self.timers, queue, offset, Some(pending));
+        self.subscription.set(self.timers, self.needed, queue, offset, Some(pending));
     }
 }
 

@@ -33,7 +33,7 @@ impl Core {
         }
         let was_full = subscription.pending_count(entry.queue) >= PENDING_MAX;
         let before = subscription.redeliveries();
-        subscription.set(&mut self.timers, entry.queue, entry.offset.0, None);
+        subscription.set(&mut self.timers, &mut self.needed, entry.queue, entry.offset.0, None);
         applying.changes.delete(keys::pending(group, topic, entry.queue, entry.offset.0));
         if was_full || subscription.redeliveries() > before {
             // Room for fresh messages, or a message group that waited for this one.
@@ -90,7 +90,7 @@ impl Core {
         pending.encode(&mut record);
         applying.changes.put(keys::pending(key.group, key.topic, key.queue, key.offset), &record);
         let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("the caller read from it");
-        subscription.set(&mut self.timers, key.queue, key.offset, Some(pending));
+        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, Some(pending));
     }
 }
 

@@ -12,6 +12,7 @@ mod admin;
 mod batch;
 mod consume;
 mod publish;
+mod relocate;
 
 pub use admin::{Bootstrap, CreateGroup, CreateTopic};
 pub(crate) use admin::{put_group_settings, read_group_settings};
@@ -20,6 +21,7 @@ pub(crate) use batch::{EntryView, Frame};
 pub use consume::{Ack, AckEntry, ChangeInvisible, Receive, RenewDeliveries};
 pub(crate) use publish::{MessageHeader, PublishView};
 pub use publish::{NewMessage, ProducerStamp, PublishBuilder, StoredMessage};
+pub(crate) use relocate::{Holder, NeededBody, RelocateView, relocate};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use raft_log::types::LogIndex;
@@ -39,6 +41,8 @@ pub(crate) mod kind {
     pub(crate) const TICK: u8 = 9;
     pub(crate) const TRIM_TO: u8 = 10;
     pub(crate) const RELEASE_TO: u8 = 11;
+    pub(crate) const SWEEP: u8 = 12;
+    pub(crate) const RELOCATE: u8 = 13;
 }
 
 const FRAME_BYTES: usize = 5;
@@ -79,10 +83,16 @@ impl EncodedCommand {
     }
 }
 
-/// The command that only moves the state's clock, proposed when something is due.
+/// The command that takes up what is due, a bounded number at a time.
 #[must_use]
 pub fn tick() -> EncodedCommand {
     EncodedCommand::new(kind::TICK, 0, 0, |_| ())
+}
+
+/// The command by which queues follow the readable start, a bounded number at a time.
+#[must_use]
+pub fn sweep() -> EncodedCommand {
+    EncodedCommand::new(kind::SWEEP, 0, 0, |_| ())
 }
 
 /// The command by which retention moves the readable start up to an entry.
@@ -118,6 +128,8 @@ pub(crate) enum Command<'a> {
     Tick,
     TrimTo(LogIndex),
     ReleaseTo(LogIndex),
+    Sweep,
+    Relocate(RelocateView),
 }
 
 impl<'a> Command<'a> {
@@ -133,7 +145,9 @@ impl<'a> Command<'a> {
             kind::CHANGE_INVISIBLE => Command::ChangeInvisible(ChangeInvisible::decode(body)?),
             kind::RENEW_DELIVERIES => Command::RenewDeliveries(RenewDeliveries::decode(body)?),
             kind::TICK if body.is_empty() => Command::Tick,
-            kind::TICK => return Err(DecodeError::Long { what: "tick", left: body.len() }),
+            kind::SWEEP if body.is_empty() => Command::Sweep,
+            kind::TICK | kind::SWEEP => return Err(DecodeError::Long { what: "tick or sweep", left: body.len() }),
+            kind::RELOCATE => Command::Relocate(RelocateView::decode(body, frame.body_offset)?),
             kind::TRIM_TO => Command::TrimTo(read_trim_to(body)?),
             kind::RELEASE_TO => Command::ReleaseTo(read_trim_to(body)?),
             unknown => return Err(DecodeError::Unknown { what: "the kind of a command", found: u64::from(unknown) }),

@@ -1,7 +1,7 @@
 //! A message that a group has taken and not finished, and its record.
 //!
 //! ```text
-//! flags u8 (bits 0 and 1: phase; 4 suspended, 8 message group, 16 renewed, 32 attempt, 64 origin)
+//! flags u8 (bits 0 and 1: phase; 4 suspended, 8 message group, 16 renewed, 32 attempt, 64 origin, 128 moved)
 //! attempt, deadline, nonce, delivered at    varints
 //! log index, offset, length, tag            varints
 //! as the flags say: message group u64, client u64, attempt key u64; topic, queue, offset of the origin varints
@@ -25,6 +25,7 @@ const GROUP: u8 = 8;
 const RENEWED: u8 = 16;
 const ATTEMPT: u8 = 32;
 const ORIGIN: u8 = 64;
+const MOVED: u8 = 128;
 
 /// One message for one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +89,8 @@ pub(crate) struct Pending {
     pub(crate) attempt: u16,
     /// The next delivery keeps the attempt's number.
     pub(crate) suspended: bool,
+    /// Its body was moved since the last delivery, while it waited for the next.
+    pub(crate) moved: bool,
     pub(crate) deadline: UnixMillis,
     /// Tells the last delivery from those before.
     pub(crate) nonce: u64,
@@ -104,6 +107,7 @@ impl Pending {
             phase: Phase::Waiting,
             attempt: 0,
             suspended: false,
+            moved: false,
             deadline: UnixMillis(0),
             nonce: 0,
             delivered_at: UnixMillis(0),
@@ -134,7 +138,8 @@ impl Pending {
                 | flag(!self.message.group.is_none(), GROUP)
                 | flag(!self.renew.is_none(), RENEWED)
                 | flag(!self.attempt_key.is_none(), ATTEMPT)
-                | flag(self.message.origin.is_some(), ORIGIN),
+                | flag(self.message.origin.is_some(), ORIGIN)
+                | flag(self.moved, MOVED),
         );
         put_varint(out, u64::from(self.attempt));
         put_varint(out, self.deadline.0);
@@ -160,12 +165,10 @@ impl Pending {
     pub(crate) fn decode(record: &[u8]) -> Result<Pending, DecodeError> {
         let mut reader = Reader::new("pending message", record);
         let flags = reader.u8()?;
-        if flags & !(PHASE | SUSPENDED | GROUP | RENEWED | ATTEMPT | ORIGIN) != 0 {
-            return Err(DecodeError::Unknown { what: "a flag of a pending message", found: u64::from(flags) });
-        }
         let mut pending = Pending::waiting(TakenMessage::default());
         pending.phase = Phase::of(flags);
         pending.suspended = flags & SUSPENDED != 0;
+        pending.moved = flags & MOVED != 0;
         pending.attempt = u16::try_from(reader.varint()?).map_err(|_| reader.invalid())?;
         pending.deadline = UnixMillis(reader.varint()?);
         pending.nonce = reader.varint()?;
@@ -205,6 +208,7 @@ mod tests {
                 phase,
                 attempt: 3,
                 suspended: group == 1,
+                moved: attempt_key == 5,
                 deadline: UnixMillis(100),
                 nonce: 77,
                 delivered_at: UnixMillis(50),

@@ -8,6 +8,7 @@ use super::lanes::{LaneKey, Lanes};
 use super::pending::{DeliveryKey, Pending, Phase};
 use super::timers::Timers;
 use crate::model::{AttemptKey, ConsumerGroupId, GroupSettings, QueueId, TopicId};
+use crate::state::needed::{Need, Needed};
 use crate::state::topics::Queue;
 
 /// Messages of one queue that a group has taken and not finished. At the bound, nothing fresh is taken from the queue
@@ -77,19 +78,29 @@ impl Subscription {
     }
 
     /// The first message that is not done with.
-    pub(crate) fn consumer_offset(&self, queue: QueueId) -> Option<u64> {
-        let queue = self.queue(queue)?;
-        Some(queue.pending.first_key_value().map_or(queue.taken, |(offset, _)| *offset))
+    pub(crate) fn consumer_offset(&self, queue: QueueId, range: Queue) -> u64 {
+        let pending = self.queue(queue).and_then(|queue| queue.pending.first_key_value());
+        pending.map_or(self.taken(queue).unwrap_or(0).max(range.first), |(offset, _)| *offset)
     }
 
-    /// The first pending message of each queue that has any.
-    pub(crate) fn oldest_pending(&self) -> impl Iterator<Item = (QueueId, u64)> + '_ {
-        let queues = (0..).map(QueueId).zip(&self.queues);
-        queues.filter_map(|(queue, taken)| taken.pending.first_key_value().map(|(offset, _)| (queue, *offset)))
+    /// What is pending of the queues, from a place on.
+    pub(crate) fn pending_from(&self, queue: QueueId, offset: u64) -> impl Iterator<Item = (DeliveryKey, &Pending)> {
+        let queues = (0..).map(QueueId).zip(&self.queues).skip(queue.0 as usize);
+        queues.flat_map(move |(at, taken)| {
+            let from = if at == queue { offset } else { 0 };
+            taken.pending.range(from..).map(move |(offset, pending)| (self.key(at, *offset), pending))
+        })
     }
 
     /// Makes a message pending in this way, or done with.
-    pub(crate) fn set(&mut self, timers: &mut Timers, queue: QueueId, offset: u64, now: Option<Pending>) {
+    pub(crate) fn set(
+        &mut self,
+        timers: &mut Timers,
+        needed: &mut Needed,
+        queue: QueueId,
+        offset: u64,
+        now: Option<Pending>,
+    ) {
         let at = &mut self.queues[queue.0 as usize].pending;
         let before = match now {
             Some(pending) => at.insert(offset, pending),
@@ -97,10 +108,12 @@ impl Subscription {
         };
         let key = self.key(queue, offset);
         if let Some(pending) = before {
+            needed.remove(Need::Delivery, pending.message.position.index);
             timers.unlist(key, &pending);
             self.unlist(queue, offset, &pending);
         }
         if let Some(pending) = now {
+            needed.add(Need::Delivery, pending.message.position.index);
             timers.list(key, &pending);
             self.list(queue, offset, &pending);
         }

@@ -7,11 +7,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use raft_log::types::LogIndex;
+
 use super::block::IndexBlock;
 use crate::model::{QueueId, TopicId};
 use crate::state::fault::Fault;
 use crate::state::keys::{self, KeyReader};
 use crate::state::store::Store;
+use crate::state::topics::Queue;
 
 /// Messages in the blocks of the cache; 24 bytes each.
 const MESSAGES_MAX: usize = 131_072;
@@ -33,6 +36,15 @@ impl RecentBlocks {
         self.order.push_back(key);
         let before = self.blocks.insert(key, Arc::new(block));
         assert!(before.is_none(), "an index block is made once");
+    }
+
+    /// Drops a block that is about to be made anew.
+    pub(crate) fn forget(&mut self, topic: TopicId, queue: QueueId, base: u64) {
+        let key = (topic, queue, base);
+        if let Some(block) = self.blocks.remove(&key) {
+            self.messages -= block.messages.len();
+            self.order.retain(|other| *other != key);
+        }
     }
 
     /// Drops the oldest blocks beyond the bound. Only when everything in the cache is in the store.
@@ -71,6 +83,30 @@ pub(crate) fn read_block(
     Ok((offset < block.end()).then(|| Arc::new(block)))
 }
 
+/// The first offset of a queue whose message lies in an entry at or above `start`; its end if there is none. A binary
+/// search: entries ascend along a queue.
+pub(crate) fn first_from(
+    recent: &RecentBlocks,
+    store: &Store,
+    queue: (TopicId, QueueId),
+    range: Queue,
+    start: LogIndex,
+) -> Result<u64, Fault> {
+    let (mut low, mut high) = (range.first, range.next);
+    while low < high {
+        // The beginning first: most queues have nothing to trim.
+        let at = if low == range.first && high == range.next { low } else { low + (high - low) / 2 };
+        let block = read_block(recent, store, queue, at)?
+            .ok_or_else(|| Fault::damaged(keys::index(queue.0, queue.1, at).as_ref(), "no index of a message"))?;
+        if block.index < start {
+            low = block.end();
+        } else {
+            high = block.base.max(low);
+        }
+    }
+    Ok(low)
+}
+
 /// Reads offsets one after the other, keeping the last block of the queue at hand.
 #[derive(Debug)]
 pub(crate) struct BlockReader<'a> {
@@ -82,6 +118,11 @@ pub(crate) struct BlockReader<'a> {
 impl<'a> BlockReader<'a> {
     pub(crate) fn new(recent: &'a RecentBlocks, store: &'a Store) -> BlockReader<'a> {
         BlockReader { recent, store, last: None }
+    }
+
+    /// The first offset of a queue at or above the readable start.
+    pub(crate) fn first_from(&self, queue: (TopicId, QueueId), range: Queue, start: LogIndex) -> Result<u64, Fault> {
+        first_from(self.recent, self.store, queue, range, start)
     }
 
     /// The block of a message that is known to be there.

@@ -47,6 +47,13 @@ pub enum Outcome {
         /// The first entry that stays readable.
         start: LogIndex,
     },
+    /// Of a sweep.
+    Swept {
+        /// Queues are left that have not followed the readable start.
+        more: bool,
+    },
+    /// Of a relocation: how many holders have their body in its new place.
+    Relocated(u32),
 }
 
 /// How a creation went.

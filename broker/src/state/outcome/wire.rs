@@ -78,15 +78,7 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             1
         }
         Outcome::Topic(created) => {
-            put_created(
-                out,
-                created,
-                |id| id.0,
-                |out, settings| {
-                    out.put_u32_le(settings.queues);
-                    out.put_u8(settings.kind.code());
-                },
-            );
+            put_created(out, created, |id| id.0, put_topic_settings);
             2
         }
         Outcome::Group(created) => {
@@ -137,7 +129,20 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             out.put_u64_le(start.0);
             12
         }
+        Outcome::Swept { more } => {
+            out.put_u8(u8::from(*more));
+            13
+        }
+        Outcome::Relocated(count) => {
+            out.put_u32_le(*count);
+            14
+        }
     }
+}
+
+fn put_topic_settings(out: &mut BytesMut, settings: &TopicSettings) {
+    out.put_u32_le(settings.queues);
+    out.put_u8(settings.kind.code());
 }
 
 fn read_body(kind: u8, body: &[u8]) -> Result<Outcome, DecodeError> {
@@ -171,6 +176,8 @@ fn read_body(kind: u8, body: &[u8]) -> Result<Outcome, DecodeError> {
         10 => Outcome::Renewed(reader.u32()?),
         11 => Outcome::Ticked,
         12 => Outcome::Trimmed { start: LogIndex(reader.u64()?) },
+        13 => Outcome::Swept { more: reader.flag()? },
+        14 => Outcome::Relocated(reader.u32()?),
         found => return Err(DecodeError::Unknown { what: "the kind of an outcome", found: u64::from(found) }),
     };
     reader.finish()?;
@@ -352,6 +359,8 @@ mod tests {
             Outcome::Renewed(3),
             Outcome::Ticked,
             Outcome::Trimmed { start: LogIndex(8) },
+            Outcome::Swept { more: true },
+            Outcome::Relocated(9),
         ];
         all.extend(refusals.map(Outcome::PublishRefused));
         let mut builder = OutcomesBuilder::new();

@@ -7,13 +7,13 @@ use raft_log::types::{LogId, LogIndex, Term, UnixMillis};
 use raft_log::{ApplyEntry, ApplyKind, StateMachine};
 
 use crate::model::{
-    AttemptKey, ClientKey, ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, ProducerId, QueueId, TagFilter,
-    TopicId, TopicName, TopicSettings, TopicType,
+    AttemptKey, ClientKey, ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, Position, ProducerId, QueueId,
+    TagFilter, TopicId, TopicName, TopicSettings, TopicType,
 };
 use crate::state::{
-    Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, NewMessage, Outcome, Pick,
-    ProducerStamp, PublishBuilder, PublishRefusal, Receive, Received, Settled, State, StateReader, StoredAt,
-    StoredMessage, outcomes, tick,
+    Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, Holder, NeededBody,
+    NewMessage, Outcome, Pick, ProducerStamp, PublishBuilder, PublishRefusal, Receive, Received, Settled, State,
+    StateReader, StoredAt, StoredMessage, outcomes, relocate, sweep, tick, trim_to,
 };
 
 /// How long a receive of these tests hides.
@@ -81,6 +81,40 @@ impl Rig {
     pub(super) fn pass(&mut self, ms: u64) {
         self.now += ms;
         assert_eq!(self.one(&tick()), Outcome::Ticked);
+    }
+
+    /// What needs bodies before an entry, as a leader finds it: at most so many.
+    pub(super) fn needed_bodies(&self, to: LogIndex, count: usize) -> Vec<NeededBody> {
+        let holders = self.reader().holders(to, count).unwrap();
+        let body = |(from, holder): (Position, Holder)| {
+            let ApplyKind::Command(payload) = &self.log[usize::try_from(from.index.0).unwrap()].kind else {
+                panic!("messages lie in commands")
+            };
+            let (start, end) = (from.offset as usize, (from.offset + from.length) as usize);
+            NeededBody { from, holders: vec![holder], record: payload.slice(start..end) }
+        };
+        holders.into_iter().map(body).collect()
+    }
+
+    /// What retention and the leader do together until the readable start is at `to`; `relocating` sees what moves.
+    pub(super) fn retain(&mut self, to: LogIndex, mut relocating: impl FnMut(&mut Rig, &[NeededBody])) {
+        self.one(&trim_to(to));
+        while let Some(held) = self.reader().held_back() {
+            assert_eq!(held.to, to);
+            let bodies = self.needed_bodies(to, 3);
+            if bodies.is_empty() {
+                assert_eq!(self.one(&trim_to(to)), Outcome::Trimmed { start: to }, "nothing holds it any more");
+            } else {
+                relocating(self, &bodies);
+                self.one(&relocate(&bodies));
+                // Whoever had the same idea comes too late.
+                assert_eq!(self.one(&relocate(&bodies)), Outcome::Relocated(0));
+            }
+        }
+        while self.reader().sweep_due() {
+            self.one(&sweep());
+        }
+        assert_eq!(self.state().needed_from(), to);
     }
 
     pub(super) fn topic(&mut self, name: &str, queues: u32, kind: TopicType) -> TopicId {

@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use raft_log::StateMachine;
 
+use raft_log::types::LogIndex;
+
 use super::harness::{Rig, handle, publish, receive, tags};
 use crate::model::{ConsumerGroupId, GroupSettings, QueueId, TopicId, TopicType};
 use crate::state::{
-    Ack, AckEntry, ChangeInvisible, EncodedCommand, FlushTriggers, Outcome, Pick, Received, Settled, State,
-    StateReader, StoredAt, tick,
+    Ack, AckEntry, ChangeInvisible, EncodedCommand, FlushTriggers, Holder, NeededBody, Outcome, Pick, Received,
+    Settled, State, StateReader, StoredAt, tick,
 };
 
 const QUEUES: u32 = 2;
@@ -31,9 +33,14 @@ enum Op {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Entry { pass_ms: u64, ops: Vec<Op> },
+    Entry {
+        pass_ms: u64,
+        ops: Vec<Op>,
+    },
     Flush,
     Crash,
+    /// Retention wants the start so far along the log, in percent.
+    Retain(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -56,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(pass_ms, ops)| Step::Entry { pass_ms, ops }),
         1 => Just(Step::Flush),
         1 => Just(Step::Crash),
+        1 => prop_oneof![1..100usize, Just(100)].prop_map(Step::Retain),
     ]
 }
 
@@ -68,6 +76,8 @@ struct Seen {
     suspended: bool,
     deadline: u64,
     nonce: u64,
+    /// Its body was moved while it waited for its next delivery.
+    moved: bool,
 }
 
 type At = (u32, u64);
@@ -85,6 +95,9 @@ struct Model {
     clock: u64,
     /// Tag and key of each message.
     published: BTreeMap<At, (usize, usize)>,
+    /// The entry that published it, and the last one.
+    entries: BTreeMap<At, u64>,
+    entry: u64,
     groups: [GroupModel; 2],
 }
 
@@ -131,7 +144,7 @@ impl Model {
             GroupModel { id: rig.group(name, settings), fifo, messages: BTreeMap::new(), handles: Vec::new() }
         };
         let groups = [group("normal", false), group("fifo", true)];
-        Model { topic, clock: 0, published: BTreeMap::new(), groups }
+        Model { topic, clock: 0, published: BTreeMap::new(), entries: BTreeMap::new(), entry: 0, groups }
     }
 
     /// The delivery that an op names.
@@ -215,6 +228,7 @@ impl Model {
             let next = self.published.range((*queue, 0)..(*queue + 1, 0)).count() as u64;
             assert_eq!((stored.queue.0, stored.offset.0), (*queue, next), "offsets are dense");
             self.published.insert((*queue, next), (*tag, *key));
+            self.entries.insert((*queue, next), self.entry);
             self.groups.iter_mut().for_each(|group| {
                 group.messages.insert((*queue, next), Seen::default());
             });
@@ -262,7 +276,7 @@ impl Model {
         let seen = group.messages.get_mut(&at).unwrap();
         assert!(!seen.done, "{at:?} was done with");
         assert_eq!(pick.attempt, if seen.suspended { seen.attempt } else { seen.attempt + 1 }, "attempt of {at:?}");
-        (seen.attempt, seen.suspended) = (pick.attempt, false);
+        (seen.attempt, seen.suspended, seen.moved) = (pick.attempt, false, false);
         (seen.deadline, seen.nonce) = (pick.deadline.0, pick.nonce);
         assert!(seen.deadline > clock);
         group.handles.push(handle(pick));
@@ -279,6 +293,47 @@ impl Model {
     }
 }
 
+impl Model {
+    /// What a relocation does: who waits for a second time has had its time.
+    fn relocating(&mut self, bodies: &[NeededBody], reader: &StateReader) {
+        for holder in bodies.iter().flat_map(|body| &body.holders) {
+            let Holder::Delivery(key) = *holder else { continue };
+            let clock = self.clock;
+            let Some(group) = self.groups.iter_mut().find(|group| group.id == key.group) else { continue };
+            let at = (key.queue.0, key.offset);
+            assert!(reader.is_pending(group.id, key.topic, key.queue, key.offset));
+            if !group.hidden(at, clock) {
+                let seen = group.messages.get_mut(&at).unwrap();
+                (seen.done, seen.moved) = (seen.moved, true);
+            }
+        }
+    }
+
+    /// What was never taken and lies below the start is gone.
+    fn trimmed(&mut self, start: LogIndex, reader: &StateReader) {
+        for group in &mut self.groups {
+            for (at, seen) in group.messages.iter_mut().filter(|(_, seen)| !seen.done) {
+                let pending = reader.is_pending(group.id, self.topic, QueueId(at.0), at.1);
+                if seen.attempt > 0 {
+                    assert!(pending, "{at:?} was taken and is lost");
+                } else if self.entries[at] < start.0 && !pending {
+                    seen.done = true;
+                }
+            }
+        }
+    }
+}
+
+fn retain(rig: &mut Rig, model: &mut Model, percent: usize) {
+    let to = LogIndex((rig.log.len() * percent / 100) as u64).max(rig.state().needed_from());
+    rig.one(&tick());
+    model.clock = rig.now;
+    let clock = model.clock;
+    model.groups.iter_mut().for_each(|group| group.bury(clock));
+    rig.retain(to, |rig, bodies| model.relocating(bodies, &rig.reader()));
+    model.trimmed(to, &rig.reader());
+}
+
 /// Runs the steps; the model follows each outcome.
 fn run(steps: &[Step]) -> (Rig, Model) {
     let mut rig = Rig::new();
@@ -287,6 +342,7 @@ fn run(steps: &[Step]) -> (Rig, Model) {
     for step in steps {
         match step {
             Step::Flush => rig.state().flush().unwrap(),
+            Step::Retain(percent) => retain(&mut rig, &mut model, *percent),
             Step::Crash => {
                 let digest = rig.digest();
                 rig.crash_and_replay();
@@ -313,6 +369,7 @@ fn run_entry(rig: &mut Rig, model: &mut Model, ops: &[Op]) {
         let commands: Vec<_> = ticked.chain(known.iter().map(|(_, command, _)| command.clone())).collect();
         let outcomes = rig.apply(&commands);
         model.clock = rig.now;
+        model.entry = rig.log.len() as u64 - 1;
         let reader = rig.reader();
         for ((op, _, named), outcome) in known.iter().zip(&outcomes[1..]) {
             model.follow(op, *named, outcome, &reader);
@@ -324,6 +381,7 @@ fn run_entry(rig: &mut Rig, model: &mut Model, ops: &[Op]) {
 /// Everything that is left is received and acknowledged: nothing was lost, and the dead letters are those that the
 /// model buried.
 fn drain(rig: &mut Rig, model: &mut Model) {
+    let mut written = Vec::new();
     for group in 0..model.groups.len() {
         for _ in 0..10_000 {
             rig.pass(1000);
@@ -337,6 +395,9 @@ fn drain(rig: &mut Rig, model: &mut Model) {
                 break;
             }
             for pick in received.picks {
+                let (tag, key) = model.published[&(pick.queue.0, pick.offset.0)];
+                let body = format!("{}/{}/{}", pick.queue.0, TAGS[tag], KEYS[key]);
+                assert_eq!(rig.message(&pick).body, body, "wherever its body was moved to");
                 assert_eq!(rig.ack(id, topic, &[pick]), [Settled::Done]);
                 model.groups[group].messages.get_mut(&(pick.queue.0, pick.offset.0)).unwrap().done = true;
             }
@@ -353,7 +414,27 @@ fn drain(rig: &mut Rig, model: &mut Model) {
             .topic(&format!("%DLQ%{name}"))
             .map_or(0, |topic| rig.reader().queue_bounds(topic.id).unwrap()[0].next.0);
         assert_eq!(letters, dead, "dead letters of {name}");
+        written.push((format!("%DLQ%{name}"), letters));
     }
+    written.iter().for_each(|(topic, letters)| read_letters(rig, topic, *letters));
+}
+
+/// All dead letters are there, and their bodies can be read.
+fn read_letters(rig: &mut Rig, topic: &str, letters: u64) {
+    let Some(topic) = rig.reader().topic(topic).map(|topic| topic.id) else { return };
+    let end = LogIndex(rig.log.len() as u64);
+    rig.retain(end, |_, _| ());
+    let reviewer = rig.group(&format!("reviewer-{}", topic.0), GroupSettings::default());
+    let mut read = 0;
+    loop {
+        let picks = rig.receive(reviewer, topic, 32);
+        if picks.is_empty() {
+            break;
+        }
+        picks.iter().for_each(|pick| assert!(rig.message(pick).body.contains(&b'/')));
+        read += picks.len() as u64;
+    }
+    assert_eq!(read, letters);
 }
 
 /// hazards 17: another node, which gets the entries in other groups, restarts in between and has other settings of its

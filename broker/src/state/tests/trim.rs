@@ -3,7 +3,8 @@ use raft_log::types::LogIndex;
 
 use super::harness::{INVISIBLE_MS, Rig, offsets};
 use crate::model::{GroupSettings, QueueId, QueueOffset, TopicId, TopicType};
-use crate::state::{Outcome, State, outcomes, release_to, trim_to};
+use crate::state::apply_limits::LOOKED_AT_MAX;
+use crate::state::{Outcome, Settled, State, outcomes, release_to, sweep, trim_to};
 
 /// Five entries of two messages each in one queue; answers the topic and the index of the first of them.
 fn published(rig: &mut Rig) -> (TopicId, u64) {
@@ -15,7 +16,16 @@ fn published(rig: &mut Rig) -> (TopicId, u64) {
     (topic, first)
 }
 
+/// A trim; the queues have followed it when this returns.
 fn trim(rig: &mut Rig, to: u64) -> u64 {
+    let start = trim_only(rig, to);
+    while rig.reader().sweep_due() {
+        rig.one(&sweep());
+    }
+    start
+}
+
+fn trim_only(rig: &mut Rig, to: u64) -> u64 {
     match rig.one(&trim_to(LogIndex(to))) {
         Outcome::Trimmed { start } => start.0,
         other => panic!("a trim answers {other:?}"),
@@ -24,7 +34,12 @@ fn trim(rig: &mut Rig, to: u64) -> u64 {
 
 fn release(rig: &mut Rig, to: u64) -> u64 {
     match rig.one(&release_to(LogIndex(to))) {
-        Outcome::Trimmed { start } => start.0,
+        Outcome::Trimmed { start } => {
+            while rig.reader().sweep_due() {
+                rig.one(&sweep());
+            }
+            start.0
+        }
         other => panic!("a release answers {other:?}"),
     }
 }
@@ -144,8 +159,9 @@ fn a_release_stops_at_the_first_message_that_somebody_has_yet_to_read() {
     assert_eq!(offsets(&rig.receive(slow, other, 9)), [0]);
 }
 
+/// hazards 23: a dead letter holds the start until its body is moved, also for who was restarted.
 #[test]
-fn a_dead_letter_holds_the_start_for_good() {
+fn a_dead_letter_is_moved_to_the_end_of_the_log() {
     let mut rig = Rig::new();
     let (topic, first) = published(&mut rig);
     let group = rig.group("g", GroupSettings { max_attempts: 1, ..GroupSettings::default() });
@@ -157,9 +173,82 @@ fn a_dead_letter_holds_the_start_for_good() {
     rig.state().flush().unwrap();
     rig.crash_and_replay();
     assert_eq!(trim(&mut rig, first + 4), first + 1);
+    let held = rig.reader().held_back().unwrap();
+    assert_eq!((held.to, held.deliveries, held.dead_letters), (LogIndex(first + 4), 0, 1));
+    let mut moved = 0;
+    rig.retain(LogIndex(first + 4), |_, bodies| moved += bodies.len());
+    assert_eq!(moved, 1);
     let reviewer = rig.group("reviewer", GroupSettings::default());
     let letters = rig.receive(reviewer, dead, 9);
     assert_eq!(rig.message(&letters[0]).body, "0//");
+    assert!(letters[0].position.index.0 > first + 4);
+    // Both the letter and who reads it need the one body; each is moved.
+    let end = LogIndex(rig.log.len() as u64);
+    rig.retain(end, |_, _| ());
+    assert_eq!(rig.ack(reviewer, dead, &letters), [Settled::Done], "a handle goes on working");
+    let again = rig.group("again", GroupSettings::default());
+    let letters = rig.receive(again, dead, 9);
+    assert_eq!(rig.message(&letters[0]).body, "0//");
+}
+
+/// What waits for a consumer that does not come has one more time; what is with a consumer, as many as it needs.
+#[test]
+fn an_abandoned_message_is_moved_once_and_one_in_flight_as_often_as_it_must() {
+    let mut rig = Rig::new();
+    let topic = rig.topic("t", 1, TopicType::Normal);
+    rig.publish(topic, &[(0, "", ""), (0, "", "")]);
+    let group = rig.group("g", GroupSettings::default());
+    let picks = rig.receive(group, topic, 2);
+    rig.change(group, topic, &picks[0], 0).unwrap();
+    for round in 1..=3 {
+        let end = LogIndex(rig.log.len() as u64);
+        rig.retain(end, |_, _| ());
+        assert_eq!(rig.reader().is_pending(group, topic, QueueId(0), 0), round == 1, "round {round}");
+        assert!(rig.reader().is_pending(group, topic, QueueId(0), 1));
+    }
+    assert_eq!(rig.reader().counters().expired_unread, 1);
+    assert_eq!(rig.ack(group, topic, &picks[1..]), [Settled::Done]);
+}
+
+/// Until the sweep has come to a queue, whoever reads there passes over what lies below the start.
+#[test]
+fn nothing_below_the_start_is_delivered_before_the_sweep() {
+    let mut rig = Rig::new();
+    let (topic, first) = published(&mut rig);
+    let group = rig.group("g", GroupSettings::default());
+    assert_eq!(trim_only(&mut rig, first + 3), first + 3);
+    assert_eq!(offsets(&rig.receive(group, topic, 2)), [6, 7]);
+    while rig.reader().sweep_due() {
+        rig.one(&sweep());
+    }
+    assert_eq!(bounds(&rig, topic), (6, 10));
+    let counters = rig.reader().counters();
+    assert_eq!((counters.trimmed, counters.expired_unread), (6, 6), "counted once");
+    assert_eq!(offsets(&rig.receive(group, topic, 9)), [8, 9]);
+}
+
+/// One sweep looks at a bounded number of queues, and goes on there after a restart.
+#[test]
+fn a_sweep_goes_on_where_the_last_one_stopped() {
+    let mut rig = Rig::new();
+    let queues = u32::try_from(LOOKED_AT_MAX).unwrap() + 10;
+    let topic = rig.topic("t", queues, TopicType::Normal);
+    let all: Vec<_> = (0..queues).map(|queue| (queue, "", "")).collect();
+    rig.publish(topic, &all);
+    let to = rig.log.len() as u64;
+    rig.publish(topic, &all);
+    trim_only(&mut rig, to);
+    let moved = |rig: &Rig| rig.reader().queue_bounds(topic).unwrap().iter().filter(|range| range.first.0 == 1).count();
+    let mut steps = 0;
+    while rig.reader().sweep_due() {
+        let before = moved(&rig);
+        rig.one(&sweep());
+        assert!(moved(&rig) - before < all.len(), "not all at once");
+        rig.crash_and_replay();
+        steps += 1;
+    }
+    assert_eq!(moved(&rig), all.len());
+    assert!(steps > 2);
 }
 
 /// hazards 24, 25: a checkpoint is the state at its entry, and the entries behind it end in the same state, trims and
