@@ -174,15 +174,16 @@ mod tests {
     async fn a_process_is_killed_and_started_again_with_its_own_command_line() {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new("sleep").arg("30").env("TERCET_TEST", "a=b").spawn().unwrap();
-        // Until `exec` has happened the child still carries our own command line.
+        // Until `exec` has happened the child still carries our own command line, and what is read meanwhile may be half of each.
         let words = [OsString::from("sleep"), OsString::from("30")];
+        let variable = ("TERCET_TEST".into(), "a=b".into());
         let line = wait::until("exec", DEATH_LIMIT, async || {
-            CommandLine::of(child.id()).ok().filter(|line| line.words() == words)
+            let line = CommandLine::of(child.id()).ok();
+            line.filter(|line| line.words() == words && line.environment.contains(&variable))
         })
         .await
         .unwrap();
         assert!(is_alive(child.id()) && line.is_of(child.id(), &[]));
-        assert!(line.environment.contains(&("TERCET_TEST".into(), "a=b".into())));
         signal(child.id(), Signal::KILL).unwrap();
         // Not buried yet, and dead all the same.
         wait_until_dead(child.id(), DEATH_LIMIT).await.unwrap();
