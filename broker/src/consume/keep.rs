@@ -50,11 +50,11 @@ impl Keeper<'_> {
     /// Moves some of what holds the start, or the start itself when nothing does any more. Whether something was done.
     async fn let_go(&self, held: HeldBack) -> bool {
         let (state, replica) = (self.state.clone(), self.replica.clone());
-        let found = tokio::task::spawn_blocking(move || needed_bodies(&state, &replica, held.to)).await;
+        let found = tokio::task::spawn_blocking(move || needed_bodies(&state, &replica, held.before)).await;
         match found.map_err(|error| error.to_string()).and_then(|found| found) {
             Ok(bodies) if bodies.is_empty() => self.propose(trim_to(held.to)).await,
             Ok(bodies) => {
-                let HeldBack { to, deliveries, dead_letters } = held;
+                let HeldBack { to, deliveries, dead_letters, .. } = held;
                 tracing::info!(%to, deliveries, dead_letters, moved = bodies.len(), "what holds the log is moved to its end");
                 self.propose(relocate(&bodies)).await
             }
@@ -74,10 +74,10 @@ impl Keeper<'_> {
     }
 }
 
-/// The first bodies in entries before `to` that somebody needs.
-fn needed_bodies(state: &StateReader, replica: &Replica, to: LogIndex) -> Result<Vec<NeededBody>, String> {
+/// The first bodies in entries before this one that somebody needs.
+fn needed_bodies(state: &StateReader, replica: &Replica, before: LogIndex) -> Result<Vec<NeededBody>, String> {
     let mut holders: BTreeMap<Position, Vec<Holder>> = BTreeMap::new();
-    for (position, holder) in state.holders(to, HOLDERS_MAX).map_err(|error| error.to_string())? {
+    for (position, holder) in state.holders(before, HOLDERS_MAX).map_err(|error| error.to_string())? {
         holders.entry(position).or_default().push(holder);
     }
     let (mut bodies, mut bytes) = (Vec::new(), 0);

@@ -101,7 +101,14 @@ impl Needed {
         self.stretches.iter().find(|(_, counts)| !counts.none()).map(|(first, _)| *first)
     }
 
-    /// How many records need what lies before `to`, or in the stretch with it: deliveries and dead letters.
+    /// Up to where nothing may be needed for the start to come to `to`: the end of the stretch in which the last entry before it
+    /// lies. That of the newest stretch is its beginning: what is moved lands there.
+    pub(crate) fn bound(&self, to: LogIndex) -> LogIndex {
+        let end = self.stretches.range(to..).next().or(self.stretches.last_key_value());
+        end.map_or(to, |(first, _)| *first)
+    }
+
+    /// How many records need what lies before a stretch: deliveries and dead letters.
     pub(crate) fn before(&self, to: LogIndex) -> (u64, u64) {
         let counts = self.stretches.range(..to).map(|(_, counts)| counts);
         counts.fold((0, 0), |sum, counts| (sum.0 + counts.deliveries, sum.1 + counts.dead_letters))
@@ -154,12 +161,20 @@ mod tests {
         needed.add(Need::Delivery, LogIndex(5));
         needed.add(Need::DeadLetter, LogIndex(3));
         assert_eq!(needed.oldest(), Some(LogIndex(2)));
-        assert_eq!((needed.before(LogIndex(4)), needed.before(LogIndex(5))), ((0, 1), (1, 1)));
+        assert_eq!((needed.before(LogIndex(4)), needed.before(LogIndex(6))), ((0, 1), (1, 1)));
         needed.remove(Need::DeadLetter, LogIndex(2));
         assert_eq!(needed.oldest(), Some(LogIndex(4)));
         needed.forget_below(LogIndex(5));
         needed.remove(Need::Delivery, LogIndex(4));
         assert_eq!((needed.oldest(), needed.stretches.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_start_within_a_stretch_needs_all_of_it_moved_but_never_of_the_newest() {
+        let needed = three();
+        let bounds = [1, 2, 3, 4, 5, 6].map(|to| needed.bound(LogIndex(to)).0);
+        assert_eq!(bounds, [2, 2, 4, 4, 4, 4]);
+        assert_eq!(Needed::default().bound(LogIndex(7)), LogIndex(7));
     }
 
     #[test]

@@ -231,17 +231,18 @@ impl StateReader {
     pub(crate) fn held_back(&self) -> Option<HeldBack> {
         let core = self.shared.core();
         let Retained { start, asked: to, .. } = core.retained;
-        let (deliveries, dead_letters) = core.needed.before(to);
-        (start < to).then_some(HeldBack { to, deliveries, dead_letters })
+        let before = core.needed.bound(to);
+        let (deliveries, dead_letters) = core.needed.before(before);
+        (start < to.min(before)).then_some(HeldBack { to, before, deliveries, dead_letters })
     }
 
-    /// Who needs bodies in entries before `to`, and where those lie; at most `count` of them, and never more than some tens of
+    /// Who needs bodies in entries before one, and where those lie; at most `count` of them, and never more than some tens of
     /// thousands of deliveries looked at under one lock.
     ///
     /// # Errors
     /// The store does not read.
-    pub(crate) fn holders(&self, to: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
-        let mut holders = self.dead_letters(to, count)?;
+    pub(crate) fn holders(&self, before: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
+        let mut holders = self.dead_letters(before, count)?;
         let subscriptions: Vec<_> = self.shared.core().subscriptions.keys().copied().collect();
         for key in subscriptions {
             let mut from = Some((QueueId(0), 0));
@@ -253,7 +254,7 @@ impl StateReader {
                         from = Some((key.queue, key.offset));
                         break;
                     }
-                    if pending.message.position.index < to {
+                    if pending.message.position.index < before {
                         holders.push((pending.message.position, Holder::Delivery(key)));
                     }
                 }
@@ -262,7 +263,7 @@ impl StateReader {
         Ok(holders)
     }
 
-    fn dead_letters(&self, to: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
+    fn dead_letters(&self, before: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
         let start = self.shared.core().retained.start;
         let mut letters = Vec::new();
         let from = keys::dead_letter(start, TopicId(0), 0);
@@ -271,7 +272,7 @@ impl StateReader {
             let (Some(index), Some(topic), Some(offset)) = (numbers.u64(), numbers.u64(), numbers.u64()) else {
                 return Err(Fault::damaged(key, "the key of a dead letter"));
             };
-            if index >= to.0 || letters.len() == count {
+            if index >= before.0 || letters.len() == count {
                 return Ok(ControlFlow::Break(()));
             }
             letters.push((TopicId(topic), offset));

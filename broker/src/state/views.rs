@@ -78,6 +78,8 @@ impl Ready {
 pub(crate) struct HeldBack {
     /// Where that is.
     pub(crate) to: LogIndex,
+    /// What is needed of the entries before this one stands in the way.
+    pub(crate) before: LogIndex,
     /// Messages that groups have taken and not finished.
     pub(crate) deliveries: u64,
     /// Dead letters.

@@ -84,8 +84,8 @@ impl Rig {
     }
 
     /// What needs bodies before an entry, as a leader finds it: at most so many.
-    pub(super) fn needed_bodies(&self, to: LogIndex, count: usize) -> Vec<NeededBody> {
-        let holders = self.reader().holders(to, count).unwrap();
+    pub(super) fn needed_bodies(&self, before: LogIndex, count: usize) -> Vec<NeededBody> {
+        let holders = self.reader().holders(before, count).unwrap();
         let body = |(from, holder): (Position, Holder)| {
             let ApplyKind::Command(payload) = &self.log[usize::try_from(from.index.0).unwrap()].kind else {
                 panic!("messages lie in commands")
@@ -101,7 +101,7 @@ impl Rig {
         self.one(&trim_to(to));
         while let Some(held) = self.reader().held_back() {
             assert_eq!(held.to, to);
-            let bodies = self.needed_bodies(to, 3);
+            let bodies = self.needed_bodies(held.before, 3);
             if bodies.is_empty() {
                 assert_eq!(self.one(&trim_to(to)), Outcome::Trimmed { start: to }, "nothing holds it any more");
             } else {
