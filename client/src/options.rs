@@ -55,7 +55,8 @@ impl ClientOptions {
 /// Settings of a [`Producer`](crate::Producer).
 #[derive(Debug, Clone)]
 pub struct ProducerOptions {
-    /// How long a message is tried before its outcome is refused (never sent) or unknown. Default 30 s, 10 ms to 1 h.
+    /// How long a message is tried before its outcome is refused (never sent) or unknown. Default 30 s, 10 ms to 10 min
+    /// (a broker remembers a silent producer for longer than that).
     pub send_timeout: Duration,
     /// Bytes of unfinished messages that the producer holds; a send waits for room beyond it. Default 64 MiB, 8 MiB
     /// to 1 GiB (so that the largest message always fits).
@@ -84,7 +85,7 @@ impl Default for ProducerOptions {
 
 impl ProducerOptions {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        within("send_timeout", self.send_timeout, Duration::from_millis(10)..=Duration::from_secs(3600))?;
+        within("send_timeout", self.send_timeout, Duration::from_millis(10)..=Duration::from_secs(600))?;
         within("buffer_bytes_max", self.buffer_bytes_max, 8 << 20..=1 << 30)?;
         within("batch_messages_max", self.batch_messages_max, 1..=1024)?;
         within("batch_bytes_max", self.batch_bytes_max, 1 << 10..=4 << 20)?;

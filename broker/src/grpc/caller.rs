@@ -9,12 +9,6 @@ use tonic::metadata::MetadataMap;
 use super::refusal::Refusal;
 use crate::{forward::HOP_HEADER, limits::CLIENT_ID_BYTES_MAX};
 
-/// The producer's id: 32 hexadecimal digits.
-pub const PRODUCER_HEADER: &str = "x-tercet-producer";
-/// The producer's epoch.
-pub const EPOCH_HEADER: &str = "x-tercet-producer-epoch";
-/// Sequence of the request's first message.
-pub const SEQUENCE_HEADER: &str = "x-tercet-sequence";
 /// On answers to a send: the queues that the messages went to, run-length coded in message order (`3*100,1*20`).
 pub const QUEUES_HEADER: &str = "x-tercet-queues";
 /// On answers: `unknown` if it cannot be said that nothing was stored.
@@ -38,17 +32,6 @@ pub struct Caller {
     pub namespace: String,
 }
 
-/// Who publishes, for idempotence (hazards 16).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProducerStamp {
-    /// Random, the producer's own.
-    pub id: u128,
-    /// Raised by the producer; an older one is fenced.
-    pub epoch: u64,
-    /// Sequence of the first message.
-    pub base_sequence: u64,
-}
-
 impl Caller {
     /// 40017 without a client id.
     pub fn of(metadata: &MetadataMap) -> Result<Caller, Refusal> {
@@ -70,22 +53,6 @@ impl Caller {
             timeout: timeout(metadata),
             namespace: text(metadata, "x-mq-namespace").unwrap_or_default().to_owned(),
         })
-    }
-}
-
-impl ProducerStamp {
-    /// Absent without the headers; 40000 if they are there and make no sense, because then the producer relies on it.
-    pub fn of(metadata: &MetadataMap) -> Result<Option<ProducerStamp>, Refusal> {
-        if !metadata.contains_key(PRODUCER_HEADER) {
-            return Ok(None);
-        }
-        let bad = |header: &str| Refusal::new(Code::BadRequest, format!("header {header} is missing or malformed"));
-        let id = text(metadata, PRODUCER_HEADER)
-            .filter(|id| id.len() == 32)
-            .and_then(|id| u128::from_str_radix(id, 16).ok())
-            .ok_or_else(|| bad(PRODUCER_HEADER))?;
-        let number = |header| text(metadata, header).and_then(|n| n.parse::<u64>().ok()).ok_or_else(|| bad(header));
-        Ok(Some(ProducerStamp { id, epoch: number(EPOCH_HEADER)?, base_sequence: number(SEQUENCE_HEADER)? }))
     }
 }
 
@@ -185,22 +152,6 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(grpc_timeout(value), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_producer_is_whole_or_refused() {
-        let id = "000102030405060708090a0b0c0d0e0f";
-        assert_eq!(ProducerStamp::of(&metadata(&[])).expect("none"), None);
-        let whole = metadata(&[(PRODUCER_HEADER, id), (EPOCH_HEADER, "1"), (SEQUENCE_HEADER, "7")]);
-        let stamp = ProducerStamp::of(&whole).expect("whole").expect("present");
-        assert_eq!((stamp.id, stamp.epoch, stamp.base_sequence), (0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f, 1, 7));
-        for broken in [
-            &[(PRODUCER_HEADER, id), (EPOCH_HEADER, "1")][..],
-            &[(PRODUCER_HEADER, "xyz"), (EPOCH_HEADER, "1"), (SEQUENCE_HEADER, "7")],
-            &[(PRODUCER_HEADER, id), (EPOCH_HEADER, "-1"), (SEQUENCE_HEADER, "7")],
-        ] {
-            assert_eq!(ProducerStamp::of(&metadata(broken)).expect_err("broken").code, Code::BadRequest);
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod send_check;
 mod service;
 pub mod sessions;
 pub mod settings;
+pub mod stamp;
 mod telemetry;
 mod unary;
 

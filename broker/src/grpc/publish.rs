@@ -11,7 +11,7 @@ use std::{pin::Pin, sync::Arc};
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
 use tercet_proto::{
-    client::v1::{ProducerStamp, PublishAnswer, PublishRequest, publish_service_server::PublishService},
+    client::v1::{PublishAnswer, PublishRequest, publish_service_server::PublishService},
     rocketmq::v2::{SendMessageRequest, SendMessageResponse},
 };
 use tonic::{
@@ -20,9 +20,9 @@ use tonic::{
 };
 
 use super::{
-    caller::{Caller, EPOCH_HEADER, OUTCOME_HEADER, PRODUCER_HEADER, QUEUES_HEADER, SEQUENCE_HEADER},
+    caller::{Caller, OUTCOME_HEADER, QUEUES_HEADER},
     node::Node,
-    send,
+    send, stamp,
 };
 
 /// Requests of one stream that are worked on at once; the others wait in the connection's window.
@@ -49,7 +49,8 @@ impl PublishService for Publishing {
         &self,
         request: Request<Streaming<PublishRequest>>,
     ) -> Result<Response<Self::PublishStream>, Status> {
-        let (headers, _, requests) = request.into_parts();
+        let (mut headers, _, requests) = request.into_parts();
+        stamp::remove_headers(&mut headers);
         Caller::of(&headers).map_err(|refusal| Status::invalid_argument(refusal.message))?;
         let (node, headers) = (Arc::clone(&self.node), Arc::new(headers));
         // A node that stops takes no more requests, and answers those that it took.
@@ -73,31 +74,23 @@ async fn answer(
             return Ok(failed(number, &Status::invalid_argument(why)));
         }
     };
-    let headers = headers_of(&headers, timeout_ms, producer);
-    let request = Request::from_parts(headers, tonic::Extensions::new(), message);
-    Ok(match send::send_message(&node, request).await {
+    let stamp = producer.map(|producer| stamp::of_request(&producer)).transpose();
+    let request = Request::from_parts(headers_of(&headers, timeout_ms), tonic::Extensions::new(), message);
+    Ok(match send::send_stamped(&node, request, stamp).await {
         Ok(response) => answered(number, &response),
         Err(status) => failed(number, &status),
     })
 }
 
-/// What the headers of a SendMessage would say.
-fn headers_of(stream: &MetadataMap, timeout_ms: u64, producer: Option<ProducerStamp>) -> MetadataMap {
+/// The stream's headers with the request's own deadline. Its stamp goes beside them.
+fn headers_of(stream: &MetadataMap, timeout_ms: u64) -> MetadataMap {
     let mut headers = stream.clone();
-    for header in ["grpc-timeout", PRODUCER_HEADER, EPOCH_HEADER, SEQUENCE_HEADER] {
-        headers.remove(header);
-    }
-    let text = |text: String| text.parse::<MetadataValue<Ascii>>().expect("digits and letters are legal");
+    headers.remove("grpc-timeout");
     if timeout_ms > 0 {
         // At most 8 digits are legal; more than a day is as good as none.
-        headers.insert("grpc-timeout", text(format!("{}m", timeout_ms.min(99_999_999))));
-    }
-    if let Some(ProducerStamp { id, epoch, sequence }) = producer {
-        // An id of another length makes no sense as a header either, and is refused as such.
-        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        headers.insert(PRODUCER_HEADER, text(id));
-        headers.insert(EPOCH_HEADER, epoch.into());
-        headers.insert(SEQUENCE_HEADER, sequence.into());
+        let text = format!("{}m", timeout_ms.min(99_999_999));
+        let text: MetadataValue<Ascii> = text.parse().expect("digits and letters are legal");
+        headers.insert("grpc-timeout", text);
     }
     headers
 }
@@ -131,26 +124,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_has_the_streams_headers_and_its_own_stamp() {
+    fn a_request_has_the_streams_headers_and_its_own_deadline() {
         let mut stream = MetadataMap::new();
         stream.insert("x-mq-client-id", "c".parse().expect("legal"));
         stream.insert("grpc-timeout", "1S".parse().expect("legal"));
-        stream.insert(PRODUCER_HEADER, "left over".parse().expect("legal"));
-        let producer = ProducerStamp { id: vec![0xab; 16].into(), epoch: 3, sequence: 7 };
-        let headers = headers_of(&stream, 2500, Some(producer));
-        let caller = Caller::of(&headers).expect("a caller");
+        let caller = Caller::of(&headers_of(&stream, 2500)).expect("a caller");
         assert_eq!((caller.client_id.as_str(), caller.timeout), ("c", Some(std::time::Duration::from_millis(2500))));
-        let stamp = super::super::caller::ProducerStamp::of(&headers).expect("whole").expect("there");
-        assert_eq!((stamp.id, stamp.epoch, stamp.base_sequence), (u128::from_be_bytes([0xab; 16]), 3, 7));
-        let plain = headers_of(&stream, 0, None);
-        assert_eq!(Caller::of(&plain).expect("a caller").timeout, None);
-        assert_eq!(super::super::caller::ProducerStamp::of(&plain).expect("none"), None);
-    }
-
-    #[test]
-    fn a_stamp_that_makes_no_sense_is_refused() {
-        let headers = headers_of(&MetadataMap::new(), 0, Some(ProducerStamp::default()));
-        super::super::caller::ProducerStamp::of(&headers).expect_err("no id");
+        assert_eq!(Caller::of(&headers_of(&stream, 0)).expect("a caller").timeout, None);
     }
 
     #[test]

@@ -3,22 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use tercet_proto::rocketmq::v2::{Code, SendMessageRequest, SendMessageResponse, SendResultEntry};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use super::{
-    caller::{self, QUEUES_HEADER},
+    caller::{OUTCOME_HEADER, QUEUES_HEADER},
     node::Node,
     refusal::{Refusal, ok},
-    send_check,
+    send_check, stamp,
     unary::{self, Call, Refused},
 };
 use crate::{
     forward::Resend,
-    model::{ProducerId, TopicType},
+    model::TopicType,
     publish::{Draft, DraftKind, publish_command},
     state::{EncodedCommand, Outcome, ProducerStamp, PublishRefusal, StoredAt, TopicView},
 };
 
+const RPC: &str = "SendMessage";
+/// A publish is passed on to the leader so soon or not at all.
+const PASSED_ON_WITHIN: Duration = Duration::from_secs(60);
 /// An answer leaves so long before the client stops waiting.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(100);
 
@@ -27,20 +31,49 @@ pub(super) async fn send_message(
     node: &Arc<Node>,
     request: Request<SendMessageRequest>,
 ) -> Result<Response<SendMessageResponse>, Status> {
-    let call = |mut client: unary::Client, request| async move { client.send_message(request).await };
-    unary::at_leader(node, "SendMessage", request, Resend::Never, store, call).await
+    let stamp = stamp::of_headers(request.metadata());
+    send_stamped(node, request, stamp).await
+}
+
+/// The same for a request whose stamp, if it has one, is known already.
+pub(super) async fn send_stamped(
+    node: &Arc<Node>,
+    request: Request<SendMessageRequest>,
+    stamp: Result<Option<ProducerStamp>, Refusal>,
+) -> Result<Response<SendMessageResponse>, Status> {
+    let producer = match stamp {
+        Ok(producer) => producer,
+        Err(refusal) => return unary::here(node, RPC, request, async |_, _, _| Err(refusal.into())).await,
+    };
+    let came = Instant::now();
+    let forward = move |mut client: unary::Client, mut request: Request<SendMessageRequest>| async move {
+        still_in_time(came, Instant::now())?;
+        if let Some(producer) = &producer {
+            stamp::put_headers(producer, request.metadata_mut());
+        }
+        client.send_message(request).await
+    };
+    let store = move |node, call, message| store(node, call, message, producer);
+    unary::at_leader(node, RPC, request, Resend::Never, store, forward).await
+}
+
+/// A node that stood still does not pass on what it was about to: nobody waits for it any more, and a publish that is
+/// on its way for ever could come when its producer is forgotten, and be stored again.
+fn still_in_time(came: Instant, now: Instant) -> Result<(), Status> {
+    if now.saturating_duration_since(came) <= PASSED_ON_WITHIN {
+        return Ok(());
+    }
+    let mut status = Status::deadline_exceeded("this node stood still; the publish was not passed on to the leader");
+    status.metadata_mut().insert(OUTCOME_HEADER, MetadataValue::from_static("refused"));
+    Err(status)
 }
 
 async fn store(
     node: Arc<Node>,
     call: Call,
     request: SendMessageRequest,
+    producer: Option<ProducerStamp>,
 ) -> Result<Response<SendMessageResponse>, Refused> {
-    let producer = caller::ProducerStamp::of(&call.metadata)?.map(|producer| ProducerStamp {
-        id: ProducerId(producer.id),
-        epoch: producer.epoch,
-        base_sequence: producer.base_sequence,
-    });
     let now = node.leader_clock.now();
     let draft = send_check::check(request, now)?;
     let topic = node.state.topic(draft.topic.as_str()).ok_or_else(|| unknown_topic(draft.topic.as_str()))?;
@@ -138,7 +171,7 @@ fn refused(refusal: PublishRefusal, topic: &str) -> Refusal {
         PublishRefusal::UnknownTopic => Code::TopicNotFound,
         PublishRefusal::UnknownQueue(_) => Code::InternalServerError,
         PublishRefusal::TooManyTags => Code::IllegalMessageTag,
-        PublishRefusal::TooManyProducers => Code::TooManyRequests,
+        PublishRefusal::TooManyProducers { .. } | PublishRefusal::TooManyInDoubt { .. } => Code::TooManyRequests,
         PublishRefusal::SequenceGap { .. } => Code::PreconditionFailed,
         PublishRefusal::OldEpoch { .. } | PublishRefusal::BelowWindow { .. } | PublishRefusal::UnknownProducer => {
             Code::BadRequest
@@ -217,6 +250,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_that_stood_still_holds_is_not_passed_on() {
+        let came = Instant::now();
+        assert!(still_in_time(came, came + PASSED_ON_WITHIN).is_ok());
+        let late = still_in_time(came, came + PASSED_ON_WITHIN + Duration::from_millis(1)).expect_err("late");
+        assert_eq!(late.metadata().get(OUTCOME_HEADER).expect("told"), "refused");
+    }
+
+    #[test]
     fn each_message_gets_an_entry_and_the_queues_are_told() {
         let place = |queue, offset| StoredAt { queue: QueueId(queue), offset: QueueOffset(offset), repeated: false };
         let ids = || vec![String::from("a"), String::from("b"), String::from("c")];
@@ -230,9 +271,14 @@ mod tests {
         assert_eq!(alone.metadata().get(QUEUES_HEADER).expect("set"), "3");
     }
 
-    /// hazards 16: below the window is neither stored nor not stored.
+    /// hazards 16: below the window is neither stored nor not stored, and an unknown repeat neither. A new producer for
+    /// which there is no room is told for sure.
     #[test]
     fn refusals_say_whether_it_may_be_stored() {
+        assert!(refused(PublishRefusal::UnknownProducer, "t").unknown);
+        let full = refused(PublishRefusal::TooManyProducers { first_try: true }, "t");
+        assert_eq!((full.code, full.unknown), (Code::TooManyRequests, false));
+        assert!(refused(PublishRefusal::TooManyProducers { first_try: false }, "t").unknown);
         assert!(refused(PublishRefusal::BelowWindow { first_kept: 5 }, "t").unknown);
         assert!(!refused(PublishRefusal::SequenceGap { expected: 5 }, "t").unknown);
         assert_eq!(refused(PublishRefusal::UnknownTopic, "t").code, Code::TopicNotFound);

@@ -1,4 +1,5 @@
-//! What retention took, what holds the log against it, and how often the state was persisted, read from the state at each scrape.
+//! What retention took, what holds the log against it, how often the state was persisted and what it keeps of producers,
+//! read from it at each scrape.
 
 use std::fmt;
 
@@ -38,6 +39,11 @@ impl Collector for RetentionCollector {
         let help = "Dead letters that hold the log against retention now";
         gauge(&mut encoder, "tercet_log_held_by_dead_letters", help, dead_letters)?;
         let help = "How often the state was persisted, checkpoints included";
-        counter(&mut encoder, "tercet_state_flushes", help, counters.flushes)
+        counter(&mut encoder, "tercet_state_flushes", help, counters.flushes)?;
+        let producers = self.state.producers();
+        let help = "Idempotent producers that are remembered, each counted once per topic";
+        gauge(&mut encoder, "tercet_producers", help, producers.count as u64)?;
+        let help = "Memory for the results of idempotent producers";
+        gauge(&mut encoder, "tercet_producer_results_bytes", help, producers.results_bytes as u64)
     }
 }

@@ -16,7 +16,8 @@
 //! R                                     the readable start, and how far the queues have followed it
 //! K first-index                         a stretch of the log: its dead letters
 //! L index topic offset                  where a dead letter lies
-//! N producer topic base-sequence        results of an idempotent producer
+//! N topic producer                      an idempotent producer
+//! n topic producer base-sequence        results of it
 //! ```
 
 use raft_log::types::LogIndex;
@@ -37,6 +38,7 @@ pub(crate) const PENDING: &[u8] = b"D";
 pub(crate) const PRODUCERS: &[u8] = b"N";
 pub(crate) const STRETCHES: &[u8] = b"K";
 pub(crate) const DEAD_LETTERS: &[u8] = b"L";
+pub(crate) const PRODUCER_ROWS: &[u8] = b"n";
 
 /// A key on the stack: no kind is longer than 1 + 16 + 8 + 8 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -110,8 +112,12 @@ pub(crate) fn pending(group: ConsumerGroupId, topic: TopicId, queue: QueueId, of
     Key::new(b'D').u64(group.0).u64(topic.0).u32(queue.0).u64(offset)
 }
 
-pub(crate) fn producer(producer: ProducerId, topic: TopicId, base_sequence: u64) -> Key {
-    Key::new(b'N').put(&producer.0.to_be_bytes()).u64(topic.0).u64(base_sequence)
+pub(crate) fn producer(topic: TopicId, producer: ProducerId) -> Key {
+    Key::new(b'N').u64(topic.0).put(&producer.0.to_be_bytes())
+}
+
+pub(crate) fn producer_row(topic: TopicId, producer: ProducerId, base_sequence: u64) -> Key {
+    Key::new(b'n').u64(topic.0).put(&producer.0.to_be_bytes()).u64(base_sequence)
 }
 
 pub(crate) fn stretch(first: LogIndex) -> Key {
@@ -159,9 +165,9 @@ mod tests {
         let key = |base| index(TopicId(1), QueueId(2), base);
         assert!(key(255).as_ref() < key(256).as_ref());
         assert!(key(256).as_ref().starts_with(queue_index(TopicId(1), QueueId(2)).as_ref()));
-        let longest = producer(ProducerId(u128::MAX), TopicId(7), 9);
+        let longest = producer_row(TopicId(7), ProducerId(u128::MAX), 9);
         let mut reader = KeyReader::new(longest.as_ref());
-        assert_eq!((reader.u128(), reader.u64(), reader.u64()), (Some(u128::MAX), Some(7), Some(9)));
+        assert_eq!((reader.u64(), reader.u128(), reader.u64()), (Some(7), Some(u128::MAX), Some(9)));
         assert_eq!(reader.u32(), None);
     }
 }

@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::ids::NextIds;
 use super::index::IndexBlock;
 use super::keys::{self, Key, KeyReader};
-use super::producers::decode_row;
+use super::producers::{Head, Row};
 use super::retained::Retained;
 use super::store::Store;
 use super::topics::Queue;
@@ -29,6 +29,8 @@ use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
 pub(crate) struct AppliedRecord {
     pub(crate) point: AppliedPoint,
     pub(crate) clock: UnixMillis,
+    /// See [`ServedTime`](super::producers::ServedTime).
+    pub(crate) served_ms: u64,
     pub(crate) digest: Digest,
     /// Bytes in the last stretch of the log.
     pub(crate) filled: u64,
@@ -39,6 +41,7 @@ impl AppliedRecord {
         let mut out = BytesMut::with_capacity(64);
         put_log_id(&mut out, self.point.id);
         out.put_u64_le(self.clock.0);
+        out.put_u64_le(self.served_ms);
         out.put_u64_le(self.digest.0);
         out.put_u64_le(self.filled);
         out.put_u8(u8::from(self.point.membership.is_some()));
@@ -52,7 +55,7 @@ impl AppliedRecord {
     fn decode(record: &[u8]) -> Result<AppliedRecord, DecodeError> {
         let mut reader = Reader::new("applied point", record);
         let id = read_log_id(&mut reader)?;
-        let (clock, digest) = (UnixMillis(reader.u64()?), Digest(reader.u64()?));
+        let (clock, served_ms, digest) = (UnixMillis(reader.u64()?), reader.u64()?, Digest(reader.u64()?));
         let filled = reader.u64()?;
         let membership = if reader.flag()? {
             let at = read_log_id(&mut reader)?;
@@ -62,7 +65,7 @@ impl AppliedRecord {
             None
         };
         reader.finish()?;
-        Ok(AppliedRecord { point: AppliedPoint { id, membership }, clock, digest, filled })
+        Ok(AppliedRecord { point: AppliedPoint { id, membership }, clock, served_ms, digest, filled })
     }
 }
 
@@ -82,6 +85,7 @@ pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault
     let applied = AppliedRecord::decode(&record).map_err(|error| Fault::damaged(keys::APPLIED, error))?;
     core.clock = applied.clock;
     core.counters.clock = applied.clock;
+    core.producers.served.total_ms = applied.served_ms;
     core.history.push(applied.point.id, applied.digest);
     if let Some(record) = store.get(keys::CLUSTER)? {
         core.cluster = Some(read_cluster(&record).map_err(|error| Fault::damaged(keys::CLUSTER, error))?);
@@ -221,8 +225,12 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
 fn load_producers(core: &mut Core, store: &Store) -> Result<(), Fault> {
     let producers = &mut core.producers;
     each(store, keys::PRODUCERS, |mut key, record| {
-        let (Some(id), Some(topic), Some(base)) = (key.u128(), key.u64(), key.u64()) else { return Ok(None) };
-        Ok(producers.load((ProducerId(id), TopicId(topic)), base, decode_row(record)?))
+        let (Some(topic), Some(id)) = (key.u64(), key.u128()) else { return Ok(None) };
+        Ok(producers.load((TopicId(topic), ProducerId(id)), Head::decode(record)?))
+    })?;
+    each(store, keys::PRODUCER_ROWS, |mut key, record| {
+        let (Some(topic), Some(id), Some(base)) = (key.u64(), key.u128(), key.u64()) else { return Ok(None) };
+        Ok(producers.load_row((TopicId(topic), ProducerId(id)), Row::decode(base, record)?))
     })
 }
 
@@ -235,7 +243,7 @@ mod tests {
         let id = |index| LogId { term: Term(3), index: LogIndex(index) };
         for membership in [None, Some((id(1), Bytes::from_static(b"members")))] {
             let point = AppliedPoint { id: id(9), membership };
-            let record = AppliedRecord { point, clock: UnixMillis(5), digest: Digest(6), filled: 7 };
+            let record = AppliedRecord { point, clock: UnixMillis(5), served_ms: 7, digest: Digest(6), filled: 8 };
             assert_eq!(AppliedRecord::decode(&record.encode()), Ok(record));
         }
     }

@@ -26,7 +26,7 @@ use super::views::StateCounters;
 use crate::model::TopicId;
 
 const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStateError {
@@ -179,7 +179,9 @@ fn absorb_id(digest: &mut Digest, id: LogId) {
 }
 
 fn finish(mut changes: Changes, point: AppliedPoint, core: &Core) -> WriteBatch {
-    let record = AppliedRecord { point, clock: core.clock, digest: *changes.digest(), filled: core.needed.filled() };
+    let served_ms = core.producers.served.total_ms;
+    let filled = core.needed.filled();
+    let record = AppliedRecord { point, clock: core.clock, served_ms, digest: *changes.digest(), filled };
     changes.finish(keys::APPLIED, &record.encode())
 }
 

@@ -44,9 +44,9 @@ mod views;
 
 pub use codec::DecodeError;
 pub use command::{
-    Ack, AckEntry, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, NewMessage,
-    ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, entry_stamp, release_to, sweep, tick,
-    trim_to,
+    Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic,
+    EncodedCommand, NewMessage, ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, Unsettled,
+    entry_stamp, release_to, sweep, tick, trim_to,
 };
 pub(crate) use command::{Holder, NeededBody, relocate};
 pub use events::Events;
@@ -58,7 +58,9 @@ pub use outcome::{Created, Origin, Outcome, Pick, PublishRefusal, Received, Sett
 pub use reader::{ReadStateError, StateReader};
 pub(crate) use store::open_files_max;
 pub(crate) use views::HeldBack;
-pub use views::{GroupView, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView};
+pub use views::{
+    GroupView, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView,
+};
 
 use std::time::Duration;
 
@@ -69,5 +71,5 @@ pub const RENEWAL_AGE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
 #[cfg(test)]
 mod apply_limits {
     pub(crate) use super::apply::{DEAD_LETTERS_MAX, EXPIRED_MAX, LOOKED_AT_MAX, SCAN_MAX};
-    pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, WINDOW};
+    pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, RESULTS_BYTES_MAX, WINDOW, WINDOW_UNDER_PRESSURE};
 }

@@ -16,7 +16,8 @@ use super::retained::Retained;
 use super::store::Store;
 use super::topics::Topic;
 use super::views::{
-    GroupView, HeldBack, Located, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView,
+    GroupView, HeldBack, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest,
+    TopicView,
 };
 use crate::model::{ClientKey, ConsumerGroupId, Position, QueueId, QueueOffset, TopicId};
 
@@ -305,6 +306,12 @@ impl StateReader {
     pub fn renewals_due(&self, before: UnixMillis, count: usize) -> Vec<ClientKey> {
         let due = self.shared.core().timers.renewals_due(before, DEADLINES_SCAN_MAX);
         due.into_iter().take(count).collect()
+    }
+
+    /// How many idempotent producers are known, and what is kept of them.
+    #[must_use]
+    pub fn producers(&self) -> ProducersView {
+        self.shared.core().producers.view()
     }
 
     /// Where to wait for messages that become available.

@@ -118,6 +118,15 @@ pub struct StateDigest {
     pub digest: u64,
 }
 
+/// The idempotent producers that are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProducersView {
+    /// How many, each counted once per topic.
+    pub count: usize,
+    /// Memory for their results.
+    pub results_bytes: usize,
+}
+
 /// Counters since the process started, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateCounters {

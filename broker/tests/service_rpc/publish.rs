@@ -78,6 +78,40 @@ fn a_repeated_sequence_gets_the_first_answer() {
     });
 }
 
+/// hazards 16: a producer that nothing is known of goes on with what it sends for the first time, wherever it stands. What
+/// it sends again may have been stored and forgotten: that is unknown, and not stored.
+#[test]
+fn an_unknown_producer_goes_on_and_its_repeats_are_unknown() {
+    run(async {
+        for caller in [shared().leader().await.caller(), shared().follower().await.caller()] {
+            for (kind, key) in [(TopicType::Normal, ""), (TopicType::Fifo, "k")] {
+                let topic = fresh("t");
+                caller.topic(&topic, 1, kind).await;
+                let message = || if key.is_empty() { message(&topic, "m", "x") } else { grouped(&topic, "m", key) };
+                let producer = |sequence: u64, again: u8| {
+                    caller
+                        .with("x-tercet-producer", "00000000000000000000000000000abc")
+                        .with("x-tercet-producer-epoch", 1)
+                        .with("x-tercet-sequence", sequence)
+                        .with("x-tercet-lowest", sequence)
+                        .with("x-tercet-again", again)
+                };
+                let repeat = producer(5000, 1).send(vec![message()]).await;
+                assert_eq!(code(&repeat.get_ref().status), Code::BadRequest as i32);
+                assert_eq!(repeat.metadata().get("x-tercet-outcome").expect("told"), "unknown");
+                let first = producer(5000, 0).send(vec![message()]).await;
+                assert_eq!((code(&first.get_ref().status), first.get_ref().entries[0].offset), (20000, 0));
+                let again = producer(5000, 1).send(vec![message()]).await;
+                assert_eq!(again.get_ref(), first.get_ref());
+                let next = producer(5007, 0).send(vec![message()]).await;
+                assert_eq!(next.get_ref().entries[0].offset, 1, "5001 to 5006 were given up");
+                let over = producer(5003, 0).send(vec![message()]).await;
+                assert_eq!(code(&over.get_ref().status), Code::BadRequest as i32);
+            }
+        }
+    });
+}
+
 #[test]
 fn a_message_group_keeps_its_queue_and_its_order() {
     run(async {

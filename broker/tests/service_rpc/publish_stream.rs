@@ -20,7 +20,7 @@ fn request(number: u64, topic: &str) -> PublishRequest {
 }
 
 fn stamped(number: u64, topic: &str, sequence: u64) -> PublishRequest {
-    let producer = ProducerStamp { id: vec![7; 16].into(), epoch: 1, sequence };
+    let producer = ProducerStamp { id: vec![7; 16].into(), epoch: 1, sequence, ..ProducerStamp::default() };
     PublishRequest { producer: Some(producer), ..request(number, topic) }
 }
 
@@ -79,6 +79,28 @@ fn a_repeat_gets_the_first_answer_and_a_gap_of_epochs_is_fenced() {
     });
 }
 
+/// The stamp reaches the leader whole, by whichever node it goes.
+#[test]
+fn a_repeat_in_a_stream_is_known_to_be_one() {
+    run(async {
+        for caller in [shared().leader().await.caller(), shared().follower().await.caller()] {
+            let topic = fresh("t");
+            caller.topic(&topic, 1, TopicType::Normal).await;
+            let stamped = |number, sequence, again| {
+                let id = vec![9; 16].into();
+                let producer = ProducerStamp { id, epoch: 1, sequence, lowest: Some(sequence), again };
+                PublishRequest { producer: Some(producer), ..request(number, &topic) }
+            };
+            let unknown = publish(&caller, vec![stamped(0, 7000, true)]).await;
+            assert_eq!((code(&response(&unknown[&0]).status), unknown[&0].outcome.as_str()), (40000, "unknown"));
+            let first = publish(&caller, vec![stamped(1, 7000, false)]).await;
+            assert_eq!(response(&first[&1]).entries[0].offset, 0);
+            let again = publish(&caller, vec![PublishRequest { number: 2, ..stamped(1, 7000, true) }]).await;
+            assert_eq!(again[&2].send, first[&1].send);
+        }
+    });
+}
+
 #[test]
 fn a_bad_request_is_refused_by_itself_and_the_stream_goes_on() {
     run(async {
@@ -86,7 +108,7 @@ fn a_bad_request_is_refused_by_itself_and_the_stream_goes_on() {
         let topic = fresh("t");
         caller.topic(&topic, 1, TopicType::Normal).await;
         let garbage = PublishRequest { send: Bytes::from_static(b"\xff\xff"), ..request(0, &topic) };
-        let odd_stamp = ProducerStamp { id: Bytes::from_static(b"short"), epoch: 1, sequence: 0 };
+        let odd_stamp = ProducerStamp { id: Bytes::from_static(b"short"), epoch: 1, ..ProducerStamp::default() };
         let odd = PublishRequest { producer: Some(odd_stamp), ..request(1, &topic) };
         let answers = publish(&caller, vec![garbage, odd, request(2, "absent"), request(3, &topic)]).await;
         assert_eq!(answers[&0].grpc_code, i32::from(tonic::Code::InvalidArgument));

@@ -41,6 +41,11 @@ impl Attempts {
         Self { deadline, failures: 0, doubt: None }
     }
 
+    /// Whether an earlier attempt may have got through.
+    pub(super) fn are_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// An attempt ended at `now`. `jitter` is a fraction.
     pub(super) fn after(&mut self, verdict: Verdict, now: Instant, jitter: f64) -> Next {
         let (code, why, again) = match verdict {
@@ -132,7 +137,11 @@ mod tests {
     #[test]
     fn after_a_doubt_a_place_is_believed() {
         let (mut attempts, now) = start();
+        assert!(!attempts.are_in_doubt());
+        assert!(matches!(attempts.after(not_stored(true), now, 0.0), Next::Again(_)));
+        assert!(!attempts.are_in_doubt(), "that one surely did not get through");
         assert!(matches!(attempts.after(in_doubt(true), now, 0.0), Next::Again(_)));
+        assert!(attempts.are_in_doubt());
         let next = attempts.after(Verdict::Stored(vec![PLACE]), now, 0.0);
         assert_eq!(next, Next::Done(Ending::Stored(vec![PLACE])));
     }

@@ -101,7 +101,7 @@ pub(super) async fn drive(lane: Arc<SharedLane>, road: Road) {
         }
         tokio::select! {
             Some(Ended { batch, headers, ending }) = in_flight.next(), if !in_flight.is_empty() => {
-                lane.lock().ended(headers, matches!(ending, Ending::Stored(_)));
+                lane.lock().ended(headers);
                 let outcomes = outcomes_of(&batch, ending);
                 finish(&road, batch, outcomes);
             }
@@ -115,13 +115,15 @@ fn finish(road: &Road, batch: Batch, outcomes: Vec<Outcome>) {
     batch.tell(outcomes);
 }
 
-/// Sends one request until it has an ending. Every attempt carries the same bytes and the same numbers.
+/// Sends one request until it has an ending. Every attempt carries the same bytes and the same numbers, and says whether
+/// an earlier one may have got through.
 async fn publish(topic: &str, client: &Client, mut batch: Batch, headers: SendHeaders, deadline: Instant) -> Ended {
     let request = batch.take_request();
     let ids: Vec<MessageId> = batch.entries.iter().map(|entry| entry.id).collect();
     let mut attempts = Attempts::new(deadline);
     client.fresh_route(topic).await;
     loop {
+        let headers = SendHeaders { again: attempts.are_in_doubt(), ..headers };
         let verdict = attempt(topic, client, &request, headers, deadline, &ids).await;
         match attempts.after(verdict, Instant::now(), env::random_fraction()) {
             Next::Done(ending) => return Ended { batch, headers, ending },

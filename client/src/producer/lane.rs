@@ -8,12 +8,13 @@
 //! what comes meanwhile into its next batch.
 //!
 //! Sequence numbers are given when a batch leaves, so that a message that expired before it was ever sent uses none.
-//! The broker remembers the results of a bounded number of sequences of a producer; a lane therefore never has
-//! unfinished sequences further apart than that.
+//! Each request says which sequence is the lowest in flight: the broker keeps the results from there on, for a bounded
+//! number of sequences, so a lane never has unfinished ones further apart than that.
 //!
-//! In a FIFO lane one request is in flight, and the broker refuses gaps. When a request there ends without being
-//! stored, or in doubt, the lane goes on under the next epoch from sequence 0: the broker then refuses whatever may
-//! still arrive of the old epoch, so that nothing is stored behind its successors.
+//! A request that ended, however it did, is below the lowest of the next one. The broker then refuses whatever may still
+//! arrive of it: in a FIFO lane, where one request is in flight and gaps are refused, nothing is stored behind its
+//! successors. A lane that the broker has forgotten goes on where it stands, because what it sends for the first time
+//! says so.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,13 +26,16 @@ use tokio::time::Instant;
 use super::batch::Batch;
 use crate::transport::SendHeaders;
 
-/// Unfinished sequences of a lane lie within this many (rule 16 of the design: the broker remembers 4,096 results of
-/// a producer in a topic, and a repeat below them is refused).
+/// Unfinished sequences of a lane lie within this many (rule 16 of the design: the broker keeps the results of so many
+/// sequences of a producer in a topic, and refuses more).
 pub(crate) const SEQUENCE_SPAN_MAX: u64 = 4096;
 
 /// A request beyond the first in flight leaves when at least this many bytes wait for it, and at least as many as the
 /// average request in flight has: smaller ones wait for an answer, which costs less than a request of their own.
 const BUSY_REQUEST_BYTES_MIN: usize = 32 << 10;
+
+/// A lane's producer is its own and counts on for ever, so it needs no second one.
+const EPOCH: u64 = 1;
 
 /// What a lane orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +66,8 @@ pub(super) enum Step {
 /// Invariants: in flight are at most `in_flight_max` batches, a FIFO lane has at most one; the sequences in flight
 /// lie below `next_sequence` and within [`SEQUENCE_SPAN_MAX`] of each other.
 pub(super) struct Lane {
-    order: Order,
     limits: Limits,
     producer: u128,
-    epoch: u64,
     next_sequence: u64,
     open: Option<Batch>,
     closed: VecDeque<Batch>,
@@ -80,10 +82,8 @@ impl Lane {
     pub(super) fn new(order: Order, limits: Limits, producer: u128) -> Self {
         let limits = Limits { in_flight_max: if order == Order::Fifo { 1 } else { limits.in_flight_max }, ..limits };
         Self {
-            order,
             limits,
             producer,
-            epoch: 1,
             next_sequence: 0,
             open: None,
             closed: VecDeque::new(),
@@ -152,22 +152,16 @@ impl Lane {
         self.bytes_in_flight += batch.request.len();
         assert!(repeated.is_none(), "a sequence is given once");
         assert!(self.in_flight.len() <= self.limits.in_flight_max, "requests in flight are bounded");
-        Some(Step::Send {
-            batch,
-            headers: SendHeaders { producer: self.producer, epoch: self.epoch, sequence },
-            deadline,
-        })
+        let lowest = *self.in_flight.keys().next().expect("this one is");
+        assert!(self.next_sequence - lowest <= SEQUENCE_SPAN_MAX, "what is in doubt fits the broker's window");
+        let headers = SendHeaders { producer: self.producer, epoch: EPOCH, sequence, lowest, again: false };
+        Some(Step::Send { batch, headers, deadline })
     }
 
-    /// A request has ended for good; `stored` says whether all its messages are known to be stored.
-    pub(super) fn ended(&mut self, headers: SendHeaders, stored: bool) {
+    /// A request has ended for good, and its sequences with it.
+    pub(super) fn ended(&mut self, headers: SendHeaders) {
         let bytes = self.in_flight.remove(&headers.sequence).expect("only what is in flight ends");
         self.bytes_in_flight -= bytes;
-        if self.order == Order::Fifo && !stored {
-            assert!(self.in_flight.is_empty(), "a FIFO lane has one request in flight");
-            self.epoch += 1;
-            self.next_sequence = 0;
-        }
     }
 
     /// Takes no more messages; those that are in the lane are still sent.

@@ -11,6 +11,8 @@ pub(crate) const OUTCOME_KEY: &str = "x-tercet-outcome";
 const PRODUCER_KEY: &str = "x-tercet-producer";
 const EPOCH_KEY: &str = "x-tercet-producer-epoch";
 const SEQUENCE_KEY: &str = "x-tercet-sequence";
+const LOWEST_KEY: &str = "x-tercet-lowest";
+const AGAIN_KEY: &str = "x-tercet-again";
 
 /// What every request of a client carries.
 #[derive(Debug, Clone)]
@@ -37,12 +39,18 @@ impl Identity {
 }
 
 /// What makes a publish repeatable: message `i` of the request is number `sequence + i` of this producer and epoch.
-/// A retry carries the same values.
+/// A retry carries the same values, but for `again`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SendHeaders {
     pub(crate) producer: u128,
     pub(crate) epoch: u64,
     pub(crate) sequence: u64,
+    /// The lowest sequence whose outcome is not known and still wanted; the broker keeps nothing below, and stores
+    /// nothing below any more.
+    pub(crate) lowest: u64,
+    /// An earlier attempt may have been stored. A broker that does not know the producer stores what is sent for the
+    /// first time, and cannot tell what this is.
+    pub(crate) again: bool,
 }
 
 impl SendHeaders {
@@ -50,6 +58,8 @@ impl SendHeaders {
         metadata.insert(PRODUCER_KEY, ascii(&format!("{:032x}", self.producer)));
         metadata.insert(EPOCH_KEY, MetadataValue::from(self.epoch));
         metadata.insert(SEQUENCE_KEY, MetadataValue::from(self.sequence));
+        metadata.insert(LOWEST_KEY, MetadataValue::from(self.lowest));
+        metadata.insert(AGAIN_KEY, MetadataValue::from_static(if self.again { "1" } else { "0" }));
     }
 }
 
@@ -64,10 +74,12 @@ mod tests {
     #[test]
     fn the_headers_of_a_publish_are_hexadecimal_and_decimal() {
         let mut metadata = MetadataMap::new();
-        SendHeaders { producer: 0xAB, epoch: 2, sequence: 4096 }.write(&mut metadata);
+        SendHeaders { producer: 0xAB, epoch: 2, sequence: 4096, lowest: 4000, again: true }.write(&mut metadata);
         assert_eq!(metadata.get(PRODUCER_KEY).unwrap(), "000000000000000000000000000000ab");
         assert_eq!(metadata.get(EPOCH_KEY).unwrap(), "2");
         assert_eq!(metadata.get(SEQUENCE_KEY).unwrap(), "4096");
+        assert_eq!(metadata.get(LOWEST_KEY).unwrap(), "4000");
+        assert_eq!(metadata.get(AGAIN_KEY).unwrap(), "1");
     }
 
     #[test]

@@ -103,6 +103,8 @@ impl PublishStream {
             id: Bytes::copy_from_slice(&headers.producer.to_be_bytes()),
             epoch: headers.epoch,
             sequence: headers.sequence,
+            lowest: Some(headers.lowest),
+            again: headers.again,
         };
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let head = PublishRequest { number: place.number, timeout_ms, producer: Some(producer), send: Bytes::new() };

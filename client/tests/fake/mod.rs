@@ -53,6 +53,8 @@ pub(crate) struct Publish {
     pub(crate) producer: String,
     pub(crate) epoch: u64,
     pub(crate) sequence: u64,
+    pub(crate) lowest: u64,
+    pub(crate) again: bool,
     pub(crate) messages: Vec<pb::Message>,
 }
 

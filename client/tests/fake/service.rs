@@ -146,6 +146,8 @@ impl MessagingService for Service {
             producer: header(metadata, "x-tercet-producer"),
             epoch: header(metadata, "x-tercet-producer-epoch").parse().unwrap(),
             sequence: header(metadata, "x-tercet-sequence").parse().unwrap(),
+            lowest: header(metadata, "x-tercet-lowest").parse().unwrap(),
+            again: header(metadata, "x-tercet-again") == "1",
             messages: request.into_inner().messages,
         };
         self.serve(publish).await
@@ -280,6 +282,8 @@ impl PublishService for Service {
                     producer: producer.id.iter().map(|byte| format!("{byte:02x}")).collect(),
                     epoch: producer.epoch,
                     sequence: producer.sequence,
+                    lowest: producer.lowest.unwrap(),
+                    again: producer.again,
                     messages: pb::SendMessageRequest::decode(request.send).unwrap().messages,
                 };
                 Ok(match service.serve(publish).await {

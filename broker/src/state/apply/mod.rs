@@ -78,7 +78,9 @@ impl Core {
     /// Applies one entry; answers its response.
     pub(crate) fn apply_entry(&mut self, payload: &[u8], applying: &mut Applying<'_>) -> Result<Bytes, Fault> {
         let mut entry = EntryView::decode(payload)?;
-        self.clock = self.clock.max(entry.stamp);
+        let before = self.clock;
+        self.clock = before.max(entry.stamp);
+        self.producers.served.pass(before, self.clock);
         self.counters.clock = self.clock;
         self.needed.begin_entry(applying.id.index, payload.len() as u64);
         let mut outcomes = OutcomesBuilder::new();

@@ -16,7 +16,7 @@ use crate::state::fault::Fault;
 use crate::state::index::{IndexBlock, IndexedMessage, OpenBlocks};
 use crate::state::keys;
 use crate::state::outcome::{Outcome, PublishRefusal, StoredAt};
-use crate::state::producers::{LastUse, Place, Plan};
+use crate::state::producers::{Place, Plan};
 use crate::state::topics::Topic;
 
 impl Core {
@@ -38,12 +38,12 @@ impl Core {
         let plan = self.plan(publish, topic)?;
         check_queues(topic, headers, plan.as_ref())?;
         check_tags(topic, headers)?;
-        self.make_room_for_results(publish, plan.as_ref(), applying)?;
+        self.make_room_for_results(publish, applying)?;
         let mut stored = Vec::with_capacity(headers.len());
         let place = (applying.id.index, self.clock);
         let topic = self.topics.get_mut(publish.topic).expect("looked up above");
         for (at, header) in headers.iter().enumerate() {
-            let known = plan.as_ref().and_then(|plan| plan.known[at]);
+            let known = plan.as_ref().and_then(|plan| plan.known(at));
             stored.push(match known {
                 Some(Place { queue, offset }) => StoredAt { queue, offset, repeated: true },
                 None => store(topic, header, place, &mut self.open_blocks, applying.changes),
@@ -59,24 +59,26 @@ impl Core {
     /// What the sequences say; nothing for a publish without.
     fn plan(&self, publish: &PublishView<'_>, topic: &Topic) -> Result<Option<Plan>, PublishRefusal> {
         let Some(stamp) = publish.producer else { return Ok(None) };
-        let window = self.producers.window((stamp.id, publish.topic));
+        let window = self.producers.window((publish.topic, stamp.id));
         let plan = Plan::of(window, stamp, publish.count, topic.settings.kind == TopicType::Fifo)?;
         Ok(Some(plan))
     }
 
-    /// Forgets idle producers if this one's results would be too many.
+    /// Forgets idle producers if there would be too many with this one.
     fn make_room_for_results(
         &mut self,
         publish: &PublishView<'_>,
-        plan: Option<&Plan>,
         applying: &mut Applying<'_>,
     ) -> Result<(), PublishRefusal> {
-        let (Some(stamp), Some(plan)) = (publish.producer, plan) else { return Ok(()) };
-        let room = !plan.any_new() || self.producers.make_room((stamp.id, publish.topic), self.clock, applying.changes);
-        if room { Ok(()) } else { Err(PublishRefusal::TooManyProducers) }
+        let Some(stamp) = publish.producer else { return Ok(()) };
+        if self.producers.make_room((publish.topic, stamp.id), applying.changes) {
+            return Ok(());
+        }
+        assert!(!stamp.is_again(), "a repeat of an unknown producer is refused before");
+        Err(PublishRefusal::TooManyProducers { first_try: stamp.unsettled.is_some() })
     }
 
-    /// Keeps what the new messages of an idempotent producer got.
+    /// Keeps what the new messages of an idempotent producer got, and that it was heard.
     fn keep_results(&mut self, publish: &PublishView<'_>, stored: &[StoredAt], applying: &mut Applying<'_>) {
         let Some(stamp) = publish.producer else { return };
         let mut rows: Vec<(u64, Vec<Place>)> = Vec::new();
@@ -88,10 +90,8 @@ impl Core {
                 _ => rows.push((sequence, vec![place])),
             }
         }
-        if !rows.is_empty() {
-            let used = LastUse { at: self.clock, index: applying.id.index, command: applying.command };
-            self.producers.record((stamp.id, publish.topic), stamp.epoch, used, rows, applying.changes);
-        }
+        let at = (applying.id.index, applying.command);
+        self.producers.record(publish.topic, stamp, at, rows, applying.changes);
     }
 
     /// Writes the index of what was published since the last call. Groups find it when they look.
@@ -132,7 +132,7 @@ fn store(
 }
 
 fn check_queues(topic: &Topic, headers: &[MessageHeader<'_>], plan: Option<&Plan>) -> Result<(), PublishRefusal> {
-    let is_new = |at: usize| plan.is_none_or(|plan| plan.known[at].is_none());
+    let is_new = |at: usize| plan.is_none_or(|plan| plan.known(at).is_none());
     match headers.iter().enumerate().find(|(at, header)| is_new(*at) && topic.queue(header.queue).is_none()) {
         Some((_, header)) => Err(PublishRefusal::UnknownQueue(header.queue)),
         None => Ok(()),

@@ -19,8 +19,8 @@ pub(crate) use admin::{put_group_settings, read_group_settings};
 pub use batch::{BatchBuilder, entry_stamp};
 pub(crate) use batch::{EntryView, Frame};
 pub use consume::{Ack, AckEntry, ChangeInvisible, Receive, RenewDeliveries};
+pub use publish::{BASE_SEQUENCE_MAX, NewMessage, ProducerStamp, PublishBuilder, StoredMessage, Unsettled};
 pub(crate) use publish::{MessageHeader, PublishView};
-pub use publish::{NewMessage, ProducerStamp, PublishBuilder, StoredMessage};
 pub(crate) use relocate::{Holder, NeededBody, RelocateView, relocate};
 
 use bytes::{BufMut, Bytes, BytesMut};

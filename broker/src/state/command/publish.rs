@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! command  ┌topic u64┬flags u8┬0 u8 x 3┬messages u32┐ then, if flags bit 0: ┌producer u128┬epoch u64┬base sequence u64┐
+//!          and, if flags bit 1: ┌lowest in doubt u64┐; flags bit 2: sent again
 //! message  ┌length u32┬queue u32┬group key u64┬meta length u32┬tag length u16┬0 u16┐ 24 bytes, then tag, meta, body
 //! ```
 //! A message's length counts its header. A [`Position`] spans exactly one message, so what is read from the log at a
@@ -15,6 +16,8 @@ use crate::state::codec::{DecodeError, Reader};
 use crate::state::producers::WINDOW;
 
 const PRODUCER: u8 = 1;
+const UNSETTLED: u8 = 2;
+const AGAIN: u8 = 4;
 const COUNT_AT: usize = FRAME_BYTES + 12;
 const MESSAGE_HEADER_BYTES: usize = 24;
 
@@ -25,8 +28,67 @@ pub struct ProducerStamp {
     pub id: ProducerId,
     /// A higher epoch fences the lower ones and begins its sequences anew.
     pub epoch: u64,
-    /// The sequence of the command's first message, counted per producer and topic from 0.
+    /// The sequence of the command's first message, counted per producer and topic. At most [`BASE_SEQUENCE_MAX`].
     pub base_sequence: u64,
+    /// What the producer says of its own doubts; nothing if it does not.
+    pub unsettled: Option<Unsettled>,
+}
+
+/// What a producer does not know when it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The lowest sequence whose outcome it does not know and still wants: below, everything is over, and what was not
+    /// stored then never is. At most the command's own.
+    pub lowest: u64,
+    /// An earlier try of these very messages may have been stored.
+    pub again: bool,
+}
+
+/// Far above what anybody counts to, and far below what overflows.
+pub const BASE_SEQUENCE_MAX: u64 = 1 << 62;
+
+impl ProducerStamp {
+    /// Whether its numbers make sense.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let in_order = self.unsettled.is_none_or(|unsettled| unsettled.lowest <= self.base_sequence);
+        in_order && self.base_sequence <= BASE_SEQUENCE_MAX
+    }
+
+    /// Whether it says that an earlier try may have been stored.
+    pub(crate) fn is_again(&self) -> bool {
+        self.unsettled.is_some_and(|unsettled| unsettled.again)
+    }
+
+    fn flags(&self) -> u8 {
+        let unsettled = if self.unsettled.is_some() { UNSETTLED } else { 0 };
+        PRODUCER | unsettled | if self.is_again() { AGAIN } else { 0 }
+    }
+
+    fn put(&self, out: &mut BytesMut) {
+        assert!(self.is_valid(), "a stamp is checked at the door");
+        out.put_u128_le(self.id.0);
+        out.put_u64_le(self.epoch);
+        out.put_u64_le(self.base_sequence);
+        if let Some(unsettled) = self.unsettled {
+            out.put_u64_le(unsettled.lowest);
+        }
+    }
+
+    fn read(flags: u8, reader: &mut Reader<'_>) -> Result<Option<ProducerStamp>, DecodeError> {
+        if flags & PRODUCER == 0 {
+            return if flags == 0 { Ok(None) } else { Err(reader.invalid()) };
+        }
+        let (id, epoch, base_sequence) = (ProducerId(reader.u128()?), reader.u64()?, reader.u64()?);
+        let again = flags & AGAIN != 0;
+        let unsettled = match flags & UNSETTLED {
+            0 if again => return Err(reader.invalid()),
+            0 => None,
+            _ => Some(Unsettled { lowest: reader.u64()?, again }),
+        };
+        let stamp = ProducerStamp { id, epoch, base_sequence, unsettled };
+        if stamp.is_valid() { Ok(Some(stamp)) } else { Err(reader.invalid()) }
+    }
 }
 
 /// A message on its way into a command.
@@ -65,13 +127,11 @@ impl PublishBuilder {
         out.put_u8(kind::PUBLISH);
         out.put_u32_le(0);
         out.put_u64_le(topic.0);
-        out.put_u8(if producer.is_some() { PRODUCER } else { 0 });
+        out.put_u8(producer.map_or(0, |producer| producer.flags()));
         out.put_bytes(0, 3);
         out.put_u32_le(0);
         if let Some(producer) = producer {
-            out.put_u128_le(producer.id.0);
-            out.put_u64_le(producer.epoch);
-            out.put_u64_le(producer.base_sequence);
+            producer.put(&mut out);
         }
         PublishBuilder { out, messages: 0 }
     }
@@ -129,16 +189,12 @@ impl<'a> PublishView<'a> {
         let mut reader = Reader::new("publish", body);
         let topic = TopicId(reader.u64()?);
         let flags = reader.u8()?;
-        if flags & !PRODUCER != 0 {
+        if flags & !(PRODUCER | UNSETTLED | AGAIN) != 0 {
             return Err(DecodeError::Unknown { what: "a flag of a publish", found: u64::from(flags) });
         }
         reader.bytes(3)?;
         let count = reader.u32()?;
-        let producer = if flags & PRODUCER == 0 {
-            None
-        } else {
-            Some(ProducerStamp { id: ProducerId(reader.u128()?), epoch: reader.u64()?, base_sequence: reader.u64()? })
-        };
+        let producer = ProducerStamp::read(flags, &mut reader)?;
         let left = reader.left();
         let too_many = producer.is_some() && u64::from(count) > WINDOW;
         if count == 0 || (count as usize) > left / MESSAGE_HEADER_BYTES || too_many {
@@ -261,7 +317,8 @@ mod tests {
 
     #[test]
     fn messages_are_read_where_their_positions_say() {
-        let stamp = ProducerStamp { id: ProducerId(9), epoch: 1, base_sequence: 100 };
+        let unsettled = Some(Unsettled { lowest: 90, again: true });
+        let stamp = ProducerStamp { id: ProducerId(9), epoch: 1, base_sequence: 100, unsettled };
         let mut batch = BatchBuilder::new();
         batch.push(&tick());
         batch.push(&publish(Some(stamp)));

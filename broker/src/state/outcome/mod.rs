@@ -108,8 +108,8 @@ pub enum PublishRefusal {
         /// The newest epoch.
         current: u64,
     },
-    /// The sequence lies below the window of kept results: stored or not cannot be told (hazards 16). Not a
-    /// statement that the message is not stored.
+    /// The sequence lies below the floor of kept results: stored or not cannot be told (hazards 16). Not a statement
+    /// that the message is not stored; but if it was not, it never will be.
     #[error(
         "the sequence is older than the kept results, which begin at {first_kept}: whether it is stored is unknown"
     )]
@@ -123,13 +123,22 @@ pub enum PublishRefusal {
         /// The next sequence.
         expected: u64,
     },
-    /// A producer that is not known, or no longer, must begin at the beginning of an epoch. For a repeat, whether the
-    /// first was stored cannot be told.
-    #[error("the producer is not known (any longer): begin a new epoch; whether an earlier send is stored is unknown")]
+    /// The producer has more sequences in doubt than results are kept; may be tried again when some are settled.
+    #[error("too many sequences of the producer are in doubt, from {lowest} on")]
+    TooManyInDoubt {
+        /// The lowest.
+        lowest: u64,
+    },
+    /// The producer is not known, or no longer, so that it cannot be told whether an earlier try of these messages was
+    /// stored. This one was not. Its next messages are taken.
+    #[error("the producer is not known (any longer): whether an earlier try of these messages is stored is unknown")]
     UnknownProducer,
-    /// More producers are active than are kept; may be tried again. One that was forgotten may meet it with a repeat.
+    /// There are as many producers as are kept, all of them in use, and this one is not among them; may be tried again.
     #[error("too many active producers")]
-    TooManyProducers,
+    TooManyProducers {
+        /// Whether the producer says that this is its first try. One that does not may have been forgotten.
+        first_try: bool,
+    },
 }
 
 impl PublishRefusal {
@@ -141,10 +150,11 @@ impl PublishRefusal {
             | PublishRefusal::UnknownQueue(_)
             | PublishRefusal::TooManyTags
             | PublishRefusal::SequenceGap { .. } => true,
+            PublishRefusal::TooManyProducers { first_try } => *first_try,
             PublishRefusal::BelowWindow { .. }
+            | PublishRefusal::TooManyInDoubt { .. }
             | PublishRefusal::UnknownProducer
-            | PublishRefusal::OldEpoch { .. }
-            | PublishRefusal::TooManyProducers => false,
+            | PublishRefusal::OldEpoch { .. } => false,
         }
     }
 }

@@ -245,7 +245,8 @@ fn put_refusal(out: &mut BytesMut, refusal: PublishRefusal) {
         PublishRefusal::BelowWindow { first_kept } => (5, first_kept),
         PublishRefusal::SequenceGap { expected } => (6, expected),
         PublishRefusal::UnknownProducer => (7, 0),
-        PublishRefusal::TooManyProducers => (8, 0),
+        PublishRefusal::TooManyProducers { first_try } => (8, u64::from(first_try)),
+        PublishRefusal::TooManyInDoubt { lowest } => (9, lowest),
     };
     out.put_u8(code);
     out.put_u64_le(detail);
@@ -262,7 +263,8 @@ fn read_refusal(reader: &mut Reader<'_>) -> Result<PublishRefusal, DecodeError> 
         5 => PublishRefusal::BelowWindow { first_kept: detail },
         6 => PublishRefusal::SequenceGap { expected: detail },
         7 => PublishRefusal::UnknownProducer,
-        8 => PublishRefusal::TooManyProducers,
+        8 => PublishRefusal::TooManyProducers { first_try: detail != 0 },
+        9 => PublishRefusal::TooManyInDoubt { lowest: detail },
         _ => return Err(reader.invalid()),
     })
 }
@@ -341,7 +343,9 @@ mod tests {
             PublishRefusal::BelowWindow { first_kept: 8 },
             PublishRefusal::SequenceGap { expected: 9 },
             PublishRefusal::UnknownProducer,
-            PublishRefusal::TooManyProducers,
+            PublishRefusal::TooManyProducers { first_try: true },
+            PublishRefusal::TooManyProducers { first_try: false },
+            PublishRefusal::TooManyInDoubt { lowest: 7 },
         ];
         let mut all = vec![
             Outcome::Bootstrapped { cluster: ClusterId(1), first: true },

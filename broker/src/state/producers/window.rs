@@ -1,187 +1,225 @@
-//! The kept results of one producer in one topic.
+//! What is kept of one producer in one topic.
 //!
 //! ```text
-//!         first kept                              next
-//!   ──refused──┃ 0..3: q1@7..10 ┃ hole ┃ 8: q0@55 ┃ new
-//!              └────────── at most WINDOW ─────────┘
+//!           floor            known from                        next
+//!   ─ over ──┃ 3: q0@1 ┃ in doubt ┃ 8..11: q1@7.. ┃ hole ┃ 15 ┃ new
+//!            └── kept: what is at or above the floor, at most WINDOW sequences ──┘
 //! ```
-//! Kept as rows, one per publish, each a list of runs: so many sequences, in one queue, at consecutive offsets. A hole
-//! is a sequence that has not come yet; outside FIFO topics, several requests are under way and overtake each other.
+//! The floor is the greatest "lowest in doubt" that the producer has told; what is below is over for good, stored or
+//! abandoned, and refused. A hole is a sequence that has not come, or was abandoned: outside FIFO topics several
+//! requests are under way and overtake each other. A window that begins while its producer counts on was perhaps kept
+//! before and forgotten: below `known from`, only a first try can be told from a repeat of what was stored then.
 
-use std::collections::BTreeMap;
+use std::collections::{VecDeque, vec_deque};
 
-use bytes::{BufMut, BytesMut};
-use raft_log::types::{LogIndex, UnixMillis};
+use bytes::{BufMut as _, BytesMut};
+use raft_log::types::LogIndex;
 
-use super::{LastUse, Place, WINDOW};
-use crate::model::{QueueId, QueueOffset};
+use super::places::{Place, Places};
 use crate::state::codec::{DecodeError, Reader, put_varint};
+use crate::state::command::ProducerStamp;
 
-/// So many sequences from one on, at consecutive offsets of one queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    count: u64,
-    first: Place,
+/// What a row takes in memory beside its places.
+const ROW_BYTES: usize = 48;
+
+/// When a producer was last heard: a total order, equal on all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LastUse {
+    pub(crate) served_ms: u64,
+    pub(crate) index: LogIndex,
+    pub(crate) command: u32,
 }
 
-/// The window. Invariant: rows do not overlap, all end above `first_kept`.
-#[derive(Debug)]
-pub(crate) struct Window {
+/// A producer's own record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
     pub(crate) epoch: u64,
     pub(crate) last_use: LastUse,
-    /// The sequence behind the highest that was stored.
+    /// Nothing below is kept, and nothing below is ever stored again.
+    floor: u64,
+    /// From here on, what is not kept was not stored.
+    known_from: u64,
+    /// Behind the highest sequence that was stored.
     next: u64,
-    rows: BTreeMap<u64, Vec<Run>>,
-    runs: usize,
+}
+
+/// Consecutive sequences that one publish stored.
+#[derive(Debug)]
+pub(crate) struct Row {
+    base: u64,
+    count: u32,
+    places: Places,
+}
+
+/// The window. Invariant: rows do not overlap, are in order, and all end above the floor and at `next` at most.
+#[derive(Debug)]
+pub(crate) struct Window {
+    head: Head,
+    rows: VecDeque<Row>,
+    bytes: u32,
+}
+
+impl Head {
+    pub(crate) fn encode(&self) -> BytesMut {
+        let mut out = BytesMut::with_capacity(32);
+        put_varint(&mut out, self.epoch);
+        put_varint(&mut out, self.last_use.served_ms);
+        put_varint(&mut out, self.last_use.index.0);
+        out.put_u32_le(self.last_use.command);
+        put_varint(&mut out, self.floor);
+        put_varint(&mut out, self.known_from);
+        put_varint(&mut out, self.next);
+        out
+    }
+
+    pub(crate) fn decode(record: &[u8]) -> Result<Head, DecodeError> {
+        let mut reader = Reader::new("producer", record);
+        let epoch = reader.varint()?;
+        let (served_ms, index) = (reader.varint()?, LogIndex(reader.varint()?));
+        let last_use = LastUse { served_ms, index, command: reader.u32()? };
+        let head =
+            Head { epoch, last_use, floor: reader.varint()?, known_from: reader.varint()?, next: reader.varint()? };
+        reader.finish()?;
+        Ok(head)
+    }
+}
+
+impl Row {
+    pub(crate) fn new(base: u64, places: &[Place]) -> Row {
+        assert!(!places.is_empty(), "a row holds a message");
+        Row { base, count: u32::try_from(places.len()).expect("a publish is bounded"), places: Places::pack(places) }
+    }
+
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    fn end(&self) -> u64 {
+        self.base + u64::from(self.count)
+    }
+
+    pub(crate) fn encode(&self) -> BytesMut {
+        let mut out = BytesMut::with_capacity(self.places.bytes() + 3);
+        put_varint(&mut out, u64::from(self.count));
+        self.places.put(&mut out);
+        out
+    }
+
+    pub(crate) fn decode(base: u64, record: &[u8]) -> Result<Row, DecodeError> {
+        let mut reader = Reader::new("results of a producer", record);
+        let count = reader.varint32()?;
+        if count == 0 || base.checked_add(u64::from(count)).is_none() {
+            return Err(reader.invalid());
+        }
+        let places = Places::read(&mut reader, count)?;
+        Ok(Row { base, count, places })
+    }
+
+    fn bytes(&self) -> u32 {
+        (ROW_BYTES + self.places.bytes()) as u32
+    }
 }
 
 impl Window {
-    pub(crate) fn new(epoch: u64) -> Window {
-        Window { epoch, last_use: LastUse::default(), next: 0, rows: BTreeMap::new(), runs: 0 }
+    /// The window that the first accepted publish of an epoch begins. Of a producer that does not say what it has in
+    /// doubt it must be believed that it begins at the beginning.
+    pub(crate) fn begin(stamp: ProducerStamp) -> Window {
+        let (floor, known_from) = stamp.unsettled.map_or((0, 0), |unsettled| (unsettled.lowest, stamp.base_sequence));
+        Window::load(Head { epoch: stamp.epoch, last_use: LastUse::default(), floor, known_from, next: floor })
+    }
+
+    /// A window of the store, without its rows.
+    pub(crate) fn load(head: Head) -> Window {
+        Window { head, rows: VecDeque::new(), bytes: 0 }
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.head.epoch
+    }
+
+    pub(crate) fn last_use(&self) -> LastUse {
+        self.head.last_use
+    }
+
+    pub(crate) fn use_now(&mut self, used: LastUse) {
+        assert!(used > self.head.last_use, "commands come in order");
+        self.head.last_use = used;
+    }
+
+    pub(crate) fn floor(&self) -> u64 {
+        self.head.floor
+    }
+
+    pub(crate) fn known_from(&self) -> u64 {
+        self.head.known_from
     }
 
     pub(crate) fn next(&self) -> u64 {
-        self.next
+        self.head.next
     }
 
-    /// The lowest sequence that can still be told stored from new.
-    pub(crate) fn first_kept(&self) -> u64 {
-        self.next.saturating_sub(WINDOW)
+    pub(crate) fn rows(&self) -> vec_deque::Iter<'_, Row> {
+        self.rows.iter()
     }
 
-    /// Runs that are kept.
-    pub(crate) fn results(&self) -> usize {
-        self.runs
+    /// What its results take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes as usize
     }
 
-    pub(crate) fn bases(&self) -> impl Iterator<Item = u64> + '_ {
-        self.rows.keys().copied()
-    }
-
-    /// Where a sequence was stored, if it is kept.
-    pub(crate) fn find(&self, sequence: u64) -> Option<Place> {
-        let (base, runs) = self.rows.range(..=sequence).next_back()?;
-        let mut left = sequence - base;
-        for run in runs {
-            if left < run.count {
-                return Some(Place { queue: run.first.queue, offset: run.first.offset.plus(left) });
+    /// Where each of the sequences `base..base + count` was stored, if it is kept; empty if none is. New ones, which are
+    /// nearly all, are seen by one comparison.
+    pub(crate) fn known(&self, base: u64, count: u32) -> Vec<Option<Place>> {
+        let end = base + u64::from(count);
+        if base >= self.head.next {
+            return Vec::new();
+        }
+        let first = self.rows.partition_point(|row| row.end() <= base);
+        let mut known = Vec::new();
+        for row in self.rows.range(first..).take_while(|row| row.base < end) {
+            known.resize(count as usize, None);
+            for (sequence, place) in (row.base..).zip(row.places.unpack(row.count)) {
+                if (base..end).contains(&sequence) {
+                    known[(sequence - base) as usize] = Some(place);
+                }
             }
-            left -= run.count;
         }
-        None
+        known
     }
 
-    pub(super) fn insert(&mut self, base: u64, places: &[Place]) {
-        let runs = runs_of(places);
-        self.runs += runs.len();
-        self.next = self.next.max(base + places.len() as u64);
-        let before = self.rows.insert(base, runs);
-        assert!(before.is_none(), "a sequence is stored once");
+    /// Whether a row of the store is one of this window.
+    pub(crate) fn fits(&self, row: &Row) -> bool {
+        let behind = self.rows.back().is_none_or(|last| last.end() <= row.base);
+        behind && row.end() > self.head.floor && row.end() <= self.head.next
     }
 
-    /// Drops rows that ended below the window; answers their bases.
-    pub(super) fn slide(&mut self) -> Vec<u64> {
-        let first_kept = self.first_kept();
-        let mut dropped = Vec::new();
-        while let Some(row) = self.rows.first_entry() {
-            let count: u64 = row.get().iter().map(|run| run.count).sum();
-            if row.key() + count > first_kept {
-                break;
-            }
-            self.runs -= row.get().len();
-            dropped.push(*row.key());
-            row.remove();
+    pub(crate) fn insert(&mut self, row: Row) {
+        let at = self.rows.partition_point(|other| other.base < row.base);
+        let after = at.checked_sub(1).is_none_or(|before| self.rows[before].end() <= row.base);
+        let before = self.rows.get(at).is_none_or(|next| row.end() <= next.base);
+        assert!(after && before, "a sequence is stored once");
+        self.head.next = self.head.next.max(row.end());
+        self.bytes += row.bytes();
+        if self.rows.is_empty() {
+            // Most windows hold one row for most of their lives.
+            self.rows.reserve_exact(1);
         }
-        dropped
+        self.rows.insert(at, row);
     }
-}
 
-fn runs_of(places: &[Place]) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for place in places {
-        match runs.last_mut() {
-            Some(run) if place.queue == run.first.queue && place.offset == run.first.offset.plus(run.count) => {
-                run.count += 1;
-            }
-            _ => runs.push(Run { count: 1, first: *place }),
+    /// Raises the floor, if it is lower; answers the rows that ended below it.
+    pub(crate) fn raise(&mut self, floor: u64) -> Vec<Row> {
+        self.head.floor = self.head.floor.max(floor);
+        let over = self.rows.partition_point(|row| row.end() <= self.head.floor);
+        let over: Vec<Row> = self.rows.drain(..over).collect();
+        self.bytes -= over.iter().map(Row::bytes).sum::<u32>();
+        if self.rows.capacity() > 4 * self.rows.len().max(1) {
+            self.rows.shrink_to_fit();
         }
-    }
-    runs.shrink_to_fit();
-    runs
-}
-
-/// The record of a publish's results.
-pub(crate) fn encode_row(epoch: u64, used: LastUse, places: &[Place]) -> BytesMut {
-    let mut out = BytesMut::with_capacity(64);
-    put_varint(&mut out, epoch);
-    put_varint(&mut out, used.at.0);
-    put_varint(&mut out, used.index.0);
-    out.put_u32_le(used.command);
-    for run in runs_of(places) {
-        put_varint(&mut out, run.count);
-        put_varint(&mut out, u64::from(run.first.queue.0));
-        put_varint(&mut out, run.first.offset.0);
-    }
-    out
-}
-
-/// Reads what [`encode_row`] wrote.
-pub(crate) fn decode_row(record: &[u8]) -> Result<(u64, LastUse, Vec<Place>), DecodeError> {
-    let mut reader = Reader::new("producer", record);
-    let epoch = reader.varint()?;
-    let (at, index) = (UnixMillis(reader.varint()?), LogIndex(reader.varint()?));
-    let used = LastUse { at, index, command: reader.u32()? };
-    let mut places = Vec::new();
-    while reader.left() > 0 {
-        let count = reader.varint()?;
-        let (queue, offset) = (QueueId(reader.varint32()?), QueueOffset(reader.varint()?));
-        if count == 0 || offset.0.checked_add(count).is_none() || count > u64::from(u32::MAX) {
-            return Err(reader.invalid());
-        }
-        places.extend((0..count).map(|i| Place { queue, offset: offset.plus(i) }));
-    }
-    Ok((epoch, used, places))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(queue: u32, offset: u64) -> Place {
-        Place { queue: QueueId(queue), offset: QueueOffset(offset) }
-    }
-
-    #[test]
-    fn kept_sequences_are_found_and_holes_are_not() {
-        let mut window = Window::new(1);
-        window.insert(0, &[place(1, 7), place(1, 8), place(0, 3)]);
-        window.insert(8, &[place(0, 55)]);
-        assert_eq!(window.results(), 3);
-        assert_eq!(window.find(1), Some(place(1, 8)));
-        assert_eq!(window.find(2), Some(place(0, 3)));
-        assert_eq!(window.find(3), None);
-        assert_eq!(window.find(8), Some(place(0, 55)));
-        assert_eq!((window.find(9), window.next()), (None, 9));
-    }
-
-    #[test]
-    fn the_window_is_bounded() {
-        let mut window = Window::new(1);
-        let mut dropped = 0;
-        for base in 0..2 * WINDOW {
-            window.insert(base, &[place(0, base * 2)]);
-            dropped += window.slide().len() as u64;
-        }
-        assert_eq!((window.results() as u64, dropped), (WINDOW, WINDOW));
-        assert_eq!(window.first_kept(), WINDOW);
-        assert_eq!(window.find(WINDOW - 1), None);
-        assert_eq!(window.find(WINDOW), Some(place(0, 2 * WINDOW)));
-    }
-
-    #[test]
-    fn rows_go_both_ways() {
-        let used = LastUse { at: UnixMillis(5), index: LogIndex(6), command: 7 };
-        let places = vec![place(1, 7), place(1, 8), place(0, 3)];
-        assert_eq!(decode_row(&encode_row(2, used, &places)), Ok((2, used, places)));
+        over
     }
 }

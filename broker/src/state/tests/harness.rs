@@ -13,7 +13,7 @@ use crate::model::{
 use crate::state::{
     Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, Holder, NeededBody,
     NewMessage, Outcome, Pick, ProducerStamp, PublishBuilder, PublishRefusal, Receive, Received, Settled, State,
-    StateReader, StoredAt, StoredMessage, outcomes, relocate, sweep, tick, trim_to,
+    StateReader, StoredAt, StoredMessage, Unsettled, outcomes, relocate, sweep, tick, trim_to,
 };
 
 /// How long a receive of these tests hides.
@@ -115,6 +115,13 @@ impl Rig {
             self.one(&sweep());
         }
         assert_eq!(self.state().needed_from(), to);
+    }
+
+    /// The group serves for so long: entries keep coming.
+    pub(super) fn serve(&mut self, ms: u64) {
+        for _ in 0..ms / 1000 {
+            self.pass(1000);
+        }
     }
 
     pub(super) fn topic(&mut self, name: &str, queues: u32, kind: TopicType) -> TopicId {
@@ -233,8 +240,21 @@ pub(super) fn publish(
     builder.finish()
 }
 
+/// A producer that does not say what it has in doubt.
 pub(super) fn producer(id: u128, epoch: u64, base_sequence: u64) -> Option<ProducerStamp> {
-    Some(ProducerStamp { id: ProducerId(id), epoch, base_sequence })
+    Some(ProducerStamp { id: ProducerId(id), epoch, base_sequence, unsettled: None })
+}
+
+/// A first try of a producer's first epoch.
+pub(super) fn first_try(id: u128, base_sequence: u64, lowest: u64) -> Option<ProducerStamp> {
+    let unsettled = Some(Unsettled { lowest, again: false });
+    Some(ProducerStamp { id: ProducerId(id), epoch: 1, base_sequence, unsettled })
+}
+
+/// The same, sent again.
+pub(super) fn again(id: u128, base_sequence: u64, lowest: u64) -> Option<ProducerStamp> {
+    let unsettled = Some(Unsettled { lowest, again: true });
+    Some(ProducerStamp { id: ProducerId(id), epoch: 1, base_sequence, unsettled })
 }
 
 /// Queue and offset of each, for comparing.

@@ -8,6 +8,7 @@ mod flush;
 mod harness;
 mod idempotence;
 mod model;
+mod producers;
 mod publish;
 mod receive;
 mod settle;
