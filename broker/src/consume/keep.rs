@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use raft_log::{Replica, types::LogIndex};
 
-use super::timers::LeaderClock;
 use crate::{
     model::Position,
     publish::Batcher,
@@ -30,7 +29,6 @@ pub(super) struct Keeper<'a> {
     pub(super) replica: &'a Replica,
     pub(super) state: &'a StateReader,
     pub(super) batcher: &'a Batcher,
-    pub(super) clock: &'a LeaderClock,
 }
 
 impl Keeper<'_> {
@@ -68,7 +66,7 @@ impl Keeper<'_> {
     async fn propose(&self, command: EncodedCommand) -> bool {
         let result = self.batcher.submit(command).await;
         if let Err(error) = &result {
-            tracing::debug!(%error, now = %self.clock.now(), "nothing was done for the log");
+            tracing::debug!(%error, "nothing was done for the log");
         }
         result.is_ok()
     }

@@ -109,7 +109,7 @@ impl Timers {
     async fn work(&self, term: Term) {
         self.seed().await;
         tracing::debug!(%term, "timers run");
-        let keeper = Keeper { replica: &self.replica, state: &self.state, batcher: &self.batcher, clock: &self.clock };
+        let keeper = Keeper { replica: &self.replica, state: &self.state, batcher: &self.batcher };
         tokio::join!(self.tick_when_due(), self.renew(), keeper.run());
     }
 

@@ -7,7 +7,6 @@ use super::{Applying, Core};
 use crate::model::{GroupName, Position, QueueId, QueueOffset, TagId, TopicId, TopicName, TopicSettings, TopicType};
 use crate::state::consumption::{DeliveryKey, Pending};
 use crate::state::index::{IndexBlock, IndexedMessage};
-use crate::state::keys;
 use crate::state::outcome::{Origin, Outcome};
 
 /// Deliveries that one tick ends.
@@ -33,13 +32,8 @@ impl Core {
 
     /// A delivery is over, without an acknowledgement.
     fn end_delivery(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
-        let subscription =
-            self.subscriptions.get_mut(&(key.topic, key.group)).expect("deliveries are of subscriptions");
-        let pending = pending.over(subscription.settings.max_attempts);
-        let mut record = Vec::new();
-        pending.encode(&mut record);
-        applying.changes.put(keys::pending(key.group, key.topic, key.queue, key.offset), &record);
-        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, Some(pending));
+        let attempts_max = self.subscriptions[&(key.topic, key.group)].settings.max_attempts;
+        self.set_pending(key, Some(pending.over(attempts_max)), applying);
         applying.available.insert(key.topic);
     }
 
@@ -76,9 +70,7 @@ impl Core {
         self.keep_dead_letter(to, QueueId(0), dead, applying);
         applying.available.insert(to);
         applying.available.insert(key.topic);
-        let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("timers are of subscriptions");
-        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, None);
-        applying.changes.delete(keys::pending(key.group, key.topic, key.queue, key.offset));
+        self.set_pending(key, None, applying);
         self.counters.dead_lettered += 1;
     }
 

@@ -43,24 +43,19 @@ impl Core {
         to: Position,
         applying: &mut Applying<'_>,
     ) -> bool {
-        let Some(subscription) = self.subscriptions.get_mut(&(key.topic, key.group)) else { return false };
+        let Some(subscription) = self.subscriptions.get(&(key.topic, key.group)) else { return false };
         let pending = subscription.pending(key.queue, key.offset).copied();
         let Some(mut pending) = pending.filter(|pending| pending.message.position == from) else { return false };
-        let record_key = keys::pending(key.group, key.topic, key.queue, key.offset);
         let waits = matches!(pending.phase, Phase::Due | Phase::Waiting);
         if waits && pending.moved {
-            subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, None);
-            applying.changes.delete(record_key);
+            self.set_pending(key, None, applying);
             applying.available.insert(key.topic);
             self.counters.expired_unread += 1;
             return false;
         }
         pending.moved = waits;
         pending.message.position = to;
-        let mut record = Vec::new();
-        pending.encode(&mut record);
-        applying.changes.put(record_key, &record);
-        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, Some(pending));
+        self.set_pending(key, Some(pending), applying);
         true
     }
 

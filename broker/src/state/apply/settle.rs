@@ -86,11 +86,22 @@ impl Core {
     /// Sets a hidden message's deadline.
     fn keep_hidden(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
         assert_eq!(pending.phase, Phase::Hidden, "only a hidden message has a deadline to change");
-        let mut record = Vec::new();
-        pending.encode(&mut record);
-        applying.changes.put(keys::pending(key.group, key.topic, key.queue, key.offset), &record);
+        self.set_pending(key, Some(pending), applying);
+    }
+
+    /// Makes a message pending in this way, or done with, in memory and in the store. The caller read it.
+    pub(super) fn set_pending(&mut self, key: DeliveryKey, now: Option<Pending>, applying: &mut Applying<'_>) {
+        let record_key = keys::pending(key.group, key.topic, key.queue, key.offset);
+        match now {
+            Some(pending) => {
+                let mut record = Vec::new();
+                pending.encode(&mut record);
+                applying.changes.put(record_key, &record);
+            }
+            None => applying.changes.delete(record_key),
+        }
         let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("the caller read from it");
-        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, Some(pending));
+        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, now);
     }
 }
 
