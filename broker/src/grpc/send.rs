@@ -170,7 +170,6 @@ fn refused(refusal: PublishRefusal, topic: &str) -> Refusal {
     let code = match refusal {
         PublishRefusal::UnknownTopic => Code::TopicNotFound,
         PublishRefusal::UnknownQueue(_) => Code::InternalServerError,
-        PublishRefusal::TooManyTags => Code::IllegalMessageTag,
         PublishRefusal::TooManyProducers { .. } | PublishRefusal::TooManyInDoubt { .. } => Code::TooManyRequests,
         PublishRefusal::SequenceGap { .. } => Code::PreconditionFailed,
         PublishRefusal::OldEpoch { .. } | PublishRefusal::BelowWindow { .. } | PublishRefusal::UnknownProducer => {

@@ -38,6 +38,11 @@ key! {
     ClientKey
 }
 key! {
+    /// A tag. A filter goes by it alone, so no tag has to be remembered for as long as messages have it. Of two tags of
+    /// one key, who asks for one gets the other as well: nothing is missed, and with 64 bits it is not met.
+    TagKey
+}
+key! {
     /// One attempt to receive, by which a repeated receive is known.
     AttemptKey
 }

@@ -12,9 +12,9 @@ mod tags;
 mod topic;
 
 pub use group::{GroupSettings, StartPoint};
-pub use keys::{AttemptKey, ClientKey, MessageGroupKey, ProducerId};
+pub use keys::{AttemptKey, ClientKey, MessageGroupKey, ProducerId, TagKey};
 pub use names::{GROUP_CHARS_MAX, GroupName, NameError, TOPIC_CHARS_MAX, TopicName};
-pub use numbers::{ConsumerGroupId, QueueId, QueueOffset, TagId, TopicId};
+pub use numbers::{ConsumerGroupId, QueueId, QueueOffset, TopicId};
 pub use position::Position;
 pub use tags::TagFilter;
 pub use topic::{TopicSettings, TopicType};

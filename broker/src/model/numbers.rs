@@ -34,10 +34,6 @@ number! {
     /// A message's place in its queue: 0-based and dense.
     QueueOffset(u64)
 }
-number! {
-    /// A tag of a topic, interned: equal ids mean equal text. 0 is "no tag".
-    TagId(u32)
-}
 
 impl QueueOffset {
     /// The offset after this one.
@@ -51,9 +47,4 @@ impl QueueOffset {
     pub fn plus(self, count: u64) -> QueueOffset {
         QueueOffset(self.0.checked_add(count).expect("a queue never reaches 2^64 messages"))
     }
-}
-
-impl TagId {
-    /// The id of messages without a tag.
-    pub const NONE: TagId = TagId(0);
 }

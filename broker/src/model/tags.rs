@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// A filter by tags. The text is resolved to interned ids inside `apply`, so that tags with equal hashes are told
-/// apart and a tag that nobody has used yet simply matches nothing (hazards 20).
+/// A filter by tags. Compared by their [keys](super::TagKey), which the index holds (hazards 20).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagFilter {
     /// Every message, with and without a tag.

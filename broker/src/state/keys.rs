@@ -6,7 +6,6 @@
 //! B                                     cluster identity and handle key
 //! C                                     the numbers that the next topic and the next group get
 //! T topic                               a topic
-//! t topic tag                           the text of an interned tag
 //! I topic queue base-offset             consume index: one block of messages
 //! G group                               a consumer group
 //! S group topic                         a subscription: the group has begun this topic
@@ -22,7 +21,7 @@
 
 use raft_log::types::LogIndex;
 
-use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
+use crate::model::{ConsumerGroupId, ProducerId, QueueId, TopicId};
 
 pub(crate) const FORMAT: &[u8] = b"F";
 pub(crate) const APPLIED: &[u8] = b"A";
@@ -30,7 +29,6 @@ pub(crate) const CLUSTER: &[u8] = b"B";
 pub(crate) const NEXT_IDS: &[u8] = b"C";
 pub(crate) const RETAINED: &[u8] = b"R";
 pub(crate) const TOPICS: &[u8] = b"T";
-pub(crate) const TAGS: &[u8] = b"t";
 pub(crate) const GROUPS: &[u8] = b"G";
 pub(crate) const SUBSCRIPTIONS: &[u8] = b"S";
 pub(crate) const TAKEN: &[u8] = b"P";
@@ -81,10 +79,6 @@ pub(crate) fn topic(topic: TopicId) -> Key {
 
 pub(crate) fn queue(topic: TopicId, queue: QueueId) -> Key {
     Key::new(b'Q').u64(topic.0).u32(queue.0)
-}
-
-pub(crate) fn tag(topic: TopicId, tag: TagId) -> Key {
-    Key::new(b't').u64(topic.0).u32(tag.0)
 }
 
 /// The prefix of a queue's index.

@@ -22,7 +22,7 @@ use super::producers::{Head, Row};
 use super::retained::Retained;
 use super::store::Store;
 use super::topics::Queue;
-use crate::model::{ConsumerGroupId, ProducerId, QueueId, TagId, TopicId};
+use crate::model::{ConsumerGroupId, ProducerId, QueueId, TopicId};
 
 /// The record beside the applied entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -141,11 +141,6 @@ fn load_topics(core: &mut Core, store: &Store) -> Result<(), Fault> {
         let Some(id) = key.u64() else { return Ok(None) };
         topics.load(TopicId(id), record)?;
         Ok((id < ids.topic.0).then_some(()))
-    })?;
-    each(store, keys::TAGS, |mut key, text| {
-        let (Some(topic), Some(tag)) = (key.u64(), key.u32()) else { return Ok(None) };
-        let Some(topic) = topics.get_mut(TopicId(topic)) else { return Ok(None) };
-        Ok(topic.tags.add(text).filter(|id| *id == TagId(tag)).map(|_| ()))
     })?;
     for topic in topics.all_mut() {
         for (queue, range) in (0..).map(QueueId).zip(&mut topic.queues) {

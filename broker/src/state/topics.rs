@@ -1,4 +1,4 @@
-//! Topics, their queues and their tags: the working set and its records.
+//! Topics and their queues: the working set and its records.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,12 @@ use super::changes::Changes;
 use super::codec::{DecodeError, Reader, put_text};
 use super::ids::NextIds;
 use super::keys;
-use crate::model::{ConsumerGroupId, QueueId, TagId, TopicId, TopicName, TopicSettings, TopicType};
+use crate::model::{ConsumerGroupId, QueueId, TopicId, TopicName, TopicSettings, TopicType};
 
 /// Topics of a broker group.
 pub(crate) const TOPICS_MAX: usize = 100_000;
 /// Queues of one topic in one broker group.
 pub(crate) const QUEUES_MAX: u32 = 4096;
-/// Different tags of one topic.
-pub(crate) const TAGS_MAX: usize = 65_536;
-/// Bytes of the different tags of one topic, together.
-const TAG_BYTES_MAX: usize = 4 << 20;
-
 /// All topics, by number and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
@@ -33,7 +28,6 @@ pub(crate) struct Topic {
     pub(crate) name: TopicName,
     pub(crate) settings: TopicSettings,
     pub(crate) queues: Vec<Queue>,
-    pub(crate) tags: Tags,
     /// Groups that have received from it, in order.
     pub(crate) subscribers: Vec<ConsumerGroupId>,
 }
@@ -63,14 +57,6 @@ impl Queue {
         reader.finish()?;
         Ok(queue)
     }
-}
-
-/// The tags of a topic, numbered from 1 as they appear.
-#[derive(Debug, Default)]
-pub(crate) struct Tags {
-    ids: BTreeMap<Box<[u8]>, TagId>,
-    texts: Vec<Box<[u8]>>,
-    bytes: usize,
 }
 
 impl Topics {
@@ -128,7 +114,7 @@ impl Topics {
     fn restore(&mut self, id: TopicId, name: TopicName, settings: TopicSettings) -> Option<()> {
         let queues = vec![Queue::default(); settings.queues as usize];
         let named = self.by_name.insert(name.clone(), id);
-        let topic = Topic { id, name, settings, queues, tags: Tags::default(), subscribers: Vec::new() };
+        let topic = Topic { id, name, settings, queues, subscribers: Vec::new() };
         let numbered = self.all.insert(id, topic);
         (named.is_none() && numbered.is_none()).then_some(())
     }
@@ -152,49 +138,8 @@ impl Topic {
         self.queues.get(queue.0 as usize)
     }
 
-    /// The id of a tag, made if it is new; nothing if there are too many.
-    pub(crate) fn intern(&mut self, text: &[u8], changes: &mut Changes) -> Option<TagId> {
-        if let Some(id) = self.tags.find(text) {
-            return Some(id);
-        }
-        let id = self.tags.add(text)?;
-        changes.put(keys::tag(self.id, id), text);
-        Some(id)
-    }
-
     pub(crate) fn subscribe(&mut self, group: ConsumerGroupId) {
         let at = self.subscribers.binary_search(&group).expect_err("a group subscribes once");
         self.subscribers.insert(at, group);
-    }
-}
-
-impl Tags {
-    /// The id of a text that was interned; that of no text is [`TagId::NONE`].
-    pub(crate) fn find(&self, text: &[u8]) -> Option<TagId> {
-        if text.is_empty() { Some(TagId::NONE) } else { self.ids.get(text).copied() }
-    }
-
-    pub(crate) fn text(&self, id: TagId) -> Option<&[u8]> {
-        match id.0.checked_sub(1) {
-            None => Some(&[]),
-            Some(at) => self.texts.get(at as usize).map(AsRef::as_ref),
-        }
-    }
-
-    /// Whether so many more tags, of so many bytes together, have room.
-    pub(crate) fn have_room(&self, count: usize, bytes: usize) -> bool {
-        self.texts.len() + count <= TAGS_MAX && self.bytes + bytes <= TAG_BYTES_MAX
-    }
-
-    /// Numbers a new text; nothing if there are too many.
-    pub(crate) fn add(&mut self, text: &[u8]) -> Option<TagId> {
-        if !self.have_room(1, text.len()) {
-            return None;
-        }
-        self.texts.push(Box::from(text));
-        self.bytes += text.len();
-        let id = TagId(u32::try_from(self.texts.len()).expect("tags are limited"));
-        self.ids.insert(Box::from(text), id);
-        Some(id)
     }
 }

@@ -4,7 +4,7 @@
 //! much comes due at the same moment, no entry holds the others up.
 
 use super::{Applying, Core};
-use crate::model::{GroupName, Position, QueueId, QueueOffset, TagId, TopicId, TopicName, TopicSettings, TopicType};
+use crate::model::{GroupName, Position, QueueId, QueueOffset, TopicId, TopicName, TopicSettings, TopicType};
 use crate::state::consumption::{DeliveryKey, Pending};
 use crate::state::index::{IndexBlock, IndexedMessage};
 use crate::state::outcome::{Origin, Outcome};
@@ -51,12 +51,9 @@ impl Core {
         self.close_blocks(applying);
         let subscription = self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");
         let message = subscription.pending(key.queue, key.offset).expect("timers are of pending messages").message;
-        let tag = self.topics.get(key.topic).and_then(|topic| topic.tags.text(message.tag));
-        let tag: Box<[u8]> = tag.map(Box::from).unwrap_or_default();
         let to = self.dead_letter_topic(key, applying);
         let origin = Origin { topic: key.topic, queue: key.queue, offset: QueueOffset(key.offset) };
         let topic = self.topics.get_mut(to).expect("found or made above");
-        let tag = topic.intern(&tag, applying.changes).unwrap_or(TagId::NONE);
         let base = topic.queues[0].next;
         topic.queues[0].next += 1;
         let Position { index, offset, length } = message.position;
@@ -64,7 +61,7 @@ impl Core {
             base,
             index,
             stamp: self.clock,
-            messages: vec![IndexedMessage { group: message.group, offset, length, tag }],
+            messages: vec![IndexedMessage { group: message.group, tag: message.tag, offset, length }],
             origin: Some(message.origin.unwrap_or(origin)),
         };
         self.keep_dead_letter(to, QueueId(0), dead, applying);

@@ -3,13 +3,10 @@
 //! The hot path of `apply`: it walks over fixed headers, touches no body, allocates per command and not per message,
 //! and leaves the index to be written once per (entry, queue).
 
-use std::collections::BTreeSet;
-
 use raft_log::types::{LogIndex, UnixMillis};
 
 use super::{Applying, Core};
 use crate::model::{QueueOffset, TopicType};
-use crate::state::changes::Changes;
 use crate::state::codec::DecodeError;
 use crate::state::command::{MessageHeader, PublishView};
 use crate::state::fault::Fault;
@@ -31,13 +28,12 @@ impl Core {
     fn try_publish(
         &mut self,
         publish: &PublishView<'_>,
-        headers: &[MessageHeader<'_>],
+        headers: &[MessageHeader],
         applying: &mut Applying<'_>,
     ) -> Result<Vec<StoredAt>, PublishRefusal> {
         let topic = self.topics.get(publish.topic).ok_or(PublishRefusal::UnknownTopic)?;
         let plan = self.plan(publish, topic)?;
         check_queues(topic, headers, plan.as_ref())?;
-        check_tags(topic, headers)?;
         self.make_room_for_results(publish, applying)?;
         let mut stored = Vec::with_capacity(headers.len());
         let place = (applying.id.index, self.clock);
@@ -46,7 +42,7 @@ impl Core {
             let known = plan.as_ref().and_then(|plan| plan.known(at));
             stored.push(match known {
                 Some(Place { queue, offset }) => StoredAt { queue, offset, repeated: true },
-                None => store(topic, header, place, &mut self.open_blocks, applying.changes),
+                None => store(topic, header, place, &mut self.open_blocks),
             });
         }
         self.keep_results(publish, &stored, applying);
@@ -117,41 +113,22 @@ impl Core {
 /// Gives a message the next offset of its queue.
 fn store(
     topic: &mut Topic,
-    header: &MessageHeader<'_>,
+    header: &MessageHeader,
     place: (LogIndex, UnixMillis),
     open_blocks: &mut OpenBlocks,
-    changes: &mut Changes,
 ) -> StoredAt {
-    let tag = topic.intern(header.tag, changes).expect("room for tags was checked");
     let queue = &mut topic.queues[header.queue.0 as usize];
     let offset = queue.next;
     queue.next += 1;
-    let message = IndexedMessage { group: header.group, offset: header.offset, length: header.length, tag };
+    let message = IndexedMessage { group: header.group, tag: header.tag, offset: header.offset, length: header.length };
     open_blocks.push((topic.id, header.queue), offset, place, message);
     StoredAt { queue: header.queue, offset: QueueOffset(offset), repeated: false }
 }
 
-fn check_queues(topic: &Topic, headers: &[MessageHeader<'_>], plan: Option<&Plan>) -> Result<(), PublishRefusal> {
+fn check_queues(topic: &Topic, headers: &[MessageHeader], plan: Option<&Plan>) -> Result<(), PublishRefusal> {
     let is_new = |at: usize| plan.is_none_or(|plan| plan.known(at).is_none());
     match headers.iter().enumerate().find(|(at, header)| is_new(*at) && topic.queue(header.queue).is_none()) {
         Some((_, header)) => Err(PublishRefusal::UnknownQueue(header.queue)),
         None => Ok(()),
     }
-}
-
-fn check_tags(topic: &Topic, headers: &[MessageHeader<'_>]) -> Result<(), PublishRefusal> {
-    let mut known: &[u8] = &[];
-    let mut new = BTreeSet::new();
-    for header in headers {
-        if header.tag == known {
-            continue;
-        }
-        if topic.tags.find(header.tag).is_some() {
-            known = header.tag;
-        } else {
-            new.insert(header.tag);
-        }
-    }
-    let bytes = new.iter().map(|tag| tag.len()).sum();
-    if new.is_empty() || topic.tags.have_room(new.len(), bytes) { Ok(()) } else { Err(PublishRefusal::TooManyTags) }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use raft_log::types::UnixMillis;
 
 use super::{Applying, Core};
-use crate::model::{MessageGroupKey, QueueId, QueueOffset, TagFilter, TagId};
+use crate::model::{MessageGroupKey, QueueId, QueueOffset, TagFilter, TagKey};
 use crate::state::changes::Changes;
 use crate::state::command::Receive;
 use crate::state::consumption::{PENDING_MAX, Pending, Phase, Subscription, TakenMessage, Timers};
@@ -19,7 +19,7 @@ use crate::state::keys;
 use crate::state::needed::Needed;
 use crate::state::outcome::{Outcome, Pick, Received, UnknownName};
 use crate::state::retained::Retained;
-use crate::state::topics::{Queue, Topic};
+use crate::state::topics::Queue;
 
 /// Messages that one receive looks at, filtered ones included.
 pub(crate) const SCAN_MAX: usize = 4096;
@@ -38,7 +38,7 @@ impl Core {
         let key = (receive.topic, receive.group);
         let mut picking = Picking {
             receive,
-            wanted: wanted(&receive.filter, topic),
+            wanted: wanted(&receive.filter),
             clock: self.clock,
             nonce: applying.id.index.0,
             subscription: self.subscriptions.get_mut(&key).expect("made above"),
@@ -66,18 +66,18 @@ impl Core {
     }
 }
 
-/// The tags that a filter lets through, or nothing for all. A tag that nobody used yet has no id and no messages.
-fn wanted(filter: &TagFilter, topic: &Topic) -> Option<BTreeSet<TagId>> {
+/// The tags that a filter lets through, or nothing for all.
+fn wanted(filter: &TagFilter) -> Option<BTreeSet<TagKey>> {
     match filter {
         TagFilter::All => None,
-        TagFilter::Tags(tags) => Some(tags.iter().filter_map(|tag| topic.tags.find(tag.as_bytes())).collect()),
+        TagFilter::Tags(tags) => Some(tags.iter().map(|tag| TagKey::of(tag)).collect()),
     }
 }
 
 /// A receive under way.
 struct Picking<'a> {
     receive: &'a Receive,
-    wanted: Option<BTreeSet<TagId>>,
+    wanted: Option<BTreeSet<TagKey>>,
     clock: UnixMillis,
     nonce: u64,
     subscription: &'a mut Subscription,

@@ -1,9 +1,9 @@
-//! Publish: messages of one topic. `apply` reads the fixed headers and the tags, never meta or body.
+//! Publish: messages of one topic. `apply` reads the fixed headers, never tag, meta or body.
 //!
 //! ```text
 //! command  ┌topic u64┬flags u8┬0 u8 x 3┬messages u32┐ then, if flags bit 0: ┌producer u128┬epoch u64┬base sequence u64┐
 //!          and, if flags bit 1: ┌lowest in doubt u64┐; flags bit 2: sent again
-//! message  ┌length u32┬queue u32┬group key u64┬meta length u32┬tag length u16┬0 u16┐ 24 bytes, then tag, meta, body
+//! message  ┌length u32┬queue u32┬group key u64┬tag key u64┬meta length u32┬tag length u16┬0 u16┐ 32 bytes, then tag, meta, body
 //! ```
 //! A message's length counts its header. A [`Position`] spans exactly one message, so what is read from the log at a
 //! position is parsed by [`StoredMessage`] without the rest of the entry.
@@ -11,7 +11,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{EncodedCommand, FRAME_BYTES, kind};
-use crate::model::{MessageGroupKey, Position, ProducerId, QueueId, TopicId};
+use crate::model::{MessageGroupKey, Position, ProducerId, QueueId, TagKey, TopicId};
 use crate::state::codec::{DecodeError, Reader};
 use crate::state::producers::WINDOW;
 
@@ -19,7 +19,8 @@ const PRODUCER: u8 = 1;
 const UNSETTLED: u8 = 2;
 const AGAIN: u8 = 4;
 const COUNT_AT: usize = FRAME_BYTES + 12;
-const MESSAGE_HEADER_BYTES: usize = 24;
+const MESSAGE_HEADER_BYTES: usize = 32;
+const META_LENGTH_AT: usize = 24;
 
 /// Who publishes and where its count stands: message `i` of the command has sequence `base_sequence + i` (hazards 16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +145,7 @@ impl PublishBuilder {
         self.out.put_u32_le(u32::try_from(length).expect("messages are limited at the door"));
         self.out.put_u32_le(message.queue.0);
         self.out.put_u64_le(message.group.0);
+        self.out.put_u64_le(TagKey::of(tag).0);
         self.out.put_u32_le(u32::try_from(meta.len()).expect("part of length"));
         self.out.put_u16_le(u16::try_from(tag.len()).expect("tags are limited at the door"));
         self.out.put_u16_le(0);
@@ -175,10 +177,12 @@ pub(crate) struct PublishView<'a> {
 
 /// What `apply` reads of a message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MessageHeader<'a> {
+pub(crate) struct MessageHeader {
     pub(crate) queue: QueueId,
     pub(crate) group: MessageGroupKey,
-    pub(crate) tag: &'a [u8],
+    pub(crate) tag: TagKey,
+    /// Bytes of the tag's text, behind the header.
+    tag_length: usize,
     /// Where in the entry the message begins.
     pub(crate) offset: u32,
     pub(crate) length: u32,
@@ -219,28 +223,28 @@ pub(crate) struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    fn read(&mut self) -> Result<MessageHeader<'a>, DecodeError> {
+    fn read(&mut self) -> Result<MessageHeader, DecodeError> {
         let mut reader = Reader::new("message", self.messages);
         let length = reader.u32()?;
         let queue = QueueId(reader.u32()?);
         let group = MessageGroupKey(reader.u64()?);
+        let tag = TagKey(reader.u64()?);
         let meta_length = reader.u32()? as usize;
         let tag_length = usize::from(reader.u16()?);
         if reader.u16()? != 0 || (length as usize) < MESSAGE_HEADER_BYTES + tag_length + meta_length {
             return Err(reader.invalid());
         }
-        let tag = reader.bytes(tag_length)?;
         let mut whole = Reader::new("message", self.messages);
         whole.bytes(length as usize)?;
         let offset = u32::try_from(self.offset).map_err(|_| reader.invalid())?;
         self.messages = &self.messages[length as usize..];
         self.offset += length as usize;
-        Ok(MessageHeader { queue, group, tag, offset, length })
+        Ok(MessageHeader { queue, group, tag, tag_length, offset, length })
     }
 }
 
 impl<'a> Iterator for Headers<'a> {
-    type Item = Result<MessageHeader<'a>, DecodeError>;
+    type Item = Result<MessageHeader, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.count == 0 {
@@ -287,8 +291,10 @@ impl StoredMessage {
         if header.length != position.length {
             return Err(DecodeError::Invalid { what: "the length of a message" });
         }
-        let meta_length = u32::from_le_bytes(record[16..20].try_into().expect("four bytes")) as usize;
-        let meta_at = MESSAGE_HEADER_BYTES + header.tag.len();
+        let meta_length =
+            u32::from_le_bytes(record[META_LENGTH_AT..META_LENGTH_AT + 4].try_into().expect("four bytes"));
+        let meta_length = meta_length as usize;
+        let meta_at = MESSAGE_HEADER_BYTES + header.tag_length;
         Ok(StoredMessage {
             queue: header.queue,
             group: header.group,
@@ -331,7 +337,7 @@ mod tests {
         assert_eq!((publish.topic, publish.producer), (TopicId(7 << 40), Some(stamp)));
         let headers: Vec<_> = publish.headers().map(Result::unwrap).collect();
         assert_eq!(headers.len(), 2);
-        let position = |h: &MessageHeader<'_>| Position { index: LogIndex(1), offset: h.offset, length: h.length };
+        let position = |h: &MessageHeader| Position { index: LogIndex(1), offset: h.offset, length: h.length };
         let second = StoredMessage::read(&payload, position(&headers[1])).unwrap();
         assert_eq!((second.queue, &second.tag[..], &second.meta[..]), (QueueId(3), &b"red"[..], &b"meta"[..]));
         assert_eq!(&second.body[..], b"second");

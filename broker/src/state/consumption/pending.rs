@@ -1,10 +1,11 @@
 //! A message that a group has taken and not finished, and its record.
 //!
 //! ```text
-//! flags u8 (bits 0 and 1: phase; 4 suspended, 8 message group, 16 renewed, 32 attempt, 64 origin, 128 moved)
+//! flags u16 (bits 0 and 1: phase; 4 suspended, 8 message group, 16 renewed, 32 attempt, 64 origin, 128 moved,
+//!           256 tag)
 //! attempt, deadline, nonce, delivered at    varints
-//! log index, offset, length, tag            varints
-//! as the flags say: message group u64, client u64, attempt key u64; topic, queue, offset of the origin varints
+//! log index, offset, length                 varints
+//! as the flags say: message group u64, client u64, attempt key u64, tag u64; topic, queue, offset of the origin varints
 //! ```
 //! The phase is part of the record and changes by commands only: a deadline that has passed means nothing until a tick takes
 //! it up, so that state decides what becomes of a late acknowledgement, never a clock (state-hazards 10).
@@ -13,19 +14,20 @@ use bytes::BufMut;
 use raft_log::types::{LogIndex, UnixMillis};
 
 use crate::model::{
-    AttemptKey, ClientKey, ConsumerGroupId, MessageGroupKey, Position, QueueId, QueueOffset, TagId, TopicId,
+    AttemptKey, ClientKey, ConsumerGroupId, MessageGroupKey, Position, QueueId, QueueOffset, TagKey, TopicId,
 };
 use crate::state::codec::{DecodeError, Reader, put_varint};
 use crate::state::index::{IndexBlock, IndexedMessage};
 use crate::state::outcome::Origin;
 
-const PHASE: u8 = 0b11;
-const SUSPENDED: u8 = 4;
-const GROUP: u8 = 8;
-const RENEWED: u8 = 16;
-const ATTEMPT: u8 = 32;
-const ORIGIN: u8 = 64;
-const MOVED: u8 = 128;
+const PHASE: u16 = 0b11;
+const SUSPENDED: u16 = 4;
+const GROUP: u16 = 8;
+const RENEWED: u16 = 16;
+const ATTEMPT: u16 = 32;
+const ORIGIN: u16 = 64;
+const MOVED: u16 = 128;
+const TAG: u16 = 256;
 
 /// One message for one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +58,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    fn of(flags: u8) -> Phase {
+    fn of(flags: u16) -> Phase {
         match flags & PHASE {
             0 => Phase::Waiting,
             1 => Phase::Hidden,
@@ -70,7 +72,7 @@ impl Phase {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TakenMessage {
     pub(crate) position: Position,
-    pub(crate) tag: TagId,
+    pub(crate) tag: TagKey,
     pub(crate) group: MessageGroupKey,
     pub(crate) origin: Option<Origin>,
 }
@@ -131,15 +133,16 @@ impl Pending {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        out.put_u8(
-            self.phase as u8
+        let flag = |set: bool, flag: u16| if set { flag } else { 0 };
+        out.put_u16_le(
+            self.phase as u16
                 | flag(self.suspended, SUSPENDED)
                 | flag(!self.message.group.is_none(), GROUP)
                 | flag(!self.renew.is_none(), RENEWED)
                 | flag(!self.attempt_key.is_none(), ATTEMPT)
                 | flag(self.message.origin.is_some(), ORIGIN)
-                | flag(self.moved, MOVED),
+                | flag(self.moved, MOVED)
+                | flag(!self.message.tag.is_none(), TAG),
         );
         put_varint(out, u64::from(self.attempt));
         put_varint(out, self.deadline.0);
@@ -149,8 +152,7 @@ impl Pending {
         put_varint(out, position.index.0);
         put_varint(out, u64::from(position.offset));
         put_varint(out, u64::from(position.length));
-        put_varint(out, u64::from(tag.0));
-        [group.0, self.renew.0, self.attempt_key.0]
+        [group.0, self.renew.0, self.attempt_key.0, tag.0]
             .iter()
             .filter(|key| **key != 0)
             .for_each(|key| out.put_u64_le(*key));
@@ -164,7 +166,10 @@ impl Pending {
     /// Reads what [`Self::encode`] wrote.
     pub(crate) fn decode(record: &[u8]) -> Result<Pending, DecodeError> {
         let mut reader = Reader::new("pending message", record);
-        let flags = reader.u8()?;
+        let flags = reader.u16()?;
+        if flags & !(PHASE | SUSPENDED | GROUP | RENEWED | ATTEMPT | ORIGIN | MOVED | TAG) != 0 {
+            return Err(DecodeError::Unknown { what: "a flag of a pending message", found: u64::from(flags) });
+        }
         let mut pending = Pending::waiting(TakenMessage::default());
         pending.phase = Phase::of(flags);
         pending.suspended = flags & SUSPENDED != 0;
@@ -176,7 +181,6 @@ impl Pending {
         let message = &mut pending.message;
         message.position =
             Position { index: LogIndex(reader.varint()?), offset: reader.varint32()?, length: reader.varint32()? };
-        message.tag = TagId(reader.varint32()?);
         if flags & GROUP != 0 {
             message.group = MessageGroupKey(reader.u64()?);
         }
@@ -185,6 +189,9 @@ impl Pending {
         }
         if flags & ATTEMPT != 0 {
             pending.attempt_key = AttemptKey(reader.u64()?);
+        }
+        if flags & TAG != 0 {
+            pending.message.tag = TagKey(reader.u64()?);
         }
         if flags & ORIGIN != 0 {
             let (topic, queue) = (TopicId(reader.varint()?), QueueId(reader.varint32()?));
@@ -214,7 +221,7 @@ mod tests {
                 delivered_at: UnixMillis(50),
                 message: TakenMessage {
                     position: Position { index: LogIndex(9), offset: 40, length: 7 },
-                    tag: TagId(3),
+                    tag: TagKey(group),
                     group: MessageGroupKey(group),
                     origin: (renew > 0).then_some(Origin {
                         topic: TopicId(4),

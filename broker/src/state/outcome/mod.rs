@@ -99,9 +99,6 @@ pub enum PublishRefusal {
     /// No such queue.
     #[error("the topic has no queue {0}")]
     UnknownQueue(QueueId),
-    /// The topic has as many different tags as are kept.
-    #[error("the topic has too many different tags")]
-    TooManyTags,
     /// A newer epoch of this producer has published: this one is fenced.
     #[error("the producer's epoch is over, the current one is {current}")]
     OldEpoch {
@@ -146,10 +143,7 @@ impl PublishRefusal {
     #[must_use]
     pub fn surely_not_stored(&self) -> bool {
         match self {
-            PublishRefusal::UnknownTopic
-            | PublishRefusal::UnknownQueue(_)
-            | PublishRefusal::TooManyTags
-            | PublishRefusal::SequenceGap { .. } => true,
+            PublishRefusal::UnknownTopic | PublishRefusal::UnknownQueue(_) | PublishRefusal::SequenceGap { .. } => true,
             PublishRefusal::TooManyProducers { first_try } => *first_try,
             PublishRefusal::BelowWindow { .. }
             | PublishRefusal::TooManyInDoubt { .. }

@@ -240,7 +240,6 @@ fn put_refusal(out: &mut BytesMut, refusal: PublishRefusal) {
     let (code, detail) = match refusal {
         PublishRefusal::UnknownTopic => (1, 0),
         PublishRefusal::UnknownQueue(queue) => (2, u64::from(queue.0)),
-        PublishRefusal::TooManyTags => (3, 0),
         PublishRefusal::OldEpoch { current } => (4, current),
         PublishRefusal::BelowWindow { first_kept } => (5, first_kept),
         PublishRefusal::SequenceGap { expected } => (6, expected),
@@ -258,7 +257,6 @@ fn read_refusal(reader: &mut Reader<'_>) -> Result<PublishRefusal, DecodeError> 
     Ok(match code {
         1 => PublishRefusal::UnknownTopic,
         2 => PublishRefusal::UnknownQueue(QueueId(u32::try_from(detail).map_err(|_| reader.invalid())?)),
-        3 => PublishRefusal::TooManyTags,
         4 => PublishRefusal::OldEpoch { current: detail },
         5 => PublishRefusal::BelowWindow { first_kept: detail },
         6 => PublishRefusal::SequenceGap { expected: detail },
@@ -338,7 +336,6 @@ mod tests {
         let refusals = [
             PublishRefusal::UnknownTopic,
             PublishRefusal::UnknownQueue(queue),
-            PublishRefusal::TooManyTags,
             PublishRefusal::OldEpoch { current: 7 },
             PublishRefusal::BelowWindow { first_kept: 8 },
             PublishRefusal::SequenceGap { expected: 9 },
