@@ -70,6 +70,17 @@ impl Admin {
         Ok(answer.await?.created)
     }
 
+    /// Deletes a topic with all its messages, at once and for everybody; answers how many it held.
+    ///
+    /// # Errors
+    /// If there is no such topic (also after an attempt whose answer was lost), or no node answers in time.
+    pub async fn delete_topic(&self, name: &str) -> Result<u64, Error> {
+        check_topic(name)?;
+        let request = api::DeleteTopicRequest { name: name.to_owned() };
+        let answer = self.call("delete topic", request, async |mut node, request| node.delete_topic(request).await);
+        Ok(answer.await?.messages)
+    }
+
     /// All topics, by name.
     ///
     /// # Errors
@@ -110,6 +121,17 @@ impl Admin {
         };
         let answer = self.call("create group", request, async |mut node, request| node.create_group(request).await);
         Ok(answer.await?.created)
+    }
+
+    /// Deletes a consumer group, and the topic with its dead letters if asked to. A consumer that goes on polling does
+    /// not make it anew by itself, as long as messages may be there that it was done with.
+    ///
+    /// # Errors
+    /// If there is no such group (also after an attempt whose answer was lost), or no node answers in time.
+    pub async fn delete_group(&self, name: &str, with_dead_letters: bool) -> Result<api::DeleteGroupResponse, Error> {
+        check_group(name)?;
+        let request = api::DeleteGroupRequest { name: name.to_owned(), with_dead_letters };
+        self.call("delete group", request, async |mut node, request| node.delete_group(request).await).await
     }
 
     /// All consumer groups, by name.

@@ -31,10 +31,44 @@ pub(super) fn client(channel: Channel) -> Client {
     AdminClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 
-/// Does the call at the leader: by `act` if that is this node, else by `call` there. All calls here are idempotent.
+/// Does the call at the leader: by `act` if that is this node, else by `call` there. For what may be done twice.
 pub(super) async fn at_leader<Q, A, F, Fut, C, CFut>(
     node: &Arc<Node>,
     request: Request<Q>,
+    act: F,
+    call: C,
+) -> Result<Response<A>, Status>
+where
+    Q: Clone,
+    F: FnOnce(Arc<Node>, MetadataMap, Q) -> Fut,
+    Fut: Future<Output = Result<A, Status>>,
+    C: Fn(Client, Request<Q>) -> CFut,
+    CFut: Future<Output = Result<Response<A>, Status>>,
+{
+    pass_on(node, request, Resend::Safe, act, call).await
+}
+
+/// The same for a deletion, which names something: the second time, that may be something else.
+pub(super) async fn once_at_leader<Q, A, F, Fut, C, CFut>(
+    node: &Arc<Node>,
+    request: Request<Q>,
+    act: F,
+    call: C,
+) -> Result<Response<A>, Status>
+where
+    Q: Clone,
+    F: FnOnce(Arc<Node>, MetadataMap, Q) -> Fut,
+    Fut: Future<Output = Result<A, Status>>,
+    C: Fn(Client, Request<Q>) -> CFut,
+    CFut: Future<Output = Result<Response<A>, Status>>,
+{
+    pass_on(node, request, Resend::Never, act, call).await
+}
+
+async fn pass_on<Q, A, F, Fut, C, CFut>(
+    node: &Arc<Node>,
+    request: Request<Q>,
+    resend: Resend,
     act: F,
     call: C,
 ) -> Result<Response<A>, Status>
@@ -53,7 +87,7 @@ where
         bytes: size_of::<Q>(),
         find_until: Instant::now() + FIND_LEADER_MAX.min(timeout * 3 / 4),
         answer_until: Instant::now() + timeout.min(Duration::from_secs(60)),
-        resend: Resend::Safe,
+        resend,
         line: Line::Calls,
     };
     match node.relay.run(errand, |channel, request| call(client(channel), request)).await {

@@ -1,9 +1,12 @@
-//! CreateGroup, ListGroups.
+//! CreateGroup, DeleteGroup, ListGroups.
 
 use std::sync::Arc;
 
 use tercet_proto::{
-    admin::v1::{CreateGroupRequest, CreateGroupResponse, ListGroupsRequest, ListGroupsResponse},
+    admin::v1::{
+        CreateGroupRequest, CreateGroupResponse, DeleteGroupRequest, DeleteGroupResponse, ListGroupsRequest,
+        ListGroupsResponse,
+    },
     rocketmq::v2::Resource,
 };
 use tonic::{Status, metadata::MetadataMap};
@@ -13,9 +16,10 @@ use super::{
     convert,
 };
 use crate::{
-    grpc::{AUTOMATIC_HEADER, Node, names},
-    model::GroupName,
-    state::{CreateGroup, Created, Outcome},
+    consume::millis,
+    grpc::{AUTOMATIC_HEADER, Node, buried, names},
+    model::{GroupName, TopicName},
+    state::{CreateGroup, Created, DeleteGroup, Deleted, Outcome},
 };
 
 pub(super) async fn create(
@@ -51,6 +55,7 @@ pub(super) async fn create(
             let why = format!("consumer group {name} exists with other settings: {there:?}");
             return Err(Status::already_exists(why));
         }
+        Created::Buried => return Err(Status::not_found(buried(&name))),
         Created::Refused => {
             let why = format!("consumer group {name}: settings out of range, or there are too many groups");
             return Err(Status::invalid_argument(why));
@@ -58,6 +63,34 @@ pub(super) async fn create(
     };
     let group = Some(convert::group(&name, settings));
     Ok(CreateGroupResponse { group, created: matches!(created, Created::New(_)) })
+}
+
+pub(super) async fn delete(
+    node: Arc<Node>,
+    _: MetadataMap,
+    request: DeleteGroupRequest,
+) -> Result<DeleteGroupResponse, Status> {
+    let name = parse(&request.name)?;
+    up_to_date(&node).await?;
+    let unknown = || Status::not_found(format!("consumer group {name} does not exist"));
+    let group = node.state.group(name.as_str()).ok_or_else(unknown)?;
+    let letters = TopicName::dead_letter_of(&name);
+    let had_letters = node.state.topic(letters.as_str()).is_some();
+    let (with_dead_letters, refuse_ms) = (request.with_dead_letters, millis(node.options.idle_group_age));
+    let command = DeleteGroup { group: group.id, with_dead_letters, refuse_ms };
+    match node.batcher.submit(command.encode()).await.map_err(status_of)? {
+        Outcome::Deleted(Deleted::Done) => {
+            tracing::info!(group = %name, id = %group.id, with_dead_letters, "a consumer group was deleted");
+            let dead_letter_topic = if had_letters { letters.as_str().to_owned() } else { String::new() };
+            Ok(DeleteGroupResponse { dead_letter_topic, refused_for_millis: refuse_ms })
+        }
+        Outcome::Deleted(Deleted::Unknown) => Err(unknown()),
+        Outcome::Deleted(Deleted::Refused) => {
+            let why = "too many names of deleted groups are remembered until their messages are gone; make some anew";
+            Err(Status::resource_exhausted(format!("consumer group {name} stays: {why}")))
+        }
+        other => panic!("a deletion was answered by {other:?}"),
+    }
 }
 
 pub(super) async fn list(node: Arc<Node>, _: MetadataMap, _: ListGroupsRequest) -> Result<ListGroupsResponse, Status> {

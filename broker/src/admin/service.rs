@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use tercet_proto::admin::v1::{
     AddNodeRequest, BootstrapRequest, BootstrapResponse, ClusterStatusRequest, ClusterStatusResponse,
-    CreateGroupRequest, CreateGroupResponse, CreateTopicRequest, CreateTopicResponse, DescribeTopicRequest,
-    DescribeTopicResponse, ListGroupsRequest, ListGroupsResponse, ListTopicsRequest, ListTopicsResponse,
-    LogRangeRequest, LogRangeResponse, MembersResponse, MoveNodeRequest, NodeStatusRequest, NodeStatusResponse,
-    PromoteNodeRequest, RemoveNodeRequest, ReplaceNodeRequest, StateDigestRequest, StateDigestResponse,
-    TransferLeadershipRequest, TransferLeadershipResponse, admin_server::Admin,
+    CreateGroupRequest, CreateGroupResponse, CreateTopicRequest, CreateTopicResponse, DeleteGroupRequest,
+    DeleteGroupResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse,
+    ListGroupsRequest, ListGroupsResponse, ListTopicsRequest, ListTopicsResponse, LogRangeRequest, LogRangeResponse,
+    MembersResponse, MoveNodeRequest, NodeStatusRequest, NodeStatusResponse, PromoteNodeRequest, RemoveNodeRequest,
+    ReplaceNodeRequest, StateDigestRequest, StateDigestResponse, TransferLeadershipRequest, TransferLeadershipResponse,
+    admin_server::Admin,
 };
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    at_leader::{Client, at_leader},
+    at_leader::{Client, at_leader, once_at_leader},
     cluster, groups, inspect, members, topics,
 };
 use crate::grpc::Node;
@@ -44,6 +45,11 @@ impl Admin for Administration {
         at_leader(&self.node, request, topics::create, call).await
     }
 
+    async fn delete_topic(&self, request: Request<DeleteTopicRequest>) -> Reply<DeleteTopicResponse> {
+        let call = |mut client: Client, request| async move { client.delete_topic(request).await };
+        once_at_leader(&self.node, request, topics::delete, call).await
+    }
+
     async fn list_topics(&self, request: Request<ListTopicsRequest>) -> Reply<ListTopicsResponse> {
         let call = |mut client: Client, request| async move { client.list_topics(request).await };
         at_leader(&self.node, request, topics::list, call).await
@@ -57,6 +63,11 @@ impl Admin for Administration {
     async fn create_group(&self, request: Request<CreateGroupRequest>) -> Reply<CreateGroupResponse> {
         let call = |mut client: Client, request| async move { client.create_group(request).await };
         at_leader(&self.node, request, groups::create, call).await
+    }
+
+    async fn delete_group(&self, request: Request<DeleteGroupRequest>) -> Reply<DeleteGroupResponse> {
+        let call = |mut client: Client, request| async move { client.delete_group(request).await };
+        once_at_leader(&self.node, request, groups::delete, call).await
     }
 
     async fn list_groups(&self, request: Request<ListGroupsRequest>) -> Reply<ListGroupsResponse> {

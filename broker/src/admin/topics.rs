@@ -1,11 +1,11 @@
-//! CreateTopic, ListTopics, DescribeTopic.
+//! CreateTopic, DeleteTopic, ListTopics, DescribeTopic.
 
 use std::sync::Arc;
 
 use tercet_proto::{
     admin::v1::{
-        CreateTopicRequest, CreateTopicResponse, DescribeTopicRequest, DescribeTopicResponse, ListTopicsRequest,
-        ListTopicsResponse, QueueBounds,
+        CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest,
+        DescribeTopicResponse, ListTopicsRequest, ListTopicsResponse, QueueBounds,
     },
     rocketmq::v2::Resource,
 };
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     grpc::{Node, names},
     model::TopicName,
-    state::{self, CreateTopic, Created, Outcome},
+    state::{self, CreateTopic, Created, DeleteTopic, Deleted, Outcome},
 };
 
 pub(super) async fn create(
@@ -40,13 +40,34 @@ pub(super) async fn create(
             let why = format!("topic {name} exists with other settings: {} queues, {:?}", there.queues, there.kind);
             return Err(Status::already_exists(why));
         }
-        Created::Refused => {
+        Created::Refused | Created::Buried => {
             let why = format!("topic {name}: {} queues are too many, or there are too many topics", settings.queues);
             return Err(Status::invalid_argument(why));
         }
     }
     let topic = Some(convert::topic(&name, settings));
     Ok(CreateTopicResponse { topic, created: matches!(created, Created::New(_)) })
+}
+
+pub(super) async fn delete(
+    node: Arc<Node>,
+    _: MetadataMap,
+    request: DeleteTopicRequest,
+) -> Result<DeleteTopicResponse, Status> {
+    let name = parse(&request.name)?;
+    up_to_date(&node).await?;
+    let unknown = || Status::not_found(format!("topic {name} does not exist"));
+    let topic = node.state.topic(name.as_str()).ok_or_else(unknown)?;
+    let bounds = node.state.queue_bounds(topic.id).ok_or_else(unknown)?;
+    let messages = bounds.iter().map(|bounds| bounds.next.0 - bounds.first.0).sum();
+    match node.batcher.submit(DeleteTopic { topic: topic.id }.encode()).await.map_err(status_of)? {
+        Outcome::Deleted(Deleted::Done) => {
+            tracing::info!(topic = %name, id = %topic.id, messages, "a topic was deleted");
+            Ok(DeleteTopicResponse { messages })
+        }
+        Outcome::Deleted(_) => Err(unknown()),
+        other => panic!("a deletion was answered by {other:?}"),
+    }
 }
 
 pub(super) async fn list(node: Arc<Node>, _: MetadataMap, _: ListTopicsRequest) -> Result<ListTopicsResponse, Status> {

@@ -226,6 +226,18 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting(
         "consume",
+        "unused_group_age",
+        Kind::Millis { default: 60 * 60 * SECOND, min: 5 * 60 * SECOND, max: 3650 * 24 * 60 * 60 * SECOND },
+        "A consumer group that a subscription made goes by itself when nobody has polled for it for so long and it\nnever acknowledged a message. Only time counts in which the broker group served.",
+    ),
+    setting(
+        "consume",
+        "idle_group_age",
+        Kind::Millis { default: 0, min: 0, max: 3650 * 24 * 60 * 60 * SECOND },
+        "One that did acknowledge messages goes when nobody has polled for it for so long, and never before\nretention.age, for then it would get again what it was done with. Groups made by hand stay.",
+    ),
+    setting(
+        "consume",
         "long_poll_max",
         Kind::Millis { default: 20 * SECOND, min: SECOND, max: 20 * SECOND },
         "A receive without messages waits at most this long.",

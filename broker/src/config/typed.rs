@@ -174,6 +174,8 @@ pub struct Limits {
 #[expect(missing_docs, reason = "the table documents each setting")]
 pub struct Consume {
     pub auto_create_group: bool,
+    pub unused_group_age: Duration,
+    pub idle_group_age: Duration,
     pub long_poll_max: Duration,
 }
 
@@ -344,6 +346,8 @@ impl Config {
             limits: limits(&taker),
             consume: Consume {
                 auto_create_group: taker.switch("consume", "auto_create_group"),
+                unused_group_age: taker.span("consume", "unused_group_age"),
+                idle_group_age: taker.span("consume", "idle_group_age"),
                 long_poll_max: taker.span("consume", "long_poll_max"),
             },
             logging: logging(&taker),

@@ -4,12 +4,14 @@
 //!  receive ─► park until something is available ─► Receive command ─► picks ─► bodies from the log ─► client
 //!  ack, change ─► handle opened and checked ─► command ─► outcome
 //!  timers ─► Tick when something is due, RenewDeliveries for push consumers that live
+//!  housekeeping ─► Erase while something deleted is left, KeepGroups for groups that are polled
 //! ```
 //! What it is not: the record of who holds what. That is replicated state; a pick exists because `apply` made it.
 
 mod deliver;
 mod entries;
 mod handle;
+mod housekeeping;
 mod keep;
 mod parking;
 mod poll;
@@ -17,6 +19,7 @@ mod timers;
 
 pub use deliver::{DeliverError, Delivered, Deliverer, timestamp};
 pub use handle::{Delivery, HandleKey};
+pub use housekeeping::Housekeeping;
 pub use parking::{Parked, Parking};
 pub use poll::{Poll, PollEnd, Wanted};
 pub use timers::{GOODBYE_FOR, LeaderClock, RENEWED_FOR, Timers, millis};

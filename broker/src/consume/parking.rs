@@ -10,7 +10,7 @@
 //! *claims* as many messages as it asks for until it has looked. A wake-up says "look again"; none is lost with its client.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -40,6 +40,8 @@ struct Lines {
     by_key: BTreeMap<Key, Line>,
     parked: usize,
     next_number: u64,
+    /// Groups that somebody polled for since it was asked last.
+    polled: BTreeSet<ConsumerGroupId>,
 }
 
 /// All lines of one node; bounded.
@@ -80,6 +82,7 @@ impl Parking {
         }
         let number = lines.next_number;
         lines.next_number += 1;
+        lines.polled.insert(group);
         lines.parked += 1;
         lines.by_key.entry(key).or_default().tickets.insert(number, Ticket { messages_max, wake });
         if lines.parked == 1 {
@@ -94,6 +97,11 @@ impl Parking {
         let range = (topic, ConsumerGroupId(0))..=(topic, ConsumerGroupId(u64::MAX));
         let waits = lines.by_key.range(range).filter(|(_, line)| !line.tickets.is_empty());
         waits.map(|((_, group), _)| *group).collect()
+    }
+
+    /// The groups that somebody polled for since this was called last.
+    pub fn take_polled(&self) -> Vec<ConsumerGroupId> {
+        std::mem::take(&mut self.lock().polled).into_iter().collect()
     }
 
     /// So many messages are there, some of them new: wakes the first in line until they are claimed, at least one.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     forward::{Errand, Line, RelayError, Relayed, Resend},
     model::{GroupName, GroupSettings},
-    state::{CreateGroup, GroupView, Outcome},
+    state::{CreateGroup, Created, GroupView, Outcome},
 };
 
 /// Marks a forwarded CreateGroup that a subscription caused.
@@ -25,6 +25,11 @@ pub const AUTOMATIC_HEADER: &str = "x-tercet-automatic";
 /// 40403 for a group that does not exist.
 pub(super) fn unknown_group(name: &str) -> Refusal {
     Refusal::new(Code::ConsumerGroupNotFound, format!("consumer group {name:?} does not exist"))
+}
+
+/// What a consumer is told whose group was deleted while it goes on polling.
+pub fn buried(name: &GroupName) -> String {
+    format!("consumer group {name} was deleted and is not made anew by a subscription; `tercet group create` makes it")
 }
 
 /// The group, made if it may be; on the leader.
@@ -41,6 +46,7 @@ pub(super) async fn subscribed(node: &Node, name: &GroupName) -> Result<GroupVie
             tracing::info!(group = %name, "a first subscription made a consumer group");
             node.state.group(name.as_str()).ok_or_else(|| unknown_group(name.as_str()).into())
         }
+        Outcome::Group(Created::Buried) => Err(Refusal::new(Code::ConsumerGroupNotFound, buried(name)).into()),
         Outcome::Group(_) => Err(Refusal::new(Code::TooManyRequests, "there are too many consumer groups").into()),
         other => panic!("a creation was answered by {other:?}"),
     }

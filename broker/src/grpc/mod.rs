@@ -33,7 +33,7 @@ mod telemetry;
 mod unary;
 
 pub use answers::Answers;
-pub use groups::AUTOMATIC_HEADER;
+pub use groups::{AUTOMATIC_HEADER, buried};
 pub use node::{Node, ServiceOptions};
 pub use publish::Publishing;
 pub use service::Messaging;

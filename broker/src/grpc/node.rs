@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{answers::Answers, sessions::Sessions};
 use crate::{
-    consume::{Deliverer, LeaderClock, Parking, Poll, Timers},
+    consume::{Deliverer, Housekeeping, LeaderClock, Parking, Poll, Timers},
     forward::{Leadership, Relay},
     limits::{ENTRIES_IN_FLIGHT_MAX, PARKED_MAX, SESSIONS_MAX, WAITING_BYTES_MAX},
     metrics::Traffic,
@@ -43,6 +43,10 @@ pub struct ServiceOptions {
     pub long_poll_max: Duration,
     /// Whether a first subscription makes a normal consumer group.
     pub auto_create_group: bool,
+    /// Idle time after which a group goes that a subscription made and that never acknowledged anything.
+    pub unused_group_age: Duration,
+    /// Idle time after which any group goes that a subscription made; not less than messages are retained.
+    pub idle_group_age: Duration,
 }
 
 /// A node's parts.
@@ -114,6 +118,15 @@ impl Node {
             stop: stop.clone(),
         }
         .start();
+        let housekeeping = Housekeeping {
+            state: state.clone(),
+            batcher: batcher.clone(),
+            leadership: Arc::clone(&leadership),
+            parking: Arc::clone(&parking),
+            unused_group_age: options.unused_group_age,
+            idle_group_age: options.idle_group_age,
+        };
+        housekeeping.start(stop.clone());
         let poll = Poll::new(state.clone(), batcher.clone(), Arc::clone(&leadership), parking, traffic, stop.clone());
         let deliverer = Deliverer::new(replica.clone(), state.clone(), options.group, &options.advertised_client);
         Arc::new(Node {

@@ -102,6 +102,9 @@ pub(super) fn service_options(config: &Config, traffic: Traffic) -> ServiceOptio
         publish_bytes_in_flight_max: config.limits.publish_bytes_in_flight_max,
         long_poll_max: config.consume.long_poll_max,
         auto_create_group: config.consume.auto_create_group,
+        unused_group_age: config.consume.unused_group_age,
+        // Who came back later would get again what the group was done with.
+        idle_group_age: config.consume.idle_group_age.max(config.retention.age),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::model::TopicId;
 pub struct Events {
     topics: Mutex<BTreeSet<TopicId>>,
     wake: Notify,
+    erase: Notify,
 }
 
 impl Events {
@@ -29,6 +30,15 @@ impl Events {
             }
             self.wake.notified().await;
         }
+    }
+
+    /// Waits until an entry was applied behind which something is deleted and not erased yet. For one caller.
+    pub async fn erasing(&self) {
+        self.erase.notified().await;
+    }
+
+    pub(crate) fn signal_erasing(&self) {
+        self.erase.notify_one();
     }
 
     pub(crate) fn signal(&self, topics: &mut BTreeSet<TopicId>) {

@@ -2,23 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
+use raft_log::types::UnixMillis;
 
 use super::changes::Changes;
 use super::codec::{DecodeError, Reader, put_text};
 use super::command::{put_group_settings, read_group_settings};
+use super::idle_groups::{IdleGroups, Use};
 use super::ids::NextIds;
 use super::keys;
 use crate::model::{ConsumerGroupId, GroupName, GroupSettings};
 
 /// Consumer groups of a broker group.
-pub(crate) const GROUPS_MAX: usize = 100_000;
+pub(crate) const GROUPS_MAX: usize = if cfg!(test) { 50 } else { 100_000 };
 
-/// All groups, by number and by name.
+/// All groups, by number and by name, and automatic ones by their use.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     all: BTreeMap<ConsumerGroupId, Group>,
     by_name: BTreeMap<GroupName, ConsumerGroupId>,
+    idle: IdleGroups,
 }
 
 /// A group.
@@ -27,7 +30,22 @@ pub(crate) struct Group {
     pub(crate) id: ConsumerGroupId,
     pub(crate) name: GroupName,
     pub(crate) settings: GroupSettings,
-    pub(crate) automatic: bool,
+    /// Of one that a subscription made.
+    pub(crate) automatic: Option<Use>,
+}
+
+impl Group {
+    fn record(&self) -> BytesMut {
+        let mut record = BytesMut::with_capacity(64);
+        put_text(&mut record, self.name.as_str());
+        put_group_settings(&mut record, &self.settings);
+        record.put_u8(u8::from(self.automatic.is_some()));
+        if let Some(at) = self.automatic {
+            record.put_u8(u8::from(at.acknowledged));
+            record.put_u64_le(at.until_ms);
+        }
+        record
+    }
 }
 
 impl Groups {
@@ -47,6 +65,11 @@ impl Groups {
         self.by_name.values().filter_map(|id| self.get(*id))
     }
 
+    /// Automatic groups by how long nobody used them.
+    pub(crate) fn idle(&self) -> &IdleGroups {
+        &self.idle
+    }
+
     /// Makes a group that is not there, and its record.
     pub(crate) fn create(
         &mut self,
@@ -57,16 +80,60 @@ impl Groups {
         changes: &mut Changes,
     ) -> ConsumerGroupId {
         let id = ids.take_group(changes);
-        let mut record = BytesMut::with_capacity(64);
-        put_text(&mut record, name.as_str());
-        put_group_settings(&mut record, &settings);
-        record.extend_from_slice(&[u8::from(automatic)]);
-        changes.put(keys::group(id), &record);
-        self.restore(Group { id, name, settings, automatic }).expect("a new number, and the name was looked up");
+        let automatic = automatic.then(|| self.idle.new_use());
+        let group = Group { id, name, settings, automatic };
+        changes.put(keys::group(id), &group.record());
+        self.restore(group).expect("a new number, and the name was looked up");
         id
     }
 
+    /// Takes a group out, and its record.
+    pub(crate) fn remove(&mut self, id: ConsumerGroupId, changes: &mut Changes) -> Option<Group> {
+        let group = self.all.remove(&id)?;
+        self.by_name.remove(&group.name);
+        if let Some(at) = group.automatic {
+            self.idle.unlist(id, at);
+        }
+        changes.delete(keys::group(id));
+        Some(group)
+    }
+
+    /// Somebody polls for the group, or gets messages that are hidden for so long.
+    pub(crate) fn note_use(&mut self, id: ConsumerGroupId, hidden_ms: u64, changes: &mut Changes) {
+        let before = self.all.get(&id).and_then(|group| group.automatic);
+        if let Some(now) = before.and_then(|before| self.idle.used(before, hidden_ms)) {
+            self.set_use(id, now, changes);
+        }
+    }
+
+    /// The group acknowledged a message.
+    pub(crate) fn note_acknowledged(&mut self, id: ConsumerGroupId, changes: &mut Changes) {
+        if let Some(before @ Use { acknowledged: false, .. }) = self.all.get(&id).and_then(|group| group.automatic) {
+            self.set_use(id, Use { acknowledged: true, ..before }, changes);
+        }
+    }
+
+    fn set_use(&mut self, id: ConsumerGroupId, now: Use, changes: &mut Changes) {
+        let group = self.all.get_mut(&id).expect("the caller looked it up");
+        let before = group.automatic.replace(now).expect("only the use of automatic groups is kept");
+        self.idle.unlist(id, before);
+        self.idle.list(id, now);
+        changes.put(keys::group(id), &group.record());
+    }
+
+    /// Time goes by in which the leader serves.
+    pub(crate) fn serve(&mut self, now: UnixMillis, changes: &mut Changes) {
+        changes.put(keys::SERVED, &self.idle.serve(now));
+    }
+
+    pub(crate) fn load_served(&mut self, record: &[u8]) -> Result<(), DecodeError> {
+        self.idle.load_served(record)
+    }
+
     fn restore(&mut self, group: Group) -> Option<()> {
+        if let Some(at) = group.automatic {
+            self.idle.list(group.id, at);
+        }
         let named = self.by_name.insert(group.name.clone(), group.id);
         let numbered = self.all.insert(group.id, group);
         (named.is_none() && numbered.is_none()).then_some(())
@@ -77,7 +144,8 @@ impl Groups {
         let mut reader = Reader::new("consumer group", record);
         let name = GroupName::parse(reader.text()?).map_err(|_| reader.invalid())?;
         let settings = read_group_settings(&mut reader)?;
-        let automatic = reader.flag()?;
+        let automatic =
+            if reader.flag()? { Some(Use { acknowledged: reader.flag()?, until_ms: reader.u64()? }) } else { None };
         self.restore(Group { id, name, settings, automatic }).ok_or(reader.invalid())?;
         reader.finish()
     }

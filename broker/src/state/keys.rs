@@ -15,13 +15,18 @@
 //! R                                     the readable start, and how far the queues have followed it
 //! K first-index                         a stretch of the log: its dead letters
 //! L index topic offset                  where a dead letter lies
+//! X topic                               a deleted topic that is not erased yet
+//! x topic queue                         dead letters of it that are not erased yet
+//! Z group                               a deleted group that is not erased yet
+//! Y name                                a name of a deleted group, and until when it is refused to subscriptions
+//! V                                     the time that idle groups go by
 //! N topic producer                      an idempotent producer
 //! n topic producer base-sequence        results of it
 //! ```
 
 use raft_log::types::LogIndex;
 
-use crate::model::{ConsumerGroupId, ProducerId, QueueId, TopicId};
+use crate::model::{ConsumerGroupId, GroupName, ProducerId, QueueId, TopicId};
 
 pub(crate) const FORMAT: &[u8] = b"F";
 pub(crate) const APPLIED: &[u8] = b"A";
@@ -37,6 +42,11 @@ pub(crate) const PRODUCERS: &[u8] = b"N";
 pub(crate) const STRETCHES: &[u8] = b"K";
 pub(crate) const DEAD_LETTERS: &[u8] = b"L";
 pub(crate) const PRODUCER_ROWS: &[u8] = b"n";
+pub(crate) const ERASED_TOPICS: &[u8] = b"X";
+pub(crate) const ERASED_LETTERS: &[u8] = b"x";
+pub(crate) const ERASED_GROUPS: &[u8] = b"Z";
+pub(crate) const BURIED: &[u8] = b"Y";
+pub(crate) const SERVED: &[u8] = b"V";
 
 /// A key on the stack: no kind is longer than 1 + 16 + 8 + 8 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +89,32 @@ pub(crate) fn topic(topic: TopicId) -> Key {
 
 pub(crate) fn queue(topic: TopicId, queue: QueueId) -> Key {
     Key::new(b'Q').u64(topic.0).u32(queue.0)
+}
+
+/// The prefix of the ranges of a topic's queues.
+pub(crate) fn topic_queues(topic: TopicId) -> Key {
+    Key::new(b'Q').u64(topic.0)
+}
+
+/// The prefix of a topic's index.
+pub(crate) fn topic_index(topic: TopicId) -> Key {
+    Key::new(b'I').u64(topic.0)
+}
+
+pub(crate) fn erased_topic(topic: TopicId) -> Key {
+    Key::new(b'X').u64(topic.0)
+}
+
+pub(crate) fn erased_letters(topic: TopicId, queue: QueueId) -> Key {
+    Key::new(b'x').u64(topic.0).u32(queue.0)
+}
+
+pub(crate) fn erased_group(group: ConsumerGroupId) -> Key {
+    Key::new(b'Z').u64(group.0)
+}
+
+pub(crate) fn buried(name: &GroupName) -> Vec<u8> {
+    [BURIED, name.as_str().as_bytes()].concat()
 }
 
 /// The prefix of a queue's index.
@@ -135,6 +171,11 @@ impl<'a> KeyReader<'a> {
         let (head, left) = self.0.split_first_chunk::<N>()?;
         self.0 = left;
         Some(*head)
+    }
+
+    /// What is left, where a key ends with a text.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
     }
 
     pub(crate) fn u32(&mut self) -> Option<u32> {

@@ -98,6 +98,10 @@ pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault
     }
     core.needed.load_filled(applied.filled);
     load_needed(&mut core, store)?;
+    if let Some(record) = store.get(keys::SERVED)? {
+        core.groups.load_served(&record).map_err(|error| Fault::damaged(keys::SERVED, error))?;
+    }
+    load_deleted(&mut core, store)?;
     load_topics(&mut core, store)?;
     load_groups(&mut core, store)?;
     load_subscriptions(&mut core, store)?;
@@ -165,6 +169,25 @@ fn block_end(store: &Store, prefix: &Key, last: &Key) -> Result<u64, Fault> {
     Ok(block.end())
 }
 
+fn load_deleted(core: &mut Core, store: &Store) -> Result<(), Fault> {
+    let Core { erasures, buried, ids, .. } = core;
+    each(store, keys::ERASED_TOPICS, |mut key, record| {
+        let Some(id) = key.u64() else { return Ok(None) };
+        erasures.load_topic(TopicId(id), record)?;
+        Ok((id < ids.topic.0).then_some(()))
+    })?;
+    each(store, keys::ERASED_LETTERS, |mut key, record| {
+        let (Some(topic), Some(queue)) = (key.u64(), key.u32()) else { return Ok(None) };
+        erasures.load_letters(TopicId(topic), QueueId(queue), record).map(Some)
+    })?;
+    each(store, keys::ERASED_GROUPS, |mut key, record| {
+        let Some(id) = key.u64() else { return Ok(None) };
+        erasures.load_group(ConsumerGroupId(id), record)?;
+        Ok((id < ids.group.0).then_some(()))
+    })?;
+    each(store, keys::BURIED, |key, record| buried.load(key.rest(), record).map(Some))
+}
+
 fn load_groups(core: &mut Core, store: &Store) -> Result<(), Fault> {
     let Core { groups, ids, .. } = core;
     each(store, keys::GROUPS, |mut key, record| {
@@ -175,16 +198,21 @@ fn load_groups(core: &mut Core, store: &Store) -> Result<(), Fault> {
 }
 
 fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
-    let Core { topics, groups, subscriptions, timers, needed, .. } = core;
+    let Core { topics, groups, erasures, subscriptions, topics_of_groups, timers, needed, .. } = core;
     each(store, keys::SUBSCRIPTIONS, |mut key, _| {
         let (Some(group), Some(topic)) = (key.u64().map(ConsumerGroupId), key.u64().map(TopicId)) else {
             return Ok(None);
         };
-        let (Some(of), Some(settings)) = (topics.get_mut(topic), groups.get(group).map(|group| group.settings)) else {
-            return Ok(None);
-        };
-        of.subscribe(group);
-        subscriptions.insert((topic, group), Subscription::new(topic, group, settings, of.queues.len()));
+        // What is deleted and not erased yet has subscriptions, too.
+        let settings = groups.get(group).map(|group| group.settings).or_else(|| erasures.settings_of(group));
+        let of = topics.get_mut(topic);
+        let queues = of.as_ref().map(|of| of.settings.queues).or_else(|| erasures.queues_of(topic));
+        let (Some(settings), Some(queues)) = (settings, queues) else { return Ok(None) };
+        if let Some(of) = of {
+            of.subscribe(group);
+        }
+        subscriptions.insert((topic, group), Subscription::new(topic, group, settings, queues as usize));
+        topics_of_groups.insert((group, topic));
         Ok(Some(()))
     })?;
     each(store, keys::TAKEN, |mut key, record| {
@@ -193,9 +221,13 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         };
         let (topic, group) = (TopicId(topic), ConsumerGroupId(group));
         let taken = Reader::new("taken", record).u64()?;
-        let end = topics.get(topic).and_then(|topic| topic.queue(queue)).map(|range| range.next);
-        let (Some(end), Some(subscription)) = (end, subscriptions.get_mut(&(topic, group))) else { return Ok(None) };
-        if taken > end {
+        let Some(subscription) = subscriptions.get_mut(&(topic, group)) else { return Ok(None) };
+        // Of a deleted topic the ends are not known any more, and it does not matter.
+        let end = match topics.get(topic) {
+            Some(topic) => topic.queue(queue).map(|range| range.next),
+            None => Some(taken).filter(|_| subscription.taken(queue).is_some()),
+        };
+        if end.is_none_or(|end| taken > end) {
             return Ok(None);
         }
         subscription.set_taken(queue, taken);

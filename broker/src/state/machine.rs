@@ -88,6 +88,8 @@ struct Applied {
     responses: Vec<Bytes>,
     point: Option<AppliedPoint>,
     available: BTreeSet<TopicId>,
+    /// Whether something is deleted and not erased yet.
+    erasing: bool,
     /// Stored and delivered ones.
     messages: u64,
 }
@@ -157,7 +159,8 @@ impl State {
         }
         let messages = |counters: &StateCounters| counters.messages_in + counters.messages_out;
         let messages = messages(&core.counters) - messages(&before);
-        Ok(Applied { responses, point: applied, available, messages })
+        let erasing = core.erasures.len() > 0;
+        Ok(Applied { responses, point: applied, available, erasing, messages })
     }
 }
 
@@ -195,11 +198,14 @@ impl StateMachine for State {
             return Err(error.clone());
         }
         match self.apply_all(&entries) {
-            Ok(Applied { responses, point, mut available, messages }) => {
+            Ok(Applied { responses, point, mut available, erasing, messages }) => {
                 self.applied = point;
                 self.unflushed.log_bytes += entries.iter().map(payload_bytes).sum::<u64>();
                 self.unflushed.messages += messages;
                 self.shared.events.signal(&mut available);
+                if erasing {
+                    self.shared.events.signal_erasing();
+                }
                 Ok(responses)
             }
             Err(fault) => {

@@ -16,15 +16,18 @@
 //! for what only the leader needs, such as who waits for messages.
 
 mod apply;
+mod buried;
 mod changes;
 mod codec;
 mod command;
 mod consumption;
 mod digest;
+mod erasures;
 mod events;
 mod fault;
 mod flush;
 mod groups;
+mod idle_groups;
 mod ids;
 mod index;
 mod keys;
@@ -42,11 +45,12 @@ mod tests;
 mod topics;
 mod views;
 
+pub use apply::IDLE_AT_ONCE_MAX;
 pub use codec::DecodeError;
 pub use command::{
-    Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic,
-    EncodedCommand, NewMessage, ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, Unsettled,
-    entry_stamp, release_to, sweep, tick, trim_to,
+    Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, DeleteGroup,
+    DeleteTopic, EncodedCommand, Erase, KeepGroups, NewMessage, ProducerStamp, PublishBuilder, Receive,
+    RenewDeliveries, StoredMessage, Unsettled, entry_stamp, release_to, sweep, tick, trim_to,
 };
 pub(crate) use command::{Holder, NeededBody, relocate};
 pub use events::Events;
@@ -54,7 +58,9 @@ pub use flush::FlushTriggers;
 pub use machine::{OpenStateError, State};
 #[cfg(test)]
 pub(crate) use outcome::OutcomesBuilder;
-pub use outcome::{Created, Origin, Outcome, Pick, PublishRefusal, Received, Settled, StoredAt, UnknownName, outcomes};
+pub use outcome::{
+    Created, Deleted, Origin, Outcome, Pick, PublishRefusal, Received, Settled, StoredAt, UnknownName, outcomes,
+};
 pub use reader::{ReadStateError, StateReader};
 pub(crate) use store::open_files_max;
 pub(crate) use views::HeldBack;
@@ -71,5 +77,7 @@ pub const RENEWAL_AGE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
 #[cfg(test)]
 mod apply_limits {
     pub(crate) use super::apply::{DEAD_LETTERS_MAX, EXPIRED_MAX, LOOKED_AT_MAX, SCAN_MAX};
+    pub(crate) use super::buried::BURIED_MAX;
+    pub(crate) use super::groups::GROUPS_MAX;
     pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, RESULTS_BYTES_MAX, WINDOW, WINDOW_UNDER_PRESSURE};
 }

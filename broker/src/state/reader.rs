@@ -196,10 +196,11 @@ impl StateReader {
     #[must_use]
     pub fn ready(&self, group: ConsumerGroupId, topic: TopicId) -> Ready {
         let core = self.shared.core();
-        let Some(subscription) = core.subscriptions.get(&(topic, group)) else {
+        let subscription = core.subscriptions.get(&(topic, group)).filter(|_| core.groups.get(group).is_some());
+        // A receive from what is deleted must not wait either: its command says so.
+        let (Some(subscription), Some(of)) = (subscription, core.topics.get(topic)) else {
             return Ready { unsubscribed: true, ..Ready::default() };
         };
-        let of = core.topics.get(topic).expect("subscriptions are of topics");
         let fresh = (0..).map(QueueId).zip(&of.queues).map(|(queue, range)| subscription.fresh(queue, *range));
         Ready { unsubscribed: false, fresh: fresh.sum(), redeliveries: subscription.redeliveries() }
     }
@@ -337,6 +338,18 @@ impl StateReader {
         })
     }
 
+    /// Whether something is deleted and not erased yet: propose an `Erase` then.
+    #[must_use]
+    pub fn erasing(&self) -> bool {
+        self.shared.core().erasures.len() > 0
+    }
+
+    /// Whether there are groups that go when nobody uses them: propose a `KeepGroups` regularly then.
+    #[must_use]
+    pub fn has_automatic_groups(&self) -> bool {
+        !self.shared.core().groups.idle().is_empty()
+    }
+
     /// Counters for metrics.
     #[must_use]
     pub fn counters(&self) -> StateCounters {
@@ -349,7 +362,7 @@ fn topic_view(topic: &Topic) -> TopicView {
 }
 
 fn group_view(group: &Group) -> GroupView {
-    GroupView { id: group.id, name: group.name.clone(), settings: group.settings, automatic: group.automatic }
+    GroupView { id: group.id, name: group.name.clone(), settings: group.settings, automatic: group.automatic.is_some() }
 }
 
 impl From<Fault> for ReadStateError {

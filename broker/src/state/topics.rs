@@ -111,6 +111,14 @@ impl Topics {
         id
     }
 
+    /// Takes a topic out, and its record.
+    pub(crate) fn remove(&mut self, id: TopicId, changes: &mut Changes) -> Option<Topic> {
+        let topic = self.all.remove(&id)?;
+        self.by_name.remove(&topic.name);
+        changes.delete(keys::topic(id));
+        Some(topic)
+    }
+
     fn restore(&mut self, id: TopicId, name: TopicName, settings: TopicSettings) -> Option<()> {
         let queues = vec![Queue::default(); settings.queues as usize];
         let named = self.by_name.insert(name.clone(), id);
@@ -141,5 +149,10 @@ impl Topic {
     pub(crate) fn subscribe(&mut self, group: ConsumerGroupId) {
         let at = self.subscribers.binary_search(&group).expect_err("a group subscribes once");
         self.subscribers.insert(at, group);
+    }
+
+    pub(crate) fn unsubscribe(&mut self, group: ConsumerGroupId) {
+        let at = self.subscribers.binary_search(&group).expect("only a subscriber leaves");
+        self.subscribers.remove(at);
     }
 }

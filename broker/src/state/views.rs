@@ -57,7 +57,7 @@ pub struct Located {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
     /// The group has never received from the topic: a receive decides where it begins, so it must not wait for
-    /// messages (hazards 21).
+    /// messages (hazards 21). Also if there is no such group or topic, which a receive finds out.
     pub unsubscribed: bool,
     /// Messages never picked or skipped, of any tag. A FIFO group may find some of them held back by their group.
     pub fresh: u64,

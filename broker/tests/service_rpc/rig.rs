@@ -201,6 +201,8 @@ impl Node {
 
 fn service_options(client: &str) -> ServiceOptions {
     ServiceOptions {
+        unused_group_age: Duration::from_secs(3600),
+        idle_group_age: Duration::from_secs(72 * 3600),
         group: GroupId(1),
         advertised_client: client.to_owned(),
         traffic: Traffic::default(),

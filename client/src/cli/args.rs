@@ -59,10 +59,10 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make, list and describe topics
+    /// Make, delete, list and describe topics
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Make and list consumer groups
+    /// Make, delete and list consumer groups
     #[command(subcommand)]
     Group(GroupCommand),
     /// The state of the broker group
@@ -125,6 +125,16 @@ pub(crate) enum TopicCommand {
         #[arg(long = "type", value_name = "TYPE", default_value = "normal")]
         kind: TopicKind,
     },
+    /// Delete a topic with all its messages
+    #[command(after_help = "\
+Its messages are gone at once, for all consumer groups. The dead letters of group g are in the topic %DLQ%g.
+
+Example:
+  tercet topic delete payments")]
+    Delete {
+        /// The topic
+        name: String,
+    },
     /// All topics
     List,
     /// A topic and the offsets of its queues
@@ -173,6 +183,20 @@ pub(crate) enum GroupCommand {
         /// Where the group begins in a topic that it reads for the first time: first, last or a time
         #[arg(long, value_name = "first|last|TIME", default_value = "first", value_parser = parse_start)]
         from: Start,
+    },
+    /// Delete a consumer group: how far it has come, and what it holds
+    #[command(after_help = "\
+Consumers that still poll for it are told that it does not exist. Made anew, it begins at the first message again, so
+while messages are retained that it was done with, no consumer makes it by itself, and `tercet group create` does.
+
+Example:
+  tercet group delete billing --with-dead-letters")]
+    Delete {
+        /// The group
+        name: String,
+        /// Delete its dead letters as well
+        #[arg(long)]
+        with_dead_letters: bool,
     },
     /// All consumer groups
     List,

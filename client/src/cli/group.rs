@@ -28,6 +28,38 @@ struct Created {
     created: bool,
 }
 
+#[derive(Serialize)]
+struct Deleted {
+    name: String,
+    dead_letters: &'static str,
+    dead_letter_topic: String,
+    refused_for_seconds: u64,
+}
+
+impl Deleted {
+    fn sentence(&self, refused: Duration) -> String {
+        let Deleted { name, dead_letter_topic, .. } = self;
+        let letters = match self.dead_letters {
+            "none" => String::new(),
+            "kept" => format!("; its dead letters stay in topic {dead_letter_topic}"),
+            _ => String::from(", with its dead letters"),
+        };
+        let refused = humantime::format_duration(refused);
+        format!(
+            "group {name} deleted{letters}\nFor {refused} no consumer makes it anew by itself; `tercet group create \
+             {name}` does, and it begins at the first message then."
+        )
+    }
+}
+
+fn dead_letters(topic: &str, deleted: bool) -> &'static str {
+    match (topic, deleted) {
+        ("", _) => "none",
+        (_, true) => "deleted",
+        (_, false) => "kept",
+    }
+}
+
 pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -> Done {
     let admin = client.admin();
     match command {
@@ -36,6 +68,17 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -
             let created = admin.create_group(&name, settings).await?;
             let sentence = if created { format!("group {name} made") } else { format!("group {name} exists already") };
             output::say(format, &sentence, &Created { name, created })?;
+        }
+        GroupCommand::Delete { name, with_dead_letters } => {
+            let answer = admin.delete_group(&name, with_dead_letters).await?;
+            let refused = Duration::from_millis(answer.refused_for_millis);
+            let deleted = Deleted {
+                dead_letters: dead_letters(&answer.dead_letter_topic, with_dead_letters),
+                dead_letter_topic: answer.dead_letter_topic,
+                refused_for_seconds: refused.as_secs(),
+                name,
+            };
+            output::say(format, &deleted.sentence(refused), &deleted)?;
         }
         GroupCommand::List => {
             let groups: Vec<_> = admin.list_groups().await?.into_iter().map(group).collect();

@@ -95,6 +95,9 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
             Some("`tercet group create NAME` makes a consumer group".to_owned())
         }
         ClientError::Rpc { code: GrpcCode::NotFound, call, .. } if call.ends_with("topic") => Some(hint_for_topic()),
+        ClientError::Rpc { code: GrpcCode::NotFound, call, .. } if call.ends_with("group") => {
+            Some("`tercet group list` shows all groups".to_owned())
+        }
         ClientError::Rpc { code: GrpcCode::Unimplemented, .. } => {
             Some("the endpoint is no Tercet broker, or an older one".to_owned())
         }

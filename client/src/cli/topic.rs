@@ -37,6 +37,12 @@ struct Created {
     created: bool,
 }
 
+#[derive(Serialize)]
+struct Deleted {
+    name: String,
+    messages: u64,
+}
+
 pub(super) async fn run(client: Client, command: TopicCommand, format: Output) -> Done {
     let admin = client.admin();
     match command {
@@ -44,6 +50,14 @@ pub(super) async fn run(client: Client, command: TopicCommand, format: Output) -
             let created = admin.create_topic(&name, queues.get(), kind.into()).await?;
             let sentence = if created { format!("topic {name} made") } else { format!("topic {name} exists already") };
             output::say(format, &sentence, &Created { name, created })?;
+        }
+        TopicCommand::Delete { name } => {
+            let messages = admin.delete_topic(&name).await?;
+            output::say(
+                format,
+                &format!("topic {name} deleted, with {messages} messages"),
+                &Deleted { name, messages },
+            )?;
         }
         TopicCommand::List => {
             let topics: Vec<_> = admin.list_topics().await?.into_iter().map(topic).collect();

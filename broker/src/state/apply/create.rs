@@ -39,11 +39,18 @@ impl Core {
     }
 
     pub(super) fn create_group(&mut self, create: &CreateGroup, applying: &mut Applying<'_>) -> Outcome {
-        Outcome::Group(match self.groups.named(create.name.as_str()) {
+        let name = create.name.as_str();
+        let buried = create.automatic && self.buried.refuses(name, self.clock);
+        if self.groups.named(name).is_none() && !buried && self.groups.len() >= GROUPS_MAX {
+            self.bury_unused_group(applying);
+        }
+        Outcome::Group(match self.groups.named(name) {
             Some(group) if group.settings == create.settings || create.automatic => Created::Same(group.id),
             Some(group) => Created::Other(group.id, group.settings),
+            None if buried => Created::Buried,
             None if create.settings.max_attempts == 0 || self.groups.len() >= GROUPS_MAX => Created::Refused,
             None => {
+                self.buried.forget(&create.name, applying.changes);
                 let (name, settings) = (create.name.clone(), create.settings);
                 Created::New(self.groups.create(name, settings, create.automatic, &mut self.ids, applying.changes))
             }

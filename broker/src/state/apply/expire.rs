@@ -47,6 +47,11 @@ impl Core {
 
     /// Moves a message to its group's dead letters: an index entry at the same log position, no copy.
     fn dead_letter(&mut self, key: DeliveryKey, applying: &mut Applying<'_>) {
+        if self.unknown(key.topic, key.group).is_some() {
+            // What was deleted leaves no dead letters.
+            self.set_pending(key, None, applying);
+            return;
+        }
         // It adds to a queue beside what is published there.
         self.close_blocks(applying);
         let subscription = self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");

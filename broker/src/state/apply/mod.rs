@@ -4,6 +4,7 @@
 //! refusal changes nothing. That time has passed has effects only by a [`Command::Tick`].
 
 mod create;
+mod delete;
 mod expire;
 mod publish;
 mod receive;
@@ -12,6 +13,7 @@ mod settle;
 mod subscribe;
 mod trim;
 
+pub use delete::IDLE_AT_ONCE_MAX;
 #[cfg(test)]
 pub(crate) use expire::{DEAD_LETTERS_MAX, EXPIRED_MAX};
 #[cfg(test)]
@@ -25,10 +27,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use raft_log::types::{LogId, UnixMillis};
 
+use super::buried::Buried;
 use super::changes::Changes;
 use super::command::{Bootstrap, Command, EntryView};
 use super::consumption::{Subscription, Timers};
 use super::digest::DigestHistory;
+use super::erasures::Erasures;
 use super::fault::Fault;
 use super::groups::Groups;
 use super::ids::NextIds;
@@ -51,8 +55,12 @@ pub(crate) struct Core {
     pub(crate) ids: NextIds,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) buried: Buried,
+    pub(crate) erasures: Erasures,
     pub(crate) producers: Producers,
     pub(crate) subscriptions: BTreeMap<(TopicId, ConsumerGroupId), Subscription>,
+    /// The keys of the subscriptions, by group.
+    pub(crate) topics_of_groups: BTreeSet<(ConsumerGroupId, TopicId)>,
     pub(crate) timers: Timers,
     pub(crate) needed: Needed,
     pub(crate) recent: RecentBlocks,
@@ -125,6 +133,17 @@ impl Core {
                 self.close_blocks(applying);
                 self.release(*to, applying)
             }
+            // What is in an open block belongs to what is deleted here.
+            Command::DeleteTopic(delete) => {
+                self.close_blocks(applying);
+                Ok(self.delete_topic(delete, applying))
+            }
+            Command::DeleteGroup(delete) => {
+                self.close_blocks(applying);
+                Ok(self.delete_group(delete, applying))
+            }
+            Command::Erase(erase) => self.erase(erase, applying),
+            Command::KeepGroups(keep) => Ok(self.keep_groups(keep, applying)),
         }
     }
 }

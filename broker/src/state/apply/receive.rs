@@ -34,6 +34,7 @@ impl Core {
             return Ok(Outcome::Unknown(UnknownName::Group));
         }
         self.subscribe(receive.group, receive.topic, applying)?;
+        self.groups.note_use(receive.group, receive.invisible_ms, applying.changes);
         let topic = self.topics.get(receive.topic).expect("looked up above");
         let key = (receive.topic, receive.group);
         let mut picking = Picking {

@@ -105,7 +105,13 @@ impl Core {
     }
 
     /// A dead letter does not lie in this entry any more.
-    fn forget_dead_letter(&mut self, index: LogIndex, topic: TopicId, offset: u64, applying: &mut Applying<'_>) {
+    pub(super) fn forget_dead_letter(
+        &mut self,
+        index: LogIndex,
+        topic: TopicId,
+        offset: u64,
+        applying: &mut Applying<'_>,
+    ) {
         applying.changes.delete(keys::dead_letter(index, topic, offset));
         self.needed.remove(Need::DeadLetter, index);
     }

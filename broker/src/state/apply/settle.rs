@@ -15,6 +15,9 @@ const RENEWALS_PER_CLIENT_MAX: usize = 65_536;
 
 impl Core {
     pub(super) fn ack(&mut self, ack: &Ack, applying: &mut Applying<'_>) -> Outcome {
+        if let Some(unknown) = self.unknown(ack.topic, ack.group) {
+            return Outcome::Unknown(unknown);
+        }
         let settle = |entry: &AckEntry| self.ack_one(ack.group, ack.topic, entry, applying);
         Outcome::Acked(ack.entries.iter().map(settle).collect())
     }
@@ -39,10 +42,14 @@ impl Core {
             // Room for fresh messages, or a message group that waited for this one.
             applying.available.insert(topic);
         }
+        self.groups.note_acknowledged(group, applying.changes);
         Settled::Done
     }
 
     pub(super) fn change_invisible(&mut self, change: &ChangeInvisible, applying: &mut Applying<'_>) -> Outcome {
+        if let Some(unknown) = self.unknown(change.topic, change.group) {
+            return Outcome::Unknown(unknown);
+        }
         let clock = self.clock;
         let Some(subscription) = self.subscriptions.get_mut(&(change.topic, change.group)) else {
             return Outcome::Changed(Err(Settled::Unknown));
@@ -69,6 +76,9 @@ impl Core {
         let mut renewed = 0;
         for client in &renew.clients {
             for key in self.timers.held_by(*client, RENEWALS_PER_CLIENT_MAX) {
+                if self.unknown(key.topic, key.group).is_some() {
+                    continue;
+                }
                 let subscription =
                     self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");
                 let mut pending = *subscription.pending(key.queue, key.offset).expect("timers are of pending messages");

@@ -33,6 +33,7 @@ impl Core {
             }
         }
         self.subscriptions.insert((topic, group), subscription);
+        self.topics_of_groups.insert((group, topic));
         self.topics.get_mut(topic).expect("looked up above").subscribe(group);
         Ok(())
     }

@@ -11,6 +11,7 @@
 mod admin;
 mod batch;
 mod consume;
+mod delete;
 mod publish;
 mod relocate;
 
@@ -19,6 +20,7 @@ pub(crate) use admin::{put_group_settings, read_group_settings};
 pub use batch::{BatchBuilder, entry_stamp};
 pub(crate) use batch::{EntryView, Frame};
 pub use consume::{Ack, AckEntry, ChangeInvisible, Receive, RenewDeliveries};
+pub use delete::{DeleteGroup, DeleteTopic, Erase, KeepGroups};
 pub use publish::{BASE_SEQUENCE_MAX, NewMessage, ProducerStamp, PublishBuilder, StoredMessage, Unsettled};
 pub(crate) use publish::{MessageHeader, PublishView};
 pub(crate) use relocate::{Holder, NeededBody, RelocateView, relocate};
@@ -43,6 +45,10 @@ pub(crate) mod kind {
     pub(crate) const RELEASE_TO: u8 = 11;
     pub(crate) const SWEEP: u8 = 12;
     pub(crate) const RELOCATE: u8 = 13;
+    pub(crate) const DELETE_TOPIC: u8 = 20;
+    pub(crate) const DELETE_GROUP: u8 = 21;
+    pub(crate) const ERASE: u8 = 22;
+    pub(crate) const KEEP_GROUPS: u8 = 23;
 }
 
 const FRAME_BYTES: usize = 5;
@@ -130,6 +136,10 @@ pub(crate) enum Command<'a> {
     ReleaseTo(LogIndex),
     Sweep,
     Relocate(RelocateView),
+    DeleteTopic(DeleteTopic),
+    DeleteGroup(DeleteGroup),
+    Erase(Erase),
+    KeepGroups(KeepGroups),
 }
 
 impl<'a> Command<'a> {
@@ -150,6 +160,10 @@ impl<'a> Command<'a> {
             kind::RELOCATE => Command::Relocate(RelocateView::decode(body, frame.body_offset)?),
             kind::TRIM_TO => Command::TrimTo(read_trim_to(body)?),
             kind::RELEASE_TO => Command::ReleaseTo(read_trim_to(body)?),
+            kind::DELETE_TOPIC => Command::DeleteTopic(DeleteTopic::decode(body)?),
+            kind::DELETE_GROUP => Command::DeleteGroup(DeleteGroup::decode(body)?),
+            kind::ERASE => Command::Erase(Erase::decode(body)?),
+            kind::KEEP_GROUPS => Command::KeepGroups(KeepGroups::decode(body)?),
             unknown => return Err(DecodeError::Unknown { what: "the kind of a command", found: u64::from(unknown) }),
         })
     }

@@ -92,6 +92,12 @@ impl Subscription {
         })
     }
 
+    /// Some pending messages, at most `count`.
+    pub(crate) fn some_pending(&self, count: usize) -> Vec<(QueueId, u64)> {
+        let queues = (0..).map(QueueId).zip(&self.queues);
+        queues.flat_map(|(queue, taken)| taken.pending.keys().map(move |offset| (queue, *offset))).take(count).collect()
+    }
+
     /// Makes a message pending in this way, or done with.
     pub(crate) fn set(
         &mut self,

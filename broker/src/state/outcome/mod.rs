@@ -54,6 +54,29 @@ pub enum Outcome {
     },
     /// Of a relocation: how many holders have their body in its new place.
     Relocated(u32),
+    /// Of `DeleteTopic` and `DeleteGroup`.
+    Deleted(Deleted),
+    /// Of `Erase`.
+    Erased {
+        /// Deleted topics and groups of which something is left.
+        left: u32,
+    },
+    /// Of `KeepGroups`.
+    GroupsKept {
+        /// Groups that nobody used and that are deleted now. At the bound of one command, there are more.
+        deleted: u32,
+    },
+}
+
+/// How a deletion went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Done,
+    /// There is none (any longer).
+    Unknown,
+    /// Too many names of deleted groups are remembered. Nothing changed.
+    Refused,
 }
 
 /// How a creation went.
@@ -67,6 +90,8 @@ pub enum Created<I, S> {
     Other(I, S),
     /// There are too many, or the settings are out of range.
     Refused,
+    /// A group of this name was deleted not long ago: no subscription makes it anew, a person may.
+    Buried,
 }
 
 impl<I: Copy, S> Created<I, S> {
@@ -74,7 +99,7 @@ impl<I: Copy, S> Created<I, S> {
     pub fn id(&self) -> Option<I> {
         match self {
             Created::New(id) | Created::Same(id) | Created::Other(id, _) => Some(*id),
-            Created::Refused => None,
+            Created::Refused | Created::Buried => None,
         }
     }
 }

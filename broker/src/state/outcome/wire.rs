@@ -8,7 +8,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use raft_log::types::{ClusterId, LogIndex, UnixMillis};
 
-use super::{Created, Origin, Outcome, Pick, PublishRefusal, Received, Settled, StoredAt, UnknownName};
+use super::{Created, Deleted, Origin, Outcome, Pick, PublishRefusal, Received, Settled, StoredAt, UnknownName};
 use crate::model::{ConsumerGroupId, Position, QueueId, QueueOffset, TopicId, TopicSettings, TopicType};
 use crate::state::codec::{DecodeError, Reader};
 use crate::state::command::{put_group_settings, read_group_settings};
@@ -86,11 +86,7 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             3
         }
         Outcome::Stored(places) => {
-            places.iter().for_each(|place| {
-                out.put_u32_le(place.queue.0);
-                out.put_u64_le(place.offset.0);
-                out.put_u8(u8::from(place.repeated));
-            });
+            places.iter().for_each(|place| put_place(out, place));
             4
         }
         Outcome::PublishRefused(refusal) => {
@@ -103,11 +99,7 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             6
         }
         Outcome::Unknown(name) => {
-            out.put_u8(match name {
-                UnknownName::Topic => 1,
-                UnknownName::Group => 2,
-                UnknownName::Queue => 3,
-            });
+            out.put_u8(unknown_code(*name));
             7
         }
         Outcome::Acked(entries) => {
@@ -115,9 +107,7 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             8
         }
         Outcome::Changed(result) => {
-            let (code, deadline) = result.map_or_else(|why| (settled_code(why), 0), |deadline| (0, deadline.0));
-            out.put_u8(code);
-            out.put_u64_le(deadline);
+            put_changed(out, *result);
             9
         }
         Outcome::Renewed(count) => {
@@ -137,6 +127,46 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             out.put_u32_le(*count);
             14
         }
+        Outcome::Deleted(deleted) => {
+            out.put_u8(deleted_code(*deleted));
+            20
+        }
+        Outcome::Erased { left } => {
+            out.put_u32_le(*left);
+            21
+        }
+        Outcome::GroupsKept { deleted } => {
+            out.put_u32_le(*deleted);
+            22
+        }
+    }
+}
+
+fn put_place(out: &mut BytesMut, place: &StoredAt) {
+    out.put_u32_le(place.queue.0);
+    out.put_u64_le(place.offset.0);
+    out.put_u8(u8::from(place.repeated));
+}
+
+fn put_changed(out: &mut BytesMut, result: Result<UnixMillis, Settled>) {
+    let (code, deadline) = result.map_or_else(|why| (settled_code(why), 0), |deadline| (0, deadline.0));
+    out.put_u8(code);
+    out.put_u64_le(deadline);
+}
+
+fn unknown_code(name: UnknownName) -> u8 {
+    match name {
+        UnknownName::Topic => 1,
+        UnknownName::Group => 2,
+        UnknownName::Queue => 3,
+    }
+}
+
+fn deleted_code(deleted: Deleted) -> u8 {
+    match deleted {
+        Deleted::Done => 0,
+        Deleted::Unknown => 1,
+        Deleted::Refused => 2,
     }
 }
 
@@ -178,6 +208,14 @@ fn read_body(kind: u8, body: &[u8]) -> Result<Outcome, DecodeError> {
         12 => Outcome::Trimmed { start: LogIndex(reader.u64()?) },
         13 => Outcome::Swept { more: reader.flag()? },
         14 => Outcome::Relocated(reader.u32()?),
+        20 => Outcome::Deleted(match reader.u8()? {
+            0 => Deleted::Done,
+            1 => Deleted::Unknown,
+            2 => Deleted::Refused,
+            _ => return Err(reader.invalid()),
+        }),
+        21 => Outcome::Erased { left: reader.u32()? },
+        22 => Outcome::GroupsKept { deleted: reader.u32()? },
         found => return Err(DecodeError::Unknown { what: "the kind of an outcome", found: u64::from(found) }),
     };
     reader.finish()?;
@@ -206,6 +244,7 @@ fn put_created<I: Copy, S>(
         Created::Same(_) => 1,
         Created::Other(..) => 2,
         Created::Refused => 3,
+        Created::Buried => 4,
     };
     out.put_u8(code);
     out.put_u64_le(created.id().map_or(0, number));
@@ -226,6 +265,7 @@ fn read_created<I, S>(
         1 => Created::Same(id),
         2 => Created::Other(id, read_settings(reader)?),
         3 => Created::Refused,
+        4 => Created::Buried,
         _ => return Err(reader.invalid()),
     })
 }
@@ -362,6 +402,12 @@ mod tests {
             Outcome::Trimmed { start: LogIndex(8) },
             Outcome::Swept { more: true },
             Outcome::Relocated(9),
+            Outcome::Group(Created::Buried),
+            Outcome::Deleted(Deleted::Done),
+            Outcome::Deleted(Deleted::Unknown),
+            Outcome::Deleted(Deleted::Refused),
+            Outcome::Erased { left: 7 },
+            Outcome::GroupsKept { deleted: 6 },
         ];
         all.extend(refusals.map(Outcome::PublishRefused));
         let mut builder = OutcomesBuilder::new();

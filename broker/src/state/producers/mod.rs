@@ -92,6 +92,14 @@ impl Producers {
         true
     }
 
+    /// Forgets producers of a deleted topic, at most `count`; answers how many.
+    pub(crate) fn forget_topic(&mut self, topic: TopicId, count: usize, changes: &mut Changes) -> usize {
+        let of_topic = self.windows.range((topic, ProducerId(0))..=(topic, ProducerId(u128::MAX)));
+        let some: Vec<ProducerKey> = of_topic.take(count).map(|(key, _)| *key).collect();
+        some.iter().for_each(|key| self.forget(*key, changes));
+        some.len()
+    }
+
     fn forget(&mut self, key: ProducerKey, changes: &mut Changes) {
         let window = self.windows.remove(&key).expect("only who is known is forgotten");
         self.by_use.remove(&window.last_use()).expect("every window is listed by its use");

@@ -11,9 +11,10 @@ use crate::model::{
     TagFilter, TopicId, TopicName, TopicSettings, TopicType,
 };
 use crate::state::{
-    Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, EncodedCommand, Holder, NeededBody,
-    NewMessage, Outcome, Pick, ProducerStamp, PublishBuilder, PublishRefusal, Receive, Received, Settled, State,
-    StateReader, StoredAt, StoredMessage, Unsettled, outcomes, relocate, sweep, tick, trim_to,
+    Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, DeleteGroup, DeleteTopic, Deleted,
+    EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick, ProducerStamp, PublishBuilder,
+    PublishRefusal, Receive, Received, Settled, State, StateReader, StoredAt, StoredMessage, Unsettled, outcomes,
+    relocate, sweep, tick, trim_to,
 };
 
 /// How long a receive of these tests hides.
@@ -136,6 +137,34 @@ impl Rig {
         let create = CreateGroup { name, settings, automatic: false };
         let Outcome::Group(created) = self.one(&create.encode()) else { panic!("a group") };
         created.id().unwrap()
+    }
+
+    pub(super) fn delete_topic(&mut self, topic: TopicId) -> Deleted {
+        self.deleted(&DeleteTopic { topic }.encode())
+    }
+
+    pub(super) fn delete_group(&mut self, group: ConsumerGroupId, with_dead_letters: bool, refuse_ms: u64) -> Deleted {
+        self.deleted(&DeleteGroup { group, with_dead_letters, refuse_ms }.encode())
+    }
+
+    fn deleted(&mut self, command: &EncodedCommand) -> Deleted {
+        match self.one(command) {
+            Outcome::Deleted(deleted) => deleted,
+            other => panic!("a deletion answers {other:?}"),
+        }
+    }
+
+    /// One step of erasing; answers whether something is left.
+    pub(super) fn erase(&mut self, records: u32) -> bool {
+        match self.one(&Erase { records }.encode()) {
+            Outcome::Erased { left } => left > 0,
+            other => panic!("an erasure answers {other:?}"),
+        }
+    }
+
+    pub(super) fn erase_all(&mut self, records: u32) {
+        while self.erase(records) {}
+        assert!(!self.reader().erasing());
     }
 
     /// Publishes messages given as queue, tag and message group.

@@ -2,11 +2,13 @@
 
 mod create;
 mod dead_letters;
+mod delete;
 mod durability;
 mod fifo;
 mod flush;
 mod harness;
 mod idempotence;
+mod idle_groups;
 mod model;
 mod producers;
 mod publish;

@@ -14,8 +14,8 @@ use raft_log::types::LogIndex;
 use super::harness::{Rig, handle, publish, receive, tags};
 use crate::model::{ConsumerGroupId, GroupSettings, QueueId, TopicId, TopicType};
 use crate::state::{
-    Ack, AckEntry, ChangeInvisible, EncodedCommand, FlushTriggers, Holder, NeededBody, Outcome, Pick, Received,
-    Settled, State, StateReader, StoredAt, tick,
+    Ack, AckEntry, ChangeInvisible, Deleted, EncodedCommand, FlushTriggers, Holder, NeededBody, Outcome, Pick,
+    Received, Settled, State, StateReader, StoredAt, tick,
 };
 
 const QUEUES: u32 = 2;
@@ -26,9 +26,45 @@ const KEYS: [&str; 4] = ["", "a", "b", "c"];
 #[derive(Clone, Debug)]
 enum Op {
     Publish(Vec<(u32, usize, usize)>),
-    Receive { group: usize, max: u16, tag: Option<usize>, invisible_ms: u64 },
-    Ack { group: usize, handle: prop::sample::Index },
-    Change { group: usize, handle: prop::sample::Index, invisible_ms: u64, suspend: bool },
+    Receive {
+        group: usize,
+        max: u16,
+        tag: Option<usize>,
+        invisible_ms: u64,
+    },
+    Ack {
+        group: usize,
+        handle: prop::sample::Index,
+    },
+    Change {
+        group: usize,
+        handle: prop::sample::Index,
+        invisible_ms: u64,
+        suspend: bool,
+    },
+    /// Deletes the group, with its dead letters or without, and makes it anew.
+    RemakeGroup {
+        group: usize,
+        letters: bool,
+    },
+    /// Deletes the topic and makes it anew.
+    RemakeTopic,
+    /// Erases some of what was deleted, and starts again from what the store holds then.
+    Erase {
+        records: u32,
+        restart: bool,
+    },
+    /// Acknowledges with a handle of what was deleted.
+    StaleAck {
+        handle: prop::sample::Index,
+    },
+}
+
+impl Op {
+    /// Whether the model must have followed it before the next command is made.
+    fn stands_alone(&self) -> bool {
+        matches!(self, Op::RemakeGroup { .. } | Op::RemakeTopic | Op::Erase { .. } | Op::StaleAck { .. })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +90,10 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..2usize, any::<prop::sample::Index>(), delay, any::<bool>()).prop_map(
             |(group, handle, invisible_ms, suspend)| Op::Change { group, handle, invisible_ms, suspend }
         ),
+        1 => (0..2usize, any::<bool>()).prop_map(|(group, letters)| Op::RemakeGroup { group, letters }),
+        1 => Just(Op::RemakeTopic),
+        1 => (1..6u32, any::<bool>()).prop_map(|(records, restart)| Op::Erase { records, restart }),
+        1 => any::<prop::sample::Index>().prop_map(|handle| Op::StaleAck { handle }),
     ]
 }
 
@@ -88,6 +128,8 @@ struct GroupModel {
     fifo: bool,
     messages: BTreeMap<At, Seen>,
     handles: Vec<AckEntry>,
+    /// Dead letters of messages and of groups of this name that are not there any more.
+    letters_before: u64,
 }
 
 struct Model {
@@ -99,6 +141,8 @@ struct Model {
     entries: BTreeMap<At, u64>,
     entry: u64,
     groups: [GroupModel; 2],
+    /// Handles of what was deleted, with their topics and groups.
+    stale: Vec<(TopicId, ConsumerGroupId, AckEntry)>,
 }
 
 impl GroupModel {
@@ -125,6 +169,11 @@ impl GroupModel {
         same.filter(|other| !self.messages[other].done).collect()
     }
 
+    /// Dead letters under this group's name.
+    fn letters(&self) -> u64 {
+        self.letters_before + self.messages.values().filter(|seen| seen.dead).count() as u64
+    }
+
     /// What a handle is worth.
     fn worth(&self, entry: &AckEntry, clock: u64) -> Settled {
         let at = (entry.queue.0, entry.offset.0);
@@ -141,17 +190,26 @@ impl Model {
         let topic = rig.topic("t", QUEUES, TopicType::Fifo);
         let mut group = |name, fifo| {
             let settings = GroupSettings { fifo, max_attempts: ATTEMPTS_MAX, ..GroupSettings::default() };
-            GroupModel { id: rig.group(name, settings), fifo, messages: BTreeMap::new(), handles: Vec::new() }
+            let (messages, handles) = (BTreeMap::new(), Vec::new());
+            GroupModel { id: rig.group(name, settings), fifo, messages, handles, letters_before: 0 }
         };
         let groups = [group("normal", false), group("fifo", true)];
-        Model { topic, clock: 0, published: BTreeMap::new(), entries: BTreeMap::new(), entry: 0, groups }
+        Model {
+            topic,
+            clock: 0,
+            published: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            entry: 0,
+            groups,
+            stale: Vec::new(),
+        }
     }
 
     /// The delivery that an op names.
     fn named(&self, op: &Op) -> Option<AckEntry> {
         match op {
             Op::Ack { group, handle } | Op::Change { group, handle, .. } => self.entry_for(*group, *handle),
-            Op::Publish(_) | Op::Receive { .. } => None,
+            _ => None,
         }
     }
 
@@ -186,6 +244,7 @@ impl Model {
                 let (group, invisible_ms, suspend) = (self.groups[*group].id, *invisible_ms, *suspend);
                 ChangeInvisible { group, topic, entry, invisible_ms, suspend }.encode()
             }
+            alone => panic!("{alone:?} is no single command"),
         })
     }
 
@@ -221,6 +280,67 @@ impl Model {
             other => panic!("{other:?}"),
         }
         self.groups.iter_mut().for_each(|group| group.bury(clock));
+    }
+
+    /// Does what is more than one command, or needs the state before and after.
+    fn alone(&mut self, rig: &mut Rig, op: &Op) {
+        rig.pass(0);
+        self.clock = rig.now;
+        self.bury();
+        match op {
+            Op::RemakeGroup { group, letters } => self.remake_group(rig, *group, *letters),
+            Op::RemakeTopic => self.remake_topic(rig),
+            Op::Erase { records, restart } => {
+                rig.erase(*records);
+                if *restart {
+                    rig.state().flush().unwrap();
+                    let before = (rig.digest(), rig.reader().next_due());
+                    rig.crash_and_replay();
+                    assert_eq!((rig.digest(), rig.reader().next_due()), before);
+                }
+            }
+            Op::StaleAck { handle } if !self.stale.is_empty() => {
+                let (topic, group, entry) = *handle.get(&self.stale);
+                let outcome = rig.one(&Ack { group, topic, entries: vec![entry] }.encode());
+                assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+            }
+            Op::StaleAck { .. } => {}
+            single => panic!("{single:?} is a single command"),
+        }
+    }
+
+    fn bury(&mut self) {
+        let clock = self.clock;
+        self.groups.iter_mut().for_each(|group| group.bury(clock));
+    }
+
+    fn remake_group(&mut self, rig: &mut Rig, group: usize, letters: bool) {
+        let topic = self.topic;
+        let group = &mut self.groups[group];
+        let view = rig.reader().group_by_id(group.id).unwrap();
+        assert_eq!(rig.delete_group(group.id, letters, 1000), Deleted::Done);
+        let before = std::mem::replace(&mut group.id, rig.group(view.name.as_str(), view.settings));
+        assert!(group.id > before);
+        self.stale.extend(group.handles.drain(..).map(|entry| (topic, before, entry)));
+        group.letters_before = if letters { 0 } else { group.letters() };
+        // It begins at the first message that is there again.
+        let start = rig.state().needed_from().0;
+        let entries = &self.entries;
+        let anew = |at: &At| (*at, Seen { done: entries[at] < start, ..Seen::default() });
+        group.messages = self.published.keys().map(anew).collect();
+    }
+
+    fn remake_topic(&mut self, rig: &mut Rig) {
+        assert_eq!(rig.delete_topic(self.topic), Deleted::Done);
+        let before = std::mem::replace(&mut self.topic, rig.topic("t", QUEUES, TopicType::Fifo));
+        assert!(self.topic > before);
+        self.published.clear();
+        self.entries.clear();
+        for group in &mut self.groups {
+            self.stale.extend(group.handles.drain(..).map(|entry| (before, group.id, entry)));
+            group.letters_before = group.letters();
+            group.messages.clear();
+        }
     }
 
     fn published(&mut self, messages: &[(u32, usize, usize)], stored: &[StoredAt]) {
@@ -326,6 +446,8 @@ impl Model {
 
 fn retain(rig: &mut Rig, model: &mut Model, percent: usize) {
     let to = LogIndex((rig.log.len() * percent / 100) as u64).max(rig.state().needed_from());
+    // What was deleted holds the log until it is erased, which a leader does at once.
+    rig.erase_all(7);
     rig.one(&tick());
     model.clock = rig.now;
     let clock = model.clock;
@@ -361,7 +483,13 @@ fn run_entry(rig: &mut Rig, model: &mut Model, ops: &[Op]) {
     // The model looks at the state after each receive, so commands follow one another in one entry only up to there.
     let mut left = ops;
     while !left.is_empty() {
+        if left[0].stands_alone() {
+            model.alone(rig, &left[0]);
+            left = &left[1..];
+            continue;
+        }
         let until = left.iter().position(|op| matches!(op, Op::Receive { .. })).map_or(left.len(), |at| at + 1);
+        let until = left[..until].iter().position(Op::stands_alone).unwrap_or(until);
         let (now, later) = left.split_at(until);
         let known: Vec<_> = now.iter().filter_map(|op| Some((op, model.command(op)?, model.named(op)))).collect();
         // A tick first, as a leader proposes one when something is due: so the model's time is the state's.
@@ -379,12 +507,13 @@ fn run_entry(rig: &mut Rig, model: &mut Model, ops: &[Op]) {
 }
 
 /// Everything that is left is received and acknowledged: nothing was lost, and the dead letters are those that the
-/// model buried.
+/// model buried. What was deleted is erased in between.
 fn drain(rig: &mut Rig, model: &mut Model) {
     let mut written = Vec::new();
     for group in 0..model.groups.len() {
         for _ in 0..10_000 {
             rig.pass(1000);
+            rig.erase(2);
             model.clock = rig.now;
             let now = model.clock;
             model.groups.iter_mut().for_each(|group| group.bury(now));
@@ -407,7 +536,7 @@ fn drain(rig: &mut Rig, model: &mut Model) {
         for queue in rig.reader().progress(group.id, model.topic).unwrap() {
             assert_eq!((queue.lag(), queue.offset), (0, queue.end));
         }
-        let dead = group.messages.values().filter(|seen| seen.dead).count() as u64;
+        let dead = group.letters();
         let name = rig.reader().group_by_id(group.id).unwrap().name;
         let letters = rig
             .reader()
