@@ -211,7 +211,7 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         if let Some(of) = of {
             of.subscribe(group);
         }
-        subscriptions.insert((topic, group), Subscription::new(topic, group, settings, queues as usize));
+        subscriptions.insert((topic, group), Subscription::new(topic, group, settings, queues));
         topics_of_groups.insert((group, topic));
         Ok(Some(()))
     })?;

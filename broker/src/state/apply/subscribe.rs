@@ -24,11 +24,11 @@ impl Core {
         let settings = self.groups.get(group).expect("the caller looked it up").settings;
         let of = self.topics.get(topic).expect("the caller looked it up");
         let starts = starts(of, settings.start, &self.recent, applying.store)?;
-        let mut subscription = Subscription::new(topic, group, settings, of.queues.len());
+        let mut subscription = Subscription::new(topic, group, settings, of.settings.queues);
         applying.changes.put(keys::subscription(group, topic), &[]);
-        for (queue, start) in (0..).map(QueueId).zip(&starts) {
-            subscription.set_taken(queue, *start);
-            if *start > 0 {
+        for ((queue, start), range) in (0..).map(QueueId).zip(&starts).zip(&of.queues) {
+            if *start > range.first {
+                subscription.set_taken(queue, *start);
                 applying.changes.put(keys::taken(group, topic, queue), &start.to_le_bytes());
             }
         }

@@ -22,7 +22,10 @@ pub(crate) struct Subscription {
     pub(crate) topic: TopicId,
     pub(crate) group: ConsumerGroupId,
     pub(crate) settings: GroupSettings,
-    queues: Vec<QueueTaken>,
+    /// How many queues the topic has.
+    count: u32,
+    /// Those that were read from, or in which the group does not begin at the first message.
+    queues: BTreeMap<QueueId, QueueTaken>,
     /// Due messages outside lanes, the longest due first.
     due: BTreeSet<(UnixMillis, QueueId, u64)>,
     lanes: Lanes,
@@ -37,10 +40,9 @@ struct QueueTaken {
 }
 
 impl Subscription {
-    pub(crate) fn new(topic: TopicId, group: ConsumerGroupId, settings: GroupSettings, queues: usize) -> Subscription {
-        let queues = std::iter::repeat_with(QueueTaken::default).take(queues).collect();
-        let (due, attempts) = (BTreeSet::new(), BTreeSet::new());
-        Subscription { topic, group, settings, queues, due, lanes: Lanes::default(), attempts }
+    pub(crate) fn new(topic: TopicId, group: ConsumerGroupId, settings: GroupSettings, count: u32) -> Subscription {
+        let (queues, due, attempts) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Subscription { topic, group, settings, count, queues, due, lanes: Lanes::default(), attempts }
     }
 
     pub(crate) fn key(&self, queue: QueueId, offset: u64) -> DeliveryKey {
@@ -48,17 +50,22 @@ impl Subscription {
     }
 
     fn queue(&self, queue: QueueId) -> Option<&QueueTaken> {
-        self.queues.get(queue.0 as usize)
+        self.queues.get(&queue)
     }
 
-    /// Behind the last message taken; nothing for an unknown queue.
+    fn queue_mut(&mut self, queue: QueueId) -> &mut QueueTaken {
+        assert!(queue.0 < self.count, "a queue of the topic");
+        self.queues.entry(queue).or_default()
+    }
+
+    /// Behind the last message taken, if it is not before the first that is there; nothing for an unknown queue.
     pub(crate) fn taken(&self, queue: QueueId) -> Option<u64> {
-        self.queue(queue).map(|queue| queue.taken)
+        (queue.0 < self.count).then(|| self.queue(queue).map_or(0, |queue| queue.taken))
     }
 
     /// Moves on in a queue.
     pub(crate) fn set_taken(&mut self, queue: QueueId, taken: u64) {
-        let at = &mut self.queues[queue.0 as usize];
+        let at = self.queue_mut(queue);
         assert!(at.taken <= taken, "a group moves forward within its queue");
         at.taken = taken;
     }
@@ -85,17 +92,17 @@ impl Subscription {
 
     /// What is pending of the queues, from a place on.
     pub(crate) fn pending_from(&self, queue: QueueId, offset: u64) -> impl Iterator<Item = (DeliveryKey, &Pending)> {
-        let queues = (0..).map(QueueId).zip(&self.queues).skip(queue.0 as usize);
-        queues.flat_map(move |(at, taken)| {
-            let from = if at == queue { offset } else { 0 };
-            taken.pending.range(from..).map(move |(offset, pending)| (self.key(at, *offset), pending))
+        self.queues.range(queue..).flat_map(move |(at, taken)| {
+            let from = if *at == queue { offset } else { 0 };
+            taken.pending.range(from..).map(move |(offset, pending)| (self.key(*at, *offset), pending))
         })
     }
 
     /// Some pending messages, at most `count`.
     pub(crate) fn some_pending(&self, count: usize) -> Vec<(QueueId, u64)> {
-        let queues = (0..).map(QueueId).zip(&self.queues);
-        queues.flat_map(|(queue, taken)| taken.pending.keys().map(move |offset| (queue, *offset))).take(count).collect()
+        let pending =
+            self.queues.iter().flat_map(|(queue, taken)| taken.pending.keys().map(|offset| (*queue, *offset)));
+        pending.take(count).collect()
     }
 
     /// Makes a message pending in this way, or done with.
@@ -107,7 +114,7 @@ impl Subscription {
         offset: u64,
         now: Option<Pending>,
     ) {
-        let at = &mut self.queues[queue.0 as usize].pending;
+        let at = &mut self.queue_mut(queue).pending;
         let before = match now {
             Some(pending) => at.insert(offset, pending),
             None => at.remove(&offset),
@@ -180,5 +187,22 @@ impl Subscription {
     /// How many deliveries are due again: messages, or lanes with at least one.
     pub(crate) fn redeliveries(&self) -> u64 {
         (self.due.len() + self.lanes.open_count()) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Junk groups on a topic of thousands of queues are cheap.
+    #[test]
+    fn a_queue_that_was_never_read_costs_nothing() {
+        let mut subscription = Subscription::new(TopicId(1), ConsumerGroupId(1), GroupSettings::default(), 4096);
+        assert_eq!((subscription.taken(QueueId(4095)), subscription.taken(QueueId(4096))), (Some(0), None));
+        assert_eq!(subscription.fresh(QueueId(7), Queue { first: 3, next: 5 }), 2);
+        assert!(subscription.queues.is_empty());
+        subscription.set_taken(QueueId(7), 4);
+        let range = Queue { first: 3, next: 5 };
+        assert_eq!((subscription.queues.len(), subscription.consumer_offset(QueueId(7), range)), (1, 4));
     }
 }
