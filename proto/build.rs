@@ -4,11 +4,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use protox::prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "apache/rocketmq/v2/definition.proto",
     "apache/rocketmq/v2/service.proto",
     "apache/rocketmq/v2/admin.proto",
     "tercet/admin/v1/admin.proto",
+    "tercet/client/v1/consume.proto",
     "tercet/client/v1/publish.proto",
     "tercet/nameserver/v1/nameserver.proto",
 ];

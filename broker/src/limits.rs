@@ -74,6 +74,14 @@ pub const CONNECTION_ANSWERS_BYTES_MAX: usize = 32 << 20;
 pub const ANSWERS_BYTES_MAX: usize = 128 << 20;
 /// Messages of one receive.
 pub const RECEIVE_MESSAGES_MAX: usize = 32;
+/// Messages of one receive for a consume stream.
+pub const STREAM_RECEIVE_MESSAGES_MAX: usize = 512;
+/// Bytes of one batch on a consume stream; a message always passes.
+pub const STREAM_BATCH_BYTES: usize = 256 << 10;
+/// Messages of credit that one consume stream keeps, and of what it pushed and nobody confirmed.
+pub const STREAM_CREDIT_MESSAGES_MAX: u64 = 16_384;
+/// Bytes of credit that one consume stream keeps.
+pub const STREAM_CREDIT_BYTES_MAX: u64 = CONNECTION_ANSWERS_BYTES_MAX as u64;
 /// Bytes that one receive reads from the log at a time; a larger answer is read as the client takes it.
 pub const RECEIVE_READ_BYTES: usize = 1 << 20;
 /// Entries that deliveries read last and keep, in bytes.

@@ -5,6 +5,8 @@
 mod admin;
 #[path = "service_rpc/consume.rs"]
 mod consume;
+#[path = "service_rpc/consume_stream.rs"]
+mod consume_stream;
 #[path = "service_rpc/delete.rs"]
 mod delete;
 #[path = "service_rpc/edges.rs"]

@@ -86,6 +86,11 @@ impl Deliverer {
         Some(self.handles.get_or_init(|| HandleKey::new(&seed.handle_key)))
     }
 
+    /// The name of the topic that a dead letter was published to; empty if that is gone.
+    pub(super) fn origin_topic(&self, origin: Origin) -> String {
+        self.state.topic_by_id(origin.topic).map(|topic| topic.name.as_str().to_owned()).unwrap_or_default()
+    }
+
     /// The broker group that deliveries are of.
     pub fn group(&self) -> GroupId {
         self.group
@@ -93,22 +98,34 @@ impl Deliverer {
 
     /// How many of the picks are read at once: at least one, as long as they are within the bound.
     pub fn portion(picks: &[Pick]) -> usize {
+        Deliverer::portion_within(picks, RECEIVE_READ_BYTES)
+    }
+
+    /// How many of the picks have so many bytes together; at least one.
+    pub fn portion_within(picks: &[Pick], bytes_max: usize) -> usize {
         let mut bytes = 0_usize;
         let fits = |pick: &&Pick| {
             bytes += pick.position.length as usize;
-            bytes <= RECEIVE_READ_BYTES
+            bytes <= bytes_max
         };
         picks.iter().take_while(fits).count().max(1).min(picks.len())
     }
 
     /// The messages of these picks, in their order, those that can be read. Runs on the pool for blocking work.
     pub async fn read(&self, of: &Delivered, picks: &[Pick]) -> Vec<Result<Message, DeliverError>> {
+        let of = of.clone();
+        self.read_each(picks, move |this, pick| this.message(&of, pick)).await
+    }
+
+    /// What `one` makes of each pick, in their order. Runs on the pool for blocking work.
+    pub(super) async fn read_each<M: Send + 'static>(
+        &self,
+        picks: &[Pick],
+        one: impl Fn(&Deliverer, &Pick) -> Result<M, String> + Send + 'static,
+    ) -> Vec<Result<M, DeliverError>> {
         let broken = |pick: &Pick, reason: String| DeliverError { queue: pick.queue.0, offset: pick.offset.0, reason };
-        let (this, of, owned) = (self.clone(), of.clone(), picks.to_vec());
-        let work = move || {
-            let one = |pick: &Pick| this.message(&of, pick).map_err(|reason| broken(pick, reason));
-            owned.iter().map(one).collect()
-        };
+        let (this, owned) = (self.clone(), picks.to_vec());
+        let work = move || owned.iter().map(|pick| one(&this, pick).map_err(|reason| broken(pick, reason))).collect();
         match tokio::task::spawn_blocking(work).await {
             Ok(messages) => messages,
             Err(error) => picks.iter().map(|pick| Err(broken(pick, error.to_string()))).collect(),
@@ -128,11 +145,10 @@ impl Deliverer {
             entry: ack_entry(pick),
         };
         let handle = self.handles().ok_or("the state has no handle key")?.seal(&delivery);
-        let origin_topic = pick.origin.map(|origin: Origin| self.state.topic_by_id(origin.topic));
+        let origin_topic = pick.origin.map(|origin| self.origin_topic(origin));
         let mut message = assemble(of, meta, tag, stored_message.body);
         if let Some(topic) = origin_topic {
             let id = message.system_properties.as_ref().map(|system| system.message_id.clone()).unwrap_or_default();
-            let topic = topic.map(|topic| topic.name.as_str().to_owned()).unwrap_or_default();
             message.user_properties.insert(String::from(ORIGIN_TOPIC_PROPERTY), topic);
             message.user_properties.insert(String::from(ORIGIN_ID_PROPERTY), id);
         }
@@ -146,7 +162,7 @@ impl Deliverer {
         Ok(message)
     }
 
-    fn entry(&self, index: LogIndex) -> Result<Entry, String> {
+    pub(super) fn entry(&self, index: LogIndex) -> Result<Entry, String> {
         if let Some(entry) = self.recent.get(index) {
             return Ok(entry);
         }

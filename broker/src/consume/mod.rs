@@ -15,6 +15,7 @@ mod housekeeping;
 mod keep;
 mod parking;
 mod poll;
+mod streamed;
 mod timers;
 
 pub use deliver::{DeliverError, Delivered, Deliverer, timestamp};

@@ -99,6 +99,11 @@ impl Parking {
         waits.map(|((_, group), _)| *group).collect()
     }
 
+    /// Counts as polling for the group.
+    pub fn in_use(&self, group: ConsumerGroupId) {
+        self.lock().polled.insert(group);
+    }
+
     /// The groups that somebody polled for since this was called last.
     pub fn take_polled(&self) -> Vec<ConsumerGroupId> {
         std::mem::take(&mut self.lock().polled).into_iter().collect()

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     forward::Leadership,
-    limits::RECEIVE_MESSAGES_MAX,
+    limits::STREAM_RECEIVE_MESSAGES_MAX,
     metrics::Traffic,
     model::{AttemptKey, ClientKey, ConsumerGroupId, TagFilter, TopicId},
     publish::{Batcher, SubmitError},
@@ -143,6 +143,11 @@ impl Poll {
         }
     }
 
+    /// Somebody uses the group, though he asks for nothing at the moment.
+    pub fn in_use(&self, group: ConsumerGroupId) {
+        self.parking.in_use(group);
+    }
+
     /// Returns when the poll is over, whatever there is.
     async fn ended(&self, wanted: &Wanted, term: Term, gone: impl Future<Output = ()>) -> PollEnd {
         tokio::select! {
@@ -198,7 +203,7 @@ impl Poll {
 
     /// Picks what is there; none if there is nothing for this filter or all of it is held back.
     async fn receive(&self, wanted: &Wanted) -> Result<Received, PollEnd> {
-        assert!(usize::from(wanted.messages_max) <= RECEIVE_MESSAGES_MAX, "capped at the door");
+        assert!(usize::from(wanted.messages_max) <= STREAM_RECEIVE_MESSAGES_MAX, "capped at the door");
         let command = Receive {
             group: wanted.group,
             topic: wanted.topic,

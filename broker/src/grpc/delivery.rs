@@ -61,7 +61,7 @@ pub(super) async fn hand_over(
 }
 
 /// Waits for something that the client's reading brings about.
-async fn while_read(node: &Node, taking: impl Future<Output = Result<(), Gone>>) -> Result<(), Unsent> {
+pub(super) async fn while_read(node: &Node, taking: impl Future<Output = Result<(), Gone>>) -> Result<(), Unsent> {
     let mut taking = std::pin::pin!(taking);
     loop {
         match tokio::time::timeout(STALL_MAX, &mut taking).await {
@@ -81,23 +81,23 @@ pub(super) fn end(node: &Node, sender: Sender, why: &Unsent) -> usize {
 }
 
 /// What a portion of the picks is to become.
-#[derive(Debug, Default)]
-struct Sorted {
-    deliver: Vec<(Pick, Message)>,
-    aside: Vec<(Pick, DeliverError)>,
-    back: Vec<Pick>,
+#[derive(Debug)]
+pub(super) struct Sorted<M> {
+    pub(super) deliver: Vec<(Pick, M)>,
+    pub(super) aside: Vec<(Pick, DeliverError)>,
+    pub(super) back: Vec<Pick>,
 }
 
 /// Behind a message that cannot be read nothing of its queue is delivered, if the group keeps the order: it could be of the
 /// same message group. `blocked` are the queues of which one could not be read before.
-fn sort(
+pub(super) fn sort<M>(
     picks: &[Pick],
-    read: Vec<Result<Message, DeliverError>>,
+    read: Vec<Result<M, DeliverError>>,
     fifo: bool,
     blocked: &mut BTreeSet<QueueId>,
-) -> Sorted {
+) -> Sorted<M> {
     assert_eq!(picks.len(), read.len(), "each pick is read or not");
-    let mut sorted = Sorted::default();
+    let mut sorted = Sorted { deliver: Vec::new(), aside: Vec::new(), back: Vec::new() };
     for (pick, read) in picks.iter().zip(read) {
         match read {
             _ if fifo && blocked.contains(&pick.queue) => sorted.back.push(*pick),

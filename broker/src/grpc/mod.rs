@@ -9,6 +9,7 @@ pub mod addresses;
 mod answers;
 pub mod caller;
 mod change;
+mod consume_stream;
 mod delivery;
 pub mod filter;
 mod groups;
@@ -33,6 +34,7 @@ mod telemetry;
 mod unary;
 
 pub use answers::Answers;
+pub use consume_stream::Consuming;
 pub use groups::{AUTOMATIC_HEADER, buried};
 pub use node::{Node, ServiceOptions};
 pub use publish::Publishing;

@@ -15,7 +15,8 @@ use crate::{
 pub const POLL_MIN: Duration = Duration::from_secs(5);
 /// The answer leaves so long before the client's deadline.
 pub const BEFORE_DEADLINE: Duration = Duration::from_secs(1);
-const INVISIBLE_MILLIS_MIN: i64 = 10_000;
+/// Shortest invisible time of a receive.
+pub const INVISIBLE_MILLIS_MIN: i64 = 10_000;
 /// Longest invisible time, of a receive and of a change.
 pub const INVISIBLE_MILLIS_MAX: i64 = 12 * 3600 * 1000;
 

@@ -31,8 +31,11 @@ use crate::{forward::HOP_HEADER, grpc::caller};
 /// connection, not the program that should read. A node that forwards gets longer: it cuts its own client off before.
 pub(crate) const UNREAD_MAX: Duration = Duration::from_secs(30);
 /// RPCs whose requests are streams, which stay open as long as the client likes.
-const REQUEST_STREAMS: [&str; 2] =
-    ["/apache.rocketmq.v2.MessagingService/Telemetry", "/tercet.client.v1.PublishService/Publish"];
+const REQUEST_STREAMS: [&str; 3] = [
+    "/apache.rocketmq.v2.MessagingService/Telemetry",
+    "/tercet.client.v1.ConsumeService/Consume",
+    "/tercet.client.v1.PublishService/Publish",
+];
 /// The RPC whose refusal official clients understand, and slow down for.
 const SEND_MESSAGE: &str = "/apache.rocketmq.v2.MessagingService/SendMessage";
 

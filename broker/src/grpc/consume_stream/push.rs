@@ -1,0 +1,211 @@
+//! Receives in flight, and what they bring as batches to the client.
+//!
+//! ```text
+//!   credit ─► share ─► poll ┐
+//!   credit ─► share ─► poll ├─► picks, as receives end ─► read from the log ─► numbered ─► outgoing
+//!   ...                     ┘   (one poll at a time if the group keeps the order: then in the order of picks)
+//! ```
+//! Each receive waits for a commit; with several in flight, a backlog does not.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tercet_proto::client::v1::{Batch, Delivered, consume_answer::Content};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    super::{
+        answers::Room,
+        delivery::{Sorted, Unsent, sort, while_read},
+    },
+    Session, end,
+    flow::Share,
+};
+use crate::{
+    consume::{Deliverer, PollEnd, Wanted},
+    limits::STREAM_BATCH_BYTES,
+    state::{AckEntry, Pick},
+};
+
+/// Receives in flight of one stream while each brings as much as it may ...
+const POLLS_IN_BACKLOG: usize = 4;
+/// ... and while they wait for messages: one is under way when the next message comes.
+const POLLS_AT_REST: usize = 2;
+/// A receive that waits for longer takes its place in line anew, which says that the group is in use.
+const POLL_MAX: Duration = Duration::from_secs(20);
+
+/// What a receive ended with.
+type Received = (Share, Result<Vec<Pick>, PollEnd>);
+
+impl Session {
+    /// Pushes until the stream is over.
+    pub(super) async fn push(&self) {
+        let (picked, picks) = mpsc::channel(1);
+        tokio::join!(self.receive(picked), self.deliver_all(picks));
+    }
+
+    /// Keeps receives in flight, and drives them whatever becomes of what they brought: one that waits in line and is woken
+    /// must look, or nobody does. They run to their end: a pick that nobody takes would stay hidden for its time.
+    async fn receive(&self, picked: mpsc::Sender<Vec<Pick>>) {
+        let mut polls = FuturesUnordered::new();
+        // What was brought and waits to be pushed. While something does, nothing more is asked for.
+        let mut brought = VecDeque::new();
+        let mut backlog = false;
+        loop {
+            let over = self.ending.is_over();
+            let polls_max = match (self.wanted.fifo, backlog) {
+                (true, _) => 1,
+                (false, true) => POLLS_IN_BACKLOG,
+                (false, false) => POLLS_AT_REST,
+            };
+            while brought.is_empty()
+                && polls.len() < polls_max
+                && !over
+                && let Some(share) = self.flow.share()
+            {
+                polls.push(self.poll(share));
+            }
+            if polls.is_empty() && brought.is_empty() && over {
+                return;
+            }
+            tokio::select! {
+                Some((share, received)) = polls.next(), if !polls.is_empty() => {
+                    let picks = self.received(share, received);
+                    backlog = is_full(share, &picks);
+                    brought.extend(Some(picks).filter(|picks| !picks.is_empty()));
+                }
+                room = picked.reserve(), if !brought.is_empty() => {
+                    let room = room.expect("what was picked is taken until nothing is picked any more");
+                    room.send(brought.pop_front().expect("looked at before"));
+                }
+                () = self.flow.more() => {}
+                () = self.ending.over(), if !over => {}
+            }
+        }
+    }
+
+    async fn poll(&self, share: Share) -> Received {
+        let wanted = Wanted {
+            messages_max: share.messages,
+            bytes_max: share.bytes.min(u32::try_from(self.node.options.receive_bytes_max).unwrap_or(u32::MAX)),
+            until: Instant::now() + POLL_MAX,
+            ..self.wanted.clone()
+        };
+        (share, self.node.poll.run(&wanted, self.ending.over()).await)
+    }
+
+    /// What was picked; nothing may be a reason to end the stream.
+    fn received(&self, share: Share, received: Result<Vec<Pick>, PollEnd>) -> Vec<Pick> {
+        let picks = match received {
+            Ok(picks) => picks,
+            Err(why) => {
+                match why {
+                    // A node that stops ends the stream elsewhere.
+                    PollEnd::Empty | PollEnd::Gone => {}
+                    PollEnd::Full => self.ending.set(end::overloaded("too many receives wait on this node")),
+                    PollEnd::LeaderLost => self.ending.set(end::not_leader(&self.node)),
+                    PollEnd::Unknown(name) => self.ending.set(end::unknown(name)),
+                    PollEnd::Failed(error) => self.ending.set(end::failed(&self.node, &error)),
+                }
+                Vec::new()
+            }
+        };
+        self.flow.settle(share, picks.len(), bytes_of(&picks));
+        picks
+    }
+
+    /// Pushes what is picked; once the stream is over, gives it back.
+    async fn deliver_all(&self, mut picks: mpsc::Receiver<Vec<Pick>>) {
+        while let Some(picks) = picks.recv().await {
+            self.deliver(&picks).await;
+        }
+    }
+
+    async fn deliver(&self, picks: &[Pick]) {
+        let (mut blocked, mut rest) = (BTreeSet::new(), picks);
+        while !rest.is_empty() && !self.ending.is_over() {
+            let (portion, later) = rest.split_at(Deliverer::portion_within(rest, STREAM_BATCH_BYTES));
+            let room = tokio::select! {
+                biased;
+                room = self.node.answers.room(self.connection.as_deref(), size(portion)) => room,
+                () = self.ending.over() => break,
+            };
+            rest = later;
+            let read = self.node.deliverer.read_as_stored(portion).await;
+            let sorted = sort(portion, read, self.wanted.fifo, &mut blocked);
+            let (aside, back) = self.unread(&sorted);
+            if !sorted.deliver.is_empty() {
+                self.say_batch(sorted.deliver, room).await;
+            }
+            tokio::join!(self.node.poll.set_aside(&self.wanted, &aside), self.node.poll.give_back(&self.wanted, &back));
+        }
+        if !rest.is_empty() {
+            self.node.poll.give_back(&self.wanted, rest).await;
+        }
+    }
+
+    /// What could not be read, and what is held back because of that.
+    fn unread(&self, sorted: &Sorted<Delivered>) -> (Vec<Pick>, Vec<Pick>) {
+        let (topic, group) = (&self.of.topic_name, &self.group);
+        for (pick, error) in &sorted.aside {
+            tracing::error!(%error, %topic, %group, attempt = pick.attempt, "a message is set aside");
+            self.node.options.traffic.unreadable(topic.as_str(), group.as_str(), pick.attempt > 1);
+        }
+        let aside: Vec<Pick> = sorted.aside.iter().map(|(pick, _)| *pick).collect();
+        let bytes = bytes_of(&aside) + bytes_of(&sorted.back);
+        self.flow.not_pushed(aside.len() + sorted.back.len(), bytes);
+        (aside, sorted.back.clone())
+    }
+
+    async fn say_batch(&self, messages: Vec<(Pick, Delivered)>, room: Room) {
+        self.count(&messages);
+        let (picks, messages): (Vec<Pick>, Vec<Delivered>) = messages.into_iter().unzip();
+        let Pick { nonce, deadline, .. } = picks[0];
+        assert!(picks.iter().all(|pick| (pick.nonce, pick.deadline) == (nonce, deadline)), "of one receive");
+        let number = self.flow.pushed(picks.iter().map(entry).collect());
+        let bytes = bytes_of(&picks);
+        let batch = Batch { number, nonce, deadline_unix_ms: deadline.0, bytes, messages };
+        let said = while_read(&self.node, self.out.say(Content::Batch(batch), Some(room)));
+        tokio::select! {
+            biased;
+            said = said => match said {
+                Ok(()) => {}
+                Err(Unsent::Gone) => self.ending.set(end::gone()),
+                Err(Unsent::Unread) => self.ending.set(end::overloaded("the client does not read, and others need the room")),
+            },
+            () = self.ending.over() => {}
+        }
+    }
+
+    fn count(&self, messages: &[(Pick, Delivered)]) {
+        for redelivered in [false, true] {
+            let these = messages.iter().filter(|(pick, _)| (pick.attempt > 1) == redelivered);
+            let (count, bytes) =
+                these.fold((0, 0), |(count, bytes), (_, message)| (count + 1, bytes + message.body.len() as u64));
+            if count > 0 {
+                let (topic, group) = (self.of.topic_name.as_str(), self.group.as_str());
+                self.node.options.traffic.delivered(topic, group, redelivered, count, bytes);
+            }
+        }
+    }
+}
+
+/// Whether a receive brought all that it may: then there is probably more.
+fn is_full(share: Share, picks: &[Pick]) -> bool {
+    picks.len() == usize::from(share.messages) || bytes_of(picks) > u64::from(share.bytes) / 2
+}
+
+fn bytes_of(picks: &[Pick]) -> u64 {
+    picks.iter().map(|pick| u64::from(pick.position.length)).sum()
+}
+
+fn size(picks: &[Pick]) -> usize {
+    picks.iter().map(|pick| pick.position.length as usize).sum()
+}
+
+fn entry(pick: &Pick) -> AckEntry {
+    AckEntry { queue: pick.queue, offset: pick.offset, nonce: pick.nonce, deadline: pick.deadline }
+}
