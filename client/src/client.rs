@@ -21,7 +21,7 @@ use crate::{
     admin::Admin,
     backoff,
     code::Code,
-    consumer::SimpleConsumer,
+    consumer::Consumer,
     endpoint::Endpoint,
     env,
     error::{Error, rpc_can_retry},
@@ -113,13 +113,13 @@ impl Client {
     ///
     /// # Errors
     /// If a name is malformed, `topics` is empty, or an option is out of its bounds.
-    pub fn simple_consumer<T: Into<String>>(
+    pub fn consumer<T: Into<String>>(
         &self,
         group: impl Into<String>,
         topics: impl IntoIterator<Item = T>,
         options: ConsumerOptions,
-    ) -> Result<SimpleConsumer, Error> {
-        SimpleConsumer::new(self.clone(), group.into(), topics.into_iter().map(Into::into).collect(), options)
+    ) -> Result<Consumer, Error> {
+        Consumer::new(self.clone(), group.into(), topics.into_iter().map(Into::into).collect(), options)
     }
 
     /// Administration of the broker group.
@@ -221,6 +221,15 @@ impl Client {
 
     pub(crate) fn learn(&self, route: Vec<Endpoint>) {
         self.table().learn(route);
+    }
+
+    /// `leader` was said to be the leader, or has shown it.
+    pub(crate) fn prefer(&self, leader: &Endpoint) {
+        let mut table = self.table();
+        if !table.is_preferred(leader) {
+            let route = std::iter::once(leader.clone()).chain(table.candidates().cloned()).collect();
+            table.learn(route);
+        }
     }
 
     pub(crate) fn connections(&self) -> &Connections {
@@ -453,17 +462,5 @@ pub(crate) struct Plain<T>(pub(crate) T);
 impl<T> Answer for Plain<T> {
     fn status(&self) -> Option<&pb::Status> {
         None
-    }
-}
-
-impl Answer for pb::AckMessageResponse {
-    fn status(&self) -> Option<&pb::Status> {
-        self.status.as_ref()
-    }
-}
-
-impl Answer for pb::ChangeInvisibleDurationResponse {
-    fn status(&self) -> Option<&pb::Status> {
-        self.status.as_ref()
     }
 }

@@ -54,11 +54,15 @@ pub enum Error {
         /// What the last of them did.
         last: String,
     },
-    /// A delivered body does not match its digest.
-    #[error("message {message_id}: the body does not match its digest, it was damaged on its way")]
+    /// A delivered message cannot be read; it comes again.
+    #[error("the message at queue {queue}, offset {offset} cannot be read: {problem}")]
     Corrupt {
-        /// The id of the damaged message.
-        message_id: String,
+        /// Its queue.
+        queue: u32,
+        /// Its offset there.
+        offset: u64,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A publish that did not end as stored.
     #[error(transparent)]

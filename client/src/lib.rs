@@ -11,7 +11,7 @@
 //! let stored = producer.send(message).await.stored()?;
 //! println!("stored in queue {:?} at offset {}", stored.queue, stored.offset);
 //!
-//! let consumer = client.simple_consumer("billing", ["orders"], ConsumerOptions::default())?;
+//! let consumer = client.consumer("billing", ["orders"], ConsumerOptions::default())?;
 //! for message in consumer.receive().await? {
 //!     println!("{:?}", message.body());
 //!     consumer.ack(&message).await?;
@@ -23,10 +23,11 @@
 //! - [`Client`]: connections and routes. One per process is enough; clones share everything.
 //! - [`Producer`]: publishes. Concurrent sends travel together; a retry carries the same ids and sequence numbers,
 //!   so it stores nothing twice; each message ends with one of three [`Outcome`]s.
-//! - [`SimpleConsumer`]: receives by long poll, acknowledges, changes invisible durations.
+//! - [`Consumer`]: gets what the broker pushes, acknowledges, changes invisible durations, gives back. It follows the leader,
+//!   and sends again what was not answered.
 //! - [`Admin`]: makes and lists topics and consumer groups, shows the state of the nodes.
 //!
-//! What it is not: a client of other brokers (it relies on Tercet's idempotence), or a push consumer. It speaks
+//! What it is not: a client of other brokers (it relies on Tercet's idempotence), or a runner of handlers. It speaks
 //! plaintext; the official RocketMQ 5 clients work with Tercet too.
 //!
 //! Everything needs a tokio runtime with time and I/O enabled.
@@ -52,7 +53,7 @@ mod vigil;
 pub use admin::{Admin, GroupSettings, Start};
 pub use client::Client;
 pub use code::Code;
-pub use consumer::{ReceivedMessage, SimpleConsumer};
+pub use consumer::{Consumer, ReceivedMessage};
 pub use endpoint::{ENDPOINTS_MAX, Endpoint, EndpointError};
 pub use error::Error;
 pub use message::{

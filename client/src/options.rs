@@ -93,40 +93,40 @@ impl ProducerOptions {
     }
 }
 
-/// Settings of a [`SimpleConsumer`](crate::SimpleConsumer).
+/// Settings of a [`Consumer`](crate::Consumer).
 #[derive(Debug, Clone)]
 pub struct ConsumerOptions {
-    /// How long a receive waits on the broker for a first message. Default 15 s, 5 s to 20 s (the broker's bounds).
-    pub long_poll: Duration,
-    /// How long a received message stays hidden from the group until it is acknowledged. Default 30 s, 10 s to 12 h.
+    /// How long a delivered message stays hidden from the group until it is acknowledged. Default 30 s, 10 s to 12 h. At least
+    /// half of it is left when the application gets the message.
     pub invisible_duration: Duration,
-    /// Messages in one receive. Default 32, 1 to 32 (the broker's bound).
-    pub receive_messages_max: usize,
-    /// Acknowledgements in one request. Default 256, 1 to 1,024.
-    pub ack_batch_max: usize,
+    /// Tags of the messages that are wanted, as `a || b`. Default: empty, all messages. The group is done with the others.
+    pub filter: String,
+    /// Messages of one topic that are on their way or wait for the application. Default 2,048, 1 to 16,384.
+    pub prefetch_messages: u64,
+    /// Bytes of them; more only if a single message has more. Default 16 MiB, 64 KiB to 32 MiB.
+    pub prefetch_bytes: u64,
 }
 
 impl Default for ConsumerOptions {
     fn default() -> Self {
         Self {
-            long_poll: Duration::from_secs(15),
             invisible_duration: Duration::from_secs(30),
-            receive_messages_max: 32,
-            ack_batch_max: 256,
+            filter: String::new(),
+            prefetch_messages: 2048,
+            prefetch_bytes: 16 << 20,
         }
     }
 }
 
 impl ConsumerOptions {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        within("long_poll", self.long_poll, Duration::from_secs(5)..=Duration::from_secs(20))?;
         within(
             "invisible_duration",
             self.invisible_duration,
             Duration::from_secs(10)..=Duration::from_secs(12 * 3600),
         )?;
-        within("receive_messages_max", self.receive_messages_max, 1..=32)?;
-        within("ack_batch_max", self.ack_batch_max, 1..=1024)
+        within("prefetch_messages", self.prefetch_messages, 1..=16_384)?;
+        within("prefetch_bytes", self.prefetch_bytes, 64 << 10..=32 << 20)
     }
 }
 

@@ -12,7 +12,7 @@ use tercet_proto::rocketmq::v2::{
 use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::transport::Channel;
 
-use crate::{client::Client, client::resource, env};
+use crate::{client::Client, env};
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// A broken stream is opened again after this, doubling to the longest.
@@ -21,38 +21,20 @@ const REOPEN_LONGEST: Duration = Duration::from_secs(30);
 /// Answers to heartbeats and farewells are not waited for longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The session of one producer or consumer; ends when dropped.
+/// The session of one producer; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
-    group: Option<pb::Resource>,
     task: JoinHandle<()>,
 }
 
 impl Session {
     pub(crate) fn producer(client: Client) -> Self {
         let publishing = pb::Publishing { topics: Vec::new(), max_body_size: 4 << 20, validate_message_type: true };
-        Self::start(client, pb::ClientType::Producer, None, pb::settings::PubSub::Publishing(publishing))
+        Self::start(client, pb::ClientType::Producer, pb::settings::PubSub::Publishing(publishing))
     }
 
-    pub(crate) fn simple_consumer(client: Client, group: &str, topics: &[String], long_poll: Duration) -> Self {
-        let subscribe = |topic: &String| pb::SubscriptionEntry { topic: Some(resource(topic)), expression: None };
-        let subscription = pb::Subscription {
-            group: Some(resource(group)),
-            subscriptions: topics.iter().map(subscribe).collect(),
-            long_polling_timeout: Some(proto_duration(long_poll)),
-            ..Default::default()
-        };
-        let pub_sub = pb::settings::PubSub::Subscription(subscription);
-        Self::start(client, pb::ClientType::SimpleConsumer, Some(resource(group)), pub_sub)
-    }
-
-    fn start(
-        client: Client,
-        client_type: pb::ClientType,
-        group: Option<pb::Resource>,
-        pub_sub: pb::settings::PubSub,
-    ) -> Self {
+    fn start(client: Client, client_type: pb::ClientType, pub_sub: pb::settings::PubSub) -> Self {
         let settings = pb::Settings {
             client_type: Some(client_type as i32),
             request_timeout: Some(proto_duration(client.options().attempt_timeout)),
@@ -65,15 +47,15 @@ impl Session {
             }),
             ..Default::default()
         };
-        let heartbeat = pb::HeartbeatRequest { group: group.clone(), client_type: client_type as i32 };
+        let heartbeat = pb::HeartbeatRequest { group: None, client_type: client_type as i32 };
         let task = tokio::spawn(keep_open(client.clone(), settings, heartbeat));
-        Self { client, group, task }
+        Self { client, task }
     }
 
     /// Says farewell, so that the broker forgets this client at once.
     pub(crate) async fn end(&self) {
         self.task.abort();
-        let request = pb::NotifyClientTerminationRequest { group: self.group.clone() };
+        let request = pb::NotifyClientTerminationRequest { group: None };
         let request = self.client.identity().request(request);
         let farewell = self.client.attempt(ANSWER_TIMEOUT, |channel| async move {
             MessagingServiceClient::new(channel).notify_client_termination(request).await

@@ -1,4 +1,4 @@
-//! What a simple consumer does, and what it does when nodes fail it.
+//! What a consumer does with what is pushed to it, and what it does when nodes fail it.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -6,150 +6,281 @@ mod fake;
 
 use std::time::Duration;
 
-use fake::{Group, Step};
-use tercet_client::{Client, Code, ConsumerOptions, Error, SimpleConsumer};
-use tonic::Code as GrpcCode;
+use fake::Group;
+use tercet_client::{
+    Client, ClientOptions, Code, Consumer, ConsumerOptions, Endpoint, Error, ReceivedMessage,
+    proto::client::v1::{Change, EndReason, Run, Settled, consume_answer, consume_request},
+};
+use tokio::time::timeout;
 
-fn consumer(group: &Group) -> SimpleConsumer {
+fn consumer(group: &Group) -> Consumer {
     let client = Client::connect(&group.addresses()).unwrap();
-    client.simple_consumer("g", ["t"], ConsumerOptions::default()).unwrap()
+    client.consumer("g", ["t"], ConsumerOptions::default()).unwrap()
+}
+
+async fn receive(consumer: &Consumer) -> Vec<ReceivedMessage> {
+    timeout(Duration::from_secs(10), consumer.receive()).await.expect("messages in time").unwrap()
+}
+
+fn offsets(messages: &[ReceivedMessage]) -> Vec<u64> {
+    messages.iter().map(ReceivedMessage::offset).collect()
+}
+
+fn run(number: u64, offset: u64, count: u32) -> Run {
+    Run { nonce: 1000 + number, deadline_unix_ms: 5000, queue: 0, offset, count }
 }
 
 #[tokio::test]
-async fn messages_are_received_and_their_acknowledgements_travel_together() {
+async fn what_is_pushed_is_received_and_its_credit_comes_back_when_it_is_taken() {
     let group = Group::start(1, []).await;
     let consumer = consumer(&group);
-    let messages = consumer.receive().await.unwrap();
-    assert_eq!(messages.len(), 32);
-    consumer.ack_all(&messages).await.unwrap();
-    let shared = group.lock();
-    let handles: Vec<_> = shared.acks.iter().flat_map(|ack| &ack.entries).map(|entry| &entry.receipt_handle).collect();
-    assert_eq!(handles.len(), 32);
-    assert!(shared.acks.len() <= 4, "{} requests", shared.acks.len());
-    assert_eq!(shared.acks[0].group.as_ref().unwrap().name, "g");
-    assert_eq!(shared.acks[0].topic.as_ref().unwrap().name, "t");
-}
-
-#[tokio::test]
-async fn a_receive_that_fails_is_tried_at_another_node_under_the_same_attempt_id() {
-    let group = Group::start(2, []).await;
-    group.lock().receive_script = [Step::Grpc(GrpcCode::Unavailable), Step::Code(50_002)].into();
-    let messages = consumer(&group).receive_with(5, Duration::from_secs(10)).await.unwrap();
-    assert_eq!(messages.len(), 5);
-    let shared = group.lock();
-    assert_eq!(shared.receives.len(), 3);
-    assert!(shared.receives.windows(2).all(|pair| pair[0] == pair[1]));
-    assert!(shared.receives[0].attempt_id.is_some());
-}
-
-/// A long poll waits for up to 15 s; a leader that fell silent meanwhile is not waited for that long.
-#[tokio::test]
-async fn a_receive_at_a_silent_leader_goes_to_the_next_one_as_soon_as_it_is_known() {
-    let group = Group::start(2, []).await;
-    group.lock().receive_script = [Step::Hang].into();
-    let consumer = consumer(&group);
-    let (received, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), consumer.receive()), async {
-        group.until("the leader has it", |shared| shared.receives.len() == 1).await;
-        group.lock().route.rotate_left(1);
-    });
-    assert!(!received.unwrap().unwrap().is_empty());
-    let shared = group.lock();
-    assert!(shared.receives.len() == 2 && shared.receives[0] == shared.receives[1], "under the same attempt id");
-}
-
-/// What is picked for a receive is hidden from everybody else: a new leader is no reason to throw it away.
-#[tokio::test]
-async fn an_answer_that_has_begun_is_awaited_although_another_node_leads_now() {
-    let group = Group::start(2, []).await;
-    group.lock().receive_script = [Step::AtGate, Step::Hang, Step::Hang].into();
-    let consumer = consumer(&group);
-    let (received, beside, ()) = tokio::join!(
-        consumer.receive(),
-        async {
-            group.until("the first one has begun", |shared| shared.receives.len() == 1).await;
-            // This one meets silence twice, and the first one hears of each new leader that it finds.
-            let received = consumer.receive().await;
-            group.gate.add_permits(1);
-            received
-        },
-        async {
-            for asked in [2, 3] {
-                group.until("it is asked for", |shared| shared.receives.len() == asked).await;
-                group.lock().route.rotate_left(1);
-            }
-        },
-    );
-    assert_eq!((received.unwrap().len(), beside.unwrap().len()), (32, 32));
-    let shared = group.lock();
-    let first = &shared.receives[0];
-    assert_eq!(shared.receives.iter().filter(|receive| *receive == first).count(), 1, "it is asked for once");
-}
-
-#[tokio::test]
-async fn nothing_to_deliver_is_no_error() {
-    let group = Group::start(1, []).await;
-    group.lock().receive_script = [Step::Code(40_401)].into();
-    assert!(consumer(&group).receive().await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn an_unknown_topic_or_group_is_an_error_that_no_retry_helps() {
-    for code in [40_402, 40_403] {
-        let group = Group::start(1, []).await;
-        group.lock().receive_script = [Step::Code(code)].into();
-        let error = consumer(&group).receive().await.unwrap_err();
-        assert!(matches!(&error, Error::Refused { code: found, .. } if found.0 == code), "{error}");
-        assert!(!error.can_retry());
-        assert_eq!(group.lock().receives.len(), 1);
+    let mut call = group.call().await;
+    let open = call.open().await;
+    assert_eq!((open.topic.as_str(), open.group.as_str(), open.invisible_ms), ("t", "g", 30_000));
+    let credit = open.credit.unwrap();
+    assert_eq!((credit.messages, credit.bytes, credit.arrived), (2048, 16 << 20, 0));
+    call.push(1, 0..3);
+    call.push(2, 3..5);
+    let first = receive(&consumer).await;
+    assert_eq!((offsets(&first), first[0].message_id(), first[0].attempt()), (vec![0, 1, 2], "id-0", 1));
+    assert_eq!(offsets(&receive(&consumer).await), [3, 4]);
+    let (mut messages, mut bytes, mut arrived) = (0, 0, 0);
+    while (messages, bytes, arrived) != (5, 500, 2) {
+        let Some(consume_request::Content::Credit(credit)) = call.request().await else { panic!("credit") };
+        (messages, bytes) = (messages + credit.messages, bytes + credit.bytes);
+        arrived = credit.arrived;
     }
 }
 
 #[tokio::test]
-async fn a_dead_handle_is_told_to_whoever_acknowledges() {
+async fn acknowledgements_travel_together_as_runs_and_each_hears_of_its_own() {
     let group = Group::start(1, []).await;
-    group.lock().ack_code = 40_013;
     let consumer = consumer(&group);
-    let messages = consumer.receive().await.unwrap();
-    let error = consumer.ack(&messages[0]).await.unwrap_err();
+    let mut call = group.call().await;
+    call.open().await;
+    call.push(1, 0..6);
+    let messages = receive(&consumer).await;
+    let node = async {
+        let (mut runs, mut over) = (Vec::new(), false);
+        while runs.iter().map(|run: &Run| run.count).sum::<u32>() < 5 {
+            let (settle, _) = call.settle().await;
+            let positions: Vec<u32> = settle
+                .done
+                .iter()
+                .flat_map(|run| run.offset..run.offset + u64::from(run.count))
+                .zip(0..)
+                .filter(|(offset, _)| *offset == 5)
+                .map(|(_, at)| at)
+                .collect();
+            over |= !positions.is_empty();
+            call.settled(&settle, &positions);
+            runs.extend(settle.done);
+        }
+        assert!(over);
+        runs
+    };
+    let (all, one, runs) = tokio::join!(consumer.ack_all(&messages[..4]), consumer.ack(&messages[5]), node);
+    all.unwrap();
+    let error = one.unwrap_err();
+    assert!(matches!(error, Error::Refused { code: Code::INVALID_RECEIPT_HANDLE, .. }), "{error}");
+    assert_eq!(runs, [run(1, 0, 4), run(1, 5, 1)]);
+}
+
+/// The client knows one node by name, and nobody knows a route: what the node says of the leader is enough.
+#[tokio::test]
+async fn an_end_that_names_the_leader_is_followed_and_what_has_no_answer_is_said_again_there() {
+    let group = Group::start(2, []).await;
+    group.lock().route = Vec::new();
+    let client = Client::connect(&group.address(0)).unwrap();
+    let consumer = client.consumer("g", ["t"], ConsumerOptions::default()).unwrap();
+    let mut call = group.call().await;
+    assert_eq!(call.node, 0);
+    call.open().await;
+    call.push(1, 0..2);
+    call.push(2, 2..10);
+    let messages = receive(&consumer).await;
+    let node = async {
+        let (first, _) = call.settle().await;
+        call.end(EndReason::NotLeader, &group.address(1));
+        let mut next = group.call().await;
+        assert_eq!(next.node, 1);
+        let credit = next.open().await.credit.unwrap();
+        assert_eq!((credit.messages, credit.bytes), (2048 - 8, (16 << 20) - 800), "what waits here takes its room");
+        let (again, _) = next.settle().await;
+        assert_eq!((&again.done, &again.done), (&first.done, &vec![run(1, 0, 2)]));
+        next.settled(&again, &[]);
+        next
+    };
+    let (acked, next) = tokio::join!(consumer.ack_all(&messages), node);
+    acked.unwrap();
+    assert_eq!(offsets(&receive(&consumer).await), (2..10).collect::<Vec<u64>>(), "what had arrived is still there");
+    drop(next);
+}
+
+#[tokio::test]
+async fn after_a_node_died_the_stream_goes_on_at_another_one() {
+    let mut group = Group::start(2, []).await;
+    let consumer = consumer(&group);
+    let mut call = group.call().await;
+    let node = call.node;
+    call.open().await;
+    drop(call);
+    group.kill(node);
+    let mut call = group.call().await;
+    while call.node == node {
+        call = group.call().await;
+    }
+    call.open().await;
+    call.push(1, 0..1);
+    assert_eq!(offsets(&receive(&consumer).await), [0]);
+}
+
+/// One that is cut off ends nothing, and its stream would wait for ever.
+#[tokio::test]
+async fn a_silent_leader_is_left_as_soon_as_another_one_is_known() {
+    let group = Group::start(2, []).await;
+    let consumer = consumer(&group);
+    let mut silent = group.call().await;
+    silent.open().await;
+    group.lock().route.rotate_left(1);
+    let mut call = group.call().await;
+    assert_ne!(call.node, silent.node);
+    call.open().await;
+    call.push(1, 0..1);
+    assert_eq!(offsets(&receive(&consumer).await), [0]);
+}
+
+#[tokio::test]
+async fn a_topic_or_group_that_is_not_there_is_told_and_tried_again() {
+    for (reason, code) in [
+        (EndReason::TopicNotFound, Code::TOPIC_NOT_FOUND),
+        (EndReason::GroupNotFound, Code::CONSUMER_GROUP_NOT_FOUND),
+        (EndReason::BadRequest, Code::BAD_REQUEST),
+    ] {
+        let group = Group::start(1, []).await;
+        let consumer = consumer(&group);
+        let mut call = group.call().await;
+        call.request().await;
+        call.end(reason, "");
+        let error = consumer.receive().await.unwrap_err();
+        assert!(matches!(&error, Error::Refused { code: found, .. } if *found == code), "{error}");
+        assert!(!error.can_retry());
+        // It may be made meanwhile.
+        let mut call = group.call().await;
+        call.open().await;
+        call.push(1, 7..8);
+        assert_eq!(offsets(&receive(&consumer).await), [7]);
+    }
+}
+
+#[tokio::test]
+async fn a_group_of_nodes_without_a_leader_is_told_after_a_while_and_tried_on() {
+    let group = Group::start(1, []).await;
+    let endpoints = Endpoint::parse_list(&group.addresses()).unwrap();
+    let options = ClientOptions { call_timeout: Duration::from_millis(500), ..ClientOptions::new(endpoints) };
+    let consumer = Client::new(options).unwrap().consumer("g", ["t"], ConsumerOptions::default()).unwrap();
+    let nodes = async {
+        loop {
+            let mut call = group.call().await;
+            call.request().await;
+            call.end(EndReason::NotLeader, "");
+        }
+    };
+    let error = tokio::select! {
+        error = timeout(Duration::from_secs(10), consumer.receive()) => error.unwrap().unwrap_err(),
+        () = nodes => unreachable!(),
+    };
+    assert!(matches!(error, Error::Unavailable { .. }) && error.can_retry(), "{error}");
+}
+
+#[tokio::test]
+async fn a_changed_duration_is_remembered_and_a_gift_back_does_not_count() {
+    let group = Group::start(1, []).await;
+    let consumer = consumer(&group);
+    let mut call = group.call().await;
+    call.open().await;
+    call.push(1, 0..3);
+    let mut messages = receive(&consumer).await;
+    let node = async {
+        let (settle, _) = call.settle().await;
+        let change = |at, invisible_ms, uncounted| Change { run: Some(run(1, at, 1)), invisible_ms, uncounted };
+        assert_eq!(settle.changes, [change(0, 5000, false)]);
+        let deadlines_unix_ms = vec![9000];
+        call.say(consume_answer::Content::Settled(Settled { number: settle.number, deadlines_unix_ms, over: vec![] }));
+        let (settle, _) = call.settle().await;
+        assert_eq!(settle.done, [Run { deadline_unix_ms: 9000, ..run(1, 0, 1) }]);
+        call.settled(&settle, &[]);
+        let (settle, _) = call.settle().await;
+        assert_eq!(settle.changes, [Change { run: Some(run(1, 1, 2)), invisible_ms: 0, uncounted: true }]);
+        let deadlines_unix_ms = vec![9000, 0];
+        call.say(consume_answer::Content::Settled(Settled { number: settle.number, deadlines_unix_ms, over: vec![] }));
+    };
+    let application = async {
+        consumer.change_invisible_duration(&mut messages[0], Duration::from_secs(5)).await.unwrap();
+        consumer.ack(&messages[0]).await.unwrap();
+        consumer.give_back(&messages[1..]).await.unwrap_err()
+    };
+    let ((), error) = tokio::join!(node, application);
     assert!(matches!(error, Error::Refused { code: Code::INVALID_RECEIPT_HANDLE, .. }), "{error}");
 }
 
+/// Whether it is closed or dropped.
 #[tokio::test]
-async fn a_changed_duration_replaces_the_handle() {
-    let group = Group::start(1, []).await;
-    let consumer = consumer(&group);
-    let mut messages = consumer.receive_with(1, Duration::from_secs(10)).await.unwrap();
-    consumer.change_invisible_duration(&mut messages[0], Duration::from_secs(5)).await.unwrap();
-    consumer.ack(&messages[0]).await.unwrap();
-    let shared = group.lock();
-    assert_eq!(shared.changes[0].invisible_duration.as_ref().unwrap().seconds, 5);
-    assert_eq!(shared.acks[0].entries[0].receipt_handle, "handle-1-renewed");
+async fn what_nobody_received_is_given_back_at_the_end() {
+    for closed in [true, false] {
+        let group = Group::start(1, []).await;
+        let consumer = consumer(&group);
+        let mut call = group.call().await;
+        call.open().await;
+        call.push(1, 0..2);
+        call.push(2, 2..5);
+        receive(&consumer).await;
+        let node = async {
+            // So that the second one has arrived.
+            while !matches!(call.request().await, Some(consume_request::Content::Credit(credit)) if credit.arrived == 2)
+            {
+            }
+            let ending = tokio::spawn(async move {
+                if closed {
+                    consumer.close().await;
+                }
+            });
+            let (settle, _) = call.settle().await;
+            assert_eq!(settle.changes, [Change { run: Some(run(2, 2, 3)), invisible_ms: 0, uncounted: true }]);
+            let deadlines_unix_ms = vec![1, 1, 1];
+            let number = settle.number;
+            call.say(consume_answer::Content::Settled(Settled { number, deadlines_unix_ms, over: vec![] }));
+            while call.request().await.is_some() {}
+            call.end(EndReason::Finished, "");
+            drop(call);
+            timeout(Duration::from_secs(1), ending).await.expect("closed in time").unwrap();
+        };
+        node.await;
+    }
 }
 
 #[tokio::test]
-async fn a_consumer_can_be_used_from_spawned_tasks() {
+async fn giving_up_waiting_loses_nothing() {
     let group = Group::start(1, []).await;
-    let consumer = std::sync::Arc::new(consumer(&group));
-    let tasks = (0..4).map(|_| {
-        let consumer = std::sync::Arc::clone(&consumer);
-        tokio::spawn(async move {
-            let messages = consumer.receive().await.unwrap();
-            consumer.ack_all(&messages).await.unwrap();
-        })
-    });
-    for task in tasks.collect::<Vec<_>>() {
-        task.await.unwrap();
+    let consumer = consumer(&group);
+    let mut call = group.call().await;
+    call.open().await;
+    for _ in 0..3 {
+        assert!(timeout(Duration::from_millis(20), consumer.receive()).await.is_err());
     }
-    assert_eq!(group.lock().acks.iter().map(|ack| ack.entries.len()).sum::<usize>(), 128);
+    call.push(1, 0..1);
+    call.push(2, 1..2);
+    assert_eq!(offsets(&receive(&consumer).await), [0]);
+    assert_eq!(offsets(&receive(&consumer).await), [1]);
 }
 
 #[tokio::test]
 async fn bad_names_and_settings_are_refused_at_once() {
     let client = Client::connect("127.0.0.1:1").unwrap();
     let options = ConsumerOptions::default;
-    assert!(client.simple_consumer("a b", ["t"], options()).is_err());
-    assert!(client.simple_consumer("g", ["t t"], options()).is_err());
-    assert!(client.simple_consumer("g", Vec::<String>::new(), options()).is_err());
-    let options = ConsumerOptions { long_poll: Duration::from_secs(1), ..options() };
-    assert!(client.simple_consumer("g", ["t"], options).is_err());
+    assert!(client.consumer("a b", ["t"], options()).is_err());
+    assert!(client.consumer("g", ["t t"], options()).is_err());
+    assert!(client.consumer("g", Vec::<String>::new(), options()).is_err());
+    let options = ConsumerOptions { prefetch_messages: 0, ..options() };
+    assert!(client.consumer("g", ["t"], options).is_err());
 }

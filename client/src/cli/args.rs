@@ -366,8 +366,9 @@ Example:
     Publish(Bench),
     /// Receive and acknowledge what is in the topic
     #[command(after_help = "\
---producers is the number of consumers, --in-flight the number of messages that are asked for at a time; --rate and
---size do not matter. Latency is the time from a receive to the acknowledgement of its messages.
+--producers is the number of consumers, --in-flight the number of messages that are asked for ahead; --rate and --size do
+not matter. Latency is the time from the receipt of a message to its acknowledgement; of messages that were published with
+--rate, from the time at which they should have been sent to their receipt (the clocks of both machines must agree).
 
 Example:
   tercet bench consume --topic bench --in-flight 1024 --duration 10s")]

@@ -1,36 +1,29 @@
 //! `tercet consume`: one JSON line per message, then its acknowledgement.
 //!
 //! ```text
-//!   receivers (a few) ─batches─► writer: line, then acknowledgement, then the next batch
+//!   consumer ─batches─► line, then acknowledgement (which goes on), then the next batch
 //! ```
 
 use std::{
     fs::File,
     io::{self, Write},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use serde::Serialize;
-use tercet_client::{Client, ConsumerOptions, Error, GroupSettings, ReceivedMessage, SimpleConsumer};
-use tokio::{sync::mpsc, task::JoinSet};
+use tercet_client::{Client, Consumer, ConsumerOptions, Error, GroupSettings, ReceivedMessage};
+use tokio::task::JoinSet;
 use tonic::Code as GrpcCode;
 
 use super::{Done, args::Consume, notices::notice};
 
-/// Receives under way at a time.
-const RECEIVERS: usize = 16;
 /// Acknowledgements under way at a time; the writer goes on meanwhile.
 const ACKS_UNDER_WAY_MAX: usize = 16;
-const BATCH_MAX: u64 = 32;
+/// Messages that are asked for ahead.
+const PREFETCH: u64 = 2048;
 const INVISIBLE: Duration = Duration::from_secs(30);
-/// The broker's bounds of a long poll.
-const POLL_SHORTEST: Duration = Duration::from_secs(5);
-const POLL_LONGEST: Duration = Duration::from_secs(15);
 
 /// A line of the output.
 #[derive(Serialize)]
@@ -48,19 +41,13 @@ struct Line<'a> {
 pub(super) async fn run(client: Client, args: Consume) -> Done {
     let out = open(args.out.as_deref())?;
     make_group(&client, &args).await?;
-    let long_poll = args.until_idle.unwrap_or(POLL_LONGEST).clamp(POLL_SHORTEST, POLL_LONGEST);
-    let options = ConsumerOptions { long_poll, invisible_duration: INVISIBLE, ..ConsumerOptions::default() };
-    let consumer = Arc::new(client.simple_consumer(&args.group, [&args.topic], options)?);
-    // What may still be asked for; receivers take from it before they ask, so that never too many come.
-    let wanted = Arc::new(AtomicU64::new(args.max.unwrap_or(u64::MAX)));
-    let (sender, batches) = mpsc::channel(1);
-    let mut receivers = JoinSet::new();
-    for _ in 0..RECEIVERS {
-        receivers.spawn(receive(Arc::clone(&consumer), Arc::clone(&wanted), sender.clone()));
-    }
-    drop(sender);
-    let done = write_all(&consumer, batches, out, args.until_idle, args.max).await;
-    receivers.shutdown().await;
+    let options = ConsumerOptions {
+        invisible_duration: INVISIBLE,
+        prefetch_messages: args.max.unwrap_or(PREFETCH).min(PREFETCH),
+        ..ConsumerOptions::default()
+    };
+    let consumer = Arc::new(client.consumer(&args.group, [&args.topic], options)?);
+    let done = write_all(&consumer, out, args.until_idle, args.max).await;
     if let Some(consumer) = Arc::into_inner(consumer) {
         consumer.close().await;
     }
@@ -86,43 +73,9 @@ async fn make_group(client: &Client, args: &Consume) -> Result<(), Error> {
     }
 }
 
-async fn receive(
-    consumer: Arc<SimpleConsumer>,
-    wanted: Arc<AtomicU64>,
-    batches: mpsc::Sender<Result<Vec<ReceivedMessage>, Error>>,
-) {
-    loop {
-        let taken = take(&wanted);
-        if taken == 0 {
-            // The others may give some back, if they get fewer than they asked for.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        }
-        let count = usize::try_from(taken).expect("at most BATCH_MAX");
-        let result = consumer.receive_with(count, INVISIBLE).await;
-        let got = result.as_ref().map_or(0, Vec::len) as u64;
-        wanted.fetch_add(taken.saturating_sub(got), Ordering::Relaxed);
-        let again = match &result {
-            Ok(messages) if messages.is_empty() => continue,
-            Ok(_) => true,
-            Err(error) => error.can_retry(),
-        };
-        if batches.send(result).await.is_err() || !again {
-            return;
-        }
-    }
-}
-
-/// Takes up to a batch from what is wanted.
-fn take(wanted: &AtomicU64) -> u64 {
-    let before = wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left - left.min(BATCH_MAX)));
-    before.expect("the update always happens").min(BATCH_MAX)
-}
-
 /// Until nothing came for `until_idle`, or `max` messages were written, or an error that no retry helps.
 async fn write_all(
-    consumer: &Arc<SimpleConsumer>,
-    mut batches: mpsc::Receiver<Result<Vec<ReceivedMessage>, Error>>,
+    consumer: &Arc<Consumer>,
     mut out: Box<dyn Write + Send>,
     until_idle: Option<Duration>,
     max: Option<u64>,
@@ -131,8 +84,8 @@ async fn write_all(
     let mut written = 0;
     while max.is_none_or(|max| written < max) {
         let idle = until_idle.unwrap_or(Duration::MAX);
-        let Ok(Some(batch)) = tokio::time::timeout(idle, batches.recv()).await else { break };
-        let batch = match batch {
+        let Ok(batch) = tokio::time::timeout(idle, consumer.receive()).await else { break };
+        let mut batch = match batch {
             Ok(batch) => batch,
             Err(error) if error.can_retry() => {
                 notice(format!("warning: {error}; going on"));
@@ -140,6 +93,11 @@ async fn write_all(
             }
             Err(error) => return Err(error.into()),
         };
+        let left = max.map_or(usize::MAX, |max| usize::try_from(max - written).unwrap_or(usize::MAX));
+        let too_many = batch.split_off(left.min(batch.len()));
+        if !too_many.is_empty() {
+            warn(Some(Ok(consumer.give_back(&too_many).await)));
+        }
         let mut lines = Vec::new();
         for message in &batch {
             serde_json::to_writer(&mut lines, &line(message))?;
@@ -216,11 +174,5 @@ mod tests {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
         assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
-    }
-
-    #[test]
-    fn never_more_is_taken_than_is_wanted() {
-        let wanted = AtomicU64::new(40);
-        assert_eq!((take(&wanted), take(&wanted), take(&wanted)), (32, 8, 0));
     }
 }

@@ -1,46 +1,44 @@
-//! What an application holds: [`SimpleConsumer`].
+//! What an application holds: [`Consumer`].
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tercet_proto::rocketmq::v2::{
-    self as pb, messaging_service_client::MessagingServiceClient, receive_message_response::Content,
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
 };
-use tokio::sync::{mpsc, oneshot};
-use tonic::{Status, Streaming, transport::Channel};
 
 use super::{
-    acker::{self, Ack},
-    received::ReceivedMessage,
+    buffer::Buffer,
+    received::{ReceivedMessage, Reference},
+    settling::{Fate, ORDER_MESSAGES_MAX, Order, Settling},
+    worker::Worker,
 };
 use crate::{
-    client::{Answer, Client, resource},
-    env,
+    client::Client,
+    code::Code,
     error::Error,
     message::{check_group, check_topic},
     options::ConsumerOptions,
-    telemetry::{Session, proto_duration},
 };
 
-/// An answer to a receive may come this long after the poll's end.
-const POLL_GRACE: Duration = Duration::from_secs(3);
-/// Largest answer to a receive: more than a broker puts into one.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// Orders between the application and a worker.
+const ORDERS_AHEAD: usize = 256;
+/// Longest invisible duration of a change, the broker's bound.
+const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
 
-/// Receives messages for a consumer group and acknowledges them. May be shared by many tasks, each receiving and
-/// acknowledging on its own.
+/// Gets the messages of a consumer group as they become available, and says what becomes of them. May be shared by many
+/// tasks, each receiving and acknowledging on its own.
 ///
 /// A message that is not acknowledged within its invisible duration is delivered again, to any consumer of the group,
-/// with a higher [`attempt`](ReceivedMessage::attempt).
+/// with a higher [`attempt`](ReceivedMessage::attempt). The consumer follows the leader of the broker group by itself; what
+/// was received before goes on to be acknowledged there.
 ///
 /// ```no_run
 /// # use std::time::Duration;
 /// # use tercet_client::{Client, ConsumerOptions};
 /// # async fn example() -> Result<(), tercet_client::Error> {
 /// let client = Client::connect("127.0.0.1:8081")?;
-/// let consumer = client.simple_consumer("billing", ["orders"], ConsumerOptions::default())?;
+/// let consumer = client.consumer("billing", ["orders"], ConsumerOptions::default())?;
 /// loop {
 ///     for mut message in consumer.receive().await? {
 ///         if message.attempt() > 3 {
@@ -54,30 +52,20 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct SimpleConsumer {
+pub struct Consumer {
     client: Client,
-    group: String,
-    topics: Vec<String>,
-    next_topic: AtomicUsize,
-    options: ConsumerOptions,
-    acks: mpsc::Sender<Ack>,
-    session: Session,
+    buffer: Arc<Buffer>,
+    topics: Vec<Topic>,
+    workers: JoinSet<()>,
 }
 
-/// A receive that a node has begun to answer.
-struct Begun {
-    status: pb::Status,
-    first: Option<pb::Message>,
-    rest: Streaming<pb::ReceiveMessageResponse>,
+#[derive(Debug)]
+struct Topic {
+    name: Arc<str>,
+    orders: mpsc::Sender<Order>,
 }
 
-impl Answer for Begun {
-    fn status(&self) -> Option<&pb::Status> {
-        Some(&self.status)
-    }
-}
-
-impl SimpleConsumer {
+impl Consumer {
     pub(crate) fn new(
         client: Client,
         group: String,
@@ -90,47 +78,41 @@ impl SimpleConsumer {
         if topics.is_empty() {
             return Err(Error::Setting { name: "topics", problem: "a consumer needs a topic".to_owned() });
         }
-        let (acks, queue) = mpsc::channel(options.ack_batch_max * 4);
-        tokio::spawn(acker::run(client.clone(), group.clone(), options.ack_batch_max, queue));
-        let session = Session::simple_consumer(client.clone(), &group, &topics, options.long_poll);
-        Ok(Self { client, group, topics, next_topic: AtomicUsize::new(0), options, acks, session })
-    }
-
-    /// Messages that are there, or else the first that come within
-    /// [`long_poll`](ConsumerOptions::long_poll); none if none come. With several topics, calls take turns.
-    ///
-    /// # Errors
-    /// If the topic or group does not exist, or no node answers in time, or a body was damaged on its way (the
-    /// messages of that answer come again when their invisible duration has passed).
-    pub async fn receive(&self) -> Result<Vec<ReceivedMessage>, Error> {
-        self.receive_with(self.options.receive_messages_max, self.options.invisible_duration).await
-    }
-
-    /// Like [`receive`](Self::receive), with at most `messages_max` messages (1 to 32) that stay hidden for
-    /// `invisible_duration` (10 s to 12 h).
-    ///
-    /// # Errors
-    /// As [`receive`](Self::receive), and if an argument is out of its bounds.
-    pub async fn receive_with(
-        &self,
-        messages_max: usize,
-        invisible_duration: Duration,
-    ) -> Result<Vec<ReceivedMessage>, Error> {
-        let options =
-            ConsumerOptions { receive_messages_max: messages_max, invisible_duration, ..self.options.clone() };
-        options.check()?;
-        let topic = &self.topics[self.next_topic.fetch_add(1, Ordering::Relaxed) % self.topics.len()];
-        self.client.fresh_route(topic).await;
-        let request = self.receive_request(topic, &options);
-        let timeout = options.long_poll + POLL_GRACE;
-        let attempt = async |channel| {
-            let mut request = self.client.identity().request(request.clone());
-            request.set_timeout(timeout);
-            begin(channel, request).await
+        let buffer = Arc::new(Buffer::new(topics.len()));
+        let mut workers = JoinSet::new();
+        let start = |(source, name): (usize, String)| {
+            let (orders, ordered) = mpsc::channel(ORDERS_AHEAD);
+            let name: Arc<str> = name.into();
+            let worker = Worker {
+                client: client.clone(),
+                topic: Arc::clone(&name),
+                group: group.clone(),
+                options: options.clone(),
+                source,
+                buffer: Arc::clone(&buffer),
+                orders: ordered,
+                settling: Settling::default(),
+            };
+            workers.spawn(worker.run());
+            Topic { name, orders }
         };
-        // What is on its way is awaited here, whoever leads meanwhile: nobody else gets it soon.
-        let begun = self.client.call("receive", Some(topic), timeout, attempt).await?;
-        collect(begun, timeout).await.into_iter().map(ReceivedMessage::parse).collect()
+        let topics = topics.into_iter().enumerate().map(start).collect();
+        Ok(Self { client, buffer, topics, workers })
+    }
+
+    /// The next messages, as soon as there are some: one or more of one topic, in the order in which they came. Giving up
+    /// waiting loses nothing.
+    ///
+    /// # Errors
+    /// If topic or group does not exist, or no node answers for long, or a message cannot be read. The consumer goes on
+    /// trying; receiving again says what came of it.
+    pub async fn receive(&self) -> Result<Vec<ReceivedMessage>, Error> {
+        loop {
+            let messages = self.buffer.next().await?;
+            if !messages.is_empty() {
+                return Ok(messages);
+            }
+        }
     }
 
     /// Tells the broker that the message is done with: this group does not get it again. Acknowledgements that are
@@ -140,7 +122,7 @@ impl SimpleConsumer {
     /// With code `INVALID_RECEIPT_HANDLE` if the invisible duration has passed and the message was delivered again;
     /// or if no node answers in time, in which case it may or may not be acknowledged.
     pub async fn ack(&self, message: &ReceivedMessage) -> Result<(), Error> {
-        self.enqueue_ack(message).await?.await.map_err(|_| Error::Closed)?
+        self.ack_all(std::slice::from_ref(message)).await
     }
 
     /// Acknowledges several messages; tries all of them, then returns the first error.
@@ -148,12 +130,7 @@ impl SimpleConsumer {
     /// # Errors
     /// As [`ack`](Self::ack).
     pub async fn ack_all(&self, messages: &[ReceivedMessage]) -> Result<(), Error> {
-        let mut waiting = Vec::with_capacity(messages.len());
-        for message in messages {
-            waiting.push(self.enqueue_ack(message).await?);
-        }
-        let results = futures::future::join_all(waiting).await;
-        results.into_iter().try_for_each(|result| result.map_err(|_| Error::Closed)?)
+        self.order_all("ack", messages, Fate::Done).await
     }
 
     /// Delivers the message again after `invisible_duration` from now (up to 12 h) unless it is acknowledged before.
@@ -165,92 +142,93 @@ impl SimpleConsumer {
         message: &mut ReceivedMessage,
         invisible_duration: Duration,
     ) -> Result<(), Error> {
-        let request = pb::ChangeInvisibleDurationRequest {
-            group: Some(resource(&self.group)),
-            topic: Some(resource(message.topic())),
-            receipt_handle: message.receipt_handle.clone(),
-            invisible_duration: Some(proto_duration(invisible_duration)),
-            message_id: message.message_id().to_owned(),
-            ..Default::default()
-        };
-        let timeout = self.client.options().attempt_timeout;
-        let attempt = async |channel| {
-            let mut request = self.client.identity().request(request.clone());
-            request.set_timeout(timeout);
-            let answer = MessagingServiceClient::new(channel).change_invisible_duration(request).await?;
-            Ok(answer.into_inner())
-        };
-        let topic = Some(message.topic());
-        let answer = self.client.call("change invisible duration", topic, timeout, attempt).await?;
-        if !answer.receipt_handle.is_empty() {
-            message.receipt_handle = answer.receipt_handle;
+        let call = "change invisible duration";
+        if invisible_duration > INVISIBLE_MAX {
+            let problem = format!("{invisible_duration:?} is longer than 12 hours");
+            return Err(Error::Setting { name: "invisible_duration", problem });
         }
-        Ok(())
-    }
-
-    /// Tells the broker that this consumer is gone.
-    pub async fn close(self) {
-        self.session.end().await;
-    }
-
-    async fn enqueue_ack(&self, message: &ReceivedMessage) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
-        let (done, result) = oneshot::channel();
-        let entry = pb::AckMessageEntry {
-            message_id: message.message_id().to_owned(),
-            receipt_handle: message.receipt_handle.clone(),
-            lite_topic: None,
-        };
-        let ack = Ack { topic: message.topic().to_owned(), entry, done };
-        self.acks.send(ack).await.map_err(|_| Error::Closed)?;
-        Ok(result)
-    }
-
-    fn receive_request(&self, topic: &str, options: &ConsumerOptions) -> pb::ReceiveMessageRequest {
-        let attempt_id: u128 = u128::from_be_bytes(env::random_bytes());
-        pb::ReceiveMessageRequest {
-            group: Some(resource(&self.group)),
-            // Any queue of the topic.
-            message_queue: Some(pb::MessageQueue { topic: Some(resource(topic)), id: -1, ..Default::default() }),
-            filter_expression: Some(pb::FilterExpression {
-                r#type: pb::FilterType::Tag as i32,
-                expression: "*".to_owned(),
-            }),
-            batch_size: i32::try_from(options.receive_messages_max).expect("at most 32"),
-            invisible_duration: Some(proto_duration(options.invisible_duration)),
-            auto_renew: false,
-            long_polling_timeout: Some(proto_duration(options.long_poll)),
-            // A retry of a FIFO receive whose answer was lost gets the same messages again.
-            attempt_id: Some(format!("{attempt_id:032x}")),
-        }
-    }
-}
-
-/// Asks, and waits for the first sign of an answer.
-async fn begin(channel: Channel, request: tonic::Request<pb::ReceiveMessageRequest>) -> Result<Begun, Status> {
-    let mut service = MessagingServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-    let mut rest = service.receive_message(request).await?.into_inner();
-    while let Some(item) = rest.message().await? {
-        match item.content {
-            Some(Content::Status(status)) => return Ok(Begun { status, first: None, rest }),
-            Some(Content::Message(message)) => {
-                let status = pb::Status { code: pb::Code::Ok as i32, ..pb::Status::default() };
-                return Ok(Begun { status, first: Some(message), rest });
+        let invisible_ms = u64::try_from(invisible_duration.as_millis()).expect("12 hours at most");
+        let fate = Fate::Hidden { invisible_ms, uncounted: false };
+        let deadlines = self.order(call, message.topic(), vec![message.reference], fate).await?.await?;
+        match deadlines.first() {
+            Some(0) | None => Err(over(call)),
+            Some(deadline) => {
+                message.reference.deadline_unix_ms = *deadline;
+                Ok(())
             }
-            Some(Content::DeliveryTimestamp(_)) | None => {}
         }
     }
-    Err(Status::unavailable("the answer to a receive ended without a status"))
+
+    /// Gives messages back that were not worked on: they are delivered again at once, and this delivery does not count.
+    ///
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub async fn give_back(&self, messages: &[ReceivedMessage]) -> Result<(), Error> {
+        self.order_all("give back", messages, Fate::Hidden { invisible_ms: 0, uncounted: true }).await
+    }
+
+    /// Gives back what was not received, waits for what is on its way, and ends. A consumer that is dropped does the same
+    /// in the background.
+    pub async fn close(mut self) {
+        self.topics.clear();
+        while self.workers.join_next().await.is_some() {}
+    }
+
+    async fn order_all(&self, call: &'static str, messages: &[ReceivedMessage], fate: Fate) -> Result<(), Error> {
+        let mut answers = Vec::new();
+        for of_topic in messages.chunk_by(|left, right| left.topic() == right.topic()) {
+            for some in of_topic.chunks(ORDER_MESSAGES_MAX) {
+                let references = some.iter().map(|message| message.reference).collect();
+                answers.push(self.order(call, some[0].topic(), references, fate).await?);
+            }
+        }
+        let mut result = Ok(());
+        for answer in answers {
+            let answer = answer.await.and_then(|each| if each.contains(&0) { Err(over(call)) } else { Ok(()) });
+            result = result.and(answer);
+        }
+        result
+    }
+
+    /// Hands an order to the worker of the topic; answers with what waits for what came of it.
+    async fn order(
+        &self,
+        call: &'static str,
+        topic: &str,
+        references: Vec<Reference>,
+        fate: Fate,
+    ) -> Result<impl Future<Output = Result<Vec<u64>, Error>> + use<>, Error> {
+        let worker = self.topics.iter().find(|of| of.name.as_ref() == topic);
+        let worker = worker.ok_or_else(|| Error::Setting {
+            name: "message",
+            problem: format!("topic {topic} is none of this consumer's"),
+        })?;
+        let (waiter, answer) = oneshot::channel();
+        let order = Order { references, fate, waiter: Some(waiter) };
+        worker.orders.send(order).await.map_err(|_| Error::Closed)?;
+        let patience = self.client.options().call_timeout;
+        Ok(async move {
+            match tokio::time::timeout(patience, answer).await {
+                Ok(answer) => answer.map_err(|_| Error::Closed)?,
+                Err(_) => Err(Error::Unavailable {
+                    call,
+                    waited: patience,
+                    tried: "the stream of the topic".to_owned(),
+                    last: "no answer".to_owned(),
+                }),
+            }
+        })
+    }
 }
 
-/// The messages of an answer; those that came, if it breaks or does not end within `timeout`.
-async fn collect(begun: Begun, timeout: Duration) -> Vec<pb::Message> {
-    let Begun { first, mut rest, .. } = begun;
-    let mut messages: Vec<pb::Message> = first.into_iter().collect();
-    let until = tokio::time::Instant::now() + timeout;
-    while let Ok(Ok(Some(item))) = tokio::time::timeout_at(until, rest.message()).await {
-        if let Some(Content::Message(message)) = item.content {
-            messages.push(message);
-        }
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // They give back what was not received, and end by themselves.
+        std::mem::take(&mut self.workers).detach_all();
     }
-    messages
+}
+
+fn over(call: &'static str) -> Error {
+    let message = "the delivery is over: its time has passed or another took its place".to_owned();
+    Error::Refused { call, code: Code::INVALID_RECEIPT_HANDLE, message }
 }

@@ -1,12 +1,23 @@
-//! The simple consumer: receive, acknowledge, change invisible durations.
+//! The consumer: what is pushed to it, and what becomes of that.
 //!
+//! ```text
+//!   stream ─► batches ─► buffer ─► receive() ─► application
+//!     ▲                    │ taken: credit           │ ack, change, give back
+//!     └──── requests ◄─────┴───────── settling ◄─────┘
+//! ```
 //! - `handle`: what an application holds.
-//! - `received`: a delivered message, checked.
-//! - `acker`: acknowledgements that come meanwhile travel together.
+//! - `received`: a delivered message.
+//! - `buffer`: what has arrived and nobody has taken, and the credit that follows from it.
+//! - `settling`: what is said of messages, until it is answered.
+//! - `worker`: one topic's stream, and the next one when it ends.
+//! - `conversation`: one stream, from its opening to its end.
 
-mod acker;
+mod buffer;
+mod conversation;
 mod handle;
 mod received;
+mod settling;
+mod worker;
 
-pub use handle::SimpleConsumer;
+pub use handle::Consumer;
 pub use received::ReceivedMessage;

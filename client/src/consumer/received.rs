@@ -1,20 +1,30 @@
 //! A delivered message.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use md5::{Digest as _, Md5};
-use tercet_proto::rocketmq::v2 as pb;
+use prost::Message as _;
+use tercet_proto::client::v1::{Batch, Delivered, StoredProperties};
 
 use crate::error::Error;
+
+/// Where a dead letter was first, as other clients are told it.
+const ORIGIN_TOPIC_PROPERTY: &str = "DLQ_ORIGIN_TOPIC";
+const ORIGIN_ID_PROPERTY: &str = "DLQ_ORIGIN_MESSAGE_ID";
+
+/// The reference of one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reference {
+    pub(super) queue: u32,
+    pub(super) offset: u64,
+    pub(super) nonce: u64,
+    pub(super) deadline_unix_ms: u64,
+}
 
 /// A message as it was delivered. Hidden from the rest of the group until its invisible duration has passed.
 #[derive(Debug, Clone)]
 pub struct ReceivedMessage {
-    topic: String,
-    queue: u32,
-    offset: u64,
+    topic: Arc<str>,
     message_id: String,
     attempt: u32,
     body: Bytes,
@@ -23,7 +33,7 @@ pub struct ReceivedMessage {
     message_group: Option<String>,
     properties: BTreeMap<String, String>,
     stored_at: Duration,
-    pub(super) receipt_handle: String,
+    pub(super) reference: Reference,
 }
 
 impl ReceivedMessage {
@@ -36,13 +46,13 @@ impl ReceivedMessage {
     /// The number of its queue.
     #[must_use]
     pub fn queue(&self) -> u32 {
-        self.queue
+        self.reference.queue
     }
 
     /// Its position in the queue, 0-based.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.reference.offset
     }
 
     /// The id that its producer gave to it: the same at every delivery. (Text, because other clients use other
@@ -94,76 +104,76 @@ impl ReceivedMessage {
         self.stored_at
     }
 
-    /// Checks a delivered message and its digest.
-    pub(super) fn parse(message: pb::Message) -> Result<Self, Error> {
-        let system = message.system_properties.unwrap_or_default();
-        if !digest_fits(system.body_digest.as_ref(), &message.body) {
-            return Err(Error::Corrupt { message_id: system.message_id });
-        }
-        let stored_at = system.store_timestamp.unwrap_or_default();
-        Ok(Self {
-            topic: message.topic.unwrap_or_default().name,
-            queue: u32::try_from(system.queue_id).unwrap_or_default(),
-            offset: system.queue_offset.and_then(|offset| u64::try_from(offset).ok()).unwrap_or_default(),
-            message_id: system.message_id,
-            attempt: system.delivery_attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1),
-            body: message.body,
-            tag: system.tag.filter(|tag| !tag.is_empty()),
-            keys: system.keys,
-            message_group: system.message_group.filter(|group| !group.is_empty()),
-            properties: message.user_properties.into_iter().collect(),
-            stored_at: Duration::new(
-                u64::try_from(stored_at.seconds).unwrap_or_default(),
-                u32::try_from(stored_at.nanos).unwrap_or_default().min(999_999_999),
-            ),
-            receipt_handle: system.receipt_handle.unwrap_or_default(),
+    /// The messages of a batch, in order; one that cannot be read is an error by itself.
+    pub(super) fn of_batch(topic: &Arc<str>, batch: Batch) -> impl Iterator<Item = Result<Self, Error>> {
+        let (nonce, deadline_unix_ms) = (batch.nonce, batch.deadline_unix_ms);
+        batch.messages.into_iter().map(move |message| {
+            let Delivered { queue, offset, .. } = message;
+            Self::parse(topic, Reference { queue, offset, nonce, deadline_unix_ms }, message)
         })
     }
-}
 
-/// Whether the body is the one that the digest was made of. The broker always sends MD5; other digests are taken on
-/// trust, as is a message without one.
-fn digest_fits(digest: Option<&pb::Digest>, body: &[u8]) -> bool {
-    let Some(digest) = digest.filter(|digest| digest.r#type() == pb::DigestType::Md5) else { return true };
-    let sum = Md5::digest(body);
-    let text = digest.checksum.as_bytes();
-    text.len() == sum.len() * 2
-        && text.chunks_exact(2).zip(sum).all(|(pair, byte)| {
-            let digit = |at: usize| (pair[at] as char).to_digit(16);
-            digit(0).zip(digit(1)).is_some_and(|(high, low)| high * 16 + low == u32::from(byte))
+    fn parse(topic: &Arc<str>, reference: Reference, message: Delivered) -> Result<Self, Error> {
+        let stored = StoredProperties::decode(message.properties).map_err(|error| Error::Corrupt {
+            queue: reference.queue,
+            offset: reference.offset,
+            problem: error.to_string(),
+        })?;
+        let mut properties: BTreeMap<String, String> = stored.properties.into_iter().collect();
+        if !message.origin_topic.is_empty() {
+            properties.insert(ORIGIN_TOPIC_PROPERTY.to_owned(), message.origin_topic);
+            properties.insert(ORIGIN_ID_PROPERTY.to_owned(), stored.message_id.clone());
+        }
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        Ok(Self {
+            topic: Arc::clone(topic),
+            message_id: stored.message_id,
+            attempt: message.attempt.max(1),
+            body: message.body,
+            tag: some(message.tag),
+            keys: stored.keys,
+            message_group: some(stored.message_group),
+            properties,
+            stored_at: Duration::from_millis(message.stored_unix_ms),
+            reference,
         })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn message(checksum: &str) -> pb::Message {
-        let digest = pb::Digest { r#type: pb::DigestType::Md5 as i32, checksum: checksum.into() };
-        let system = pb::SystemProperties {
-            message_id: "id".into(),
-            body_digest: Some(digest),
-            queue_id: 3,
-            queue_offset: Some(9),
-            delivery_attempt: Some(2),
-            receipt_handle: Some("handle".into()),
+    fn batch(properties: &[u8]) -> Batch {
+        let message = Delivered {
+            queue: 3,
+            offset: 9,
+            attempt: 2,
+            stored_unix_ms: 1500,
+            properties: Bytes::copy_from_slice(properties),
+            body: Bytes::from_static(b"hello"),
+            origin_topic: "first".into(),
             ..Default::default()
         };
-        pb::Message { system_properties: Some(system), body: Bytes::from_static(b"hello"), ..Default::default() }
+        Batch { nonce: 7, deadline_unix_ms: 8, messages: vec![message], ..Default::default() }
     }
 
     #[test]
-    fn a_body_that_fits_its_digest_is_taken() {
-        let received = ReceivedMessage::parse(message("5D41402ABC4B2A76B9719D911017C592")).unwrap();
-        assert_eq!((received.queue(), received.offset(), received.attempt()), (3, 9, 2));
-        assert_eq!(received.body(), "hello");
+    fn a_delivered_message_has_what_was_stored() {
+        let stored = StoredProperties { message_id: "id".into(), message_group: "g".into(), ..Default::default() };
+        let message = ReceivedMessage::of_batch(&"t".into(), batch(&stored.encode_to_vec())).next().unwrap().unwrap();
+        assert_eq!((message.topic(), message.queue(), message.offset(), message.attempt()), ("t", 3, 9, 2));
+        assert_eq!((message.message_id(), message.message_group(), message.tag()), ("id", Some("g"), None));
+        assert_eq!((message.body().as_ref(), message.stored_at()), (&b"hello"[..], Duration::from_millis(1500)));
+        assert_eq!((message.reference.nonce, message.reference.deadline_unix_ms), (7, 8));
+        assert_eq!(message.properties()["DLQ_ORIGIN_TOPIC"], "first");
+        assert_eq!(message.properties()["DLQ_ORIGIN_MESSAGE_ID"], "id");
     }
 
     #[test]
-    fn a_damaged_body_is_an_error_that_names_the_message() {
-        for checksum in ["5D41402ABC4B2A76B9719D911017C593", "", "xx41402ABC4B2A76B9719D911017C592"] {
-            let error = ReceivedMessage::parse(message(checksum)).unwrap_err();
-            assert!(matches!(&error, Error::Corrupt { message_id } if message_id == "id"), "{error}");
-        }
+    fn a_message_that_cannot_be_read_is_named() {
+        let error = ReceivedMessage::of_batch(&"t".into(), batch(b"\xff\xff")).next().unwrap().unwrap_err();
+        assert!(matches!(error, Error::Corrupt { queue: 3, offset: 9, .. }), "{error}");
+        assert!(error.can_retry());
     }
 }

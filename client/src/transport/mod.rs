@@ -4,6 +4,7 @@
 //! the next request makes a new one (and resolves the name again).
 
 mod connections;
+mod consume_stream;
 mod ending;
 mod gather;
 mod link;
@@ -12,6 +13,7 @@ mod publish_stream;
 mod raw;
 
 pub(crate) use connections::{AttemptError, Connections};
+pub(crate) use consume_stream::{Begun, ConsumeStream, open as open_consume_stream};
 pub(crate) use link::Link;
 pub(crate) use metadata::{Identity, OUTCOME_KEY, QUEUES_KEY, SendHeaders};
 pub(crate) use raw::SendAnswer;

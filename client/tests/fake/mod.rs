@@ -1,12 +1,15 @@
 //! Nodes of a broker group that answer by a script, in this process, over real connections.
 //!
-//! All nodes of a [`Group`] share one store, as replicas do. A node answers each publish and each receive with the
-//! next step of the script; when that is exhausted, it serves. The store knows producers and sequences as the broker
+//! All nodes of a [`Group`] share one store, as replicas do. A node answers each publish with the next step of
+//! the script; when that is exhausted, it serves. A stream of deliveries is handed to the test, which speaks for the node. The store knows producers and sequences as the broker
 //! does: a repeat gets the first result. What it is not: a model of the broker's own rules.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #![allow(dead_code, reason = "each test file uses a part of this module")]
 
+mod consume;
 mod service;
+
+pub(crate) use consume::Call;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,18 +17,18 @@ use std::{
 };
 
 use tercet_client::proto::{
-    client::v1::publish_service_server::PublishServiceServer,
+    client::v1::{consume_service_server::ConsumeServiceServer, publish_service_server::PublishServiceServer},
     rocketmq::v2::{self as pb, messaging_service_server::MessagingServiceServer},
 };
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-/// What a node does with a publish or a receive.
+/// What a node does with a publish.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
     /// Stores and says so.
@@ -42,7 +45,7 @@ pub(crate) enum Step {
     StoreThenHang,
     /// Never answers and stores nothing.
     Hang,
-    /// Waits until the test opens the gate, then serves; a receive has its status before.
+    /// Waits until the test opens the gate, then serves.
     AtGate,
 }
 
@@ -69,7 +72,6 @@ pub(crate) struct Kept {
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) script: VecDeque<Step>,
-    pub(crate) receive_script: VecDeque<Step>,
     pub(crate) publishes: Vec<Publish>,
     pub(crate) kept: Vec<Kept>,
     pub(crate) results: BTreeMap<(String, u64, u64), u64>,
@@ -84,17 +86,13 @@ pub(crate) struct Shared {
     /// Requests that are being served, by producer, and the most at a time.
     pub(crate) busy: BTreeMap<String, usize>,
     pub(crate) busiest: usize,
-    pub(crate) delivered: u64,
-    pub(crate) receives: Vec<pb::ReceiveMessageRequest>,
-    pub(crate) acks: Vec<pb::AckMessageRequest>,
-    pub(crate) ack_code: i32,
-    pub(crate) changes: Vec<pb::ChangeInvisibleDurationRequest>,
 }
 
 /// A broker group of scripted nodes.
 pub(crate) struct Group {
     pub(crate) shared: Arc<Mutex<Shared>>,
     pub(crate) gate: Arc<Semaphore>,
+    calls: tokio::sync::Mutex<mpsc::UnboundedReceiver<Call>>,
     nodes: Vec<Node>,
 }
 
@@ -118,6 +116,7 @@ impl Group {
     async fn start_nodes(count: usize, script: impl IntoIterator<Item = Step>, streams: bool) -> Self {
         let shared = Arc::new(Mutex::new(Shared { script: script.into_iter().collect(), ..Shared::default() }));
         let gate = Arc::new(Semaphore::new(0));
+        let (called, calls) = mpsc::unbounded_channel();
         let mut nodes = Vec::new();
         for node in 0..count {
             let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -126,16 +125,18 @@ impl Group {
             let service = service::Service { node, shared: Arc::clone(&shared), gate: Arc::clone(&gate) };
             let messaging = MessagingServiceServer::new(service.clone()).max_decoding_message_size(16 << 20);
             let publishing = PublishServiceServer::new(service).max_decoding_message_size(16 << 20);
+            let consuming = ConsumeServiceServer::new(consume::Service { node, called: called.clone() });
             // What knows no streams is asked by calls, also beside those that know them.
             let publishing = (node % 2 == 0 && streams).then_some(publishing);
             runtime.spawn(async move {
                 let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-                let server = Server::builder().add_service(messaging).add_optional_service(publishing);
+                let server = Server::builder().add_service(messaging).add_service(consuming);
+                let server = server.add_optional_service(publishing);
                 server.serve_with_incoming(incoming).await.unwrap();
             });
             nodes.push(Node { address, runtime: Some(runtime) });
         }
-        let group = Self { shared, gate, nodes };
+        let group = Self { shared, gate, calls: tokio::sync::Mutex::new(calls), nodes };
         group.lock().route = (0..count).map(|node| group.address(node)).collect();
         group
     }
@@ -156,6 +157,12 @@ impl Group {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap()
+    }
+
+    /// The next stream of deliveries that is opened, at whichever node; fails after ten seconds.
+    pub(crate) async fn call(&self) -> Call {
+        let next = async { self.calls.lock().await.recv().await };
+        tokio::time::timeout(std::time::Duration::from_secs(10), next).await.expect("a stream is opened").unwrap()
     }
 
     pub(crate) fn publishes(&self) -> Vec<Publish> {

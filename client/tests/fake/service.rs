@@ -6,10 +6,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use prost::Message as _;
 use tercet_client::proto::{
     client::v1::{PublishAnswer, PublishRequest, publish_service_server::PublishService},
-    rocketmq::v2::{
-        self as pb, messaging_service_server::MessagingService, receive_message_response::Content,
-        telemetry_command::Command,
-    },
+    rocketmq::v2::{self as pb, messaging_service_server::MessagingService, telemetry_command::Command},
 };
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
@@ -89,24 +86,6 @@ impl Service {
         response.metadata_mut().insert("x-tercet-queues", "3".parse().unwrap());
         response
     }
-
-    fn deliveries(&self, count: i32) -> Vec<pb::Message> {
-        let mut shared = self.lock();
-        (0..count)
-            .map(|_| {
-                shared.delivered += 1;
-                let system = pb::SystemProperties {
-                    message_id: format!("id-{}", shared.delivered),
-                    receipt_handle: Some(format!("handle-{}", shared.delivered)),
-                    queue_offset: Some(i64::try_from(shared.delivered).unwrap()),
-                    ..Default::default()
-                };
-                let topic = pb::Resource { name: "t".into(), ..Default::default() };
-                let body = "body".into();
-                pb::Message { topic: Some(topic), system_properties: Some(system), body, ..Default::default() }
-            })
-            .collect()
-    }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -153,51 +132,19 @@ impl MessagingService for Service {
         self.serve(publish).await
     }
 
-    async fn receive_message(&self, request: Request<pb::ReceiveMessageRequest>) -> Answer<Self::ReceiveMessageStream> {
-        let request = request.into_inner();
-        self.lock().receives.push(request.clone());
-        let step = self.lock().receive_script.pop_front().unwrap_or(Step::Serve);
-        let (code, count) = match step {
-            Step::Grpc(code) => return Err(Status::new(code, "scripted")),
-            Step::Code(code) => (code, 0),
-            Step::Hang => std::future::pending().await,
-            _ => (20_000, request.batch_size),
-        };
-        let item = |content| Ok(pb::ReceiveMessageResponse { content: Some(content) });
-        let head = item(Content::Status(pb::Status { code, message: "scripted".into() }));
-        let items = self.deliveries(count).into_iter().map(move |message| item(Content::Message(message)));
-        let gate = Arc::clone(&self.gate);
-        let open = async move {
-            if matches!(step, Step::AtGate) {
-                gate.acquire().await.unwrap().forget();
-            }
-            stream::iter(items.collect::<Vec<_>>())
-        };
-        Ok(Response::new(stream::iter([head]).chain(stream::once(open).flatten()).boxed()))
+    async fn receive_message(&self, _: Request<pb::ReceiveMessageRequest>) -> Answer<Self::ReceiveMessageStream> {
+        unused()
     }
 
-    async fn ack_message(&self, request: Request<pb::AckMessageRequest>) -> Answer<pb::AckMessageResponse> {
-        let request = request.into_inner();
-        let mut shared = self.lock();
-        let code = if shared.ack_code == 0 { 20_000 } else { shared.ack_code };
-        let entry = |entry: &pb::AckMessageEntry| pb::AckMessageResultEntry {
-            message_id: entry.message_id.clone(),
-            receipt_handle: entry.receipt_handle.clone(),
-            status: status(code),
-        };
-        let entries = request.entries.iter().map(entry).collect();
-        shared.acks.push(request);
-        Ok(Response::new(pb::AckMessageResponse { status: status(code), entries }))
+    async fn ack_message(&self, _: Request<pb::AckMessageRequest>) -> Answer<pb::AckMessageResponse> {
+        unused()
     }
 
     async fn change_invisible_duration(
         &self,
-        request: Request<pb::ChangeInvisibleDurationRequest>,
+        _: Request<pb::ChangeInvisibleDurationRequest>,
     ) -> Answer<pb::ChangeInvisibleDurationResponse> {
-        let request = request.into_inner();
-        let receipt_handle = format!("{}-renewed", request.receipt_handle);
-        self.lock().changes.push(request);
-        Ok(Response::new(pb::ChangeInvisibleDurationResponse { status: status(20_000), receipt_handle }))
+        unused()
     }
 
     async fn telemetry(

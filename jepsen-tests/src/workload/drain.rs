@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tercet_client::{Client, ConsumerOptions, SimpleConsumer};
+use tercet_client::{Client, Consumer, ConsumerOptions};
 use tercet_proto::admin::v1::DescribeTopicRequest;
 use tokio::task::JoinSet;
 
@@ -19,6 +19,9 @@ use crate::{
 
 /// Receives that run side by side; one waits for the group's disk while others are answered.
 const RECEIVERS: usize = 8;
+
+/// A receiver looks this often whether the others have got the rest.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What has not come yet, by (queue, offset).
 type Missing = Arc<Mutex<BTreeSet<(u32, u64)>>>;
@@ -43,11 +46,10 @@ pub async fn drain(
     let deadline = Instant::now() + limit;
     let mut receivers = JoinSet::new();
     for _ in 0..RECEIVERS {
-        let options = ConsumerOptions { long_poll: Duration::from_secs(5), ..ConsumerOptions::default() };
-        let consumer = client.simple_consumer(group, [topic], options).doing(|| "consumer".to_owned())?;
+        let consumer = client.consumer(group, [topic], ConsumerOptions::default()).doing(|| "consumer".to_owned())?;
         receivers.spawn(receive(consumer, Arc::clone(&missing), Arc::clone(recorder), deadline));
     }
-    // The first one to see that nothing is missing is enough; the others may sit in a long poll.
+    // The first one to see that nothing is missing is enough; the others may wait for more.
     receivers.join_next().await.expect("there are receivers").doing(|| "receiver".to_owned())?;
     receivers.shutdown().await;
     let missing = missing.lock().expect("no receiver panics while it holds the lock");
@@ -71,11 +73,12 @@ async fn places(cluster: &Cluster, topic: &str) -> Result<BTreeSet<(u32, u64)>, 
         .collect())
 }
 
-async fn receive(consumer: SimpleConsumer, missing: Missing, recorder: Arc<Recorder>, deadline: Instant) {
+async fn receive(consumer: Consumer, missing: Missing, recorder: Arc<Recorder>, deadline: Instant) {
     let is_done = || missing.lock().expect("no receiver panics while it holds the lock").is_empty();
     while Instant::now() < deadline && !is_done() {
         // A failed receive is worth another try until the deadline; what is missing then is named.
-        let Ok(messages) = consumer.receive().await else { continue };
+        let received = tokio::time::timeout(LOOK_EVERY, consumer.receive()).await;
+        let Ok(Ok(messages)) = received else { continue };
         for message in &messages {
             let (queue, offset) = (message.queue(), message.offset());
             recorder.record(What::Read {

@@ -2,18 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tercet_client::{Client, ConsumerOptions, Error, GroupSettings, SimpleConsumer};
+use tercet_client::{Client, Consumer, ConsumerOptions, Error, GroupSettings, ReceivedMessage};
 use tokio::{task::JoinSet, time::Instant};
 use tonic::Code as GrpcCode;
 
 use super::{
     report::{Recorder, Report},
-    share,
+    share, stamp,
 };
 use crate::cli::args::Bench;
 
-/// Messages of one receive.
-const BATCH: u32 = 32;
+/// Acknowledgements under way of one consumer; it goes on receiving meanwhile.
+const ACKS_UNDER_WAY_MAX: usize = 16;
+
+/// What one batch came to: its messages with their latency, or why it failed, and when that was.
+type Acknowledged = (Vec<ReceivedMessage>, Vec<Duration>, Result<(), Error>, Instant);
 
 pub(super) async fn run(
     connect: &dyn Fn() -> Result<Client, Error>,
@@ -23,59 +26,102 @@ pub(super) async fn run(
         Ok(_) | Err(Error::Rpc { code: GrpcCode::AlreadyExists, .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let receives = bench.in_flight.div_ceil(BATCH);
-    let count = bench.producers.min(receives);
+    let count = bench.producers.min(bench.in_flight);
     let started = Instant::now();
     let end = started + bench.duration;
     let mut running = JoinSet::new();
     for part in 0..count {
-        let options = ConsumerOptions { long_poll: Duration::from_secs(5), ..ConsumerOptions::default() };
-        let consumer = Arc::new(connect()?.simple_consumer(&bench.group, [&bench.topic], options)?);
-        for _ in 0..share(receives, count, part) {
-            running.spawn(receive(Arc::clone(&consumer), end));
-        }
+        let prefetch_messages = u64::from(share(bench.in_flight, count, part)).min(16_384);
+        let options = ConsumerOptions { prefetch_messages, ..ConsumerOptions::default() };
+        let consumer = connect()?.consumer(&bench.group, [&bench.topic], options)?;
+        running.spawn(consume(Arc::new(consumer), end));
     }
-    let (mut all, mut bytes, mut last) = (Recorder::new(), 0, started);
+    let mut all = Tally::new(started);
     while let Some(part) = running.join_next().await {
-        let (recorder, moved, ended) = part?;
-        all.add(&recorder);
-        bytes += moved;
-        last = last.max(ended.unwrap_or(started));
+        all.add(&part?);
     }
-    Ok(all.report(bytes, last - started))
+    Ok(all.recorder.report(all.bytes, all.last - started))
 }
 
-/// Returns what was recorded, the bytes of the bodies, and when the last acknowledgement came.
-async fn receive(consumer: Arc<SimpleConsumer>, end: Instant) -> (Recorder, u64, Option<Instant>) {
-    let (mut recorder, mut bytes, mut last) = (Recorder::new(), 0, None);
-    while Instant::now() < end {
-        let asked = Instant::now();
-        // A poll that finds nothing until the end is no failure.
-        let Ok(received) = tokio::time::timeout_at(end, consumer.receive()).await else { break };
-        let messages = match received {
-            Ok(messages) => messages,
-            Err(error) => {
-                recorder.failed(|| error.to_string());
-                if error.can_retry() {
-                    continue;
-                }
-                break;
-            }
-        };
-        if messages.is_empty() {
-            continue;
-        }
-        match consumer.ack_all(&messages).await {
+/// What was recorded, the bytes of the bodies, and when the last acknowledgement came.
+struct Tally {
+    recorder: Recorder,
+    bytes: u64,
+    last: Instant,
+}
+
+impl Tally {
+    fn new(started: Instant) -> Self {
+        Self { recorder: Recorder::new(), bytes: 0, last: started }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.recorder.add(&other.recorder);
+        self.bytes += other.bytes;
+        self.last = self.last.max(other.last);
+    }
+
+    fn acknowledged(&mut self, (messages, latencies, result, at): Acknowledged, received: Option<Instant>) {
+        match result {
             Ok(()) => {
-                let now = Instant::now();
-                for message in &messages {
-                    recorder.succeeded(now - asked);
-                    bytes += message.body().len() as u64;
+                for (at_message, message) in messages.iter().enumerate() {
+                    let since_received = received.map_or(Duration::ZERO, |received| at - received);
+                    self.recorder.succeeded(latencies.get(at_message).copied().unwrap_or(since_received));
+                    self.bytes += message.body().len() as u64;
                 }
-                last = Some(now);
+                self.last = self.last.max(at);
             }
-            Err(error) => messages.iter().for_each(|_| recorder.failed(|| error.to_string())),
+            Err(error) => messages.iter().for_each(|_| self.recorder.failed(|| error.to_string())),
         }
     }
-    (recorder, bytes, last)
+}
+
+async fn consume(consumer: Arc<Consumer>, end: Instant) -> Tally {
+    let mut tally = Tally::new(Instant::now());
+    let mut acks = JoinSet::new();
+    loop {
+        while acks.len() >= ACKS_UNDER_WAY_MAX {
+            settle(&mut tally, acks.join_next().await);
+        }
+        let received = tokio::select! {
+            received = tokio::time::timeout_at(end, consumer.receive()) => received,
+            acked = acks.join_next(), if !acks.is_empty() => {
+                settle(&mut tally, acked);
+                continue;
+            }
+        };
+        // Waiting in vain until the end is no failure.
+        let Ok(received) = received else { break };
+        match received {
+            Ok(messages) => {
+                let at = Instant::now();
+                // Of messages that say when they were sent, what counts is how long they took to come here.
+                let latencies: Vec<Duration> = stamp::ages(messages.iter().map(|message| message.body()));
+                let consumer = Arc::clone(&consumer);
+                acks.spawn(async move {
+                    let result = consumer.ack_all(&messages).await;
+                    (at, (messages, latencies, result, Instant::now()))
+                });
+            }
+            Err(error) => {
+                tally.recorder.failed(|| error.to_string());
+                if !error.can_retry() {
+                    break;
+                }
+            }
+        }
+    }
+    while let Some(acked) = acks.join_next().await {
+        settle(&mut tally, Some(acked));
+    }
+    if let Some(consumer) = Arc::into_inner(consumer) {
+        consumer.close().await;
+    }
+    tally
+}
+
+fn settle(tally: &mut Tally, acked: Option<Result<(Instant, Acknowledged), tokio::task::JoinError>>) {
+    if let Some(Ok((received, acknowledged))) = acked {
+        tally.acknowledged(acknowledged, Some(received));
+    }
 }

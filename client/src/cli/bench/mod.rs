@@ -3,6 +3,7 @@
 mod consume;
 mod publish;
 mod report;
+mod stamp;
 
 use tercet_client::{Client, Error};
 

@@ -11,7 +11,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
     report::{Recorder, Report},
-    share,
+    share, stamp,
 };
 use crate::cli::args::Bench;
 
@@ -118,7 +118,9 @@ async fn one_producer(
                     continue;
                 }
                 // Late or not: latency counts from the time at which it should have been sent.
-                send(&producer, &message, &shared, next).await;
+                let body = stamp::stamped(message.body(), next.elapsed());
+                let stamped = message.with_body(body).expect("it is as long as the one that it replaces");
+                send(&producer, &stamped, &shared, next).await;
                 sent += 1;
                 next = started + Duration::from_secs_f64((sent as f64 + offset) / rate);
             }

@@ -1,0 +1,216 @@
+//! What has arrived and nobody has taken, over all topics of a consumer, and the credit that follows from it.
+//!
+//! Invariant: what a topic holds here, what its stream may still push and what is to be granted make up its window.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::received::{ReceivedMessage, Reference};
+use crate::error::Error;
+
+/// Messages and their bytes, as the broker counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, other: Amount) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Shared by the application and the workers of a consumer.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    state: Mutex<State>,
+    filled: Notify,
+    /// One for each topic.
+    taken: Vec<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    held: VecDeque<Held>,
+    /// Taken, and not granted again yet, by topic.
+    released: Vec<Amount>,
+    /// By topic; one that nobody takes is not followed by another.
+    errors: Vec<Option<Error>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    topic: usize,
+    arrived: Instant,
+    amount: Amount,
+    messages: Vec<ReceivedMessage>,
+}
+
+impl Buffer {
+    pub(super) fn new(topics: usize) -> Self {
+        let state = State {
+            held: VecDeque::new(),
+            released: vec![Amount::default(); topics],
+            errors: (0..topics).map(|_| None).collect(),
+        };
+        Self { state: Mutex::new(state), filled: Notify::new(), taken: (0..topics).map(|_| Notify::new()).collect() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// A batch has arrived.
+    pub(super) fn put(&self, topic: usize, amount: Amount, messages: Vec<ReceivedMessage>) {
+        self.lock().held.push_back(Held { topic, arrived: Instant::now(), amount, messages });
+        self.filled.notify_one();
+    }
+
+    /// What a topic has come to, told once to whoever receives next.
+    pub(super) fn fail(&self, topic: usize, error: Error) {
+        self.lock().errors[topic].get_or_insert(error);
+        self.filled.notify_one();
+    }
+
+    /// The next batch, or an error, as soon as there is one.
+    pub(super) async fn next(&self) -> Result<Vec<ReceivedMessage>, Error> {
+        loop {
+            let filled = self.filled.notified();
+            if let Some(next) = self.take() {
+                return next;
+            }
+            filled.await;
+        }
+    }
+
+    fn take(&self) -> Option<Result<Vec<ReceivedMessage>, Error>> {
+        let mut state = self.lock();
+        let next = match state.errors.iter_mut().find_map(Option::take) {
+            Some(error) => Err(error),
+            None => {
+                let held = state.held.pop_front()?;
+                state.released[held.topic].add(held.amount);
+                self.taken[held.topic].notify_one();
+                Ok(held.messages)
+            }
+        };
+        if !state.held.is_empty() || state.errors.iter().any(Option::is_some) {
+            self.filled.notify_one();
+        }
+        Some(next)
+    }
+
+    /// Returns when something of the topic was taken; for its worker.
+    pub(super) async fn taken(&self, topic: usize) {
+        self.taken[topic].notified().await;
+    }
+
+    /// What is to be granted again. The caller grants it.
+    pub(super) fn take_released(&self, topic: usize) -> Amount {
+        std::mem::take(&mut self.lock().released[topic])
+    }
+
+    /// The whole credit of a new stream: the window without what is held here.
+    pub(super) fn room(&self, topic: usize, window: Amount) -> Amount {
+        let mut state = self.lock();
+        state.released[topic] = Amount::default();
+        let mut held = Amount::default();
+        state.held.iter().filter(|of| of.topic == topic).for_each(|of| held.add(of.amount));
+        Amount {
+            messages: window.messages.saturating_sub(held.messages),
+            bytes: window.bytes.saturating_sub(held.bytes),
+        }
+    }
+
+    /// When the batch that waits longest has arrived.
+    pub(super) fn oldest(&self, topic: usize) -> Option<Instant> {
+        self.lock().held.iter().find(|held| held.topic == topic).map(|held| held.arrived)
+    }
+
+    /// Takes out what nobody took for so long, to be given back. It counts as taken.
+    pub(super) fn take_stale(&self, topic: usize, age: Duration) -> Vec<Reference> {
+        let mut state = self.lock();
+        let (stale, fresh): (VecDeque<Held>, VecDeque<Held>) =
+            state.held.drain(..).partition(|held| held.topic == topic && held.arrived.elapsed() >= age);
+        state.held = fresh;
+        stale.iter().for_each(|held| state.released[topic].add(held.amount));
+        stale.iter().flat_map(|held| &held.messages).map(|message| message.reference).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const TEN: Amount = Amount { messages: 10, bytes: 1000 };
+
+    #[tokio::test]
+    async fn what_is_taken_is_granted_again_once() {
+        let buffer = Buffer::new(2);
+        buffer.put(1, TEN, Vec::new());
+        buffer.put(1, TEN, Vec::new());
+        assert_eq!(buffer.take_released(1), Amount::default());
+        buffer.next().await.unwrap();
+        assert!(buffer.taken(1).now_or_never().is_some() && buffer.taken(0).now_or_never().is_none());
+        assert_eq!((buffer.take_released(1), buffer.take_released(1)), (TEN, Amount::default()));
+    }
+
+    #[tokio::test]
+    async fn a_new_stream_is_granted_the_window_without_what_is_held() {
+        let buffer = Buffer::new(1);
+        let window = Amount { messages: 25, bytes: 10_000 };
+        buffer.put(0, TEN, Vec::new());
+        buffer.put(0, TEN, Vec::new());
+        buffer.next().await.unwrap();
+        assert_eq!(buffer.room(0, window), Amount { messages: 15, bytes: 9000 });
+        assert_eq!(buffer.take_released(0), Amount::default(), "it is part of that");
+        buffer.put(0, Amount { messages: 1, bytes: 99_999 }, Vec::new());
+        assert_eq!(buffer.room(0, window).bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn an_error_is_told_once_and_before_what_waits() {
+        let buffer = Buffer::new(1);
+        buffer.put(0, TEN, Vec::new());
+        buffer.fail(0, Error::Closed);
+        buffer.fail(0, Error::Closed);
+        assert!(buffer.next().await.is_err() && buffer.next().await.is_ok());
+        assert!(buffer.next().now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_takes_goes_back_and_makes_room() {
+        let buffer = Buffer::new(1);
+        buffer.put(0, TEN, Vec::new());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        buffer.put(0, TEN, Vec::new());
+        buffer.take_stale(0, Duration::from_secs(10));
+        assert_eq!(buffer.take_released(0), TEN);
+        assert_eq!(buffer.oldest(0), Some(Instant::now()));
+    }
+
+    #[tokio::test]
+    async fn each_batch_wakes_somebody() {
+        let buffer = std::sync::Arc::new(Buffer::new(1));
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let buffer = std::sync::Arc::clone(&buffer);
+                tokio::spawn(async move { buffer.next().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        (0..10).for_each(|_| buffer.put(0, TEN, Vec::new()));
+        for task in waiting {
+            task.await.unwrap().unwrap();
+        }
+    }
+}

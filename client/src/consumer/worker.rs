@@ -1,0 +1,174 @@
+//! One topic's stream, and the next one when it ends: at the leader, wherever that is.
+
+use std::{sync::Arc, time::Duration};
+
+use tercet_proto::client::v1::{Credit, End, EndReason, Open};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{
+    buffer::{Amount, Buffer},
+    conversation::Ended,
+    settling::{Order, Settling},
+};
+use crate::{
+    backoff,
+    client::{Attempt, Client},
+    code::Code,
+    endpoint::Endpoint,
+    env,
+    error::{Error, rpc_can_retry},
+    options::ConsumerOptions,
+    transport::{AttemptError, Begun, ConsumeStream, open_consume_stream},
+};
+
+/// A topic that is not there, or a request at fault, is tried again after this: what is missing may be made.
+const FAULT_RETRY: Duration = Duration::from_secs(1);
+/// A consumer that is closed while no node can be reached does not wait longer for one.
+const CLOSING_MAX: Duration = Duration::from_secs(3);
+
+/// Works until the consumer is closed.
+pub(super) struct Worker {
+    pub(super) client: Client,
+    pub(super) topic: Arc<str>,
+    pub(super) group: String,
+    pub(super) options: ConsumerOptions,
+    /// The number of the topic in the buffer.
+    pub(super) source: usize,
+    pub(super) buffer: Arc<Buffer>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) settling: Settling,
+}
+
+/// Why there is no stream now.
+enum Trouble {
+    /// Another node may do, or the same one soon.
+    Later(String),
+    /// The same request fails for as long as nothing changes.
+    Fault(Error),
+}
+
+impl Worker {
+    pub(super) async fn run(mut self) {
+        let mut failures = 0;
+        let mut since: Option<(Instant, Option<Endpoint>)> = None;
+        loop {
+            let (node, opened) = self.open().await;
+            let trouble = match opened {
+                Ok((node, stream)) => {
+                    (failures, since) = (0, None);
+                    match self.converse(stream, &node).await {
+                        Ended::Closed => return,
+                        Ended::By(end) => self.trouble_of(end, Some(&node)),
+                        Ended::Broken(why) => {
+                            tracing::debug!(%node, why, topic = %self.topic, "a consume stream broke");
+                            self.client.unready(Some(&node));
+                            self.client.relearn_soon(&self.topic);
+                            Trouble::Later(why)
+                        }
+                    }
+                }
+                Err(trouble) => trouble,
+            };
+            failures += 1;
+            let (begun, tried) = since.get_or_insert_with(|| (Instant::now(), None));
+            *tried = node.or(tried.take());
+            let waited = begun.elapsed();
+            if self.orders.is_closed() && self.orders.is_empty() && (self.settling.is_idle() || waited > CLOSING_MAX) {
+                return;
+            }
+            let wait = match trouble {
+                Trouble::Fault(error) => {
+                    self.settling.fail(&error);
+                    self.buffer.fail(self.source, error);
+                    FAULT_RETRY
+                }
+                Trouble::Later(last) => {
+                    if waited > self.client.options().call_timeout {
+                        let tried = tried.as_ref().map_or_else(|| "no node".to_owned(), Endpoint::to_string);
+                        let error = Error::Unavailable { call: "consume", waited, tried, last };
+                        self.settling.fail(&error);
+                        self.buffer.fail(self.source, error);
+                        since = None;
+                    }
+                    backoff::delay(failures, env::random_fraction())
+                }
+            };
+            sleep(wait).await;
+        }
+    }
+
+    /// How long a batch may wait for the application.
+    pub(super) fn stale_after(&self) -> Duration {
+        self.options.invisible_duration / 2
+    }
+
+    /// A stream at the node that is believed to lead.
+    async fn open(&self) -> (Option<Endpoint>, Result<(Endpoint, ConsumeStream), Trouble>) {
+        self.client.learn_first_node(Some(&self.topic)).await;
+        self.client.fresh_route(&self.topic).await;
+        let window = Amount { messages: self.options.prefetch_messages, bytes: self.options.prefetch_bytes };
+        let Amount { messages, bytes } = self.buffer.room(self.source, window);
+        let open = Open {
+            topic: self.topic.as_ref().to_owned(),
+            group: self.group.clone(),
+            filter: self.options.filter.clone(),
+            invisible_ms: u64::try_from(self.options.invisible_duration.as_millis()).expect("12 hours at most"),
+            auto_renew: false,
+            session: String::new(),
+            credit: Some(Credit { messages, bytes, arrived: 0 }),
+        };
+        let timeout = self.client.options().attempt_timeout;
+        let attempt = |link: crate::transport::Link| open_consume_stream(link.channel, self.client.identity(), open);
+        let Attempt { endpoint, result } = self.client.attempt_at_leader(&self.topic, timeout, attempt).await;
+        let opened = match (result, &endpoint) {
+            (Ok(Begun::Opened(stream)), Some(node)) => {
+                self.client.served(Some(node));
+                self.client.prefer(node);
+                Ok((node.clone(), stream))
+            }
+            (Ok(Begun::Opened(_)), None) => unreachable!("a stream is to a node"),
+            (Ok(Begun::Ended(end)), node) => Err(self.trouble_of(end, node.as_ref())),
+            (Err(error), node) => {
+                self.client.relearn_soon(&self.topic);
+                self.client.unready(node.as_ref());
+                Err(trouble_of_error(error))
+            }
+        };
+        (endpoint, opened)
+    }
+
+    /// What is to be done about an end; learns from it who leads.
+    fn trouble_of(&self, end: End, node: Option<&Endpoint>) -> Trouble {
+        let reason = end.reason();
+        tracing::debug!(?node, ?reason, leader = end.leader, topic = %self.topic, "a consume stream ended");
+        let refused = |code| Trouble::Fault(Error::Refused { call: "consume", code, message: end.text.clone() });
+        match reason {
+            EndReason::TopicNotFound => refused(Code::TOPIC_NOT_FOUND),
+            EndReason::GroupNotFound => refused(Code::CONSUMER_GROUP_NOT_FOUND),
+            EndReason::BadRequest => refused(Code::BAD_REQUEST),
+            EndReason::NotLeader | EndReason::Stopping | EndReason::Overloaded => {
+                self.client.unready(node);
+                match end.leader.parse::<Endpoint>() {
+                    Ok(leader) => self.client.prefer(&leader),
+                    Err(_) => self.client.relearn_soon(&self.topic),
+                }
+                Trouble::Later(end.text)
+            }
+            EndReason::Finished | EndReason::Unspecified => Trouble::Later(end.text),
+        }
+    }
+}
+
+fn trouble_of_error(error: AttemptError) -> Trouble {
+    match error {
+        AttemptError::Failed(status)
+            if !rpc_can_retry(status.code()) && std::error::Error::source(&status).is_none() =>
+        {
+            Trouble::Fault(Error::Rpc { call: "consume", code: status.code(), message: status.message().to_owned() })
+        }
+        error => Trouble::Later(error.words()),
+    }
+}
