@@ -5,7 +5,7 @@
 //! whole table.
 //!
 //! ```text
-//! body 4 MiB  <  command 8 MiB - 1 KiB  <  request, entry 8 MiB  <  raft_log::ENTRY_BYTES_LIMIT
+//! body 4 MiB  <  publish command < 7 MiB  <  request, entry 8 MiB  <  raft_log::ENTRY_BYTES_LIMIT
 //! ```
 
 /// Largest legal message body.
@@ -30,12 +30,24 @@ pub const HEADERS_BYTES_MAX: u32 = 10 << 10;
 pub const ENTRY_BYTES_TARGET: usize = 1 << 20;
 /// Largest entry of the log.
 pub const ENTRY_BYTES_MAX: usize = 8 << 20;
-/// Largest command: alone in an entry, with the entry's header.
-pub const COMMAND_BYTES_MAX: usize = ENTRY_BYTES_MAX - (1 << 10);
+/// Largest command with bodies: an entry has room for it, for a command of each other class, and for its own header.
+pub const COMMAND_BYTES_MAX: usize = ENTRY_BYTES_MAX - 4 * SMALL_COMMAND_BYTES_MAX - (1 << 10);
+/// Largest command without bodies.
+pub const SMALL_COMMAND_BYTES_MAX: usize = 256 << 10;
+/// What a command that waits costs beside its bytes, about: its place in line, its answer, the request that waits for it.
+pub const COMMAND_OVERHEAD_BYTES: usize = 256;
 /// Entries in flight between the batcher and the log.
 pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
-/// Commands that wait in the batcher or are in flight, together, in bytes; beyond it: too many requests.
+/// Publishes that wait in the batcher or are in flight, together, in bytes; beyond it: too many requests.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
+/// The same of acknowledgements, changes and renewals: a hundred thousand of one message each.
+pub const SETTLE_PENDING_BYTES_MAX: usize = 32 << 20;
+/// The same of receives; as many as may park fit.
+pub const RECEIVE_PENDING_BYTES_MAX: usize = 64 << 20;
+/// The same of administration, and of what happens by time.
+pub const ADMINISTRATION_PENDING_BYTES_MAX: usize = 4 << 20;
+/// The same of what keeps the log within its bounds; it is proposed one at a time.
+pub const KEEP_PENDING_BYTES_MAX: usize = 16 << 20;
 /// Requests that wait for a leader to be elected, together, in bytes.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 
@@ -106,4 +118,6 @@ const _: () = {
     assert!(CONNECTION_UNFINISHED_BYTES_MAX < UNFINISHED_BYTES_MAX, "one connection cannot take all of it");
     assert!(FORWARDED_CALLS_MAX >= REQUESTS_PER_CONNECTION_MAX as usize && FORWARDED_RECEIVES_MAX <= PARKED_MAX);
     assert!(ENTRY_BYTES_TARGET < COMMAND_BYTES_MAX && COMMAND_BYTES_MAX < PENDING_BYTES_MAX);
+    assert!(ACK_ENTRIES_MAX * 32 < SMALL_COMMAND_BYTES_MAX && RENEWALS_MAX * 8 + 64 < SMALL_COMMAND_BYTES_MAX);
+    assert!(SMALL_COMMAND_BYTES_MAX < ADMINISTRATION_PENDING_BYTES_MAX && COMMAND_BYTES_MAX < KEEP_PENDING_BYTES_MAX);
 };

@@ -192,7 +192,7 @@ pub static SETTINGS: &[Setting] = &[
         "limits",
         "batch_bytes_max",
         Kind::Bytes { default: MIB, min: 4 * KIB, max: 4 * MIB },
-        "What waits to be stored is packed into log entries of about this size. A single larger message gets\nan entry of its own.",
+        "What waits to be stored is packed into log entries of about this size. A single larger message\npasses all the same.",
     ),
     setting(
         "limits",

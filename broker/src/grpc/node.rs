@@ -37,7 +37,7 @@ pub struct ServiceOptions {
     pub batch_bytes_max: usize,
     /// Message records in one answer to a receive; the first always passes.
     pub receive_bytes_max: usize,
-    /// Bytes of all commands that wait to be stored.
+    /// Bytes of all publishes that wait to be stored.
     pub publish_bytes_in_flight_max: usize,
     /// Longest long poll.
     pub long_poll_max: Duration,
@@ -93,7 +93,8 @@ impl Node {
         let sizes = BatcherOptions {
             entry_bytes_target: options.batch_bytes_max,
             entries_in_flight_max: ENTRIES_IN_FLIGHT_MAX,
-            pending_bytes_max: options.publish_bytes_in_flight_max,
+            publish_bytes_max: options.publish_bytes_in_flight_max,
+            ..BatcherOptions::default()
         };
         let stamps = Arc::clone(&leader_clock);
         let traffic = options.traffic.clone();

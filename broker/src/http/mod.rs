@@ -118,7 +118,7 @@ mod tests {
         leader.store(true, Ordering::SeqCst);
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let answer = get(address, "/metrics").await;
-        assert!(answer.contains("tercet_pending_bytes") && answer.ends_with("# EOF\n"), "{answer}");
+        assert!(answer.contains("tercet_parked_receives") && answer.ends_with("# EOF\n"), "{answer}");
         assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
         stop.cancel();
         tokio::time::timeout(Duration::from_secs(60), task).await.expect("it ends").unwrap();

@@ -32,6 +32,11 @@ struct RpcLabels {
     code: u32,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClassLabels {
+    class: &'static str,
+}
+
 /// Counters that the RPCs write. Cheap to clone: clones count together.
 ///
 /// Labels name topics and groups, so callers pass only those that exist: junk from clients would grow the set without
@@ -48,7 +53,7 @@ pub struct Traffic {
     rpc_latency: Family<RpcLabels, Histogram>,
     batch_messages: Histogram,
     batch_bytes: Histogram,
-    pending_bytes: Gauge,
+    pending_bytes: Family<ClassLabels, Gauge>,
     parked_receives: Gauge,
 }
 
@@ -75,7 +80,7 @@ impl Default for Traffic {
             rpc_latency: Family::new_with_constructor(latency_buckets),
             batch_messages: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             batch_bytes: size_buckets(),
-            pending_bytes: Gauge::default(),
+            pending_bytes: Family::default(),
             parked_receives: Gauge::default(),
         }
     }
@@ -120,9 +125,9 @@ impl Traffic {
         self.batch_bytes.observe(bytes as f64);
     }
 
-    /// Bytes that wait to be stored, all clients together.
-    pub fn pending_bytes(&self) -> &Gauge {
-        &self.pending_bytes
+    /// Commands of a class hold so many bytes while they wait to be stored, all clients together.
+    pub fn pending_bytes(&self, class: &'static str, bytes: u64) {
+        self.pending_bytes.get_or_create(&ClassLabels { class }).set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Receives that wait for a message.
@@ -143,7 +148,7 @@ impl Traffic {
         registry.register("rocketmq_rpc_latency", "Seconds until an RPC was answered, by code", t.rpc_latency);
         registry.register("tercet_batch_messages", "Messages in one log entry", t.batch_messages);
         registry.register("tercet_batch_bytes", "Bytes of one log entry", t.batch_bytes);
-        registry.register("tercet_pending_bytes", "Bytes that wait to be stored", t.pending_bytes);
+        registry.register("tercet_pending_bytes", "Bytes that wait to be stored, by class of command", t.pending_bytes);
         registry.register("tercet_parked_receives", "Receives that wait for a message", t.parked_receives);
     }
 }

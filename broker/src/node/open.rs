@@ -7,7 +7,7 @@ use raft_log::{ElectionOptions, NodeAddresses, PeerListen, Replica, ReplicaOptio
 use crate::{
     config::{Config, Durability},
     grpc::ServiceOptions,
-    limits::ENTRY_BYTES_MAX,
+    limits::{ENTRIES_IN_FLIGHT_MAX, ENTRY_BYTES_MAX},
     metrics::Traffic,
     peer_secret,
     process::ProcessError,
@@ -84,7 +84,8 @@ fn replica_options(config: &Config, peer_port: TcpListener) -> ReplicaOptions {
         scrub_bytes_per_second: config.storage.scrub_bytes_per_second,
         entry_bytes_max: ENTRY_BYTES_MAX,
         // Above what clients may have in flight, so that their refusal comes from the batcher, with its code.
-        propose_bytes_in_flight_max: config.limits.publish_bytes_in_flight_max + 2 * ENTRY_BYTES_MAX,
+        propose_bytes_in_flight_max: config.limits.publish_bytes_in_flight_max
+            + ENTRIES_IN_FLIGHT_MAX * ENTRY_BYTES_MAX,
         propose_deadline: config.limits.proposal_deadline,
         ..options
     }

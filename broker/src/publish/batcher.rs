@@ -1,18 +1,18 @@
 //! The group's batcher: every replicated command passes here on its way into the log.
 //!
 //! ```text
-//!  submit ─► waiting ─► [pipe has room] ─► one entry of all that waits, up to a target size ─► propose ─┐
-//!     ▲                                                                                                 │
-//!     └────────────────────── each command's outcome ◄──────────────────────────────────────────────────┘
+//!  submit ─► lines by class ─► [pipe has room] ─► one entry of what waits, up to a target size ─► propose ─┐
+//!     ▲                                                                                                    │
+//!     └───────────────────────── each command's outcome ◄──────────────────────────────────────────────────┘
 //! ```
 //! No linger: a command on an idle node leaves at once, alone; under load the few entries in flight make the next
-//! batch grow. Order: commands enter the log in the order of `submit`. Bounded by the bytes of what waits and what is
-//! in flight; beyond it a command is refused at once.
+//! batch grow. Order: commands of a class enter the log in the order of `submit`. Each class is bounded by the bytes of what
+//! waits and what is in flight of it; beyond that a command is refused at once, and none of another class: however much is
+//! published, acknowledgements are neither refused nor do they wait behind it ([`super::lines`]).
 //!
 //! Three answers (hazards 15): an outcome of `apply`, surely not stored, or unknown.
 
 use std::{
-    collections::VecDeque,
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
@@ -26,10 +26,15 @@ use raft_log::{ProposeError, Proposed, Replica, types::UnixMillis};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::lines::Lines;
 use crate::{
-    limits::{COMMAND_BYTES_MAX, ENTRIES_IN_FLIGHT_MAX, ENTRY_BYTES_TARGET, PENDING_BYTES_MAX},
+    limits::{
+        ADMINISTRATION_PENDING_BYTES_MAX, COMMAND_BYTES_MAX, COMMAND_OVERHEAD_BYTES, ENTRIES_IN_FLIGHT_MAX,
+        ENTRY_BYTES_TARGET, KEEP_PENDING_BYTES_MAX, PENDING_BYTES_MAX, RECEIVE_PENDING_BYTES_MAX,
+        SETTLE_PENDING_BYTES_MAX, SMALL_COMMAND_BYTES_MAX,
+    },
     metrics::Traffic,
-    state::{BatchBuilder, EncodedCommand, Outcome, outcomes},
+    state::{BatchBuilder, Class, EncodedCommand, Outcome, outcomes},
 };
 
 /// What entries are proposed to.
@@ -68,14 +73,14 @@ pub enum SubmitError {
     /// Not stored: this node does not lead (any longer).
     #[error("this node does not lead the group")]
     NotLeader,
-    /// Not stored: the bytes that wait are at their bound.
+    /// Not stored: the bytes of its class that wait are at their bound.
     #[error("too many bytes wait to be stored")]
     Overloaded,
     /// Not stored: the disks of the group are nearly full.
     #[error("the disks of the broker group are nearly full")]
     DiskFull,
     /// Not stored: the command is larger than an entry may be.
-    #[error("the request makes a command of {bytes} bytes, at most {COMMAND_BYTES_MAX} are allowed")]
+    #[error("the request makes a command of {bytes} bytes, which is more than an entry holds")]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -92,8 +97,10 @@ pub struct BatcherOptions {
     pub entry_bytes_target: usize,
     /// Entries proposed and not answered.
     pub entries_in_flight_max: usize,
-    /// Bytes of commands that wait or are in flight.
-    pub pending_bytes_max: usize,
+    /// Bytes of publishes that wait or are in flight.
+    pub publish_bytes_max: usize,
+    /// The same of what settles deliveries or keeps them alive.
+    pub settle_bytes_max: usize,
 }
 
 impl Default for BatcherOptions {
@@ -101,7 +108,21 @@ impl Default for BatcherOptions {
         BatcherOptions {
             entry_bytes_target: ENTRY_BYTES_TARGET,
             entries_in_flight_max: ENTRIES_IN_FLIGHT_MAX,
-            pending_bytes_max: PENDING_BYTES_MAX,
+            publish_bytes_max: PENDING_BYTES_MAX,
+            settle_bytes_max: SETTLE_PENDING_BYTES_MAX,
+        }
+    }
+}
+
+impl BatcherOptions {
+    /// What commands of a class that wait or are in flight may hold.
+    fn bytes_max(&self, class: Class) -> usize {
+        match class {
+            Class::Settle => self.settle_bytes_max,
+            Class::Deliver => RECEIVE_PENDING_BYTES_MAX,
+            Class::Time | Class::Administer => ADMINISTRATION_PENDING_BYTES_MAX,
+            Class::Keep => KEEP_PENDING_BYTES_MAX,
+            Class::Publish => self.publish_bytes_max,
         }
     }
 }
@@ -114,16 +135,17 @@ struct Waiting {
 }
 
 #[derive(Default)]
-struct Line {
-    waiting: VecDeque<Waiting>,
+struct Door {
+    lines: Lines<Waiting>,
     /// The pump has stopped: nothing may wait any longer.
     closed: bool,
 }
 
 struct Shared {
     options: BatcherOptions,
-    line: Mutex<Line>,
-    pending_bytes: AtomicUsize,
+    door: Mutex<Door>,
+    /// What commands that wait or are in flight hold, by class.
+    held: [AtomicUsize; Class::COUNT],
     wake: Notify,
     /// Publishes are refused at the door, so that none shares an entry with what still passes.
     full: AtomicBool,
@@ -137,9 +159,16 @@ pub struct Batcher {
 }
 
 /// Commands that share an entry.
+#[derive(Default)]
 struct Batch {
-    bytes: usize,
+    /// What they hold, by class.
+    held: [usize; Class::COUNT],
     replies: Vec<Reply>,
+}
+
+/// What a command holds while it waits or is in flight.
+fn cost(command: &EncodedCommand) -> usize {
+    command.bytes() + COMMAND_OVERHEAD_BYTES
 }
 
 impl Batcher {
@@ -154,8 +183,8 @@ impl Batcher {
     ) -> Batcher {
         let shared = Arc::new(Shared {
             options,
-            line: Mutex::new(Line::default()),
-            pending_bytes: AtomicUsize::new(0),
+            door: Mutex::new(Door::default()),
+            held: Default::default(),
             wake: Notify::new(),
             full: AtomicBool::new(false),
             traffic,
@@ -166,69 +195,75 @@ impl Batcher {
 
     /// Puts a command into the log and waits for its outcome. Dropping the future does not take the command back.
     pub async fn submit(&self, command: EncodedCommand) -> Result<Outcome, SubmitError> {
-        let bytes = command.bytes();
-        if bytes > COMMAND_BYTES_MAX {
+        let (class, bytes) = (command.class(), command.bytes());
+        // Bodies are in the commands of these two.
+        let large = matches!(class, Class::Publish | Class::Keep);
+        if bytes > if large { COMMAND_BYTES_MAX } else { SMALL_COMMAND_BYTES_MAX } {
             return Err(SubmitError::TooLarge { bytes });
         }
-        if command.messages() > 0 && self.shared.full.load(Ordering::Relaxed) {
+        if class == Class::Publish && self.shared.full.load(Ordering::Relaxed) {
             // The pump looks whether that is still so.
             self.shared.wake.notify_one();
             return Err(SubmitError::DiskFull);
         }
-        let held = self.shared.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if held + bytes > self.shared.options.pending_bytes_max {
-            self.shared.release(bytes);
+        let cost = cost(&command);
+        let held = self.shared.held[class as usize].fetch_add(cost, Ordering::Relaxed);
+        if held + cost > self.shared.options.bytes_max(class) {
+            self.shared.release(class, cost);
             return Err(SubmitError::Overloaded);
         }
         let (reply, outcome) = oneshot::channel();
         {
-            let mut line = self.shared.lock();
-            if line.closed {
-                self.shared.release(bytes);
+            let mut door = self.shared.door();
+            if door.closed {
+                self.shared.release(class, cost);
                 return Err(SubmitError::NotLeader);
             }
-            line.waiting.push_back(Waiting { command, reply });
+            door.lines.push(class, bytes, Waiting { command, reply });
         }
         self.shared.wake.notify_one();
         outcome.await.unwrap_or_else(|_| Err(SubmitError::Unknown(String::from("the node stops"))))
     }
 
-    /// Bytes of commands that wait or are in flight.
-    pub fn pending_bytes(&self) -> usize {
-        self.shared.pending_bytes.load(Ordering::Relaxed)
+    /// What the commands of a class that wait or are in flight hold, in bytes.
+    pub fn pending_bytes(&self, class: Class) -> usize {
+        self.shared.held[class as usize].load(Ordering::Relaxed)
     }
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn door(&self) -> std::sync::MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn release(&self, bytes: usize) {
-        let held = self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    fn release(&self, class: Class, bytes: usize) {
+        let held = self.held[class as usize].fetch_sub(bytes, Ordering::Relaxed);
         assert!(held >= bytes, "what is released was held");
     }
 
-    /// All that waits, until the entry is full; at least one command. Nothing if none waits.
+    /// What makes the next entry. Nothing if nothing waits.
     fn take(&self) -> Option<(BatchBuilder, Batch)> {
-        let mut line = self.lock();
-        let mut taken = VecDeque::new();
-        let mut bytes = 0;
-        while let Some(next) = line.waiting.front() {
-            if bytes > 0 && bytes + next.command.bytes() > self.options.entry_bytes_target {
-                break;
+        let taken = self.door().lines.take(self.options.entry_bytes_target)?;
+        let mut builder = BatchBuilder::with_capacity(taken.bytes);
+        let mut batch = Batch::default();
+        for (commands, held) in taken.commands.into_iter().zip(&mut batch.held) {
+            for Waiting { command, reply } in commands {
+                *held += cost(&command);
+                builder.push(&command);
+                batch.replies.push(reply);
             }
-            bytes += next.command.bytes();
-            taken.extend(line.waiting.pop_front());
         }
-        drop(line);
-        let mut builder = BatchBuilder::with_capacity(bytes);
-        let mut replies = Vec::with_capacity(taken.len());
-        for Waiting { command, reply } in taken {
-            builder.push(&command);
-            replies.push(reply);
+        Some((builder, batch))
+    }
+
+    /// Answers all commands of a class that wait.
+    fn refuse(&self, class: Class, why: &SubmitError) {
+        let waiting: Vec<Waiting> = self.door().lines.drain(class).collect();
+        for Waiting { command, reply } in waiting {
+            self.release(class, cost(&command));
+            // A client that went away does not wait for it.
+            let _ = reply.send(Err(why.clone()));
         }
-        (!replies.is_empty()).then_some((builder, Batch { bytes, replies }))
     }
 }
 
@@ -250,13 +285,19 @@ async fn pump(
             () = stop.cancelled(), if !stopping => stopping = true,
         }
         if stopping {
-            refuse_waiting(&shared);
+            shared.door().closed = true;
+            Class::ALL.iter().for_each(|class| shared.refuse(*class, &SubmitError::NotLeader));
             if in_flight.is_empty() {
                 return;
             }
             continue;
         }
-        shared.full.store(proposer.is_full(), Ordering::Relaxed);
+        let full = proposer.is_full();
+        shared.full.store(full, Ordering::Relaxed);
+        if full {
+            // They would be refused with all that shares an entry with them.
+            shared.refuse(Class::Publish, &SubmitError::DiskFull);
+        }
         while in_flight.len() < shared.options.entries_in_flight_max {
             let Some((builder, batch)) = shared.take() else { break };
             let messages = builder.messages();
@@ -265,23 +306,18 @@ async fn pump(
             let proposal = proposer.propose(payload, messages);
             in_flight.push(async move { (batch, proposal.await) });
         }
-        shared.traffic.pending_bytes().set(shared.pending_bytes.load(Ordering::Relaxed) as i64);
-    }
-}
-
-fn refuse_waiting(shared: &Shared) {
-    shared.lock().closed = true;
-    while let Some((_, batch)) = shared.take() {
-        shared.release(batch.bytes);
-        for reply in batch.replies {
-            let _ = reply.send(Err(SubmitError::NotLeader));
+        for class in Class::ALL {
+            let held = shared.held[class as usize].load(Ordering::Relaxed);
+            shared.traffic.pending_bytes(class.name(), held as u64);
         }
     }
 }
 
 /// Hands each command its share of the entry's result.
 fn settle(shared: &Shared, batch: Batch, result: Result<Proposed, ProposeError>) {
-    shared.release(batch.bytes);
+    for (class, held) in Class::ALL.into_iter().zip(batch.held) {
+        shared.release(class, held);
+    }
     let error = match result {
         Ok(proposed) => match outcomes(&proposed.response) {
             Ok(outcomes) if outcomes.len() == batch.replies.len() => {

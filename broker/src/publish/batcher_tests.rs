@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    model::TopicId,
-    state::{NewMessage, OutcomesBuilder, PublishBuilder, tick},
+    model::{ConsumerGroupId, QueueId, QueueOffset, TopicId},
+    state::{Ack, AckEntry, NewMessage, OutcomesBuilder, PublishBuilder, tick},
 };
 
 type Answer = Result<Proposed, ProposeError>;
@@ -29,27 +29,36 @@ impl Proposal {
     }
 }
 
-struct HandLog(mpsc::UnboundedSender<Proposal>);
+struct HandLog {
+    proposals: mpsc::UnboundedSender<Proposal>,
+    full: Arc<AtomicBool>,
+}
 
 impl Proposer for HandLog {
     fn propose(&self, payload: Bytes, _count: u32) -> impl Future<Output = Answer> + Send + 'static {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Proposal { payload, answer });
+        let _ = self.proposals.send(Proposal { payload, answer });
         async move { answered.await.unwrap_or(Err(ProposeError::Unknown { reason: String::from("dropped") })) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 }
 
 struct Rig {
     batcher: Batcher,
     log: mpsc::UnboundedReceiver<Proposal>,
+    full: Arc<AtomicBool>,
     stop: CancellationToken,
 }
 
 fn rig(options: BatcherOptions) -> Rig {
-    let (sender, log) = mpsc::unbounded_channel();
-    let stop = CancellationToken::new();
-    let batcher = Batcher::start(HandLog(sender), || UnixMillis(7), options, Traffic::default(), stop.clone());
-    Rig { batcher, log, stop }
+    let (proposals, log) = mpsc::unbounded_channel();
+    let (full, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    let hand_log = HandLog { proposals, full: Arc::clone(&full) };
+    let batcher = Batcher::start(hand_log, || UnixMillis(7), options, Traffic::default(), stop.clone());
+    Rig { batcher, log, full, stop }
 }
 
 fn one_in_flight() -> BatcherOptions {
@@ -63,7 +72,28 @@ fn publish(bytes: usize) -> EncodedCommand {
     builder.finish()
 }
 
+fn ack(entries: usize) -> EncodedCommand {
+    let entry = AckEntry { queue: QueueId(0), offset: QueueOffset(1), nonce: 2, deadline: UnixMillis(3) };
+    Ack { group: ConsumerGroupId(1), topic: TopicId(1), entries: vec![entry; entries] }.encode()
+}
+
+/// The kinds of an entry's commands, in their order.
+fn classes(entry: &Proposal) -> Vec<u8> {
+    let (mut kinds, mut rest) = (Vec::new(), &entry.payload[16..]);
+    while let [kind, a, b, c, d, body @ ..] = rest {
+        kinds.push(*kind);
+        rest = &body[u32::from_le_bytes([*a, *b, *c, *d]) as usize..];
+    }
+    kinds
+}
+
 impl Rig {
+    async fn waiting(&self, commands: usize) {
+        while self.batcher.shared.door().lines.len() < commands {
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn submit(&self, command: EncodedCommand) -> tokio::task::JoinHandle<Result<Outcome, SubmitError>> {
         let batcher = self.batcher.clone();
         tokio::spawn(async move { batcher.submit(command).await })
@@ -81,9 +111,7 @@ async fn what_waits_while_the_pipe_is_full_shares_an_entry() {
     let lone = rig.next().await;
     assert_eq!(lone.commands(), 1, "an idle batcher does not linger");
     let others: Vec<_> = (0..100).map(|_| rig.submit(tick())).collect();
-    while rig.batcher.shared.lock().waiting.len() < 100 {
-        tokio::task::yield_now().await;
-    }
+    rig.waiting(100).await;
     lone.applied();
     let shared = rig.next().await;
     assert_eq!(shared.commands(), 100);
@@ -91,7 +119,7 @@ async fn what_waits_while_the_pipe_is_full_shares_an_entry() {
     for task in others.into_iter().chain([first]) {
         assert_eq!(task.await.expect("no panic"), Ok(Outcome::Ticked));
     }
-    assert_eq!(rig.batcher.pending_bytes(), 0);
+    assert_eq!(rig.batcher.pending_bytes(Class::Time), 0);
 }
 
 #[tokio::test]
@@ -100,9 +128,7 @@ async fn an_entry_is_closed_at_its_target_but_takes_one_command_of_any_size() {
     let _first = rig.submit(tick());
     let lone = rig.next().await;
     let _rest: Vec<_> = [600, 300, 600, 50_000].map(|bytes| rig.submit(publish(bytes))).into();
-    while rig.batcher.shared.lock().waiting.len() < 4 {
-        tokio::task::yield_now().await;
-    }
+    rig.waiting(4).await;
     lone.applied();
     for expected in [2, 1, 1] {
         let entry = rig.next().await;
@@ -113,7 +139,7 @@ async fn an_entry_is_closed_at_its_target_but_takes_one_command_of_any_size() {
 
 #[tokio::test]
 async fn beyond_the_bound_commands_are_refused_at_once() {
-    let mut rig = rig(BatcherOptions { pending_bytes_max: 10_000, ..one_in_flight() });
+    let mut rig = rig(BatcherOptions { publish_bytes_max: 10_000, ..one_in_flight() });
     let held = rig.submit(publish(9_000));
     let entry = rig.next().await;
     assert_eq!(rig.batcher.submit(publish(2_000)).await, Err(SubmitError::Overloaded));
@@ -127,8 +153,63 @@ async fn beyond_the_bound_commands_are_refused_at_once() {
 #[tokio::test]
 async fn a_command_larger_than_an_entry_is_refused() {
     let rig = rig(BatcherOptions::default());
-    let refused = rig.batcher.submit(publish(COMMAND_BYTES_MAX)).await;
-    assert!(matches!(refused, Err(SubmitError::TooLarge { .. })));
+    for command in [publish(COMMAND_BYTES_MAX), ack(SMALL_COMMAND_BYTES_MAX / 8)] {
+        assert!(matches!(rig.batcher.submit(command).await, Err(SubmitError::TooLarge { .. })));
+    }
+}
+
+#[tokio::test]
+async fn however_much_is_published_acknowledgements_are_in_the_next_entry() {
+    let mut rig = rig(BatcherOptions { entry_bytes_target: 10_000, publish_bytes_max: 100_000, ..one_in_flight() });
+    let _first = rig.submit(publish(1_000));
+    let entry = rig.next().await;
+    let publishes: Vec<_> = (0..200).map(|_| rig.submit(publish(1_000))).collect();
+    let refused = futures::future::select_all(publishes).await.0.expect("no panic");
+    assert_eq!(refused, Err(SubmitError::Overloaded), "more is published than fits");
+    let acks: Vec<_> = (0..10).map(|_| rig.submit(ack(1))).collect();
+    rig.waiting(10 + 50).await;
+    entry.applied();
+    let entry = rig.next().await;
+    let acknowledgements = ack(1).bytes() * 10;
+    assert_eq!(classes(&entry)[..10], [6; 10], "all acknowledgements");
+    assert!(entry.payload.len() > 8_000 + acknowledgements, "and publishes, as many as fit: {}", entry.payload.len());
+    entry.applied();
+    for ack in acks {
+        assert_eq!(ack.await.expect("no panic"), Ok(Outcome::Ticked));
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_acknowledgements_leaves_publishes_half_of_each_entry_and_is_bounded_by_itself() {
+    let options = BatcherOptions { entry_bytes_target: 10_000, settle_bytes_max: 50_000, ..one_in_flight() };
+    let mut rig = rig(options);
+    let _first = rig.submit(tick());
+    let entry = rig.next().await;
+    let acks: Vec<_> = (0..200).map(|_| rig.submit(ack(1))).collect();
+    assert_eq!(futures::future::select_all(acks).await.0.expect("no panic"), Err(SubmitError::Overloaded));
+    let _publishes: Vec<_> = (0..50).map(|_| rig.submit(publish(500))).collect();
+    rig.waiting(150 + 50).await;
+    entry.applied();
+    let entry = rig.next().await;
+    let publishes = classes(&entry).iter().filter(|kind| **kind == 4).count();
+    assert!(publishes * publish(500).bytes() > 4_000, "{publishes} publishes in an entry of {}", entry.payload.len());
+    entry.applied();
+}
+
+#[tokio::test]
+async fn when_the_disks_are_full_publishes_that_wait_are_refused_and_take_no_acknowledgement_with_them() {
+    let mut rig = rig(one_in_flight());
+    let _first = rig.submit(tick());
+    let entry = rig.next().await;
+    let (published, acknowledged) = (rig.submit(publish(100)), rig.submit(ack(1)));
+    rig.waiting(2).await;
+    rig.full.store(true, Ordering::Relaxed);
+    entry.applied();
+    assert_eq!(published.await.expect("no panic"), Err(SubmitError::DiskFull));
+    let entry = rig.next().await;
+    assert_eq!(classes(&entry), [6]);
+    entry.applied();
+    assert_eq!(acknowledged.await.expect("no panic"), Ok(Outcome::Ticked));
 }
 
 /// hazards 15: the three answers stay apart.
@@ -163,9 +244,7 @@ async fn a_stopped_batcher_refuses_what_waits_and_answers_what_is_in_flight() {
     let in_flight = rig.submit(tick());
     let entry = rig.next().await;
     let waiting = rig.submit(tick());
-    while rig.batcher.shared.lock().waiting.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    rig.waiting(1).await;
     rig.stop.cancel();
     assert_eq!(waiting.await.expect("no panic"), Err(SubmitError::NotLeader));
     entry.applied();
@@ -174,7 +253,7 @@ async fn a_stopped_batcher_refuses_what_waits_and_answers_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn commands_enter_the_log_in_the_order_of_submit() {
+async fn commands_of_a_class_enter_the_log_in_the_order_of_submit() {
     let mut rig = rig(BatcherOptions { entry_bytes_target: 1, entries_in_flight_max: 3, ..Default::default() });
     let batcher = rig.batcher.clone();
     let count = 20;

@@ -1,13 +1,15 @@
 //! Leader side of every replicated command: batching, queue choice, outcomes.
 //!
 //! ```text
-//!  RPCs ─► Batcher: what waits becomes one entry ─► Replica::propose ─► apply ─► outcomes back to each RPC
-//!          full: refused at once                    few in flight
+//!  RPCs ─► Batcher: what waits becomes one entry, ─► Replica::propose ─► apply ─► outcomes back to each RPC
+//!          with a share for each class               few in flight
+//!          full: that class is refused at once
 //! ```
 
 mod batcher;
 mod draft;
 mod encode;
+mod lines;
 mod meta;
 mod queue_choice;
 

@@ -10,6 +10,7 @@
 
 mod admin;
 mod batch;
+mod class;
 mod consume;
 mod delete;
 mod publish;
@@ -19,6 +20,7 @@ pub use admin::{Bootstrap, CreateGroup, CreateTopic};
 pub(crate) use admin::{put_group_settings, read_group_settings};
 pub use batch::{BatchBuilder, entry_stamp};
 pub(crate) use batch::{EntryView, Frame};
+pub use class::Class;
 pub use consume::{Ack, AckEntry, ChangeInvisible, Receive, RenewDeliveries};
 pub use delete::{DeleteGroup, DeleteTopic, Erase, KeepGroups};
 pub use publish::{BASE_SEQUENCE_MAX, NewMessage, ProducerStamp, PublishBuilder, StoredMessage, Unsettled};
