@@ -54,6 +54,17 @@ pub struct GroupSettings {
     pub start: Start,
 }
 
+/// What becomes different of a consumer group's settings; the rest stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GroupChange {
+    /// Whether deliveries keep the order within each message group.
+    pub fifo: Option<bool>,
+    /// Deliveries of a message before it goes to the dead-letter queue; counts for deliveries that end from now on.
+    pub max_attempts: Option<u32>,
+    /// Where the group begins in topics that it has not read before.
+    pub start: Option<Start>,
+}
+
 impl Admin {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
@@ -106,21 +117,32 @@ impl Admin {
     /// # Errors
     /// If the name is malformed, or the group exists with other settings, or no node answers in time.
     pub async fn create_group(&self, name: &str, settings: GroupSettings) -> Result<bool, Error> {
-        use api::start_position::{Position, Unit};
         check_group(name)?;
-        let position = match settings.start {
-            Start::First => Position::First(Unit {}),
-            Start::Last => Position::Last(Unit {}),
-            Start::UnixMillis(time) => Position::UnixMillis(time),
-        };
         let request = api::CreateGroupRequest {
             name: name.to_owned(),
             fifo: settings.fifo,
             max_attempts: settings.max_attempts.unwrap_or(0),
-            start: Some(api::StartPosition { position: Some(position) }),
+            start: Some(position(settings.start)),
+            topics: Vec::new(),
         };
         let answer = self.call("create group", request, async |mut node, request| node.create_group(request).await);
         Ok(answer.await?.created)
+    }
+
+    /// Changes settings of a consumer group; answers with all of them.
+    ///
+    /// # Errors
+    /// If there is no such group, or a value is out of its bounds, or no node answers in time.
+    pub async fn update_group(&self, name: &str, change: GroupChange) -> Result<api::ConsumerGroup, Error> {
+        check_group(name)?;
+        let request = api::UpdateGroupRequest {
+            name: name.to_owned(),
+            fifo: change.fifo,
+            max_attempts: change.max_attempts,
+            start: change.start.map(position),
+        };
+        let answer = self.call("update group", request, async |mut node, request| node.update_group(request).await);
+        Ok(answer.await?.group.unwrap_or_default())
     }
 
     /// Deletes a consumer group, and the topic with its dead letters if asked to. A consumer that goes on polling does
@@ -227,4 +249,14 @@ impl Admin {
         };
         self.client.call(call, None, timeout, attempt).await.map(|Plain(answer)| answer)
     }
+}
+
+fn position(start: Start) -> api::StartPosition {
+    use api::start_position::{Position, Unit};
+    let position = match start {
+        Start::First => Position::First(Unit {}),
+        Start::Last => Position::Last(Unit {}),
+        Start::UnixMillis(time) => Position::UnixMillis(time),
+    };
+    api::StartPosition { position: Some(position) }
 }

@@ -50,7 +50,7 @@ mod telemetry;
 mod transport;
 mod vigil;
 
-pub use admin::{Admin, GroupSettings, Start};
+pub use admin::{Admin, GroupChange, GroupSettings, Start};
 pub use client::Client;
 pub use code::Code;
 pub use consumer::{Consumer, ReceivedMessage};

@@ -79,7 +79,7 @@ pub async fn create_topic(cluster: &Cluster, name: &str, queues: u32) -> Result<
 /// If no node of the cluster can do it.
 pub async fn create_group(cluster: &Cluster, name: &str) -> Result<(), Failure> {
     let leader = cluster.leader().await?;
-    let request = pb::CreateGroupRequest { name: name.to_owned(), fifo: false, max_attempts: 0, start: None };
+    let request = pb::CreateGroupRequest { name: name.to_owned(), ..Default::default() };
     let answer = connect(cluster.node(leader).client()).await?.create_group(request).await;
     answer.doing(|| format!("create group {name}")).map(drop)
 }

@@ -6,12 +6,12 @@ use raft_log::{
 };
 use tercet_proto::admin::v1::{
     ConsumerGroup, CreateGroupRequest, CreateTopicRequest, EntryKind, Node, NodeAddresses, NodeRole, StartPosition,
-    Topic, TopicType as WireType,
+    Topic, TopicType as WireType, UpdateGroupRequest,
     start_position::{Position, Unit},
 };
 use tonic::Status;
 
-use crate::model::{GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
+use crate::model::{GroupChange, GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
 
 /// A node that has this many committed entries yet to apply is not caught up.
 const BEHIND_MAX: u64 = 10_000;
@@ -46,15 +46,32 @@ pub(super) fn topic(name: &TopicName, settings: TopicSettings) -> Topic {
 pub(super) fn group_settings(request: &CreateGroupRequest) -> Result<GroupSettings, Status> {
     let max_attempts = match request.max_attempts {
         0 => GroupSettings::MAX_ATTEMPTS_DEFAULT,
-        given => u16::try_from(given)
-            .map_err(|_| Status::invalid_argument(format!("max_attempts: {given} is more than {}", u16::MAX)))?,
+        given => attempts(given)?,
     };
-    let start = match request.start.as_ref().and_then(|start| start.position.as_ref()) {
-        None | Some(Position::First(_)) => StartPoint::First,
-        Some(Position::Last(_)) => StartPoint::Last,
-        Some(Position::UnixMillis(time)) => StartPoint::Time(UnixMillis(*time)),
-    };
+    let start = request.start.as_ref().and_then(start_point).unwrap_or(StartPoint::First);
     Ok(GroupSettings { fifo: request.fifo, max_attempts, start })
+}
+
+/// The change of a request.
+pub(super) fn group_change(request: &UpdateGroupRequest) -> Result<GroupChange, Status> {
+    let max_attempts = match request.max_attempts {
+        Some(0) => return Err(Status::invalid_argument("max_attempts: at least 1 is needed")),
+        given => given.map(attempts).transpose()?,
+    };
+    Ok(GroupChange { fifo: request.fifo, max_attempts, start: request.start.as_ref().and_then(start_point) })
+}
+
+fn attempts(given: u32) -> Result<u16, Status> {
+    u16::try_from(given)
+        .map_err(|_| Status::invalid_argument(format!("max_attempts: {given} is more than {}", u16::MAX)))
+}
+
+fn start_point(start: &StartPosition) -> Option<StartPoint> {
+    Some(match start.position.as_ref()? {
+        Position::First(_) => StartPoint::First,
+        Position::Last(_) => StartPoint::Last,
+        Position::UnixMillis(time) => StartPoint::Time(UnixMillis(*time)),
+    })
 }
 
 /// A group as it is answered.
@@ -182,6 +199,7 @@ mod tests {
                 fifo: true,
                 max_attempts: 3,
                 start: Some(StartPosition { position: Some(position) }),
+                topics: Vec::new(),
             };
             let settings = group_settings(&request).expect("legal");
             let answered = group(&GroupName::parse("g").expect("legal"), settings);

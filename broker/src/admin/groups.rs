@@ -1,11 +1,11 @@
-//! CreateGroup, DeleteGroup, ListGroups.
+//! CreateGroup, UpdateGroup, DeleteGroup, ListGroups.
 
 use std::sync::Arc;
 
 use tercet_proto::{
     admin::v1::{
         CreateGroupRequest, CreateGroupResponse, DeleteGroupRequest, DeleteGroupResponse, ListGroupsRequest,
-        ListGroupsResponse,
+        ListGroupsResponse, UpdateGroupRequest, UpdateGroupResponse,
     },
     rocketmq::v2::Resource,
 };
@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     consume::millis,
-    grpc::{AUTOMATIC_HEADER, Node, buried, names},
+    grpc::{AUTOMATIC_HEADER, Node, automatic_settings, buried, names},
     model::{GroupName, TopicName},
-    state::{CreateGroup, Created, DeleteGroup, Deleted, Outcome},
+    state::{CreateGroup, Created, DeleteGroup, Deleted, Outcome, UnknownName, UpdateGroup},
 };
 
 pub(super) async fn create(
@@ -39,6 +39,8 @@ pub(super) async fn create(
         return Err(Status::not_found(format!("consumer group {name} does not exist")));
     }
     let automatic = automatic.unwrap_or(false);
+    let settings =
+        if automatic { automatic_settings(&node.state, request.topics.iter().map(String::as_str)) } else { settings };
     let command = CreateGroup { name: name.clone(), settings, automatic }.encode();
     let created = match node.batcher.submit(command).await.map_err(status_of)? {
         Outcome::Group(created) => created,
@@ -52,7 +54,7 @@ pub(super) async fn create(
         Created::Same(_) => settings,
         Created::Other(_, there) if automatic => there,
         Created::Other(_, there) => {
-            let why = format!("consumer group {name} exists with other settings: {there:?}");
+            let why = format!("consumer group {name} exists with other settings, which an update changes: {there:?}");
             return Err(Status::already_exists(why));
         }
         Created::Buried => return Err(Status::not_found(buried(&name))),
@@ -63,6 +65,29 @@ pub(super) async fn create(
     };
     let group = Some(convert::group(&name, settings));
     Ok(CreateGroupResponse { group, created: matches!(created, Created::New(_)) })
+}
+
+pub(super) async fn update(
+    node: Arc<Node>,
+    _: MetadataMap,
+    request: UpdateGroupRequest,
+) -> Result<UpdateGroupResponse, Status> {
+    let name = parse(&request.name)?;
+    let change = convert::group_change(&request)?;
+    let settings = match node.batcher.submit(UpdateGroup { name: name.clone(), change }.encode()).await {
+        Ok(Outcome::GroupUpdated(settings)) => settings,
+        Ok(Outcome::Unknown(UnknownName::Group)) => {
+            return Err(Status::not_found(format!("consumer group {name} does not exist")));
+        }
+        Ok(other) => panic!("an update was answered by {other:?}"),
+        Err(error) => return Err(status_of(error)),
+    };
+    tracing::info!(group = %name, ?settings, "a consumer group was changed");
+    if let Some(group) = node.state.group(name.as_str()) {
+        // Its parked receives look again: what was held back for its order may be delivered now.
+        node.state.look_again(group.id);
+    }
+    Ok(UpdateGroupResponse { group: Some(convert::group(&name, settings)) })
 }
 
 pub(super) async fn delete(

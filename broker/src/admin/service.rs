@@ -9,7 +9,7 @@ use tercet_proto::admin::v1::{
     ListGroupsRequest, ListGroupsResponse, ListTopicsRequest, ListTopicsResponse, LogRangeRequest, LogRangeResponse,
     MembersResponse, MoveNodeRequest, NodeStatusRequest, NodeStatusResponse, PromoteNodeRequest, RemoveNodeRequest,
     ReplaceNodeRequest, StateDigestRequest, StateDigestResponse, TransferLeadershipRequest, TransferLeadershipResponse,
-    admin_server::Admin,
+    UpdateGroupRequest, UpdateGroupResponse, admin_server::Admin,
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -63,6 +63,11 @@ impl Admin for Administration {
     async fn create_group(&self, request: Request<CreateGroupRequest>) -> Reply<CreateGroupResponse> {
         let call = |mut client: Client, request| async move { client.create_group(request).await };
         at_leader(&self.node, request, groups::create, call).await
+    }
+
+    async fn update_group(&self, request: Request<UpdateGroupRequest>) -> Reply<UpdateGroupResponse> {
+        let call = |mut client: Client, request| async move { client.update_group(request).await };
+        at_leader(&self.node, request, groups::update, call).await
     }
 
     async fn delete_group(&self, request: Request<DeleteGroupRequest>) -> Reply<DeleteGroupResponse> {

@@ -222,7 +222,7 @@ pub static SETTINGS: &[Setting] = &[
         "consume",
         "auto_create_group",
         Kind::Switch { default: true },
-        "A normal consumer group is made at its first subscription. FIFO groups are always made by hand.",
+        "A consumer group is made at its first subscription; it keeps the order if the topic does.",
     ),
     setting(
         "consume",

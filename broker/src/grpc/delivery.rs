@@ -13,9 +13,9 @@ use tercet_proto::rocketmq::v2::{Message, ReceiveMessageResponse, receive_messag
 
 use super::{
     answers::Room,
+    groups::delivery_status,
     node::Node,
     receive_items::{Gone, Sender},
-    refusal::ok,
 };
 use crate::{
     consume::{DeliverError, Delivered, Deliverer, timestamp},
@@ -139,7 +139,8 @@ pub(super) async fn deliver(
             let part = room.part(pick.position.length as usize);
             let sent = async {
                 if handed_over.is_empty() {
-                    hand_over(node, &sender, item(Content::Status(ok())), None).await?;
+                    let status = delivery_status(node, of.topic, group, fifo);
+                    hand_over(node, &sender, item(Content::Status(status)), None).await?;
                 }
                 hand_over(node, &sender, item(Content::Message(message)), Some(part)).await
             };

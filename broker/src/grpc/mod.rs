@@ -35,7 +35,7 @@ mod unary;
 
 pub use answers::Answers;
 pub use consume_stream::Consuming;
-pub use groups::{AUTOMATIC_HEADER, buried};
+pub use groups::{AUTOMATIC_HEADER, automatic_settings, buried};
 pub use node::{Node, ServiceOptions};
 pub use publish::Publishing;
 pub use service::Messaging;

@@ -9,7 +9,7 @@ use raft_log::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{answers::Answers, sessions::Sessions};
+use super::{answers::Answers, groups::LostOrder, sessions::Sessions};
 use crate::{
     consume::{Deliverer, Housekeeping, LeaderClock, Parking, Poll, Timers},
     forward::{Leadership, Relay},
@@ -75,6 +75,8 @@ pub struct Node {
     pub deliverer: Deliverer,
     /// Room for what is delivered.
     pub answers: Answers,
+    /// What was told of groups that lose the order of a topic.
+    pub lost_order: LostOrder,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -143,6 +145,7 @@ impl Node {
             poll,
             deliverer,
             answers: Answers::of_node(),
+            lost_order: LostOrder::default(),
             stop,
         })
     }

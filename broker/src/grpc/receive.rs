@@ -161,7 +161,8 @@ fn nothing() -> Refusal {
 /// What a poll on this node is of.
 async fn wanted(node: &Arc<Node>, draft: &ReceiveDraft, until: Instant) -> Result<(Wanted, Delivered), Refused> {
     let topic = node.state.topic(draft.topic.as_str()).ok_or_else(|| unknown_topic(draft.topic.as_str()))?;
-    let group = groups::subscribed(node, &draft.group).await?;
+    let group = groups::subscribed(node, &draft.group, &[topic.name.as_str().to_owned()]).await?;
+    groups::warn_of_lost_order(node, &group, &topic);
     if node.deliverer.handles().is_none() {
         return Err(Refusal::no_leader().into());
     }

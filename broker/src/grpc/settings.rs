@@ -92,6 +92,13 @@ pub fn parse(settings: &Settings) -> Result<Subject, SettingsError> {
     }
 }
 
+/// The topics that a consumer subscribes to.
+pub fn topics(settings: &Settings) -> Vec<String> {
+    let Some(PubSub::Subscription(subscription)) = &settings.pub_sub else { return Vec::new() };
+    let names = subscription.subscriptions.iter().filter_map(|entry| entry.topic.as_ref());
+    names.map(|topic| topic.name.clone()).collect()
+}
+
 /// The answer: the client's settings with the server's values. `policy` counts for consumers.
 pub fn answer(mut settings: Settings, policy: GroupPolicy) -> TelemetryCommand {
     settings.metric = Some(Metric::default());

@@ -81,11 +81,13 @@ async fn declare(
     })?;
     let policy = match &subject {
         Subject::Producer => default_policy(),
-        Subject::Consumer { group, .. } => groups::policy(node, call, group).await.map_err(|why| match why {
-            NoPolicy::Unknown => Status::invalid_argument(format!("consumer group {group} does not exist")),
-            // The client connects again and asks again.
-            NoPolicy::Unavailable(why) => Status::unavailable(why),
-        })?,
+        Subject::Consumer { group, .. } => {
+            groups::policy(node, call, group, settings::topics(&settings)).await.map_err(|why| match why {
+                NoPolicy::Unknown => Status::invalid_argument(format!("consumer group {group} does not exist")),
+                // The client connects again and asks again.
+                NoPolicy::Unavailable(why) => Status::unavailable(why),
+            })?
+        }
     };
     let declared = node.sessions.declare(client, subject);
     declared.map_err(|full| Status::resource_exhausted(full.to_string()))?;

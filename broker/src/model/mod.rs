@@ -11,7 +11,7 @@ mod position;
 mod tags;
 mod topic;
 
-pub use group::{GroupSettings, StartPoint};
+pub use group::{GroupChange, GroupSettings, StartPoint};
 pub use keys::{AttemptKey, ClientKey, MessageGroupKey, ProducerId, TagKey};
 pub use names::{GROUP_CHARS_MAX, GroupName, NameError, TOPIC_CHARS_MAX, TopicName};
 pub use numbers::{ConsumerGroupId, QueueId, QueueOffset, TopicId};

@@ -8,23 +8,20 @@
 //! state, so a new leader goes on where the old one was. From the tombstone on, nothing but these steps and the passing of time
 //! touches what belonged to it, and its number is never used again.
 
-use std::collections::BTreeMap;
-
-use bytes::BytesMut;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::changes::Changes;
 use super::codec::{DecodeError, Reader};
-use super::command::{put_group_settings, read_group_settings};
 use super::keys;
 use super::topics::Queue;
-use crate::model::{ConsumerGroupId, GroupSettings, QueueId, TopicId};
+use crate::model::{ConsumerGroupId, QueueId, TopicId};
 
 /// The tombstones, by number. They keep what is needed to read the records that are left.
 #[derive(Debug, Default)]
 pub(crate) struct Erasures {
     /// With the number of queues.
     topics: BTreeMap<TopicId, u32>,
-    groups: BTreeMap<ConsumerGroupId, GroupSettings>,
+    groups: BTreeSet<ConsumerGroupId>,
     /// Dead letters of deleted topics, by queue: each is counted where its body lies.
     letters: BTreeMap<(TopicId, QueueId), Queue>,
 }
@@ -39,15 +36,15 @@ impl Erasures {
     }
 
     pub(crate) fn first_group(&self) -> Option<ConsumerGroupId> {
-        self.groups.first_key_value().map(|(group, _)| *group)
+        self.groups.first().copied()
     }
 
     pub(crate) fn queues_of(&self, topic: TopicId) -> Option<u32> {
         self.topics.get(&topic).copied()
     }
 
-    pub(crate) fn settings_of(&self, group: ConsumerGroupId) -> Option<GroupSettings> {
-        self.groups.get(&group).copied()
+    pub(crate) fn has_group(&self, group: ConsumerGroupId) -> bool {
+        self.groups.contains(&group)
     }
 
     pub(crate) fn add_topic(&mut self, topic: TopicId, queues: u32, changes: &mut Changes) {
@@ -56,12 +53,9 @@ impl Erasures {
         assert!(before.is_none(), "a topic is deleted once");
     }
 
-    pub(crate) fn add_group(&mut self, group: ConsumerGroupId, settings: GroupSettings, changes: &mut Changes) {
-        let mut record = BytesMut::with_capacity(16);
-        put_group_settings(&mut record, &settings);
-        changes.put(keys::erased_group(group), &record);
-        let before = self.groups.insert(group, settings);
-        assert!(before.is_none(), "a group is deleted once");
+    pub(crate) fn add_group(&mut self, group: ConsumerGroupId, changes: &mut Changes) {
+        changes.put(keys::erased_group(group), &[]);
+        assert!(self.groups.insert(group), "a group is deleted once");
     }
 
     pub(crate) fn add_letters(&mut self, topic: TopicId, queue: QueueId, range: Queue, changes: &mut Changes) {
@@ -90,7 +84,7 @@ impl Erasures {
     /// Nothing is left of the group.
     pub(crate) fn finish_group(&mut self, group: ConsumerGroupId, changes: &mut Changes) {
         changes.delete(keys::erased_group(group));
-        self.groups.remove(&group).expect("only what is deleted is erased");
+        assert!(self.groups.remove(&group), "only what is deleted is erased");
     }
 
     pub(crate) fn load_topic(&mut self, topic: TopicId, record: &[u8]) -> Result<(), DecodeError> {
@@ -105,8 +99,7 @@ impl Erasures {
     }
 
     pub(crate) fn load_group(&mut self, group: ConsumerGroupId, record: &[u8]) -> Result<(), DecodeError> {
-        let mut reader = Reader::new("deleted group", record);
-        self.groups.insert(group, read_group_settings(&mut reader)?);
-        reader.finish()
+        self.groups.insert(group);
+        Reader::new("deleted group", record).finish()
     }
 }

@@ -130,6 +130,16 @@ impl Groups {
         self.idle.load_served(record)
     }
 
+    /// Gives a group other settings, by a person: however it was made, it is not automatic any more.
+    pub(crate) fn update(&mut self, id: ConsumerGroupId, settings: GroupSettings, changes: &mut Changes) {
+        let group = self.all.get_mut(&id).expect("the caller looked it up");
+        group.settings = settings;
+        if let Some(at) = group.automatic.take() {
+            self.idle.unlist(id, at);
+        }
+        changes.put(keys::group(id), &group.record());
+    }
+
     fn restore(&mut self, group: Group) -> Option<()> {
         if let Some(at) = group.automatic {
             self.idle.list(group.id, at);

@@ -204,14 +204,15 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
             return Ok(None);
         };
         // What is deleted and not erased yet has subscriptions, too.
-        let settings = groups.get(group).map(|group| group.settings).or_else(|| erasures.settings_of(group));
         let of = topics.get_mut(topic);
         let queues = of.as_ref().map(|of| of.settings.queues).or_else(|| erasures.queues_of(topic));
-        let (Some(settings), Some(queues)) = (settings, queues) else { return Ok(None) };
+        let (Some(queues), true) = (queues, groups.get(group).is_some() || erasures.has_group(group)) else {
+            return Ok(None);
+        };
         if let Some(of) = of {
             of.subscribe(group);
         }
-        subscriptions.insert((topic, group), Subscription::new(topic, group, settings, queues));
+        subscriptions.insert((topic, group), Subscription::new(topic, group, queues));
         topics_of_groups.insert((group, topic));
         Ok(Some(()))
     })?;

@@ -48,7 +48,9 @@ mod views;
 pub use apply::IDLE_AT_ONCE_MAX;
 pub use codec::DecodeError;
 pub use command::{
-    Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, Class, CreateGroup, CreateTopic, DeleteGroup, DeleteTopic, EncodedCommand, Erase, KeepGroups, NewMessage, ProducerStamp, PublishBuilder, Receive, RenewDeliveries, StoredMessage, Unsettled, entry_stamp, release_to, sweep, tick, trim_to,
+    Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, Class, CreateGroup, CreateTopic,
+    DeleteGroup, DeleteTopic, EncodedCommand, Erase, KeepGroups, NewMessage, ProducerStamp, PublishBuilder, Receive,
+    RenewDeliveries, StoredMessage, Unsettled, UpdateGroup, entry_stamp, release_to, sweep, tick, trim_to,
 };
 pub(crate) use command::{Holder, NeededBody, relocate};
 pub use events::Events;

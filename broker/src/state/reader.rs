@@ -202,7 +202,8 @@ impl StateReader {
             return Ready { unsubscribed: true, ..Ready::default() };
         };
         let fresh = (0..).map(QueueId).zip(&of.queues).map(|(queue, range)| subscription.fresh(queue, *range));
-        Ready { unsubscribed: false, fresh: fresh.sum(), redeliveries: subscription.redeliveries() }
+        let fifo = core.groups.get(group).is_some_and(|group| group.settings.fifo);
+        Ready { unsubscribed: false, fresh: fresh.sum(), redeliveries: subscription.redeliveries(fifo) }
     }
 
     /// How far the group has come in each queue of the topic; nothing if it never received from it.
@@ -313,6 +314,11 @@ impl StateReader {
     #[must_use]
     pub fn producers(&self) -> ProducersView {
         self.shared.core().producers.view()
+    }
+
+    /// Signals the topics of a group as if something had become available there.
+    pub fn look_again(&self, group: ConsumerGroupId) {
+        self.shared.events.signal(&mut self.subscriptions(group).into_iter().collect());
     }
 
     /// Where to wait for messages that become available.

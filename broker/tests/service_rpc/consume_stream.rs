@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use prost::Message as _;
 use tercet_proto::{
-    admin::v1::{CreateGroupRequest, DeleteGroupRequest, DeleteTopicRequest, TopicType, TransferLeadershipRequest},
+    admin::v1::{
+        CreateGroupRequest, DeleteGroupRequest, DeleteTopicRequest, TopicType, TransferLeadershipRequest,
+        UpdateGroupRequest,
+    },
     client::v1::{
         Batch, Change, ConsumeAnswer, ConsumeRequest, Credit, Delivered, End, EndReason, Open, Run, Settle, Settled,
         StoredProperties, consume_answer::Content, consume_request, consume_service_client::ConsumeServiceClient,
@@ -432,7 +435,7 @@ fn a_lost_leadership_is_told_and_deliveries_are_settled_at_the_next_leader() {
 }
 
 #[test]
-fn a_stop_and_a_deletion_end_streams_whether_they_wait_or_have_no_credit() {
+fn a_stop_a_deletion_and_another_order_end_streams_whether_they_wait_or_have_no_credit() {
     run(async {
         let nodes = Group::start("stream-ends").await;
         let leader = nodes.leader().await;
@@ -456,6 +459,11 @@ fn a_stop_and_a_deletion_end_streams_whether_they_wait_or_have_no_credit() {
         let of_group = all(&kept, &group).await;
         caller.admin().delete_topic(DeleteTopicRequest { name: topic.clone() }).await.expect("deleted");
         end_as(of_topic, EndReason::TopicNotFound).await;
+        let changed = fresh("g");
+        let of_changed = all(&kept, &changed).await;
+        let update = UpdateGroupRequest { name: changed, fifo: Some(true), ..Default::default() };
+        caller.admin().update_group(update).await.expect("updated");
+        end_as(of_changed, EndReason::GroupChanged).await;
         let delete = DeleteGroupRequest { name: group.clone(), with_dead_letters: false };
         caller.admin().delete_group(delete).await.expect("deleted");
         end_as(of_group, EndReason::GroupNotFound).await;

@@ -1,9 +1,10 @@
 //! Order within message groups.
 
 use tercet_proto::{
-    admin::v1::{CreateGroupRequest, TopicType},
+    admin::v1::{CreateGroupRequest, ListGroupsRequest, TopicType, UpdateGroupRequest},
     rocketmq::v2::Code,
 };
+use tonic::Code as GrpcCode;
 
 use super::rig::{Caller, attempt, fresh, grouped, handle, id, receive_request, run, shared};
 
@@ -65,5 +66,56 @@ fn a_repeated_attempt_gets_the_same_messages_and_both_handles_work() {
         assert_eq!(answer.status.expect("a status").code, 20000);
         let answer = caller.ack(&topic, &group, &[handle(&again.messages[1])]).await;
         assert_eq!(answer.status.expect("a status").code, 20000);
+    });
+}
+
+/// What its user would expect, who made a topic that keeps the order and said nothing of a group.
+#[test]
+fn a_group_that_a_first_receive_from_a_fifo_topic_makes_keeps_the_order() {
+    run(async {
+        let caller = shared().follower().await.caller();
+        let (topic, group) = (fresh("t"), fresh("g"));
+        caller.topic(&topic, 1, TopicType::Fifo).await;
+        caller.send(vec![grouped(&topic, "a1", "a"), grouped(&topic, "a2", "a")]).await;
+        let first = caller.receive(&topic, &group, 1).await;
+        assert_eq!((id(&first.messages[0]), first.text.as_str()), ("a1", "OK"));
+        assert_eq!(
+            caller.receive(&topic, &group, 1).await.code,
+            Code::MessageNotFound as i32,
+            "the first is under way"
+        );
+        let groups = caller.admin().list_groups(ListGroupsRequest {}).await.expect("a list").into_inner().groups;
+        assert!(groups.iter().any(|made| made.name == group && made.fifo));
+        caller.group(CreateGroupRequest { name: group, fifo: true, ..Default::default() }).await;
+    });
+}
+
+#[test]
+fn a_group_without_order_on_a_fifo_topic_is_told_so_and_can_be_changed() {
+    run(async {
+        let caller = shared().follower().await.caller();
+        let (topic, group) = (fresh("t"), fresh("g"));
+        caller.topic(&topic, 1, TopicType::Fifo).await;
+        caller.group(CreateGroupRequest { name: group.clone(), ..Default::default() }).await;
+        caller.send(["a1", "a2", "a3"].map(|id| grouped(&topic, id, "a")).to_vec()).await;
+        let first = caller.receive(&topic, &group, 1).await;
+        assert_eq!(first.code, Code::Ok as i32);
+        assert!(first.text.contains("without order") && first.text.contains(&group), "{}", first.text);
+        let second = caller.receive(&topic, &group, 1).await;
+        assert_eq!(id(&second.messages[0]), "a2", "as RocketMQ does");
+
+        let mut admin = caller.admin();
+        let change = UpdateGroupRequest { name: group.clone(), fifo: Some(true), ..Default::default() };
+        let changed = admin.update_group(change.clone()).await.expect("changed").into_inner().group.expect("set");
+        assert_eq!((changed.fifo, changed.max_attempts), (true, 17));
+        assert_eq!(caller.receive(&topic, &group, 1).await.code, Code::MessageNotFound as i32);
+        caller.ack(&topic, &group, &[handle(&first.messages[0]), handle(&second.messages[0])]).await;
+        let third = caller.receive(&topic, &group, 1).await;
+        assert_eq!((id(&third.messages[0]), third.text.as_str()), ("a3", "OK"));
+
+        let unknown = UpdateGroupRequest { name: fresh("unknown"), ..change.clone() };
+        assert_eq!(admin.update_group(unknown).await.expect_err("unknown").code(), GrpcCode::NotFound);
+        let none = UpdateGroupRequest { max_attempts: Some(0), ..change };
+        assert_eq!(admin.update_group(none).await.expect_err("none").code(), GrpcCode::InvalidArgument);
     });
 }

@@ -227,6 +227,8 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 pub(crate) struct Received {
     pub code: i32,
+    /// The text of the status.
+    pub text: String,
     pub messages: Vec<Message>,
 }
 
@@ -279,18 +281,19 @@ impl Caller {
     pub(crate) async fn receive_by(&self, request: ReceiveMessageRequest) -> Received {
         let stream = self.messaging().receive_message(self.request(request)).await.expect("an answer");
         let mut stream = stream.into_inner();
-        let (mut codes, mut messages, mut ended) = (Vec::new(), Vec::new(), false);
+        let (mut statuses, mut messages, mut ended) = (Vec::new(), Vec::new(), false);
         while let Some(item) = stream.message().await.expect("a whole stream") {
             assert!(!ended, "the delivery timestamp comes last");
             match item.content.expect("content") {
-                Content::Status(status) => codes.push(status.code),
+                Content::Status(status) => statuses.push(status),
                 Content::Message(message) => messages.push(message),
                 Content::DeliveryTimestamp(_) => ended = true,
             }
         }
-        assert_eq!(codes.len(), 1, "exactly one status");
+        assert_eq!(statuses.len(), 1, "exactly one status");
         assert!(ended, "a delivery timestamp");
-        Received { code: codes[0], messages }
+        let status = statuses.remove(0);
+        Received { code: status.code, text: status.message, messages }
     }
 
     pub(crate) async fn ack(&self, topic: &str, group: &str, handles: &[String]) -> AckMessageResponse {

@@ -62,7 +62,7 @@ pub(crate) enum Command {
     /// Make, delete, list and describe topics
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Make, delete and list consumer groups
+    /// Make, change, delete and list consumer groups
     #[command(subcommand)]
     Group(GroupCommand),
     /// The state of the broker group
@@ -183,6 +183,25 @@ pub(crate) enum GroupCommand {
         /// Where the group begins in a topic that it reads for the first time: first, last or a time
         #[arg(long, value_name = "first|last|TIME", default_value = "first", value_parser = parse_start)]
         from: Start,
+    },
+    /// Change settings of a consumer group; what is not named stays
+    #[command(after_help = "\
+What is with consumers now is settled as it was delivered. Push consumers learn of another order when they connect again.
+
+Example:
+  tercet group update billing --fifo --max-attempts 5")]
+    Update {
+        /// An existing group
+        name: String,
+        /// Whether deliveries keep the order within each message group
+        #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        fifo: Option<bool>,
+        /// Deliveries of a message before it goes to the dead-letter queue; counts for deliveries that end from now on
+        #[arg(long, value_name = "N")]
+        max_attempts: Option<NonZeroU32>,
+        /// Where the group begins in topics that it has not read before: first, last or a time
+        #[arg(long, value_name = "first|last|TIME", value_parser = parse_start)]
+        from: Option<Start>,
     },
     /// Delete a consumer group: how far it has come, and what it holds
     #[command(after_help = "\

@@ -13,7 +13,9 @@ use std::{
 };
 
 use serde::Serialize;
-use tercet_client::{Client, Consumer, ConsumerOptions, Error, GroupSettings, ReceivedMessage};
+use tercet_client::{
+    Client, Consumer, ConsumerOptions, Error, GroupSettings, ReceivedMessage, Start, proto::admin::v1::TopicType,
+};
 use tokio::task::JoinSet;
 use tonic::Code as GrpcCode;
 
@@ -64,9 +66,15 @@ fn open(path: Option<&Path>) -> Result<Box<dyn Write + Send>, String> {
     }
 }
 
-/// A group that exists keeps its settings, whatever they are.
+/// Makes the group if it is to begin elsewhere than one that a first receive makes. A group that exists keeps its
+/// settings, whatever they are.
 async fn make_group(client: &Client, args: &Consume) -> Result<(), Error> {
-    let settings = GroupSettings { start: args.from, ..GroupSettings::default() };
+    if args.from == Start::First {
+        return Ok(());
+    }
+    let topic = client.admin().describe_topic(&args.topic).await?.topic.unwrap_or_default();
+    let fifo = topic.r#type() == TopicType::Fifo;
+    let settings = GroupSettings { fifo, start: args.from, ..GroupSettings::default() };
     match client.admin().create_group(&args.group, settings).await {
         Ok(_) | Err(Error::Rpc { code: GrpcCode::AlreadyExists, .. }) => Ok(()),
         Err(error) => Err(error),

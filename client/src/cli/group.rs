@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 use tercet_client::{
-    Client, GroupSettings,
+    Client, GroupChange, GroupSettings,
     proto::admin::v1::{ConsumerGroup, start_position::Position},
 };
 
@@ -44,11 +44,21 @@ impl Deleted {
             "kept" => format!("; its dead letters stay in topic {dead_letter_topic}"),
             _ => String::from(", with its dead letters"),
         };
-        let refused = humantime::format_duration(refused);
+        let refused = span(refused);
         format!(
             "group {name} deleted{letters}\nFor {refused} no consumer makes it anew by itself; `tercet group create \
              {name}` does, and it begins at the first message then."
         )
+    }
+}
+
+/// In whole days or hours, if it is.
+fn span(time: Duration) -> String {
+    match (time.as_secs() / 3600, time.as_secs() % 3600) {
+        (24, 0) => String::from("a day"),
+        (hours, 0) if hours > 24 && hours % 24 == 0 => format!("{} days", hours / 24),
+        (hours, 0) if hours > 1 => format!("{hours} hours"),
+        _ => humantime::format_duration(time).to_string(),
     }
 }
 
@@ -68,6 +78,14 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -
             let created = admin.create_group(&name, settings).await?;
             let sentence = if created { format!("group {name} made") } else { format!("group {name} exists already") };
             output::say(format, &sentence, &Created { name, created })?;
+        }
+        GroupCommand::Update { name, fifo, max_attempts, from } => {
+            let change = GroupChange { fifo, max_attempts: max_attempts.map(u32::from), start: from };
+            let group = group(admin.update_group(&name, change).await?);
+            let order = if group.fifo { "fifo" } else { "none" };
+            let sentence =
+                format!("group {name} changed: order {order}, {} attempts, from {}", group.max_attempts, group.from);
+            output::say(format, &sentence, &group)?;
         }
         GroupCommand::Delete { name, with_dead_letters } => {
             let answer = admin.delete_group(&name, with_dead_letters).await?;

@@ -157,7 +157,7 @@ impl Worker {
                 }
                 Trouble::Later(end.text)
             }
-            EndReason::Finished | EndReason::Unspecified => Trouble::Later(end.text),
+            EndReason::GroupChanged | EndReason::Finished | EndReason::Unspecified => Trouble::Later(end.text),
         }
     }
 }

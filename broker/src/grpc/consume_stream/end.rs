@@ -80,6 +80,11 @@ pub(super) fn unknown(name: UnknownName) -> End {
     }
 }
 
+/// A stream works by the order that its group kept when it was opened.
+pub(super) fn group_changed() -> End {
+    end(EndReason::GroupChanged, "whether the consumer group keeps the order was changed")
+}
+
 pub(super) fn group_not_found(text: String) -> End {
     end(EndReason::GroupNotFound, text)
 }

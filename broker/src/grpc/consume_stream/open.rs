@@ -82,12 +82,14 @@ pub(super) async fn open(
         () = node.stop.cancelled() => return Err(end::stopping()),
     };
     let topic = node.state.topic(draft.topic.as_str()).ok_or_else(|| end::unknown(UnknownName::Topic))?;
-    let group = groups::subscribed(node, &draft.group).await.map_err(|refused| match refused {
+    let topics = [topic.name.as_str().to_owned()];
+    let group = groups::subscribed(node, &draft.group, &topics).await.map_err(|refused| match refused {
         Refused::Typed(refusal) if refusal.is_no_leader() => end::not_leader(node),
         Refused::Typed(refusal) if refusal.code == Code::ConsumerGroupNotFound => end::group_not_found(refusal.message),
         Refused::Typed(refusal) => end::overloaded(refusal.message),
         Refused::Grpc(status) => end::overloaded(status.message()),
     })?;
+    groups::warn_of_lost_order(node, &group, &topic);
     let lease = (!draft.lease.is_none()).then(|| node.sessions.open_stream(draft.lease)).transpose();
     let lease = lease.map_err(|full| end::overloaded(full.to_string()))?;
     let wanted = Wanted {

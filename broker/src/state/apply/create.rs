@@ -4,10 +4,10 @@ use bytes::{BufMut, BytesMut};
 
 use super::{Applying, Core};
 use crate::model::TopicId;
-use crate::state::command::{Bootstrap, CreateGroup, CreateTopic};
+use crate::state::command::{Bootstrap, CreateGroup, CreateTopic, UpdateGroup};
 use crate::state::groups::GROUPS_MAX;
 use crate::state::keys;
-use crate::state::outcome::{Created, Outcome};
+use crate::state::outcome::{Created, Outcome, UnknownName};
 use crate::state::topics::{QUEUES_MAX, TOPICS_MAX};
 
 impl Core {
@@ -45,7 +45,7 @@ impl Core {
             self.bury_unused_group(applying);
         }
         Outcome::Group(match self.groups.named(name) {
-            Some(group) if group.settings == create.settings || create.automatic => Created::Same(group.id),
+            Some(group) if group.settings == create.settings => Created::Same(group.id),
             Some(group) => Created::Other(group.id, group.settings),
             None if buried => Created::Buried,
             None if create.settings.max_attempts == 0 || self.groups.len() >= GROUPS_MAX => Created::Refused,
@@ -55,5 +55,14 @@ impl Core {
                 Created::New(self.groups.create(name, settings, create.automatic, &mut self.ids, applying.changes))
             }
         })
+    }
+
+    /// Settings live in the group alone, and what was decided by them stands in the records of what is pending: however
+    /// much that is, this is one record.
+    pub(super) fn update_group(&mut self, update: &UpdateGroup, applying: &mut Applying<'_>) -> Outcome {
+        let Some(group) = self.groups.named(update.name.as_str()) else { return Outcome::Unknown(UnknownName::Group) };
+        let (id, settings) = (group.id, update.change.of(group.settings));
+        self.groups.update(id, settings, applying.changes);
+        Outcome::GroupUpdated(settings)
     }
 }

@@ -63,7 +63,7 @@ impl Core {
 
     fn bury_group(&mut self, group: ConsumerGroupId, applying: &mut Applying<'_>) {
         let group = self.groups.remove(group, applying.changes).expect("the caller looked it up");
-        self.erasures.add_group(group.id, group.settings, applying.changes);
+        self.erasures.add_group(group.id, applying.changes);
     }
 
     /// Deletes the automatic group that makes room for another with the least harm: one that never acknowledged

@@ -32,8 +32,13 @@ impl Core {
 
     /// A delivery is over, without an acknowledgement.
     fn end_delivery(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
-        let attempts_max = self.subscriptions[&(key.topic, key.group)].settings.max_attempts;
-        self.set_pending(key, Some(pending.over(attempts_max)), applying);
+        let Some(group) = self.groups.get(key.group) else {
+            // What was deleted is not delivered again.
+            self.set_pending(key, None, applying);
+            return;
+        };
+        let pending = pending.over(group.settings.max_attempts);
+        self.set_pending(key, Some(pending), applying);
         applying.available.insert(key.topic);
     }
 

@@ -111,6 +111,7 @@ impl Core {
             Command::Bootstrap(bootstrap) => Ok(self.bootstrap(bootstrap, applying)),
             Command::CreateTopic(create) => Ok(self.create_topic(create, applying)),
             Command::CreateGroup(create) => Ok(self.create_group(create, applying)),
+            Command::UpdateGroup(update) => Ok(self.update_group(update, applying)),
             Command::Receive(receive) => {
                 // It reads the index.
                 self.close_blocks(applying);

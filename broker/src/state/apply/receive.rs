@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use raft_log::types::UnixMillis;
 
 use super::{Applying, Core};
-use crate::model::{MessageGroupKey, QueueId, QueueOffset, TagFilter, TagKey};
+use crate::model::{AttemptKey, GroupSettings, MessageGroupKey, QueueId, QueueOffset, TagFilter, TagKey};
 use crate::state::changes::Changes;
 use crate::state::command::Receive;
 use crate::state::consumption::{PENDING_MAX, Pending, Phase, Subscription, TakenMessage, Timers};
@@ -30,15 +30,16 @@ impl Core {
         if receive.queue.is_some_and(|queue| topic.queue(queue).is_none()) {
             return Ok(Outcome::Unknown(UnknownName::Queue));
         }
-        if self.groups.get(receive.group).is_none() {
+        let Some(settings) = self.groups.get(receive.group).map(|group| group.settings) else {
             return Ok(Outcome::Unknown(UnknownName::Group));
-        }
+        };
         self.subscribe(receive.group, receive.topic, applying)?;
         self.groups.note_use(receive.group, receive.invisible_ms, applying.changes);
         let topic = self.topics.get(receive.topic).expect("looked up above");
         let key = (receive.topic, receive.group);
         let mut picking = Picking {
             receive,
+            settings,
             wanted: wanted(&receive.filter),
             clock: self.clock,
             nonce: applying.id.index.0,
@@ -78,6 +79,7 @@ fn wanted(filter: &TagFilter) -> Option<BTreeSet<TagKey>> {
 /// A receive under way.
 struct Picking<'a> {
     receive: &'a Receive,
+    settings: GroupSettings,
     wanted: Option<BTreeSet<TagKey>>,
     clock: UnixMillis,
     nonce: u64,
@@ -124,7 +126,7 @@ impl Picking<'_> {
     /// A FIFO group's repeated attempt gets what it holds: same messages, same attempt numbers, a new deadline; its
     /// old handles go on working. False if it holds nothing.
     fn repeat_attempt(&mut self) -> bool {
-        if !self.subscription.settings.fifo || self.receive.attempt.is_none() {
+        if !self.settings.fifo || self.receive.attempt.is_none() {
             return false;
         }
         let held = self.subscription.held_by_attempt(self.receive.attempt);
@@ -140,7 +142,8 @@ impl Picking<'_> {
     /// Picks what is due again: lanes of a FIFO group in their order, and single messages.
     fn redeliver(&mut self) {
         let count = self.candidates_max();
-        for lane in self.subscription.open_lanes(count) {
+        let lanes = if self.settings.fifo { self.subscription.open_lanes(count) } else { Vec::new() };
+        for lane in lanes {
             if !self.asks_for(lane.0) {
                 continue;
             }
@@ -149,7 +152,7 @@ impl Picking<'_> {
             }
             self.redeliver_lane(lane);
         }
-        for (queue, offset) in self.subscription.due(count) {
+        for (queue, offset) in self.subscription.due(self.settings.fifo, count) {
             if self.full() || self.asks_for(queue) && self.redeliver_one(queue, offset) == Look::Full {
                 return;
             }
@@ -260,7 +263,7 @@ impl Picking<'_> {
 
     /// Whether a fresh message of a FIFO group has to wait for its message group. If not, its lane is this receive's.
     fn held_back(&mut self, queue: QueueId, message: &TakenMessage) -> bool {
-        if !self.subscription.settings.fifo || message.group.is_none() {
+        if !self.settings.fifo || message.group.is_none() {
             return false;
         }
         let lane = (queue, message.group);
@@ -284,7 +287,7 @@ impl Picking<'_> {
             delivered_at: self.clock,
             message: before.message,
             renew: self.receive.auto_renew,
-            attempt_key: self.receive.attempt,
+            attempt_key: if self.settings.fifo { self.receive.attempt } else { AttemptKey::NONE },
         }
     }
 

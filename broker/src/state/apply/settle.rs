@@ -30,15 +30,16 @@ impl Core {
         applying: &mut Applying<'_>,
     ) -> Settled {
         let clock = self.clock;
+        let fifo = self.groups.get(group).is_some_and(|group| group.settings.fifo);
         let Some(subscription) = self.subscriptions.get_mut(&(topic, group)) else { return Settled::Unknown };
         if let Err(why) = live_delivery(subscription, entry, clock) {
             return why;
         }
         let was_full = subscription.pending_count(entry.queue) >= PENDING_MAX;
-        let before = subscription.redeliveries();
+        let before = subscription.redeliveries(fifo);
         subscription.set(&mut self.timers, &mut self.needed, entry.queue, entry.offset.0, None);
         applying.changes.delete(keys::pending(group, topic, entry.queue, entry.offset.0));
-        if was_full || subscription.redeliveries() > before {
+        if was_full || subscription.redeliveries(fifo) > before {
             // Room for fresh messages, or a message group that waited for this one.
             applying.available.insert(topic);
         }

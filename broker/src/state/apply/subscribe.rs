@@ -21,10 +21,10 @@ impl Core {
         if self.subscriptions.contains_key(&(topic, group)) {
             return Ok(());
         }
-        let settings = self.groups.get(group).expect("the caller looked it up").settings;
+        let start = self.groups.get(group).expect("the caller looked it up").settings.start;
         let of = self.topics.get(topic).expect("the caller looked it up");
-        let starts = starts(of, settings.start, &self.recent, applying.store)?;
-        let mut subscription = Subscription::new(topic, group, settings, of.settings.queues);
+        let starts = starts(of, start, &self.recent, applying.store)?;
+        let mut subscription = Subscription::new(topic, group, of.settings.queues);
         applying.changes.put(keys::subscription(group, topic), &[]);
         for ((queue, start), range) in (0..).map(QueueId).zip(&starts).zip(&of.queues) {
             if *start > range.first {

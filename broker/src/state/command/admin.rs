@@ -4,7 +4,7 @@ use bytes::BufMut;
 use raft_log::types::{ClusterId, UnixMillis};
 
 use super::{EncodedCommand, kind};
-use crate::model::{GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
+use crate::model::{GroupChange, GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
 use crate::state::codec::{DecodeError, Reader, put_text};
 
 /// The first command of a cluster; a second one is refused (hazards 27).
@@ -103,6 +103,54 @@ impl CreateGroup {
     }
 }
 
+/// Changes the settings of a consumer group that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateGroup {
+    /// Its name.
+    pub name: GroupName,
+    /// What becomes different.
+    pub change: GroupChange,
+}
+
+impl UpdateGroup {
+    const FIFO: u8 = 1;
+    const MAX_ATTEMPTS: u8 = 2;
+    const START: u8 = 4;
+
+    /// The bytes for an entry.
+    #[must_use]
+    pub fn encode(&self) -> EncodedCommand {
+        let GroupChange { fifo, max_attempts, start } = self.change;
+        let flag = |given: bool, flag: u8| if given { flag } else { 0 };
+        EncodedCommand::new(kind::UPDATE_GROUP, 160, 0, |out| {
+            put_text(out, self.name.as_str());
+            out.put_u8(
+                flag(fifo.is_some(), Self::FIFO)
+                    | flag(max_attempts.is_some(), Self::MAX_ATTEMPTS)
+                    | flag(start.is_some(), Self::START),
+            );
+            put_group_settings(out, &self.change.of(GroupSettings::default()));
+        })
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<UpdateGroup, DecodeError> {
+        let mut reader = Reader::new("update group", body);
+        let name = GroupName::parse(reader.text()?).map_err(|_| reader.invalid())?;
+        let flags = reader.u8()?;
+        let settings = read_group_settings(&mut reader)?;
+        reader.finish()?;
+        if flags & !(Self::FIFO | Self::MAX_ATTEMPTS | Self::START) != 0 {
+            return Err(DecodeError::Unknown { what: "a flag of a group's change", found: u64::from(flags) });
+        }
+        let change = GroupChange {
+            fifo: (flags & Self::FIFO != 0).then_some(settings.fifo),
+            max_attempts: (flags & Self::MAX_ATTEMPTS != 0).then_some(settings.max_attempts),
+            start: (flags & Self::START != 0).then_some(settings.start),
+        };
+        Ok(UpdateGroup { name, change })
+    }
+}
+
 /// The settings of a group, in commands and in the store.
 pub(crate) fn put_group_settings(out: &mut impl BufMut, settings: &GroupSettings) {
     out.put_u8(u8::from(settings.fifo));
@@ -150,6 +198,15 @@ mod tests {
             let settings = GroupSettings { fifo: true, max_attempts: 3, start };
             let group = CreateGroup { name: GroupName::parse("g").unwrap(), settings, automatic: true };
             assert_eq!(CreateGroup::decode(&body(group.encode())), Ok(group));
+        }
+        let changes = [
+            GroupChange::default(),
+            GroupChange { fifo: Some(false), ..GroupChange::default() },
+            GroupChange { fifo: Some(true), max_attempts: Some(1), start: Some(StartPoint::Time(UnixMillis(9))) },
+        ];
+        for change in changes {
+            let update = UpdateGroup { name: GroupName::parse("g").unwrap(), change };
+            assert_eq!(UpdateGroup::decode(&body(update.encode())), Ok(update));
         }
     }
 }

@@ -14,7 +14,8 @@ pub enum Class {
     Deliver,
     /// Makes and changes topics and groups.
     Administer,
-    /// Keeps the log within its bounds: moves bodies that are still needed, and lets queues follow the readable start.
+    /// Keeps what is held within its bounds: moves bodies that are still needed, lets queues follow the readable start,
+    /// erases what was deleted, and deletes groups that nobody uses.
     Keep,
     /// Publishes messages.
     Publish,
@@ -52,8 +53,15 @@ impl EncodedCommand {
             kind::ACK | kind::CHANGE_INVISIBLE | kind::RENEW_DELIVERIES => Class::Settle,
             kind::TICK => Class::Time,
             kind::RECEIVE => Class::Deliver,
-            kind::BOOTSTRAP | kind::CREATE_TOPIC | kind::CREATE_GROUP => Class::Administer,
-            kind::TRIM_TO | kind::RELEASE_TO | kind::SWEEP | kind::RELOCATE => Class::Keep,
+            kind::BOOTSTRAP
+            | kind::CREATE_TOPIC
+            | kind::CREATE_GROUP
+            | kind::UPDATE_GROUP
+            | kind::DELETE_TOPIC
+            | kind::DELETE_GROUP => Class::Administer,
+            kind::TRIM_TO | kind::RELEASE_TO | kind::SWEEP | kind::RELOCATE | kind::ERASE | kind::KEEP_GROUPS => {
+                Class::Keep
+            }
             kind::PUBLISH => Class::Publish,
             other => unreachable!("commands of kind {other} have no class: give them one here"),
         }

@@ -16,7 +16,7 @@ mod delete;
 mod publish;
 mod relocate;
 
-pub use admin::{Bootstrap, CreateGroup, CreateTopic};
+pub use admin::{Bootstrap, CreateGroup, CreateTopic, UpdateGroup};
 pub(crate) use admin::{put_group_settings, read_group_settings};
 pub use batch::{BatchBuilder, entry_stamp};
 pub(crate) use batch::{EntryView, Frame};
@@ -47,6 +47,7 @@ pub(crate) mod kind {
     pub(crate) const RELEASE_TO: u8 = 11;
     pub(crate) const SWEEP: u8 = 12;
     pub(crate) const RELOCATE: u8 = 13;
+    pub(crate) const UPDATE_GROUP: u8 = 14;
     pub(crate) const DELETE_TOPIC: u8 = 20;
     pub(crate) const DELETE_GROUP: u8 = 21;
     pub(crate) const ERASE: u8 = 22;
@@ -128,6 +129,7 @@ pub(crate) enum Command<'a> {
     Bootstrap(Bootstrap),
     CreateTopic(CreateTopic),
     CreateGroup(CreateGroup),
+    UpdateGroup(UpdateGroup),
     Publish(PublishView<'a>),
     Receive(Receive),
     Ack(Ack),
@@ -151,6 +153,7 @@ impl<'a> Command<'a> {
             kind::BOOTSTRAP => Command::Bootstrap(Bootstrap::decode(body)?),
             kind::CREATE_TOPIC => Command::CreateTopic(CreateTopic::decode(body)?),
             kind::CREATE_GROUP => Command::CreateGroup(CreateGroup::decode(body)?),
+            kind::UPDATE_GROUP => Command::UpdateGroup(UpdateGroup::decode(body)?),
             kind::PUBLISH => Command::Publish(PublishView::decode(body, frame.body_offset)?),
             kind::RECEIVE => Command::Receive(Receive::decode(body)?),
             kind::ACK => Command::Ack(Ack::decode(body)?),

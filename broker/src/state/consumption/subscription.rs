@@ -7,7 +7,7 @@ use raft_log::types::UnixMillis;
 use super::lanes::{LaneKey, Lanes};
 use super::pending::{DeliveryKey, Pending, Phase};
 use super::timers::Timers;
-use crate::model::{AttemptKey, ConsumerGroupId, GroupSettings, QueueId, TopicId};
+use crate::model::{AttemptKey, ConsumerGroupId, QueueId, TopicId};
 use crate::state::needed::{Need, Needed};
 use crate::state::topics::Queue;
 
@@ -16,19 +16,21 @@ use crate::state::topics::Queue;
 pub(crate) const PENDING_MAX: usize = 65_536;
 
 /// A group in a topic. Invariant: the lists below hold what the phases of the pending messages say, and change only
-/// together with them, in [`Self::set`].
+/// together with them, in [`Self::set`]. They hold it whether the group keeps the order or not, which its settings say and may
+/// change: `fifo` decides which of them are read.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) topic: TopicId,
     pub(crate) group: ConsumerGroupId,
-    pub(crate) settings: GroupSettings,
     /// How many queues the topic has.
     count: u32,
     /// Those that were read from, or in which the group does not begin at the first message.
     queues: BTreeMap<QueueId, QueueTaken>,
-    /// Due messages outside lanes, the longest due first.
+    /// Due messages without a message group, the longest due first.
     due: BTreeSet<(UnixMillis, QueueId, u64)>,
     lanes: Lanes,
+    /// Due and waiting messages of the lanes, one by one: for whoever keeps no order.
+    laned: BTreeSet<(UnixMillis, QueueId, u64)>,
     /// What each attempt of a FIFO group holds.
     attempts: BTreeSet<(AttemptKey, QueueId, u64)>,
 }
@@ -40,9 +42,9 @@ struct QueueTaken {
 }
 
 impl Subscription {
-    pub(crate) fn new(topic: TopicId, group: ConsumerGroupId, settings: GroupSettings, count: u32) -> Subscription {
-        let (queues, due, attempts) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Subscription { topic, group, settings, count, queues, due, lanes: Lanes::default(), attempts }
+    pub(crate) fn new(topic: TopicId, group: ConsumerGroupId, count: u32) -> Subscription {
+        let (queues, due, laned, attempts) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Subscription { topic, group, count, queues, due, lanes: Lanes::default(), laned, attempts }
     }
 
     pub(crate) fn key(&self, queue: QueueId, offset: u64) -> DeliveryKey {
@@ -132,35 +134,45 @@ impl Subscription {
         }
     }
 
-    fn in_lane(&self, pending: &Pending) -> bool {
-        self.settings.fifo && !pending.message.group.is_none()
-    }
-
     fn list(&mut self, queue: QueueId, offset: u64, pending: &Pending) {
-        if self.in_lane(pending) {
+        let deliverable = matches!(pending.phase, Phase::Due | Phase::Waiting);
+        if !pending.message.group.is_none() {
             self.lanes.list(queue, offset, pending);
-        } else if pending.phase == Phase::Due {
+            if deliverable {
+                self.laned.insert((pending.deadline, queue, offset));
+            }
+        } else if deliverable {
             self.due.insert((pending.deadline, queue, offset));
         }
-        if self.settings.fifo && pending.phase == Phase::Hidden && !pending.attempt_key.is_none() {
+        if pending.phase == Phase::Hidden && !pending.attempt_key.is_none() {
             self.attempts.insert((pending.attempt_key, queue, offset));
         }
     }
 
     fn unlist(&mut self, queue: QueueId, offset: u64, pending: &Pending) {
-        if self.in_lane(pending) {
+        let deliverable = matches!(pending.phase, Phase::Due | Phase::Waiting);
+        if !pending.message.group.is_none() {
             self.lanes.unlist(queue, offset, pending);
-        } else if pending.phase == Phase::Due {
+            if deliverable {
+                self.laned.remove(&(pending.deadline, queue, offset));
+            }
+        } else if deliverable {
             self.due.remove(&(pending.deadline, queue, offset));
         }
-        if self.settings.fifo && pending.phase == Phase::Hidden && !pending.attempt_key.is_none() {
+        if pending.phase == Phase::Hidden && !pending.attempt_key.is_none() {
             self.attempts.remove(&(pending.attempt_key, queue, offset));
         }
     }
 
-    /// The first due messages outside lanes.
-    pub(crate) fn due(&self, count: usize) -> Vec<(QueueId, u64)> {
-        self.due.iter().take(count).map(|(_, queue, offset)| (*queue, *offset)).collect()
+    /// The first messages that are due one by one: for a group that keeps the order, those outside lanes.
+    pub(crate) fn due(&self, fifo: bool, count: usize) -> Vec<(QueueId, u64)> {
+        let mut due: Vec<_> = self.due.iter().take(count).collect();
+        if !fifo && !self.laned.is_empty() {
+            due.extend(self.laned.iter().take(count));
+            due.sort_unstable();
+            due.truncate(count);
+        }
+        due.into_iter().map(|(_, queue, offset)| (*queue, *offset)).collect()
     }
 
     /// The first lanes with something to deliver.
@@ -185,8 +197,8 @@ impl Subscription {
     }
 
     /// How many deliveries are due again: messages, or lanes with at least one.
-    pub(crate) fn redeliveries(&self) -> u64 {
-        (self.due.len() + self.lanes.open_count()) as u64
+    pub(crate) fn redeliveries(&self, fifo: bool) -> u64 {
+        (self.due.len() + if fifo { self.lanes.open_count() } else { self.laned.len() }) as u64
     }
 }
 
@@ -197,7 +209,7 @@ mod tests {
     /// Junk groups on a topic of thousands of queues are cheap.
     #[test]
     fn a_queue_that_was_never_read_costs_nothing() {
-        let mut subscription = Subscription::new(TopicId(1), ConsumerGroupId(1), GroupSettings::default(), 4096);
+        let mut subscription = Subscription::new(TopicId(1), ConsumerGroupId(1), 4096);
         assert_eq!((subscription.taken(QueueId(4095)), subscription.taken(QueueId(4096))), (Some(0), None));
         assert_eq!(subscription.fresh(QueueId(7), Queue { first: 3, next: 5 }), 2);
         assert!(subscription.queues.is_empty());

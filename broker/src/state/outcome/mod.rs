@@ -26,6 +26,8 @@ pub enum Outcome {
     Topic(Created<TopicId, TopicSettings>),
     /// Of `CreateGroup`.
     Group(Created<ConsumerGroupId, GroupSettings>),
+    /// Of `UpdateGroup`: the settings now.
+    GroupUpdated(GroupSettings),
     /// All messages of the command are stored, one entry each, in order.
     Stored(Vec<StoredAt>),
     /// No message of the command is stored by it.

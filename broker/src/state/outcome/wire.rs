@@ -127,6 +127,10 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             out.put_u32_le(*count);
             14
         }
+        Outcome::GroupUpdated(settings) => {
+            put_group_settings(out, settings);
+            15
+        }
         Outcome::Deleted(deleted) => {
             out.put_u8(deleted_code(*deleted));
             20
@@ -208,6 +212,7 @@ fn read_body(kind: u8, body: &[u8]) -> Result<Outcome, DecodeError> {
         12 => Outcome::Trimmed { start: LogIndex(reader.u64()?) },
         13 => Outcome::Swept { more: reader.flag()? },
         14 => Outcome::Relocated(reader.u32()?),
+        15 => Outcome::GroupUpdated(read_group_settings(&mut reader)?),
         20 => Outcome::Deleted(match reader.u8()? {
             0 => Deleted::Done,
             1 => Deleted::Unknown,
@@ -402,6 +407,7 @@ mod tests {
             Outcome::Trimmed { start: LogIndex(8) },
             Outcome::Swept { more: true },
             Outcome::Relocated(9),
+            Outcome::GroupUpdated(group),
             Outcome::Group(Created::Buried),
             Outcome::Deleted(Deleted::Done),
             Outcome::Deleted(Deleted::Unknown),

@@ -2,8 +2,10 @@ use raft_log::StateMachine;
 use raft_log::types::{ClusterId, UnixMillis};
 
 use super::harness::Rig;
-use crate::model::{GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
-use crate::state::{BatchBuilder, Bootstrap, CreateGroup, CreateTopic, Created, Outcome, tick};
+use crate::model::{GroupChange, GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
+use crate::state::{
+    BatchBuilder, Bootstrap, CreateGroup, CreateTopic, Created, Outcome, UnknownName, UpdateGroup, tick,
+};
 
 /// hazards 27: a second bootstrap changes nothing.
 #[test]
@@ -44,8 +46,34 @@ fn creating_is_idempotent_and_refuses_other_settings() {
     assert!(matches!(rig.one(&group(3, false).encode()), Outcome::Group(Created::New(_))));
     assert!(matches!(rig.one(&group(3, false).encode()), Outcome::Group(Created::Same(_))));
     assert!(matches!(rig.one(&group(4, false).encode()), Outcome::Group(Created::Other(..))));
-    // hazards 21: a first subscription is content with the group that is there.
-    assert!(matches!(rig.one(&group(4, true).encode()), Outcome::Group(Created::Same(_))));
+    let found = GroupSettings { max_attempts: 3, ..GroupSettings::default() };
+    let there = rig.one(&group(4, true).encode());
+    assert!(
+        matches!(there, Outcome::Group(Created::Other(_, settings)) if settings == found),
+        "whoever asks learns it"
+    );
+}
+
+#[test]
+fn a_group_gets_other_settings_and_keeps_them() {
+    let mut rig = Rig::new();
+    let create =
+        CreateGroup { name: GroupName::parse("g").unwrap(), settings: GroupSettings::default(), automatic: true };
+    rig.one(&create.encode());
+    let update = |name: &str, change| UpdateGroup { name: GroupName::parse(name).unwrap(), change }.encode();
+    let change = GroupChange { fifo: Some(true), max_attempts: Some(3), start: None };
+    let expected = GroupSettings { fifo: true, max_attempts: 3, start: StartPoint::First };
+    assert_eq!(rig.one(&update("g", change)), Outcome::GroupUpdated(expected));
+    assert_eq!(
+        rig.one(&update("g", GroupChange::default())),
+        Outcome::GroupUpdated(expected),
+        "what is not named stays"
+    );
+    assert_eq!(rig.one(&update("h", change)), Outcome::Unknown(UnknownName::Group));
+    rig.state().flush().unwrap();
+    rig.crash_and_replay();
+    let group = rig.reader().group("g").unwrap();
+    assert_eq!((group.settings, group.automatic), (expected, false), "a person has decided on it");
 }
 
 #[test]

@@ -7,14 +7,14 @@ use raft_log::types::{LogId, LogIndex, Term, UnixMillis};
 use raft_log::{ApplyEntry, ApplyKind, StateMachine};
 
 use crate::model::{
-    AttemptKey, ClientKey, ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, Position, ProducerId, QueueId,
-    TagFilter, TopicId, TopicName, TopicSettings, TopicType,
+    AttemptKey, ClientKey, ConsumerGroupId, GroupChange, GroupName, GroupSettings, MessageGroupKey, Position,
+    ProducerId, QueueId, TagFilter, TopicId, TopicName, TopicSettings, TopicType,
 };
 use crate::state::{
     Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, DeleteGroup, DeleteTopic, Deleted,
     EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick, ProducerStamp, PublishBuilder,
-    PublishRefusal, Receive, Received, Settled, State, StateReader, StoredAt, StoredMessage, Unsettled, outcomes,
-    relocate, sweep, tick, trim_to,
+    PublishRefusal, Receive, Received, Settled, State, StateReader, StoredAt, StoredMessage, Unsettled, UpdateGroup,
+    outcomes, relocate, sweep, tick, trim_to,
 };
 
 /// How long a receive of these tests hides.
@@ -165,6 +165,14 @@ impl Rig {
     pub(super) fn erase_all(&mut self, records: u32) {
         while self.erase(records) {}
         assert!(!self.reader().erasing());
+    }
+
+    pub(super) fn update(&mut self, name: &str, change: GroupChange) -> GroupSettings {
+        let name = GroupName::parse(name).unwrap();
+        match self.one(&UpdateGroup { name, change }.encode()) {
+            Outcome::GroupUpdated(settings) => settings,
+            other => panic!("an update answers {other:?}"),
+        }
     }
 
     /// Publishes messages given as queue, tag and message group.

@@ -6,6 +6,7 @@ mod delete;
 mod durability;
 mod fifo;
 mod flush;
+mod group_settings;
 mod harness;
 mod idempotence;
 mod idle_groups;

@@ -12,10 +12,10 @@ use raft_log::StateMachine;
 use raft_log::types::LogIndex;
 
 use super::harness::{Rig, handle, publish, receive, tags};
-use crate::model::{ConsumerGroupId, GroupSettings, QueueId, TopicId, TopicType};
+use crate::model::{ConsumerGroupId, GroupChange, GroupName, GroupSettings, QueueId, TopicId, TopicType};
 use crate::state::{
     Ack, AckEntry, ChangeInvisible, Deleted, EncodedCommand, FlushTriggers, Holder, NeededBody, Outcome, Pick,
-    Received, Settled, State, StateReader, StoredAt, tick,
+    Received, Settled, State, StateReader, StoredAt, UpdateGroup, tick,
 };
 
 const QUEUES: u32 = 2;
@@ -41,6 +41,11 @@ enum Op {
         handle: prop::sample::Index,
         invisible_ms: u64,
         suspend: bool,
+    },
+    Update {
+        group: usize,
+        fifo: Option<bool>,
+        attempts_max: Option<u16>,
     },
     /// Deletes the group, with its dead letters or without, and makes it anew.
     RemakeGroup {
@@ -90,6 +95,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..2usize, any::<prop::sample::Index>(), delay, any::<bool>()).prop_map(
             |(group, handle, invisible_ms, suspend)| Op::Change { group, handle, invisible_ms, suspend }
         ),
+        1 => (0..2usize, any::<Option<bool>>(), prop::option::of(1..5u16))
+            .prop_map(|(group, fifo, attempts_max)| Op::Update { group, fifo, attempts_max }),
         1 => (0..2usize, any::<bool>()).prop_map(|(group, letters)| Op::RemakeGroup { group, letters }),
         1 => Just(Op::RemakeTopic),
         1 => (1..6u32, any::<bool>()).prop_map(|(records, restart)| Op::Erase { records, restart }),
@@ -113,6 +120,8 @@ struct Seen {
     done: bool,
     dead: bool,
     attempt: u16,
+    /// The last delivery is over, and the message was not given up.
+    over: bool,
     suspended: bool,
     deadline: u64,
     nonce: u64,
@@ -125,7 +134,9 @@ type At = (u32, u64);
 #[derive(Debug)]
 struct GroupModel {
     id: ConsumerGroupId,
+    name: &'static str,
     fifo: bool,
+    attempts_max: u16,
     messages: BTreeMap<At, Seen>,
     handles: Vec<AckEntry>,
     /// Dead letters of messages and of groups of this name that are not there any more.
@@ -151,11 +162,13 @@ impl GroupModel {
         !seen.done && seen.attempt > 0 && seen.deadline > clock
     }
 
-    /// What has no attempts left goes to the dead letters as soon as it is due.
+    /// What has no attempts left goes to the dead letters when its delivery ends, by the settings of that moment.
     fn bury(&mut self, clock: u64) {
-        for seen in self.messages.values_mut().filter(|seen| !seen.done) {
-            if seen.attempt >= ATTEMPTS_MAX && seen.deadline <= clock && !seen.suspended {
-                (seen.done, seen.dead) = (true, true);
+        for seen in self.messages.values_mut().filter(|seen| !seen.done && !seen.over && seen.attempt > 0) {
+            if seen.deadline <= clock {
+                seen.over = true;
+                let dead = seen.attempt >= self.attempts_max && !seen.suspended;
+                (seen.done, seen.dead) = (dead, dead);
             }
         }
     }
@@ -190,8 +203,9 @@ impl Model {
         let topic = rig.topic("t", QUEUES, TopicType::Fifo);
         let mut group = |name, fifo| {
             let settings = GroupSettings { fifo, max_attempts: ATTEMPTS_MAX, ..GroupSettings::default() };
+            let (id, attempts_max) = (rig.group(name, settings), ATTEMPTS_MAX);
             let (messages, handles) = (BTreeMap::new(), Vec::new());
-            GroupModel { id: rig.group(name, settings), fifo, messages, handles, letters_before: 0 }
+            GroupModel { id, name, fifo, attempts_max, messages, handles, letters_before: 0 }
         };
         let groups = [group("normal", false), group("fifo", true)];
         Model {
@@ -244,6 +258,11 @@ impl Model {
                 let (group, invisible_ms, suspend) = (self.groups[*group].id, *invisible_ms, *suspend);
                 ChangeInvisible { group, topic, entry, invisible_ms, suspend }.encode()
             }
+            Op::Update { group, fifo, attempts_max } => {
+                let name = GroupName::parse(self.groups[*group].name).unwrap();
+                UpdateGroup { name, change: GroupChange { fifo: *fifo, max_attempts: *attempts_max, start: None } }
+                    .encode()
+            }
             alone => panic!("{alone:?} is no single command"),
         })
     }
@@ -276,6 +295,12 @@ impl Model {
                     (seen.deadline, seen.suspended) = (clock + invisible_ms, *suspend);
                     assert_eq!(changed.unwrap().0, seen.deadline);
                 }
+            }
+            (Op::Update { group, fifo, attempts_max }, Outcome::GroupUpdated(settings)) => {
+                let group = &mut self.groups[*group];
+                group.fifo = fifo.unwrap_or(group.fifo);
+                group.attempts_max = attempts_max.unwrap_or(group.attempts_max);
+                assert_eq!((settings.fifo, settings.max_attempts), (group.fifo, group.attempts_max));
             }
             other => panic!("{other:?}"),
         }
@@ -396,7 +421,7 @@ impl Model {
         let seen = group.messages.get_mut(&at).unwrap();
         assert!(!seen.done, "{at:?} was done with");
         assert_eq!(pick.attempt, if seen.suspended { seen.attempt } else { seen.attempt + 1 }, "attempt of {at:?}");
-        (seen.attempt, seen.suspended, seen.moved) = (pick.attempt, false, false);
+        (seen.attempt, seen.suspended, seen.over, seen.moved) = (pick.attempt, false, false, false);
         (seen.deadline, seen.nonce) = (pick.deadline.0, pick.nonce);
         assert!(seen.deadline > clock);
         group.handles.push(handle(pick));
@@ -551,6 +576,8 @@ fn drain(rig: &mut Rig, model: &mut Model) {
 /// All dead letters are there, and their bodies can be read.
 fn read_letters(rig: &mut Rig, topic: &str, letters: u64) {
     let Some(topic) = rig.reader().topic(topic).map(|topic| topic.id) else { return };
+    // What was deleted holds the log as long as it is not erased.
+    rig.erase_all(7);
     let end = LogIndex(rig.log.len() as u64);
     rig.retain(end, |_, _| ());
     let reviewer = rig.group(&format!("reviewer-{}", topic.0), GroupSettings::default());
