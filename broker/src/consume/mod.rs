@@ -8,6 +8,7 @@
 //! ```
 //! What it is not: the record of who holds what. That is replicated state; a pick exists because `apply` made it.
 
+mod dead_letters;
 mod deliver;
 mod entries;
 mod handle;
@@ -18,6 +19,7 @@ mod poll;
 mod streamed;
 mod timers;
 
+pub use dead_letters::count_dead_letters;
 pub use deliver::{DeliverError, Delivered, Deliverer, timestamp};
 pub use handle::{Delivery, HandleKey};
 pub use housekeeping::Housekeeping;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{answers::Answers, groups::LostOrder, sessions::Sessions};
 use crate::{
-    consume::{Deliverer, Housekeeping, LeaderClock, Parking, Poll, Timers},
+    consume::{Deliverer, Housekeeping, LeaderClock, Parking, Poll, Timers, count_dead_letters},
     forward::{Leadership, Relay},
     limits::{ENTRIES_IN_FLIGHT_MAX, PARKED_MAX, SESSIONS_MAX, WAITING_BYTES_MAX},
     metrics::Traffic,
@@ -130,6 +130,8 @@ impl Node {
             idle_group_age: options.idle_group_age,
         };
         housekeeping.start(stop.clone());
+        let counting = count_dead_letters(state.clone(), Arc::clone(&leadership), traffic.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(counting));
         let poll = Poll::new(state.clone(), batcher.clone(), Arc::clone(&leadership), parking, traffic, stop.clone());
         let deliverer = Deliverer::new(replica.clone(), state.clone(), options.group, &options.advertised_client);
         Arc::new(Node {

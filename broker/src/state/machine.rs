@@ -15,6 +15,7 @@ use rocksdb::WriteBatch;
 use super::apply::{Applying, Core};
 use super::changes::Changes;
 use super::command::{BatchBuilder, entry_stamp, release_to, trim_to};
+use super::dead_letter_tally::DeadLettered;
 use super::digest::Digest;
 use super::fault::Fault;
 use super::flush::{FlushTriggers, Unflushed};
@@ -90,6 +91,7 @@ struct Applied {
     available: BTreeSet<TopicId>,
     /// Whether something is deleted and not erased yet.
     erasing: bool,
+    dead_lettered: DeadLettered,
     /// Stored and delivered ones.
     messages: u64,
 }
@@ -131,15 +133,21 @@ impl State {
         let mut core = self.shared.core_mut();
         let store = self.shared.store();
         let mut changes = Changes::new(Digest(core.history.latest().map_or(0, |latest| latest.digest)));
-        let mut available = BTreeSet::new();
+        let (mut available, mut dead_lettered) = (BTreeSet::new(), DeadLettered::new());
         let mut applied = self.applied.clone();
         let before = core.counters;
         let mut responses = Vec::with_capacity(entries.len());
         for entry in entries {
             let last = applied.as_ref().map(|point| point.id);
             assert!(last.is_none_or(|id| id.index.next() == entry.id.index), "entries come without gaps");
-            let applying =
-                Applying { store: &store, changes: &mut changes, available: &mut available, id: entry.id, command: 0 };
+            let applying = Applying {
+                store: &store,
+                changes: &mut changes,
+                available: &mut available,
+                dead_lettered: &mut dead_lettered,
+                id: entry.id,
+                command: 0,
+            };
             responses.push(apply_one(&mut core, entry, applying)?);
             let membership = match &entry.kind {
                 ApplyKind::Membership(members) => Some((entry.id, members.encode())),
@@ -160,7 +168,7 @@ impl State {
         let messages = |counters: &StateCounters| counters.messages_in + counters.messages_out;
         let messages = messages(&core.counters) - messages(&before);
         let erasing = core.erasures.len() > 0;
-        Ok(Applied { responses, point: applied, available, erasing, messages })
+        Ok(Applied { responses, point: applied, available, erasing, dead_lettered, messages })
     }
 }
 
@@ -198,11 +206,12 @@ impl StateMachine for State {
             return Err(error.clone());
         }
         match self.apply_all(&entries) {
-            Ok(Applied { responses, point, mut available, erasing, messages }) => {
+            Ok(Applied { responses, point, mut available, erasing, dead_lettered, messages }) => {
                 self.applied = point;
                 self.unflushed.log_bytes += entries.iter().map(payload_bytes).sum::<u64>();
                 self.unflushed.messages += messages;
                 self.shared.events.signal(&mut available);
+                self.shared.dead_letters.add(dead_lettered);
                 if erasing {
                     self.shared.events.signal_erasing();
                 }

@@ -21,6 +21,7 @@ mod changes;
 mod codec;
 mod command;
 mod consumption;
+mod dead_letter_tally;
 mod digest;
 mod erasures;
 mod events;
@@ -53,6 +54,7 @@ pub use command::{
     RenewDeliveries, StoredMessage, Unsettled, UpdateGroup, entry_stamp, release_to, sweep, tick, trim_to,
 };
 pub(crate) use command::{Holder, NeededBody, relocate};
+pub use dead_letter_tally::{DeadLetterTally, DeadLettered};
 pub use events::Events;
 pub use flush::FlushTriggers;
 pub use machine::{OpenStateError, State};

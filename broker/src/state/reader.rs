@@ -7,6 +7,7 @@ use raft_log::types::{LogIndex, UnixMillis};
 
 use super::apply::{Core, first_at};
 use super::command::{Bootstrap, Holder};
+use super::dead_letter_tally::DeadLetterTally;
 use super::events::Events;
 use super::fault::Fault;
 use super::groups::Group;
@@ -37,11 +38,17 @@ pub(crate) struct Shared {
     /// Written only by a restored checkpoint. Who takes both locks takes the core's first.
     store: RwLock<Store>,
     pub(crate) events: Events,
+    pub(crate) dead_letters: DeadLetterTally,
 }
 
 impl Shared {
     pub(crate) fn new(core: Core, store: Store) -> Shared {
-        Shared { core: RwLock::new(core), store: RwLock::new(store), events: Events::default() }
+        Shared {
+            core: RwLock::new(core),
+            store: RwLock::new(store),
+            events: Events::default(),
+            dead_letters: DeadLetterTally::default(),
+        }
     }
 
     pub(crate) fn core(&self) -> RwLockReadGuard<'_, Core> {
@@ -325,6 +332,12 @@ impl StateReader {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.shared.events
+    }
+
+    /// Where to wait for messages that went to the dead letters.
+    #[must_use]
+    pub fn dead_letter_tally(&self) -> &DeadLetterTally {
+        &self.shared.dead_letters
     }
 
     /// Whether the group has taken a message and not finished it: what cannot be seen from outside, for the model test.

@@ -79,6 +79,7 @@ impl Core {
         applying.available.insert(key.topic);
         self.set_pending(key, None, applying);
         self.counters.dead_lettered += 1;
+        *applying.dead_lettered.entry((applying.id.term, key.topic, key.group)).or_default() += 1;
     }
 
     /// The dead-letter topic of a delivery's group, made on demand beyond the limit on topics: a message is never lost

@@ -31,6 +31,7 @@ use super::buried::Buried;
 use super::changes::Changes;
 use super::command::{Bootstrap, Command, EntryView};
 use super::consumption::{Subscription, Timers};
+use super::dead_letter_tally::DeadLettered;
 use super::digest::DigestHistory;
 use super::erasures::Erasures;
 use super::fault::Fault;
@@ -76,6 +77,8 @@ pub(crate) struct Applying<'a> {
     pub(crate) changes: &'a mut Changes,
     /// Topics in which something became available.
     pub(crate) available: &'a mut BTreeSet<TopicId>,
+    /// Messages that went to the dead letters.
+    pub(crate) dead_lettered: &'a mut DeadLettered,
     /// The entry.
     pub(crate) id: LogId,
     /// The command's place in the entry, from 0.
