@@ -10,6 +10,7 @@ mod answers;
 pub mod caller;
 mod change;
 mod consume_stream;
+mod dead_letter;
 mod delivery;
 pub mod filter;
 mod groups;

@@ -14,7 +14,7 @@ use tercet_proto::rocketmq::v2::{
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{ack, change, node::Node, offset, presence, receive, receive_items, route, send, telemetry};
+use super::{ack, change, dead_letter, node::Node, offset, presence, receive, receive_items, route, send, telemetry};
 
 /// The client API of one node.
 #[derive(Clone)]
@@ -67,9 +67,9 @@ impl MessagingService for Messaging {
 
     async fn forward_message_to_dead_letter_queue(
         &self,
-        _: Request<ForwardMessageToDeadLetterQueueRequest>,
+        request: Request<ForwardMessageToDeadLetterQueueRequest>,
     ) -> Reply<ForwardMessageToDeadLetterQueueResponse> {
-        unimplemented("ForwardMessageToDeadLetterQueue")
+        dead_letter::forward_message_to_dead_letter_queue(&self.node, request).await
     }
 
     async fn pull_message(&self, _: Request<PullMessageRequest>) -> Reply<Self::PullMessageStream> {

@@ -5,9 +5,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 use prost::Message;
 use raft_log::ProposeError;
 use tercet_proto::rocketmq::v2::{
-    AckMessageResponse, ChangeInvisibleDurationResponse, Code, HeartbeatResponse, NotifyClientTerminationResponse,
-    QueryAssignmentResponse, QueryOffsetResponse, QueryRouteResponse, SendMessageResponse,
-    messaging_service_client::MessagingServiceClient,
+    AckMessageResponse, ChangeInvisibleDurationResponse, Code, ForwardMessageToDeadLetterQueueResponse,
+    HeartbeatResponse, NotifyClientTerminationResponse, QueryAssignmentResponse, QueryOffsetResponse,
+    QueryRouteResponse, SendMessageResponse, messaging_service_client::MessagingServiceClient,
 };
 use tokio::time::Instant;
 use tonic::{
@@ -61,6 +61,7 @@ macro_rules! answers {
 answers!(
     AckMessageResponse,
     ChangeInvisibleDurationResponse,
+    ForwardMessageToDeadLetterQueueResponse,
     HeartbeatResponse,
     NotifyClientTerminationResponse,
     QueryAssignmentResponse,

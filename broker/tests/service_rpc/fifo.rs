@@ -6,7 +6,7 @@ use tercet_proto::{
 };
 use tonic::Code as GrpcCode;
 
-use super::rig::{Caller, attempt, fresh, grouped, handle, id, receive_request, run, shared};
+use super::rig::{Caller, Node, attempt, fresh, grouped, handle, id, receive_request, run, shared};
 
 async fn fifo(messages: &[(&str, &str)]) -> (Caller, String, String) {
     let caller = shared().leader().await.caller();
@@ -117,5 +117,40 @@ fn a_group_without_order_on_a_fifo_topic_is_told_so_and_can_be_changed() {
         assert_eq!(admin.update_group(unknown).await.expect_err("unknown").code(), GrpcCode::NotFound);
         let none = UpdateGroupRequest { max_attempts: Some(0), ..change };
         assert_eq!(admin.update_group(none).await.expect_err("none").code(), GrpcCode::InvalidArgument);
+    });
+}
+
+/// What push consumers of ordered groups ask for after their last attempt; without it they ask for ever.
+#[test]
+fn what_a_consumer_gives_up_goes_to_the_dead_letters_once_and_the_next_goes_on() {
+    run(async {
+        let (leader, group, topic) = (shared().leader().await, fresh("g"), fresh("t"));
+        let caller = shared().follower().await.caller();
+        caller.topic(&topic, 1, TopicType::Fifo).await;
+        caller.group(CreateGroupRequest { name: group.clone(), fifo: true, ..Default::default() }).await;
+        caller.send(vec![grouped(&topic, "a1", "a"), grouped(&topic, "a2", "a")]).await;
+        let first = caller.receive(&topic, &group, 1).await;
+        let given_up = handle(&first.messages[0]);
+        assert_eq!(caller.dead_letter(&topic, &group, &given_up).await, Code::Ok as i32);
+        assert_eq!(caller.dead_letter(&topic, &group, &given_up).await, Code::Ok as i32, "a repeat");
+        let second = caller.receive(&topic, &group, 16).await;
+        assert_eq!((id(&second.messages[0]), second.messages.len()), ("a2", 1));
+        let letters = caller.receive(&format!("%DLQ%{group}"), &fresh("reviewer"), 16).await;
+        assert_eq!((id(&letters.messages[0]), letters.messages.len()), ("a1", 1), "one copy");
+        assert_eq!(letters.messages[0].user_properties["DLQ_ORIGIN_TOPIC"], topic);
+
+        let cases = [
+            (topic.as_str(), group.as_str(), "junk", Code::InvalidReceiptHandle),
+            (topic.as_str(), "nobody", given_up.as_str(), Code::ConsumerGroupNotFound),
+            ("nowhere", group.as_str(), given_up.as_str(), Code::TopicNotFound),
+        ];
+        for (topic, group, handle, code) in cases {
+            assert_eq!(caller.dead_letter(topic, group, handle).await, code as i32);
+        }
+        let counted = |node: &Node| node.metric("rocketmq_send_to_dlq_messages_total", &format!("\"{group}\""));
+        while counted(leader) < 1.0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(shared().nodes.iter().map(counted).sum::<f64>(), 1.0, "over all nodes");
     });
 }

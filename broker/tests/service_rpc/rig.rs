@@ -16,14 +16,20 @@ use raft_log::{
     env::Env,
     types::{GroupId, NodeId},
 };
-use tercet_broker::{api::Api, grpc::ServiceOptions, limits, metrics::Traffic, state::State};
+use tercet_broker::{
+    api::Api,
+    grpc::ServiceOptions,
+    limits,
+    metrics::{Exposition, NodeLabels, Traffic},
+    state::State,
+};
 use tercet_proto::{
     admin::v1::{CreateGroupRequest, CreateTopicRequest, TopicType, admin_client::AdminClient},
     rocketmq::v2::{
         AckMessageEntry, AckMessageRequest, AckMessageResponse, ChangeInvisibleDurationRequest,
-        ChangeInvisibleDurationResponse, Message, MessageQueue, ReceiveMessageRequest, Resource, SendMessageRequest,
-        SendMessageResponse, SystemProperties, messaging_service_client::MessagingServiceClient,
-        receive_message_response::Content,
+        ChangeInvisibleDurationResponse, ForwardMessageToDeadLetterQueueRequest, Message, MessageQueue,
+        ReceiveMessageRequest, Resource, SendMessageRequest, SendMessageResponse, SystemProperties,
+        messaging_service_client::MessagingServiceClient, receive_message_response::Content,
     },
 };
 use tokio::runtime::Runtime;
@@ -86,6 +92,7 @@ pub(crate) struct Node {
     pub replica: Replica,
     pub api: Api,
     pub client: String,
+    traffic: Traffic,
     stop: CancellationToken,
 }
 
@@ -172,6 +179,7 @@ impl Node {
         };
         let replica = Replica::open(options, env.clone(), state).await.expect("a new replica");
         let service = ServiceOptions { auto_create_group, ..service_options(&advertised_client) };
+        let traffic = service.traffic.clone();
         let api = Api::start(service, replica.clone(), reader, &env);
         let stop = CancellationToken::new();
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
@@ -181,7 +189,7 @@ impl Node {
             .add_routes(api.routes())
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         tokio::spawn(stop.clone().run_until_cancelled_owned(server));
-        (Node { id, replica, api, client, stop }, peer)
+        (Node { id, replica, api, client, traffic, stop }, peer)
     }
 
     /// Stops it in order: leadership goes to another.
@@ -189,6 +197,14 @@ impl Node {
         self.replica.shutdown().await;
         self.api.shutdown();
         self.stop.cancel();
+    }
+
+    /// The sum of a metric's lines that contain `words`.
+    pub(crate) fn metric(&self, name: &str, words: &str) -> f64 {
+        let labels = NodeLabels { cluster: String::new(), node_type: "broker", node_id: self.id.to_string() };
+        let text = Exposition::new(&labels, |registry| self.traffic.register(registry)).render();
+        let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(words));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// A client of this node.
@@ -308,6 +324,19 @@ impl Caller {
             entries: handles.iter().map(entry).collect(),
         };
         self.messaging().ack_message(self.request(request)).await.expect("an answer").into_inner()
+    }
+
+    /// Gives a delivery up; answers the code.
+    pub(crate) async fn dead_letter(&self, topic: &str, group: &str, handle: &str) -> i32 {
+        let request = ForwardMessageToDeadLetterQueueRequest {
+            group: Some(resource(group)),
+            topic: Some(resource(topic)),
+            receipt_handle: handle.to_owned(),
+            message_id: String::from("not checked"),
+            ..Default::default()
+        };
+        let answer = self.messaging().forward_message_to_dead_letter_queue(self.request(request)).await;
+        code(&answer.expect("an answer").into_inner().status)
     }
 
     pub(crate) async fn change(

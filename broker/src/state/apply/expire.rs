@@ -51,7 +51,7 @@ impl Core {
     }
 
     /// Moves a message to its group's dead letters: an index entry at the same log position, no copy.
-    fn dead_letter(&mut self, key: DeliveryKey, applying: &mut Applying<'_>) {
+    pub(super) fn dead_letter(&mut self, key: DeliveryKey, applying: &mut Applying<'_>) {
         if self.unknown(key.topic, key.group).is_some() {
             // What was deleted leaves no dead letters.
             self.set_pending(key, None, applying);

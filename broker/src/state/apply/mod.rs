@@ -122,6 +122,7 @@ impl Core {
             }
             Command::Ack(ack) => Ok(self.ack(ack, applying)),
             Command::ChangeInvisible(change) => Ok(self.change_invisible(change, applying)),
+            Command::DeadLetter(command) => Ok(self.give_up(command, applying)),
             Command::RenewDeliveries(renew) => Ok(self.renew_deliveries(renew, applying)),
             Command::Tick => Ok(self.tick(applying)),
             Command::TrimTo(to) => Ok(self.trim(*to, applying)),

@@ -5,7 +5,7 @@ use raft_log::types::UnixMillis;
 use super::{Applying, Core};
 use crate::model::{ClientKey, ConsumerGroupId, TopicId};
 use crate::state::RENEWAL_AGE_MAX;
-use crate::state::command::{Ack, AckEntry, ChangeInvisible, RenewDeliveries};
+use crate::state::command::{Ack, AckEntry, ChangeInvisible, DeadLetter, RenewDeliveries};
 use crate::state::consumption::{DeliveryKey, PENDING_MAX, Pending, Phase, Subscription};
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Settled};
@@ -70,6 +70,23 @@ impl Core {
             self.keep_hidden(key, pending, applying);
         }
         Outcome::Changed(Ok(pending.deadline))
+    }
+
+    /// Dead-letters what a consumer gives up.
+    pub(super) fn give_up(&mut self, command: &DeadLetter, applying: &mut Applying<'_>) -> Outcome {
+        let DeadLetter { group, topic, entry } = command;
+        if let Some(unknown) = self.unknown(*topic, *group) {
+            return Outcome::Unknown(unknown);
+        }
+        let Some(subscription) = self.subscriptions.get(&(*topic, *group)) else {
+            return Outcome::DeadLettered(Settled::Unknown);
+        };
+        if let Err(why) = live_delivery(subscription, entry, self.clock) {
+            return Outcome::DeadLettered(why);
+        }
+        let key = subscription.key(entry.queue, entry.offset.0);
+        self.dead_letter(key, applying);
+        Outcome::DeadLettered(Settled::Done)
     }
 
     pub(super) fn renew_deliveries(&mut self, renew: &RenewDeliveries, applying: &mut Applying<'_>) -> Outcome {

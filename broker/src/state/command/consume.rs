@@ -194,6 +194,37 @@ impl ChangeInvisible {
     }
 }
 
+/// Gives one delivery up: the message goes to the group's dead letters, whatever attempts are left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The consumer group.
+    pub group: ConsumerGroupId,
+    /// The topic.
+    pub topic: TopicId,
+    /// The delivery.
+    pub entry: AckEntry,
+}
+
+impl DeadLetter {
+    /// The bytes for an entry.
+    #[must_use]
+    pub fn encode(&self) -> EncodedCommand {
+        EncodedCommand::new(kind::DEAD_LETTER, 16 + ACK_ENTRY_BYTES, 0, |out| {
+            out.put_u64_le(self.group.0);
+            out.put_u64_le(self.topic.0);
+            self.entry.put(out);
+        })
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<DeadLetter, DecodeError> {
+        let mut reader = Reader::new("dead letter", body);
+        let (group, topic) = (ConsumerGroupId(reader.u64()?), TopicId(reader.u64()?));
+        let entry = AckEntry::read(&mut reader)?;
+        reader.finish()?;
+        Ok(DeadLetter { group, topic, entry })
+    }
+}
+
 /// Sets the deadline of everything that these clients hold with `auto_renew`: extends while they live (but not beyond
 /// [`RENEWAL_AGE_MAX`](crate::state::RENEWAL_AGE_MAX) after delivery), shortens when one leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,6 +282,8 @@ mod tests {
         assert_eq!(Ack::decode(&body(ack.encode())), Ok(ack));
         let change = ChangeInvisible { group, topic, entry, invisible_ms: 0, suspend: true };
         assert_eq!(ChangeInvisible::decode(&body(change.encode())), Ok(change));
+        let dead = DeadLetter { group, topic, entry };
+        assert_eq!(DeadLetter::decode(&body(dead.encode())), Ok(dead));
         let renew = RenewDeliveries { clients: vec![ClientKey(1)], invisible_ms: 60_000, shorten: false };
         assert_eq!(RenewDeliveries::decode(&body(renew.encode())), Ok(renew));
     }

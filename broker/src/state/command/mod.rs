@@ -21,7 +21,7 @@ pub(crate) use admin::{put_group_settings, read_group_settings};
 pub use batch::{BatchBuilder, entry_stamp};
 pub(crate) use batch::{EntryView, Frame};
 pub use class::Class;
-pub use consume::{Ack, AckEntry, ChangeInvisible, Receive, RenewDeliveries};
+pub use consume::{Ack, AckEntry, ChangeInvisible, DeadLetter, Receive, RenewDeliveries};
 pub use delete::{DeleteGroup, DeleteTopic, Erase, KeepGroups};
 pub use publish::{BASE_SEQUENCE_MAX, NewMessage, ProducerStamp, PublishBuilder, StoredMessage, Unsettled};
 pub(crate) use publish::{MessageHeader, PublishView};
@@ -48,6 +48,7 @@ pub(crate) mod kind {
     pub(crate) const SWEEP: u8 = 12;
     pub(crate) const RELOCATE: u8 = 13;
     pub(crate) const UPDATE_GROUP: u8 = 14;
+    pub(crate) const DEAD_LETTER: u8 = 15;
     pub(crate) const DELETE_TOPIC: u8 = 20;
     pub(crate) const DELETE_GROUP: u8 = 21;
     pub(crate) const ERASE: u8 = 22;
@@ -134,6 +135,7 @@ pub(crate) enum Command<'a> {
     Receive(Receive),
     Ack(Ack),
     ChangeInvisible(ChangeInvisible),
+    DeadLetter(DeadLetter),
     RenewDeliveries(RenewDeliveries),
     Tick,
     TrimTo(LogIndex),
@@ -158,6 +160,7 @@ impl<'a> Command<'a> {
             kind::RECEIVE => Command::Receive(Receive::decode(body)?),
             kind::ACK => Command::Ack(Ack::decode(body)?),
             kind::CHANGE_INVISIBLE => Command::ChangeInvisible(ChangeInvisible::decode(body)?),
+            kind::DEAD_LETTER => Command::DeadLetter(DeadLetter::decode(body)?),
             kind::RENEW_DELIVERIES => Command::RenewDeliveries(RenewDeliveries::decode(body)?),
             kind::TICK if body.is_empty() => Command::Tick,
             kind::SWEEP if body.is_empty() => Command::Sweep,

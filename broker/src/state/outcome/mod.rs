@@ -40,6 +40,8 @@ pub enum Outcome {
     Acked(Vec<Settled>),
     /// Of `ChangeInvisible`: the delivery and when it ends now, or why not.
     Changed(Result<UnixMillis, Settled>),
+    /// Of `DeadLetter`.
+    DeadLettered(Settled),
     /// Of `RenewDeliveries`: how many deadlines moved.
     Renewed(u32),
     /// Of `Tick`.

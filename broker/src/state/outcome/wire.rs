@@ -131,6 +131,10 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             put_group_settings(out, settings);
             15
         }
+        Outcome::DeadLettered(settled) => {
+            out.put_u8(settled_code(*settled));
+            16
+        }
         Outcome::Deleted(deleted) => {
             out.put_u8(deleted_code(*deleted));
             20
@@ -213,6 +217,7 @@ fn read_body(kind: u8, body: &[u8]) -> Result<Outcome, DecodeError> {
         13 => Outcome::Swept { more: reader.flag()? },
         14 => Outcome::Relocated(reader.u32()?),
         15 => Outcome::GroupUpdated(read_group_settings(&mut reader)?),
+        16 => Outcome::DeadLettered(read_settled(&mut reader)?),
         20 => Outcome::Deleted(match reader.u8()? {
             0 => Deleted::Done,
             1 => Deleted::Unknown,
@@ -408,6 +413,7 @@ mod tests {
             Outcome::Swept { more: true },
             Outcome::Relocated(9),
             Outcome::GroupUpdated(group),
+            Outcome::DeadLettered(Settled::Already),
             Outcome::Group(Created::Buried),
             Outcome::Deleted(Deleted::Done),
             Outcome::Deleted(Deleted::Unknown),

@@ -4,6 +4,7 @@ use super::harness::{INVISIBLE_MS, Rig, attempts, offsets, receive, tags};
 use crate::model::{ConsumerGroupId, GroupSettings, TopicId, TopicSettings, TopicType};
 use crate::state::apply_limits::{DEAD_LETTERS_MAX, EXPIRED_MAX};
 use crate::state::{Origin, Settled};
+use raft_log::types::Term;
 
 fn rig(attempts: u16) -> (Rig, TopicId, ConsumerGroupId) {
     let mut rig = Rig::new();
@@ -89,6 +90,50 @@ fn one_tick_ends_a_bounded_number_of_deliveries() {
     assert_eq!((rig.digest(), rig.reader().next_due(), redeliveries(&rig)), (digest, due, EXPIRED_MAX as u64));
     rig.pass(0);
     assert_eq!(redeliveries(&rig), many as u64);
+}
+
+#[test]
+fn what_a_consumer_gives_up_is_a_dead_letter_once_whatever_attempts_are_left() {
+    let (mut rig, topic, group) = rig(9);
+    rig.publish(topic, &[(0, "", ""), (0, "", "")]);
+    let picks = rig.receive(group, topic, 2);
+    assert_eq!(rig.give_up(group, topic, &picks[0]), Settled::Done);
+    assert_eq!(rig.give_up(group, topic, &picks[0]), Settled::Already);
+    let dead = rig.reader().topic("%DLQ%g").unwrap().id;
+    let letters = |rig: &Rig| rig.reader().queue_bounds(dead).unwrap()[0].next.0;
+    assert_eq!(letters(&rig), 1, "once");
+    rig.ack(group, topic, &picks[1..]);
+    rig.pass(INVISIBLE_MS);
+    assert_eq!(rig.give_up(group, topic, &picks[0]), Settled::Expired);
+    assert!(rig.receive(group, topic, 9).is_empty(), "and not delivered again");
+    let before = rig.digest();
+    rig.crash_and_replay();
+    assert_eq!((rig.digest(), letters(&rig)), (before, 1));
+    let stranger = rig.group("stranger", GroupSettings::default());
+    assert_eq!(rig.give_up(stranger, topic, &picks[1]), Settled::Unknown);
+}
+
+#[test]
+fn giving_up_lets_the_next_of_the_message_group_go_on() {
+    let mut rig = Rig::new();
+    let topic = rig.topic("t", 1, TopicType::Fifo);
+    let group = rig.group("g", GroupSettings { fifo: true, ..GroupSettings::default() });
+    rig.publish(topic, &[(0, "", "a"), (0, "", "a")]);
+    let head = rig.receive(group, topic, 1);
+    assert!(rig.receive(group, topic, 1).is_empty());
+    rig.give_up(group, topic, &head[0]);
+    assert_eq!(offsets(&rig.receive(group, topic, 1)), [1]);
+}
+
+#[tokio::test]
+async fn dead_letters_are_tallied_by_the_term_in_which_they_happened() {
+    let (mut rig, topic, group) = rig(1);
+    rig.publish(topic, &[(0, "", ""); 3]);
+    let picks = rig.receive(group, topic, 3);
+    rig.give_up(group, topic, &picks[0]);
+    rig.pass(INVISIBLE_MS);
+    let reader = rig.reader();
+    assert_eq!(reader.dead_letter_tally().taken().await, [((Term(1), topic, group), 3)].into());
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::model::{
     ProducerId, QueueId, TagFilter, TopicId, TopicName, TopicSettings, TopicType,
 };
 use crate::state::{
-    Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, DeleteGroup, DeleteTopic, Deleted,
-    EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick, ProducerStamp, PublishBuilder,
+    Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup, DeleteTopic,
+    Deleted, EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick, ProducerStamp, PublishBuilder,
     PublishRefusal, Receive, Received, Settled, State, StateReader, StoredAt, StoredMessage, Unsettled, UpdateGroup,
     outcomes, relocate, sweep, tick, trim_to,
 };
@@ -226,6 +226,13 @@ impl Rig {
         match self.one(&change.encode()) {
             Outcome::Changed(changed) => changed,
             other => panic!("a change answers {other:?}"),
+        }
+    }
+
+    pub(super) fn give_up(&mut self, group: ConsumerGroupId, topic: TopicId, pick: &Pick) -> Settled {
+        match self.one(&DeadLetter { group, topic, entry: handle(pick) }.encode()) {
+            Outcome::DeadLettered(settled) => settled,
+            other => panic!("a dead letter answers {other:?}"),
         }
     }
 

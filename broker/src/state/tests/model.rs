@@ -14,8 +14,8 @@ use raft_log::types::LogIndex;
 use super::harness::{Rig, handle, publish, receive, tags};
 use crate::model::{ConsumerGroupId, GroupChange, GroupName, GroupSettings, QueueId, TopicId, TopicType};
 use crate::state::{
-    Ack, AckEntry, ChangeInvisible, Deleted, EncodedCommand, FlushTriggers, Holder, NeededBody, Outcome, Pick,
-    Received, Settled, State, StateReader, StoredAt, UpdateGroup, tick,
+    Ack, AckEntry, ChangeInvisible, DeadLetter, Deleted, EncodedCommand, FlushTriggers, Holder, NeededBody, Outcome,
+    Pick, Received, Settled, State, StateReader, StoredAt, UpdateGroup, tick,
 };
 
 const QUEUES: u32 = 2;
@@ -41,6 +41,10 @@ enum Op {
         handle: prop::sample::Index,
         invisible_ms: u64,
         suspend: bool,
+    },
+    GiveUp {
+        group: usize,
+        handle: prop::sample::Index,
     },
     Update {
         group: usize,
@@ -95,6 +99,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..2usize, any::<prop::sample::Index>(), delay, any::<bool>()).prop_map(
             |(group, handle, invisible_ms, suspend)| Op::Change { group, handle, invisible_ms, suspend }
         ),
+        1 => (0..2usize, any::<prop::sample::Index>()).prop_map(|(group, handle)| Op::GiveUp { group, handle }),
         1 => (0..2usize, any::<Option<bool>>(), prop::option::of(1..5u16))
             .prop_map(|(group, fifo, attempts_max)| Op::Update { group, fifo, attempts_max }),
         1 => (0..2usize, any::<bool>()).prop_map(|(group, letters)| Op::RemakeGroup { group, letters }),
@@ -222,7 +227,9 @@ impl Model {
     /// The delivery that an op names.
     fn named(&self, op: &Op) -> Option<AckEntry> {
         match op {
-            Op::Ack { group, handle } | Op::Change { group, handle, .. } => self.entry_for(*group, *handle),
+            Op::Ack { group, handle } | Op::Change { group, handle, .. } | Op::GiveUp { group, handle } => {
+                self.entry_for(*group, *handle)
+            }
             _ => None,
         }
     }
@@ -257,6 +264,10 @@ impl Model {
                 let entry = self.entry_for(*group, *handle)?;
                 let (group, invisible_ms, suspend) = (self.groups[*group].id, *invisible_ms, *suspend);
                 ChangeInvisible { group, topic, entry, invisible_ms, suspend }.encode()
+            }
+            Op::GiveUp { group, handle } => {
+                let entry = self.entry_for(*group, *handle)?;
+                DeadLetter { group: self.groups[*group].id, topic, entry }.encode()
             }
             Op::Update { group, fifo, attempts_max } => {
                 let name = GroupName::parse(self.groups[*group].name).unwrap();
@@ -294,6 +305,15 @@ impl Model {
                     let seen = group.messages.get_mut(&(entry.queue.0, entry.offset.0)).unwrap();
                     (seen.deadline, seen.suspended) = (clock + invisible_ms, *suspend);
                     assert_eq!(changed.unwrap().0, seen.deadline);
+                }
+            }
+            (Op::GiveUp { group, .. }, Outcome::DeadLettered(settled)) => {
+                let entry = entry.unwrap();
+                let group = &mut self.groups[*group];
+                assert_eq!(*settled, group.worth(&entry, clock), "{entry:?}");
+                if *settled == Settled::Done {
+                    let seen = group.messages.get_mut(&(entry.queue.0, entry.offset.0)).unwrap();
+                    (seen.done, seen.dead) = (true, true);
                 }
             }
             (Op::Update { group, fifo, attempts_max }, Outcome::GroupUpdated(settings)) => {
