@@ -27,7 +27,7 @@ BUILD_TIMED := build_timed() { begin=$$(date +%s); "$$@" && echo "built in $$(($
 UNCHECKED := $(foreach of,dev dev.package.openraft dev.package.quorum-set,--config profile.$(of).debug-assertions=false --config profile.$(of).overflow-checks=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify fix bench bench-log bench-catchup bench-flush bench-gap bench-calm bench-restart conformance sim sim-many sim-sensitivity sim-test
+.PHONY: help setup build demo test verify fix bench bench-log bench-catchup bench-overload bench-flush bench-gap bench-calm bench-restart conformance sim sim-many sim-sensitivity sim-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,10 @@ bench: system ## rates and latencies of a three-node group on this machine (CEIL
 .PHONY: single-fault
 single-fault: system ## flip one bit in every byte of every file of a replica, one at a time; prints what came of it
 	@SINGLE_FAULT_EVERY_BYTE=1 cargo test --locked -p raft-log --lib single_fault -- --nocapture
+
+bench-overload: system ## what acknowledgements take while TIMES=16 times as much is published as fits; at most 50 ms (p99), none twice
+	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
+	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/bench --seconds 20 --overload $(or $(TIMES),16)
 
 bench-flush: system ## what state flushes and checkpoints add to the publish p99 at half of the maximum rate
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)

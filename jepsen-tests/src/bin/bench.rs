@@ -16,6 +16,7 @@ use jepsen_tests::{
     measure::{
         idle,
         load::{self, Load},
+        overload,
         report::{Comparison, Report, Row},
         yardstick,
     },
@@ -25,6 +26,8 @@ const TOPIC: &str = "bench";
 const QUEUES: u32 = 8;
 const SIZES: [u32; 3] = [100, 1024, 64 << 10];
 const IN_FLIGHT: [u32; 4] = [1, 256, 1024, 4096];
+/// Acknowledgements under overload: the 99th percentile in milliseconds that passes.
+const ACK_P99_MS_MAX: f64 = 50.0;
 /// Interleaved runs beside the yardstick.
 const RUNS: usize = 5;
 /// After the start, before the nodes count as being at rest.
@@ -45,6 +48,9 @@ struct Args {
     /// Leave out the table of sizes
     #[arg(long)]
     no_table: bool,
+    /// Measure only what acknowledgements take while this many times as much is published as fits
+    #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "16")]
+    overload: Option<u32>,
     /// Folder for report.md and report.json [default: beside the compiled programs]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -53,12 +59,31 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(times) = args.overload {
+        return overloaded(times, Duration::from_secs(args.seconds)).await;
+    }
     let mut report = Report::default();
     let measured = measure(&args, &mut report).await;
     // What was measured before a failure is worth having too.
     let written = write(&args, &report);
     match measured.and(written) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Publishing is overloaded by so much; succeeds if no acknowledgement suffers from it.
+async fn overloaded(times: u32, span: Duration) -> ExitCode {
+    match overload::run(times, span).await {
+        Ok(found) => {
+            println!("{times} times as much published as fits, for {span:?}:\n{}", found.markdown());
+            let acks = found.overloaded;
+            let well = acks.p99_ms <= ACK_P99_MS_MAX && acks.doubled == 0 && acks.failed == 0;
+            if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
         Err(failure) => {
             eprintln!("bench: {failure}");
             ExitCode::FAILURE
