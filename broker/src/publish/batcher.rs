@@ -8,25 +8,23 @@
 //! No linger: a command on an idle node leaves at once, alone; under load the few entries in flight make the next
 //! batch grow. Order: commands of a class enter the log in the order of `submit`. Each class is bounded by the bytes of what
 //! waits and what is in flight of it; beyond that a command is refused at once, and none of another class: however much is
-//! published, acknowledgements are neither refused nor do they wait behind it ([`super::lines`]).
+//! published, acknowledgements are neither refused nor do they wait behind it ([`super::lines`], [`super::pipe`]).
 //!
 //! Three answers (hazards 15): an outcome of `apply`, surely not stored, or unknown.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use bytes::Bytes;
-use futures::{StreamExt as _, stream::FuturesUnordered};
-use raft_log::{ProposeError, Proposed, Replica, types::UnixMillis};
-use tokio::sync::{Notify, oneshot};
+use raft_log::types::UnixMillis;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::lines::Lines;
+use super::{lines::Lines, pipe::Pipe, proposer::Proposer, pump};
 use crate::{
     limits::{
         ADMINISTRATION_PENDING_BYTES_MAX, COMMAND_BYTES_MAX, COMMAND_OVERHEAD_BYTES, ENTRIES_IN_FLIGHT_MAX,
@@ -34,38 +32,8 @@ use crate::{
         SETTLE_PENDING_BYTES_MAX, SMALL_COMMAND_BYTES_MAX,
     },
     metrics::Traffic,
-    state::{BatchBuilder, Class, EncodedCommand, Outcome, outcomes},
+    state::{BatchBuilder, Class, EncodedCommand, Outcome},
 };
-
-/// What entries are proposed to.
-pub trait Proposer: Send + Sync + 'static {
-    /// Proposes a payload of `count` messages. MUST keep the order of the calls if each future is polled at once.
-    fn propose(
-        &self,
-        payload: Bytes,
-        count: u32,
-    ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static;
-
-    /// Whether disks are so full that publishes are refused now.
-    fn is_full(&self) -> bool {
-        false
-    }
-}
-
-impl Proposer for Replica {
-    fn propose(
-        &self,
-        payload: Bytes,
-        count: u32,
-    ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static {
-        let replica = self.clone();
-        async move { Replica::propose(&replica, payload, count).await }
-    }
-
-    fn is_full(&self) -> bool {
-        !self.full_members().is_empty()
-    }
-}
 
 /// Why a command has no outcome of `apply`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,15 +109,15 @@ struct Door {
     closed: bool,
 }
 
-struct Shared {
-    options: BatcherOptions,
+pub(super) struct Shared {
+    pub(super) options: BatcherOptions,
     door: Mutex<Door>,
     /// What commands that wait or are in flight hold, by class.
     held: [AtomicUsize; Class::COUNT],
-    wake: Notify,
+    pub(super) wake: Notify,
     /// Publishes are refused at the door, so that none shares an entry with what still passes.
-    full: AtomicBool,
-    traffic: Traffic,
+    pub(super) full: AtomicBool,
+    pub(super) traffic: Traffic,
 }
 
 /// Takes commands; cheap to clone.
@@ -160,10 +128,10 @@ pub struct Batcher {
 
 /// Commands that share an entry.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     /// What they hold, by class.
-    held: [usize; Class::COUNT],
-    replies: Vec<Reply>,
+    pub(super) held: [usize; Class::COUNT],
+    pub(super) replies: Vec<Reply>,
 }
 
 /// What a command holds while it waits or is in flight.
@@ -189,7 +157,7 @@ impl Batcher {
             full: AtomicBool::new(false),
             traffic,
         });
-        tokio::spawn(pump(Arc::clone(&shared), proposer, stamp, stop));
+        tokio::spawn(pump::run(Arc::clone(&shared), proposer, stamp, stop));
         Batcher { shared }
     }
 
@@ -227,7 +195,7 @@ impl Batcher {
 
     /// What the commands of a class that wait or are in flight hold, in bytes.
     pub fn pending_bytes(&self, class: Class) -> usize {
-        self.shared.held[class as usize].load(Ordering::Relaxed)
+        self.shared.held(class)
     }
 }
 
@@ -236,14 +204,21 @@ impl Shared {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn release(&self, class: Class, bytes: usize) {
+    pub(super) fn release(&self, class: Class, bytes: usize) {
         let held = self.held[class as usize].fetch_sub(bytes, Ordering::Relaxed);
         assert!(held >= bytes, "what is released was held");
     }
 
-    /// What makes the next entry. Nothing if nothing waits.
-    fn take(&self) -> Option<(BatchBuilder, Batch)> {
-        let taken = self.door().lines.take(self.options.entry_bytes_target)?;
+    /// What makes the next entry, with no more publishes than have room. Nothing if nothing waits.
+    pub(super) fn take(&self, pipe: &mut Pipe) -> Option<(BatchBuilder, Batch)> {
+        let (now, target) = (Instant::now(), self.options.entry_bytes_target);
+        let taken = {
+            let lines = &mut self.door().lines;
+            if lines.waits(Class::Settle) || lines.waits(Class::Deliver) {
+                pipe.see_others(now);
+            }
+            lines.take(target, pipe.publish_room(target, now))?
+        };
         let mut builder = BatchBuilder::with_capacity(taken.bytes);
         let mut batch = Batch::default();
         for (commands, held) in taken.commands.into_iter().zip(&mut batch.held) {
@@ -253,94 +228,29 @@ impl Shared {
                 batch.replies.push(reply);
             }
         }
+        pipe.enter(&batch.held);
         Some((builder, batch))
     }
 
+    /// Lets nothing wait any longer: this node does not lead.
+    pub(super) fn close(&self) {
+        self.door().closed = true;
+        Class::ALL.iter().for_each(|class| self.refuse(*class, &SubmitError::NotLeader));
+    }
+
+    /// What the commands of a class hold now.
+    pub(super) fn held(&self, class: Class) -> usize {
+        self.held[class as usize].load(Ordering::Relaxed)
+    }
+
     /// Answers all commands of a class that wait.
-    fn refuse(&self, class: Class, why: &SubmitError) {
+    pub(super) fn refuse(&self, class: Class, why: &SubmitError) {
         let waiting: Vec<Waiting> = self.door().lines.drain(class).collect();
         for Waiting { command, reply } in waiting {
             self.release(class, cost(&command));
             // A client that went away does not wait for it.
             let _ = reply.send(Err(why.clone()));
         }
-    }
-}
-
-async fn pump(
-    shared: Arc<Shared>,
-    proposer: impl Proposer,
-    stamp: impl Fn() -> UnixMillis + Send + Sync + 'static,
-    stop: CancellationToken,
-) {
-    let mut in_flight = FuturesUnordered::new();
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            Some((batch, result)) = in_flight.next(), if !in_flight.is_empty() => settle(&shared, batch, result),
-            () = shared.wake.notified(), if in_flight.len() < shared.options.entries_in_flight_max => {
-                // Whoever is ready to run may submit too, and shares the entry.
-                tokio::task::yield_now().await;
-            }
-            () = stop.cancelled(), if !stopping => stopping = true,
-        }
-        if stopping {
-            shared.door().closed = true;
-            Class::ALL.iter().for_each(|class| shared.refuse(*class, &SubmitError::NotLeader));
-            if in_flight.is_empty() {
-                return;
-            }
-            continue;
-        }
-        let full = proposer.is_full();
-        shared.full.store(full, Ordering::Relaxed);
-        if full {
-            // They would be refused with all that shares an entry with them.
-            shared.refuse(Class::Publish, &SubmitError::DiskFull);
-        }
-        while in_flight.len() < shared.options.entries_in_flight_max {
-            let Some((builder, batch)) = shared.take() else { break };
-            let messages = builder.messages();
-            let payload = builder.build(stamp());
-            shared.traffic.batch_proposed(u64::from(messages), payload.len() as u64);
-            let proposal = proposer.propose(payload, messages);
-            in_flight.push(async move { (batch, proposal.await) });
-        }
-        for class in Class::ALL {
-            let held = shared.held[class as usize].load(Ordering::Relaxed);
-            shared.traffic.pending_bytes(class.name(), held as u64);
-        }
-    }
-}
-
-/// Hands each command its share of the entry's result.
-fn settle(shared: &Shared, batch: Batch, result: Result<Proposed, ProposeError>) {
-    for (class, held) in Class::ALL.into_iter().zip(batch.held) {
-        shared.release(class, held);
-    }
-    let error = match result {
-        Ok(proposed) => match outcomes(&proposed.response) {
-            Ok(outcomes) if outcomes.len() == batch.replies.len() => {
-                for (reply, outcome) in batch.replies.into_iter().zip(outcomes) {
-                    // A client that went away does not wait for it.
-                    let _ = reply.send(Ok(outcome));
-                }
-                return;
-            }
-            Ok(outcomes) => {
-                let (have, want) = (outcomes.len(), batch.replies.len());
-                SubmitError::Unknown(format!("entry {} has {have} outcomes for {want} commands", proposed.id))
-            }
-            Err(error) => SubmitError::Unknown(format!("the outcomes of entry {}: {error}", proposed.id)),
-        },
-        Err(ProposeError::NotLeader { .. }) => SubmitError::NotLeader,
-        Err(ProposeError::Overloaded { .. }) => SubmitError::Overloaded,
-        Err(ProposeError::DiskFull { .. }) => SubmitError::DiskFull,
-        Err(ProposeError::TooLarge { bytes, .. }) => SubmitError::TooLarge { bytes },
-        Err(ProposeError::Unknown { reason }) => SubmitError::Unknown(reason),
-    };
-    for reply in batch.replies {
-        let _ = reply.send(Err(error.clone()));
     }
 }
 

@@ -1,6 +1,12 @@
 //! The batcher against a log that a test drives by hand.
 
-use raft_log::types::{LogId, LogIndex, Term};
+use std::future::Future;
+
+use bytes::Bytes;
+use raft_log::{
+    ProposeError, Proposed,
+    types::{LogId, LogIndex, Term},
+};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -177,6 +183,32 @@ async fn however_much_is_published_acknowledgements_are_in_the_next_entry() {
     for ack in acks {
         assert_eq!(ack.await.expect("no panic"), Ok(Outcome::Ticked));
     }
+}
+
+#[tokio::test]
+async fn beside_acknowledgements_publishes_fill_about_one_entry_of_the_pipe() {
+    let mut rig = rig(BatcherOptions { entry_bytes_target: 10_000, entries_in_flight_max: 4, ..Default::default() });
+    let _publishes: Vec<_> = (0..200).map(|_| rig.submit(publish(1_000))).collect();
+    let mut pipe = Vec::new();
+    for _ in 0..4 {
+        pipe.push(rig.next().await);
+    }
+    assert!(pipe[1..].iter().all(|entry| entry.commands() > 5), "alone they fill it");
+    let _ack = rig.submit(ack(1));
+    let more = rig.submit(ack(1));
+    rig.waiting(2).await;
+    pipe.remove(0).applied();
+    let acknowledged = rig.next().await;
+    assert_eq!(classes(&acknowledged), [6, 6], "three entries of publishes are under way");
+    acknowledged.applied();
+    assert_eq!(more.await.expect("no panic"), Ok(Outcome::Ticked));
+    let last = pipe.pop().expect("three are left");
+    pipe.into_iter().for_each(Proposal::applied);
+    let _ack = rig.submit(ack(1));
+    let beside = rig.next().await;
+    assert!(!classes(&beside).contains(&4), "what is under way is enough");
+    last.applied();
+    assert!(classes(&rig.next().await).contains(&4), "and the next as soon as it is not");
 }
 
 #[tokio::test]

@@ -59,6 +59,11 @@ impl<T> Lines<T> {
         self.lines[class as usize].push_back((bytes, command));
     }
 
+    /// Whether commands of a class wait.
+    pub(super) fn waits(&self, class: Class) -> bool {
+        !self.lines[class as usize].is_empty()
+    }
+
     /// How many commands wait.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -71,9 +76,10 @@ impl<T> Lines<T> {
     }
 
     /// What makes the next entry of about `target` bytes: one command of each class that waits, its part for each of them, and
-    /// then whatever fits. Nothing if none waits.
-    pub(super) fn take(&mut self, target: usize) -> Option<Taken<T>> {
-        let mut entry = Filling { lines: self, of_class: [0; Class::COUNT], taken: Taken::default() };
+    /// then whatever fits; of publishes no more than `publish_room`. Nothing if none waits.
+    pub(super) fn take(&mut self, target: usize, publish_room: usize) -> Option<Taken<T>> {
+        let of_class = [0; Class::COUNT];
+        let mut entry = Filling { lines: self, publish_room, of_class, taken: Taken::default() };
         for class in Class::ALL {
             entry.take_while(class, |of_class, _, _| of_class == 0);
         }
@@ -98,6 +104,7 @@ impl<T> Default for Taken<T> {
 /// An entry being filled.
 struct Filling<'a, T> {
     lines: &'a mut Lines<T>,
+    publish_room: usize,
     of_class: [usize; Class::COUNT],
     taken: Taken<T>,
 }
@@ -105,9 +112,12 @@ struct Filling<'a, T> {
 impl<T> Filling<'_, T> {
     /// Takes from a line while `fits` says so of the bytes taken of this class, of all, and of the next command.
     fn take_while(&mut self, class: Class, fits: impl Fn(usize, usize, usize) -> bool) {
+        let room = if class == Class::Publish { self.publish_room } else { usize::MAX };
         let (line, of_class) = (&mut self.lines.lines[class as usize], &mut self.of_class[class as usize]);
         while let Some((next, command)) = line.pop_front_if(|(next, _)| {
-            fits(*of_class, self.taken.bytes, *next) && self.taken.bytes + *next + HEADER_BYTES_MAX <= ENTRY_BYTES_MAX
+            fits(*of_class, self.taken.bytes, *next)
+                && *of_class + *next <= room
+                && self.taken.bytes + *next + HEADER_BYTES_MAX <= ENTRY_BYTES_MAX
         }) {
             *of_class += next;
             self.taken.bytes += next;

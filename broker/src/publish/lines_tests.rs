@@ -36,7 +36,7 @@ proptest! {
             lines.push(*class, *bytes, number);
             waiting[*class as usize].push_back((*bytes, number));
         }
-        while let Some(entry) = lines.take(target) {
+        while let Some(entry) = lines.take(target, usize::MAX) {
             let mut taken = Vec::new();
             for class in Class::ALL {
                 let line = &mut waiting[class as usize];
@@ -73,7 +73,7 @@ fn a_lone_class_takes_the_whole_entry() {
     for class in Class::ALL {
         let mut lines = Lines::default();
         (0..100).for_each(|number| lines.push(class, 100, number));
-        assert_eq!(lines.take(5_000).expect("something waits").bytes, 5_000, "{class:?}");
+        assert_eq!(lines.take(5_000, usize::MAX).expect("something waits").bytes, 5_000, "{class:?}");
     }
 }
 
@@ -84,8 +84,22 @@ fn the_largest_publish_and_acknowledgements_share_each_entry() {
     (0..3).for_each(|number| lines.push(Class::Publish, COMMAND_BYTES_MAX, number));
     (0..3_000).for_each(|number| lines.push(Class::Settle, 1_000, number));
     for _ in 0..3 {
-        let entry = lines.take(TARGET).expect("something waits");
+        let entry = lines.take(TARGET, usize::MAX).expect("something waits");
         assert_eq!(entry.commands[Class::Publish as usize].len(), 1);
         assert!(entry.commands[Class::Settle as usize].len() > 190);
     }
+}
+
+#[test]
+fn publishes_that_have_no_room_wait_and_the_others_go_on() {
+    let mut lines = Lines::default();
+    for number in 0..10 {
+        lines.push(Class::Publish, 100, number);
+        lines.push(Class::Settle, 100, number);
+    }
+    let entry = lines.take(10_000, 350).expect("something waits");
+    let taken = |class| entry.commands[class as usize].len();
+    assert_eq!((taken(Class::Publish), taken(Class::Settle)), (3, 10));
+    assert!(lines.take(10_000, 0).is_none(), "only publishes are left");
+    assert_eq!(lines.len(), 7);
 }

@@ -11,10 +11,14 @@ mod draft;
 mod encode;
 mod lines;
 mod meta;
+mod pipe;
+mod proposer;
+mod pump;
 mod queue_choice;
 
-pub use batcher::{Batcher, BatcherOptions, Proposer, SubmitError};
+pub use batcher::{Batcher, BatcherOptions, SubmitError};
 pub use draft::{Draft, DraftKind, DraftMessage};
 pub use encode::publish_command;
 pub use meta::MessageMeta;
+pub use proposer::Proposer;
 pub use queue_choice::{RoundRobin, by_group};
