@@ -110,10 +110,7 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             put_changed(out, *result);
             9
         }
-        Outcome::Renewed(count) => {
-            out.put_u32_le(*count);
-            10
-        }
+        Outcome::Renewed(count) => put_number(out, 10, *count),
         Outcome::Ticked => 11,
         Outcome::Trimmed { start } => {
             out.put_u64_le(start.0);
@@ -123,10 +120,7 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             out.put_u8(u8::from(*more));
             13
         }
-        Outcome::Relocated(count) => {
-            out.put_u32_le(*count);
-            14
-        }
+        Outcome::Relocated(count) => put_number(out, 14, *count),
         Outcome::GroupUpdated(settings) => {
             put_group_settings(out, settings);
             15
@@ -139,15 +133,15 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
             out.put_u8(deleted_code(*deleted));
             20
         }
-        Outcome::Erased { left } => {
-            out.put_u32_le(*left);
-            21
-        }
-        Outcome::GroupsKept { deleted } => {
-            out.put_u32_le(*deleted);
-            22
-        }
+        Outcome::Erased { left } => put_number(out, 21, *left),
+        Outcome::GroupsKept { deleted } => put_number(out, 22, *deleted),
     }
+}
+
+/// The whole of an outcome of this kind; answers the kind.
+fn put_number(out: &mut BytesMut, kind: u8, number: u32) -> u8 {
+    out.put_u32_le(number);
+    kind
 }
 
 fn put_place(out: &mut BytesMut, place: &StoredAt) {
