@@ -172,6 +172,8 @@ fn exposition(config: &Config, counters: Counters, replica: &Replica, state: Sta
         counters.traffic.register(registry);
         counters.ports.register(registry);
         registry.register_collector(Box::new(collector));
+        let help = "Seconds that the state took to apply some entries, while nobody could read it";
+        registry.register("tercet_apply_seconds", help, state.apply_seconds());
         registry.register_collector(Box::new(RetentionCollector::new(state)));
         registry.register_collector(Box::new(LostLinesCollector::new(counters.lines)));
     }))

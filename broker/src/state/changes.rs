@@ -8,6 +8,7 @@ use super::digest::Digest;
 pub(crate) struct Changes {
     batch: WriteBatch,
     digest: Digest,
+    ranges: u64,
 }
 
 impl std::fmt::Debug for Changes {
@@ -18,7 +19,7 @@ impl std::fmt::Debug for Changes {
 
 impl Changes {
     pub(crate) fn new(digest: Digest) -> Changes {
-        Changes { batch: WriteBatch::default(), digest }
+        Changes { batch: WriteBatch::default(), digest, ranges: 0 }
     }
 
     pub(crate) fn put(&mut self, key: impl AsRef<[u8]>, value: &[u8]) {
@@ -33,11 +34,18 @@ impl Changes {
         self.batch.delete(key);
     }
 
-    /// Deletes all keys from `from` on and before `until`.
+    /// Deletes all keys from `from` on and before `until`. While it waits for a flush, each read looks at it, so there are
+    /// few, and a flush is due after some hundreds (see [`FlushTriggers`](super::FlushTriggers)).
     pub(crate) fn delete_range(&mut self, from: impl AsRef<[u8]>, until: impl AsRef<[u8]>) {
         self.digest.absorb(from.as_ref());
         self.digest.absorb(until.as_ref());
         self.batch.delete_range(from.as_ref(), until.as_ref());
+        self.ranges += 1;
+    }
+
+    /// How many ranges were deleted.
+    pub(crate) fn ranges(&self) -> u64 {
+        self.ranges
     }
 
     pub(crate) fn digest(&mut self) -> &mut Digest {

@@ -6,6 +6,8 @@ use raft_log::FlushNeed;
 const SPREAD_STEP: u64 = 633;
 /// Triggers are moved to at least this share of what is set, in 1/1024.
 const SHARE_MIN: u64 = 640;
+/// Deleted ranges after which a flush is due, whatever is set: until then each read of the store looks at all of them.
+const RANGES_MAX: u64 = 512;
 /// How many times the memory of a due flush may fill before nothing is applied any more until the last flush is finished.
 const OVERDUE_MEMTABLES: u64 = 4;
 
@@ -47,6 +49,7 @@ impl FlushTriggers {
             FlushNeed::Overdue
         } else if unflushed.log_bytes >= self.log_bytes
             || unflushed.messages >= self.messages
+            || unflushed.ranges >= RANGES_MAX
             || memtable_bytes >= self.memory_bytes
         {
             FlushNeed::Due
@@ -61,6 +64,8 @@ impl FlushTriggers {
 pub(crate) struct Unflushed {
     pub(crate) log_bytes: u64,
     pub(crate) messages: u64,
+    /// Ranges of keys that were deleted.
+    pub(crate) ranges: u64,
 }
 
 #[cfg(test)]
@@ -84,6 +89,7 @@ mod tests {
         assert_eq!(triggers.need(nothing, 0), FlushNeed::None);
         assert_eq!(triggers.need(nothing, 1 << 20), FlushNeed::Due);
         assert_eq!(triggers.need(nothing, 4 << 20), FlushNeed::Overdue);
+        assert_eq!(triggers.need(Unflushed { ranges: RANGES_MAX, ..nothing }, 0), FlushNeed::Due);
         assert_eq!(triggers.need(Unflushed { messages: u64::MAX, ..nothing }, 0), FlushNeed::Due);
     }
 }

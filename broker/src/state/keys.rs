@@ -36,6 +36,8 @@ pub(crate) const RETAINED: &[u8] = b"R";
 pub(crate) const TOPICS: &[u8] = b"T";
 pub(crate) const GROUPS: &[u8] = b"G";
 pub(crate) const SUBSCRIPTIONS: &[u8] = b"S";
+pub(crate) const QUEUES: &[u8] = b"Q";
+pub(crate) const INDEX: &[u8] = b"I";
 pub(crate) const TAKEN: &[u8] = b"P";
 pub(crate) const PENDING: &[u8] = b"D";
 pub(crate) const PRODUCERS: &[u8] = b"N";
@@ -48,16 +50,21 @@ pub(crate) const ERASED_GROUPS: &[u8] = b"Z";
 pub(crate) const BURIED: &[u8] = b"Y";
 pub(crate) const SERVED: &[u8] = b"V";
 
-/// A key on the stack: no kind is longer than 1 + 16 + 8 + 8 bytes.
+/// No key of numbers is longer than 1 + 16 + 8 + 8 bytes.
+pub(crate) const KEY_BYTES_MAX: usize = 33;
+/// How much of the key of an index block says its queue.
+pub(crate) const QUEUE_INDEX_BYTES: usize = 1 + 8 + 4;
+
+/// A key on the stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
-    bytes: [u8; 33],
+    bytes: [u8; KEY_BYTES_MAX],
     length: usize,
 }
 
 impl Key {
     fn new(kind: u8) -> Key {
-        let mut bytes = [0; 33];
+        let mut bytes = [0; KEY_BYTES_MAX];
         bytes[0] = kind;
         Key { bytes, length: 1 }
     }

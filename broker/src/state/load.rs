@@ -17,7 +17,7 @@ use super::digest::Digest;
 use super::fault::Fault;
 use super::ids::NextIds;
 use super::index::IndexBlock;
-use super::keys::{self, Key, KeyReader};
+use super::keys::{self, KeyReader};
 use super::producers::{Head, Row};
 use super::retained::Retained;
 use super::store::Store;
@@ -146,27 +146,27 @@ fn load_topics(core: &mut Core, store: &Store) -> Result<(), Fault> {
         topics.load(TopicId(id), record)?;
         Ok((id < ids.topic.0).then_some(()))
     })?;
-    for topic in topics.all_mut() {
-        for (queue, range) in (0..).map(QueueId).zip(&mut topic.queues) {
-            let last = keys::index(topic.id, queue, u64::MAX);
-            if let Some(record) = store.get(keys::queue(topic.id, queue).as_ref())? {
-                *range = Queue::decode(&record)
-                    .map_err(|error| Fault::damaged(keys::queue(topic.id, queue).as_ref(), error))?;
-            }
-            range.next = range.next.max(block_end(store, &keys::queue_index(topic.id, queue), &last)?);
-        }
-    }
-    Ok(())
-}
-
-/// Where a queue ends: behind its last block.
-fn block_end(store: &Store, prefix: &Key, last: &Key) -> Result<u64, Fault> {
-    let Some((key, value)) = store.at_or_before(prefix.as_ref(), last.as_ref())? else { return Ok(0) };
-    let mut numbers = KeyReader::new(&key);
-    let (_, _, base) = (numbers.u64(), numbers.u32(), numbers.u64());
-    let base = base.ok_or_else(|| Fault::damaged(&key, "the key of an index block"))?;
-    let block = IndexBlock::decode(base, &value).map_err(|error| Fault::damaged(&key, error))?;
-    Ok(block.end())
+    // What is left of a deleted topic is nobody's any more.
+    each(store, keys::QUEUES, |mut key, record| {
+        let (Some(topic), Some(queue)) = (key.u64(), key.u32()) else { return Ok(None) };
+        let Some(topic) = topics.get_mut(TopicId(topic)) else { return Ok(Some(())) };
+        let Some(range) = topic.queues.get_mut(queue as usize) else { return Ok(None) };
+        *range = Queue::decode(record)?;
+        Ok(Some(()))
+    })?;
+    // A queue ends behind its last block.
+    store.last_of_each(keys::INDEX, keys::QUEUE_INDEX_BYTES, |key, record| {
+        let misfit = || Fault::damaged(key, "it does not fit the others");
+        let mut numbers = KeyReader::new(key);
+        let (Some(topic), Some(queue), Some(base)) = (numbers.u64(), numbers.u32(), numbers.u64()) else {
+            return Err(misfit());
+        };
+        let Some(topic) = topics.get_mut(TopicId(topic)) else { return Ok(()) };
+        let range = topic.queues.get_mut(queue as usize).ok_or_else(misfit)?;
+        let block = IndexBlock::decode(base, record).map_err(|error| Fault::damaged(key, error))?;
+        range.next = range.next.max(block.end());
+        Ok(())
+    })
 }
 
 fn load_deleted(core: &mut Core, store: &Store) -> Result<(), Fault> {

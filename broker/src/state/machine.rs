@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use bytes::Bytes;
 use raft_log::types::{LogId, LogIndex};
@@ -28,6 +29,7 @@ use crate::model::TopicId;
 
 const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
 const FORMAT_VERSION: u32 = 3;
+
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStateError {
@@ -94,6 +96,8 @@ struct Applied {
     dead_lettered: DeadLettered,
     /// Stored and delivered ones.
     messages: u64,
+    /// Ranges of keys that were deleted.
+    ranges: u64,
 }
 
 impl State {
@@ -157,6 +161,7 @@ impl State {
             let digest = *changes.digest();
             core.history.push(entry.id, digest);
         }
+        let ranges = changes.ranges();
         if let Some(point) = &applied {
             store.write(finish(changes, point.clone(), &core))?;
         }
@@ -168,7 +173,7 @@ impl State {
         let messages = |counters: &StateCounters| counters.messages_in + counters.messages_out;
         let messages = messages(&core.counters) - messages(&before);
         let erasing = core.erasures.len() > 0;
-        Ok(Applied { responses, point: applied, available, erasing, dead_lettered, messages })
+        Ok(Applied { responses, point: applied, available, erasing, dead_lettered, messages, ranges })
     }
 }
 
@@ -205,11 +210,15 @@ impl StateMachine for State {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        match self.apply_all(&entries) {
-            Ok(Applied { responses, point, mut available, erasing, dead_lettered, messages }) => {
+        let begun = Instant::now();
+        let applied = self.apply_all(&entries);
+        self.shared.apply_seconds.observe(begun.elapsed().as_secs_f64());
+        match applied {
+            Ok(Applied { responses, point, mut available, erasing, dead_lettered, messages, ranges }) => {
                 self.applied = point;
                 self.unflushed.log_bytes += entries.iter().map(payload_bytes).sum::<u64>();
                 self.unflushed.messages += messages;
+                self.unflushed.ranges += ranges;
                 self.shared.events.signal(&mut available);
                 self.shared.dead_letters.add(dead_lettered);
                 if erasing {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use raft_log::types::{LogIndex, UnixMillis};
 
 use super::apply::{Core, first_at};
@@ -39,15 +40,20 @@ pub(crate) struct Shared {
     store: RwLock<Store>,
     pub(crate) events: Events,
     pub(crate) dead_letters: DeadLetterTally,
+    /// Seconds that calls of `apply` took.
+    pub(crate) apply_seconds: Histogram,
 }
 
 impl Shared {
     pub(crate) fn new(core: Core, store: Store) -> Shared {
+        // 0.1 ms to 0.2 s.
+        let apply_seconds = Histogram::new(exponential_buckets(0.000_1, 2.0, 12));
         Shared {
             core: RwLock::new(core),
             store: RwLock::new(store),
             events: Events::default(),
             dead_letters: DeadLetterTally::default(),
+            apply_seconds,
         }
     }
 
@@ -106,6 +112,12 @@ impl StateReader {
     #[must_use]
     pub fn cluster(&self) -> Option<Bootstrap> {
         self.shared.core().cluster.clone()
+    }
+
+    /// Seconds that calls of `apply` took, each of some entries, during which nobody reads the state.
+    #[must_use]
+    pub fn apply_seconds(&self) -> Histogram {
+        self.shared.apply_seconds.clone()
     }
 
     /// A topic by name.

@@ -22,11 +22,11 @@ use std::time::Duration;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::{CUR_SIZE_ACTIVE_MEM_TABLE, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Direction, ErrorKind, FlushOptions, IteratorMode, LogLevel,
-    Options, ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, ErrorKind, FlushOptions, LogLevel, Options, ReadOptions,
+    WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
-use super::replace;
+use super::{keys::KEY_BYTES_MAX, replace};
 
 /// The memtable never gets near this, see [`Store::memtable_bytes`]; RocksDB allocates it bit by bit.
 const WRITE_BUFFER_BYTES: usize = 16 << 30;
@@ -139,25 +139,51 @@ impl Store {
     ) -> Result<(), E> {
         let mut reading = ReadOptions::default();
         reading.fill_cache(false);
-        for item in self.db().iterator_opt(IteratorMode::From(from, Direction::Forward), reading) {
-            let (key, value) = item.map_err(StoreError::new("read"))?;
-            if !key.starts_with(prefix) || visit(&key, &value)?.is_break() {
+        let mut at = self.db().raw_iterator_opt(reading);
+        at.seek(from);
+        while let Some((key, value)) = at.item().filter(|(key, _)| key.starts_with(prefix)) {
+            if visit(key, value)?.is_break() {
                 break;
             }
+            at.next();
         }
-        Ok(())
+        Ok(at.status().map_err(StoreError::new("read"))?)
     }
 
     /// The last record at or before `key` whose key begins with `prefix`.
     pub(crate) fn at_or_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<KeyValue>, StoreError> {
-        let mut found = self.db().iterator(IteratorMode::From(key, Direction::Reverse));
-        match found.next() {
-            None => Ok(None),
-            Some(item) => {
-                let item = item.map_err(StoreError::new("read"))?;
-                Ok(item.0.starts_with(prefix).then_some(item))
+        // Not the binding's iterator, which steps on before it answers: over all that was deleted before the record.
+        let mut at = self.db().raw_iterator();
+        at.seek_for_prev(key);
+        let found = at.item().filter(|(key, _)| key.starts_with(prefix));
+        let found = found.map(|(key, value)| (Box::from(key), Box::from(value)));
+        at.status().map_err(StoreError::new("read"))?;
+        Ok(found)
+    }
+
+    /// Visits the last record of each prefix of `length` bytes among the keys that begin with `kind`, the greatest first. Costs
+    /// one seek for each prefix that is there, however many records it has, with one iterator for all.
+    pub(crate) fn last_of_each<E: From<StoreError>>(
+        &self,
+        kind: &[u8],
+        length: usize,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut reading = ReadOptions::default();
+        reading.fill_cache(false);
+        let mut at = self.db().raw_iterator_opt(reading);
+        at.seek_for_prev([kind, &[u8::MAX; KEY_BYTES_MAX]].concat());
+        while let Some((key, value)) = at.item().filter(|(key, _)| key.starts_with(kind)) {
+            visit(key, value)?;
+            let Some(prefix) = key.get(..length).map(<[u8]>::to_vec) else { break };
+            // A step is cheaper than a seek, where a prefix has one record.
+            at.prev();
+            if at.key().is_some_and(|key| key.starts_with(&prefix)) {
+                // All keys of the prefix are longer than it, and so behind it.
+                at.seek_for_prev(prefix);
             }
         }
+        Ok(at.status().map_err(StoreError::new("read"))?)
     }
 
     /// Puts a batch into the memtable, all of it or nothing.

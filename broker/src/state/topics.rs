@@ -89,10 +89,6 @@ impl Topics {
         self.by_name.values().filter_map(|id| self.get(*id))
     }
 
-    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
-        self.all.values_mut()
-    }
-
     /// Makes a topic that is not there, and its record.
     pub(crate) fn create(
         &mut self,

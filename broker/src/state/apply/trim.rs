@@ -13,7 +13,7 @@ use raft_log::types::LogIndex;
 use super::{Applying, Core};
 use crate::model::{ConsumerGroupId, QueueId, TopicId};
 use crate::state::fault::Fault;
-use crate::state::index::{first_from, read_block};
+use crate::state::index::{bases, first_from, read_block};
 use crate::state::keys;
 use crate::state::outcome::Outcome;
 use crate::state::retained::Sweep;
@@ -22,7 +22,10 @@ use crate::state::topics::Queue;
 
 /// Queues that one sweep command looks at, and those that it moves: each costs some reads of the index.
 pub(crate) const LOOKED_AT_MAX: usize = 256;
-const MOVED_MAX: usize = 64;
+const MOVED_MAX: usize = 32;
+/// Index records of a queue that are deleted one by one. More go as a range, which costs the same however many there are, but makes
+/// every read slower until it is flushed (see `Changes::delete_range`).
+const ONE_BY_ONE_MAX: usize = if cfg!(test) { 4 } else { 128 };
 
 impl Core {
     /// Moves the start up to `to`, or as far as nothing that is needed stands in the way.
@@ -74,7 +77,7 @@ impl Core {
         let at = self.retained.sweep.unwrap_or(first);
         let (moved, next) = self.next_to_sweep(at, applying.store)?;
         for (topic, queue, range) in moved {
-            self.move_first(topic, queue, range, applying);
+            self.move_first(topic, queue, range, applying)?;
         }
         self.retained.sweep = next;
         if next.is_none() {
@@ -110,15 +113,28 @@ impl Core {
     }
 
     /// A queue begins later. Its groups learn of it when they look next; what they miss is counted now.
-    fn move_first(&mut self, topic: TopicId, queue: QueueId, range: Queue, applying: &mut Applying<'_>) {
+    fn move_first(
+        &mut self,
+        topic: TopicId,
+        queue: QueueId,
+        range: Queue,
+        applying: &mut Applying<'_>,
+    ) -> Result<(), Fault> {
         let of = self.topics.get_mut(topic).expect("found above");
         let before = std::mem::replace(&mut of.queues[queue.0 as usize], range);
         applying.changes.put(keys::queue(topic, queue), &range.encode());
-        applying.changes.delete_range(keys::index(topic, queue, 0), keys::index(topic, queue, range.first));
+        let gone = before.first..range.first;
+        let blocks = bases(&self.recent, applying.store, (topic, queue), gone.clone(), ONE_BY_ONE_MAX + 1)?;
+        if blocks.len() > ONE_BY_ONE_MAX {
+            applying.changes.delete_range(keys::index(topic, queue, gone.start), keys::index(topic, queue, gone.end));
+        } else {
+            blocks.into_iter().for_each(|base| applying.changes.delete(keys::index(topic, queue, base)));
+        }
         self.counters.trimmed += range.first - before.first;
         for group in &of.subscribers {
             let taken = self.subscriptions[&(topic, *group)].taken(queue).expect("a queue of the topic");
             self.counters.expired_unread += range.first.saturating_sub(taken.max(before.first));
         }
+        Ok(())
     }
 }

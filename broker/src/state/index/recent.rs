@@ -4,7 +4,8 @@
 //! A cache only: what it holds never changes what is found, so a node that was restarted, whose cache is empty, finds
 //! the same.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use raft_log::types::LogIndex;
@@ -105,6 +106,37 @@ pub(crate) fn first_from(
         }
     }
     Ok(low)
+}
+
+/// Where the blocks begin that begin in this range of a queue: the first `count` of them.
+pub(crate) fn bases(
+    recent: &RecentBlocks,
+    store: &Store,
+    (topic, queue): (TopicId, QueueId),
+    range: Range<u64>,
+    count: usize,
+) -> Result<BTreeSet<u64>, Fault> {
+    // Those of this call of `apply` are in the cache alone, older ones maybe in the store alone.
+    let cached = recent.blocks.range((topic, queue, range.start)..(topic, queue, range.end));
+    let mut bases: BTreeSet<u64> = cached.map(|((.., base), _)| *base).take(count).collect();
+    let (prefix, from) = (keys::queue_index(topic, queue), keys::index(topic, queue, range.start));
+    let mut stored = 0;
+    store.scan_from::<Fault>(prefix.as_ref(), from.as_ref(), |key, _| {
+        let mut numbers = KeyReader::new(key);
+        let (Some(_), Some(_), Some(base)) = (numbers.u64(), numbers.u32(), numbers.u64()) else {
+            return Err(Fault::damaged(key, "the key of an index block"));
+        };
+        if base >= range.end || stored == count {
+            return Ok(ControlFlow::Break(()));
+        }
+        stored += 1;
+        bases.insert(base);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    while bases.len() > count {
+        bases.pop_last();
+    }
+    Ok(bases)
 }
 
 /// Reads offsets one after the other, keeping the last block of the queue at hand.

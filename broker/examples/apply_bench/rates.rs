@@ -1,46 +1,20 @@
-//! How many messages one core applies per second: `cargo run --release -p tercet-broker --example apply_bench`.
-//!
-//! Bodies are small, because `apply` never touches them. Publishes are measured in entries of many sizes; then one group
-//! receives and acknowledges everything. With the argument `producers`, only the memory of many producers is measured.
+//! How many messages one core applies per second. Bodies are small, because `apply` never touches them. Publishes are
+//! measured in entries of many sizes; then one group receives and acknowledges everything.
 
 use std::time::Instant;
 
-use raft_log::types::{LogId, LogIndex, Term, UnixMillis};
-use raft_log::{ApplyEntry, ApplyKind, StateMachine};
-use tercet_broker::model::{
-    AttemptKey, ClientKey, ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, ProducerId, QueueId, TagFilter,
-    TopicId, TopicName, TopicSettings, TopicType,
-};
-use tercet_broker::state::{
-    Ack, AckEntry, BatchBuilder, CreateGroup, CreateTopic, EncodedCommand, NewMessage, Outcome, ProducerStamp,
-    PublishBuilder, Receive, State, Unsettled, outcomes,
-};
+use raft_log::StateMachine;
+use tercet_broker::model::{ConsumerGroupId, MessageGroupKey, ProducerId, QueueId, TopicId};
+use tercet_broker::state::{Ack, AckEntry, NewMessage, Outcome, ProducerStamp, PublishBuilder, Unsettled};
+
+use crate::bench::{Bench, receive, resident_bytes};
 
 const QUEUES: u32 = 4;
 const MESSAGES: u32 = 1 << 20;
 const PRODUCERS: u32 = 100_000;
 const ENTRIES_PER_CALL: usize = 8;
 
-struct Bench {
-    state: State,
-    next: u64,
-}
-
 impl Bench {
-    fn entry(&mut self, commands: &[EncodedCommand]) -> ApplyEntry {
-        let mut batch = BatchBuilder::new();
-        commands.iter().for_each(|command| batch.push(command));
-        let id = LogId { term: Term(1), index: LogIndex(self.next) };
-        self.next += 1;
-        ApplyEntry { id, kind: ApplyKind::Command(batch.build(UnixMillis(1_000_000 + self.next))) }
-    }
-
-    fn one(&mut self, command: EncodedCommand) -> Outcome {
-        let entry = self.entry(&[command]);
-        let responses = self.state.apply(vec![entry]).expect("the store works");
-        outcomes(&responses[0]).expect("just made").remove(0)
-    }
-
     /// Publishes `MESSAGES` messages, in commands of `batch` and entries of 64 KiB or one command.
     fn publish(&mut self, topic: TopicId, batch: u32, tag: &str, idempotent: bool) {
         let mut entries = Vec::new();
@@ -73,7 +47,7 @@ impl Bench {
     }
 
     /// `PRODUCERS` producers publish a message each, and all of them again: none is refused, and what they hold is told.
-    fn producers(&mut self, topic: TopicId) {
+    fn publish_of_many(&mut self, topic: TopicId) {
         let resident = resident_bytes();
         let begin = Instant::now();
         for round in 0..2 {
@@ -100,17 +74,7 @@ impl Bench {
     }
 
     fn consume(&mut self, topic: TopicId, group: ConsumerGroupId) {
-        let receive = Receive {
-            group,
-            topic,
-            queue: None,
-            filter: TagFilter::All,
-            messages_max: 32,
-            bytes_max: 1 << 20,
-            invisible_ms: 3_600_000,
-            auto_renew: ClientKey::NONE,
-            attempt: AttemptKey::NONE,
-        };
+        let receive = receive(topic, group, 32, 3_600_000);
         let (mut count, begin) = (0u32, Instant::now());
         while count < MESSAGES {
             let Outcome::Received(received) = self.one(receive.encode()) else { panic!("a receive") };
@@ -133,32 +97,22 @@ impl Bench {
     }
 }
 
-/// What the process holds in memory, as the kernel counts it.
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
-}
-
-fn main() {
+pub(crate) fn run() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let state = State::open(folder.path()).expect("an empty folder");
-    let mut bench = Bench { state, next: 0 };
-    let settings = TopicSettings { queues: QUEUES, kind: TopicType::Normal };
-    let name = TopicName::parse("bench").expect("legal");
-    let Outcome::Topic(topic) = bench.one(CreateTopic { name, settings }.encode()) else { panic!("a topic") };
-    let topic = topic.id().expect("just made");
-    let name = GroupName::parse("bench").expect("legal");
-    let create = CreateGroup { name, settings: GroupSettings::default(), automatic: false };
-    let Outcome::Group(group) = bench.one(create.encode()) else { panic!("a group") };
-    if std::env::args().nth(1).as_deref() == Some("producers") {
-        return bench.producers(topic);
-    }
+    let mut bench = Bench::new(folder.path());
+    let (topic, group) = (bench.topic("bench", QUEUES), bench.group("bench", 16));
     for batch in [1, 16, 64, 256] {
         bench.publish(topic, batch, "", false);
     }
     bench.publish(topic, 64, "a-tag", false);
     bench.publish(topic, 64, "", true);
     bench.publish(topic, 1, "", true);
-    bench.producers(topic);
-    bench.consume(topic, group.id().expect("just made"));
+    bench.consume(topic, group);
+}
+
+pub(crate) fn producers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut bench = Bench::new(folder.path());
+    let topic = bench.topic("bench", QUEUES);
+    bench.publish_of_many(topic);
 }
