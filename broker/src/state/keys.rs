@@ -11,6 +11,8 @@
 //! S group topic                         a subscription: the group has begun this topic
 //! P group topic queue                   how far the group has taken from the queue
 //! D group topic queue offset            a message taken but not done with
+//! W group topic queue lane              where the tail of a message group begins and ends
+//! w group topic queue lane number       a message in a tail
 //! Q topic queue                         the range of a queue whose beginning was trimmed
 //! R                                     the readable start, and how far the queues have followed it
 //! K first-index                         a stretch of the log: its dead letters
@@ -26,7 +28,7 @@
 
 use raft_log::types::LogIndex;
 
-use crate::model::{ConsumerGroupId, GroupName, ProducerId, QueueId, TopicId};
+use crate::model::{ConsumerGroupId, GroupName, MessageGroupKey, ProducerId, QueueId, TopicId};
 
 pub(crate) const FORMAT: &[u8] = b"F";
 pub(crate) const APPLIED: &[u8] = b"A";
@@ -40,6 +42,7 @@ pub(crate) const QUEUES: &[u8] = b"Q";
 pub(crate) const INDEX: &[u8] = b"I";
 pub(crate) const TAKEN: &[u8] = b"P";
 pub(crate) const PENDING: &[u8] = b"D";
+pub(crate) const TAILS: &[u8] = b"W";
 pub(crate) const PRODUCERS: &[u8] = b"N";
 pub(crate) const STRETCHES: &[u8] = b"K";
 pub(crate) const DEAD_LETTERS: &[u8] = b"L";
@@ -50,8 +53,8 @@ pub(crate) const ERASED_GROUPS: &[u8] = b"Z";
 pub(crate) const BURIED: &[u8] = b"Y";
 pub(crate) const SERVED: &[u8] = b"V";
 
-/// No key of numbers is longer than 1 + 16 + 8 + 8 bytes.
-pub(crate) const KEY_BYTES_MAX: usize = 33;
+/// No key of numbers is longer than 1 + 8 + 8 + 4 + 8 + 8 bytes.
+pub(crate) const KEY_BYTES_MAX: usize = 37;
 /// How much of the key of an index block says its queue.
 pub(crate) const QUEUE_INDEX_BYTES: usize = 1 + 8 + 4;
 
@@ -147,6 +150,25 @@ pub(crate) fn taken(group: ConsumerGroupId, topic: TopicId, queue: QueueId) -> K
 
 pub(crate) fn pending(group: ConsumerGroupId, topic: TopicId, queue: QueueId, offset: u64) -> Key {
     Key::new(b'D').u64(group.0).u64(topic.0).u32(queue.0).u64(offset)
+}
+
+pub(crate) fn tail(group: ConsumerGroupId, topic: TopicId, queue: QueueId, lane: MessageGroupKey) -> Key {
+    Key::new(b'W').u64(group.0).u64(topic.0).u32(queue.0).u64(lane.0)
+}
+
+pub(crate) fn in_tail(
+    group: ConsumerGroupId,
+    topic: TopicId,
+    queue: QueueId,
+    lane: MessageGroupKey,
+    number: u64,
+) -> Key {
+    Key::new(b'w').u64(group.0).u64(topic.0).u32(queue.0).u64(lane.0).u64(number)
+}
+
+/// The prefixes of the tails of a subscription, and of what lies in them.
+pub(crate) fn tails_of(group: ConsumerGroupId, topic: TopicId) -> [Key; 2] {
+    [b'W', b'w'].map(|kind| Key::new(kind).u64(group.0).u64(topic.0))
 }
 
 pub(crate) fn producer(topic: TopicId, producer: ProducerId) -> Key {

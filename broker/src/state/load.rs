@@ -12,7 +12,7 @@ use raft_log::types::{ClusterId, LogId, LogIndex, Term, UnixMillis};
 use super::apply::Core;
 use super::codec::{DecodeError, Reader};
 use super::command::Bootstrap;
-use super::consumption::{Pending, Subscription};
+use super::consumption::{Pending, Subscription, Tail};
 use super::digest::Digest;
 use super::fault::Fault;
 use super::ids::NextIds;
@@ -22,7 +22,7 @@ use super::producers::{Head, Row};
 use super::retained::Retained;
 use super::store::Store;
 use super::topics::Queue;
-use crate::model::{ConsumerGroupId, ProducerId, QueueId, TopicId};
+use crate::model::{ConsumerGroupId, MessageGroupKey, ProducerId, QueueId, TopicId};
 
 /// The record beside the applied entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -246,6 +246,16 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         }
         let pending = Pending::decode(record)?;
         subscription.set(timers, needed, queue, offset, Some(pending));
+        Ok(Some(()))
+    })?;
+    each(store, keys::TAILS, |mut key, record| {
+        let (Some(group), Some(topic), Some(queue)) = (key.u64(), key.u64(), key.u32().map(QueueId)) else {
+            return Ok(None);
+        };
+        let Some(lane) = key.u64().map(MessageGroupKey) else { return Ok(None) };
+        let key = (TopicId(topic), ConsumerGroupId(group));
+        let Some(subscription) = subscriptions.get_mut(&key) else { return Ok(None) };
+        subscription.set_tail((queue, lane), Some(Tail::decode(record)?));
         Ok(Some(()))
     })
 }

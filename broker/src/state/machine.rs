@@ -28,7 +28,7 @@ use super::views::StateCounters;
 use crate::model::TopicId;
 
 const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +166,7 @@ impl State {
             store.write(finish(changes, point.clone(), &core))?;
         }
         core.recent.trim();
+        core.unwritten_tails.clear();
         let expired = core.counters.expired_unread - before.expired_unread;
         if expired > 0 {
             tracing::warn!(messages = expired, "retention took messages that consumer groups had not received");

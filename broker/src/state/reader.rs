@@ -8,6 +8,8 @@ use raft_log::types::{LogIndex, UnixMillis};
 
 use super::apply::{Core, first_at};
 use super::command::{Bootstrap, Holder};
+#[cfg(test)]
+use super::consumption::InTail;
 use super::dead_letter_tally::DeadLetterTally;
 use super::events::Events;
 use super::fault::Fault;
@@ -236,7 +238,7 @@ impl StateReader {
             offset: QueueOffset(subscription.consumer_offset(queue, *range)),
             taken: QueueOffset(subscription.taken(queue).unwrap_or(0).max(range.first)),
             end: QueueOffset(range.next),
-            pending: subscription.pending_count(queue) as u64,
+            pending: subscription.pending_count(queue) as u64 + subscription.in_tails_of(queue),
         });
         Some(progress.collect())
     }
@@ -363,10 +365,24 @@ impl StateReader {
     #[cfg(test)]
     pub(crate) fn is_done(&self, group: ConsumerGroupId, topic: TopicId, queue: QueueId, offset: u64) -> bool {
         let core = self.shared.core();
-        core.subscriptions.get(&(topic, group)).is_some_and(|subscription| {
-            subscription.taken(queue).is_some_and(|taken| offset < taken)
-                && subscription.pending(queue, offset).is_none()
-        })
+        let Some(of) = core.subscriptions.get(&(topic, group)) else { return false };
+        let taken = of.taken(queue).is_some_and(|taken| offset < taken);
+        taken && of.pending(queue, offset).is_none() && !self.in_tail(group, topic, queue, offset)
+    }
+
+    /// Whether a message waits in a tail.
+    #[cfg(test)]
+    pub(crate) fn in_tail(&self, group: ConsumerGroupId, topic: TopicId, queue: QueueId, offset: u64) -> bool {
+        let [_, prefix] = keys::tails_of(group, topic);
+        let (mut found, store) = (false, self.shared.store());
+        let scanned = store.scan::<Fault>(prefix.as_ref(), |key, record| {
+            let mut numbers = KeyReader::new(key);
+            let (_, _, of) = (numbers.u64(), numbers.u64(), numbers.u32());
+            found |= of == Some(queue.0) && InTail::decode(record)?.offset == offset;
+            Ok(ControlFlow::Continue(()))
+        });
+        scanned.expect("the store reads");
+        found
     }
 
     /// Whether something is deleted and not erased yet: propose an `Erase` then.

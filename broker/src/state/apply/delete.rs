@@ -184,6 +184,11 @@ impl Core {
         }
         let (first, last) = (QueueId(0), QueueId(u32::MAX));
         applying.changes.delete_range(keys::taken(group, topic, first), keys::taken(group, topic, last));
+        let next = keys::tails_of(group, TopicId(topic.0 + 1));
+        keys::tails_of(group, topic)
+            .iter()
+            .zip(next)
+            .for_each(|(from, until)| applying.changes.delete_range(from, until));
         applying.changes.delete(keys::subscription(group, topic));
     }
 }

@@ -6,56 +6,58 @@
 use super::{Applying, Core};
 use crate::model::{GroupName, Position, QueueId, QueueOffset, TopicId, TopicName, TopicSettings, TopicType};
 use crate::state::consumption::{DeliveryKey, Pending};
+use crate::state::fault::Fault;
 use crate::state::index::{IndexBlock, IndexedMessage};
 use crate::state::outcome::{Origin, Outcome};
 
 /// Deliveries that one tick ends.
-pub(crate) const EXPIRED_MAX: usize = 2048;
+pub(crate) const EXPIRED_MAX: usize = 1024;
 /// Messages that one tick dead-letters.
-pub(crate) const DEAD_LETTERS_MAX: usize = 256;
+pub(crate) const DEAD_LETTERS_MAX: usize = 128;
 
 impl Core {
     /// Takes up what is due at the state's clock, the longest due first.
-    pub(super) fn tick(&mut self, applying: &mut Applying<'_>) -> Outcome {
+    pub(super) fn tick(&mut self, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
         for _ in 0..EXPIRED_MAX {
             let Some(key) = self.timers.expired(self.clock) else { break };
             let subscription = self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");
             let pending = *subscription.pending(key.queue, key.offset).expect("timers are of pending messages");
-            self.end_delivery(key, pending, applying);
+            self.end_delivery(key, pending, applying)?;
         }
         for _ in 0..DEAD_LETTERS_MAX {
             let Some(key) = self.timers.exhausted() else { break };
-            self.dead_letter(key, applying);
+            self.dead_letter(key, applying)?;
         }
-        Outcome::Ticked
+        Ok(Outcome::Ticked)
     }
 
     /// A delivery is over, without an acknowledgement.
-    fn end_delivery(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
+    fn end_delivery(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) -> Result<(), Fault> {
         let Some(group) = self.groups.get(key.group) else {
             // What was deleted is not delivered again.
-            self.set_pending(key, None, applying);
-            return;
+            return self.set_pending(key, None, applying);
         };
         let pending = pending.over(group.settings.max_attempts);
-        self.set_pending(key, Some(pending), applying);
         applying.available.insert(key.topic);
+        self.set_pending(key, Some(pending), applying)
     }
 
     /// A consumer ends its delivery itself: nobody has to wait for a tick.
-    pub(super) fn give_back(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
-        self.end_delivery(key, pending, applying);
-        if self.timers.is_exhausted(key) {
-            self.dead_letter(key, applying);
-        }
+    pub(super) fn give_back(
+        &mut self,
+        key: DeliveryKey,
+        pending: Pending,
+        applying: &mut Applying<'_>,
+    ) -> Result<(), Fault> {
+        self.end_delivery(key, pending, applying)?;
+        if self.timers.is_exhausted(key) { self.dead_letter(key, applying) } else { Ok(()) }
     }
 
     /// Moves a message to its group's dead letters: an index entry at the same log position, no copy.
-    pub(super) fn dead_letter(&mut self, key: DeliveryKey, applying: &mut Applying<'_>) {
+    pub(super) fn dead_letter(&mut self, key: DeliveryKey, applying: &mut Applying<'_>) -> Result<(), Fault> {
         if self.unknown(key.topic, key.group).is_some() {
             // What was deleted leaves no dead letters.
-            self.set_pending(key, None, applying);
-            return;
+            return self.set_pending(key, None, applying);
         }
         // It adds to a queue beside what is published there.
         self.close_blocks(applying);
@@ -77,9 +79,9 @@ impl Core {
         self.keep_dead_letter(to, QueueId(0), dead, applying);
         applying.available.insert(to);
         applying.available.insert(key.topic);
-        self.set_pending(key, None, applying);
         self.counters.dead_lettered += 1;
         *applying.dead_lettered.entry((applying.id.term, key.topic, key.group)).or_default() += 1;
+        self.set_pending(key, None, applying)
     }
 
     /// The dead-letter topic of a delivery's group, made on demand beyond the limit on topics: a message is never lost

@@ -11,6 +11,7 @@ mod receive;
 mod relocate;
 mod settle;
 mod subscribe;
+mod tails;
 mod trim;
 
 pub use delete::IDLE_AT_ONCE_MAX;
@@ -19,6 +20,7 @@ pub(crate) use expire::{DEAD_LETTERS_MAX, EXPIRED_MAX};
 #[cfg(test)]
 pub(crate) use receive::SCAN_MAX;
 pub(crate) use subscribe::first_at;
+pub(crate) use tails::UnwrittenTails;
 #[cfg(test)]
 pub(crate) use trim::LOOKED_AT_MAX;
 
@@ -65,6 +67,7 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     pub(crate) needed: Needed,
     pub(crate) recent: RecentBlocks,
+    pub(crate) unwritten_tails: UnwrittenTails,
     pub(crate) open_blocks: OpenBlocks,
     pub(crate) retained: Retained,
     pub(crate) history: DigestHistory,
@@ -120,11 +123,11 @@ impl Core {
                 self.close_blocks(applying);
                 self.receive(receive, applying)
             }
-            Command::Ack(ack) => Ok(self.ack(ack, applying)),
-            Command::ChangeInvisible(change) => Ok(self.change_invisible(change, applying)),
-            Command::DeadLetter(command) => Ok(self.give_up(command, applying)),
-            Command::RenewDeliveries(renew) => Ok(self.renew_deliveries(renew, applying)),
-            Command::Tick => Ok(self.tick(applying)),
+            Command::Ack(ack) => self.ack(ack, applying),
+            Command::ChangeInvisible(change) => self.change_invisible(change, applying),
+            Command::DeadLetter(command) => self.give_up(command, applying),
+            Command::RenewDeliveries(renew) => self.renew_deliveries(renew, applying),
+            Command::Tick => self.tick(applying),
             Command::TrimTo(to) => Ok(self.trim(*to, applying)),
             Command::Sweep => {
                 self.close_blocks(applying);

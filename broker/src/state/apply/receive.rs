@@ -8,17 +8,19 @@ use std::collections::BTreeSet;
 
 use raft_log::types::UnixMillis;
 
+use super::tails::{Tails, UnwrittenTails};
 use super::{Applying, Core};
-use crate::model::{AttemptKey, GroupSettings, MessageGroupKey, QueueId, QueueOffset, TagFilter, TagKey};
+use crate::model::{AttemptKey, GroupSettings, QueueId, QueueOffset, TagFilter, TagKey};
 use crate::state::changes::Changes;
 use crate::state::command::Receive;
-use crate::state::consumption::{PENDING_MAX, Pending, Phase, Subscription, TakenMessage, Timers};
+use crate::state::consumption::{InTail, LaneKey, PENDING_MAX, Pending, Phase, Subscription, TakenMessage, Timers};
 use crate::state::fault::Fault;
 use crate::state::index::BlockReader;
 use crate::state::keys;
 use crate::state::needed::Needed;
 use crate::state::outcome::{Outcome, Pick, Received, UnknownName};
 use crate::state::retained::Retained;
+use crate::state::store::Store;
 use crate::state::topics::Queue;
 
 /// Messages that one receive looks at, filtered ones included.
@@ -48,7 +50,9 @@ impl Core {
             needed: &mut self.needed,
             retained: self.retained,
             expired: 0,
+            store: applying.store,
             changes: applying.changes,
+            unwritten_tails: &mut self.unwritten_tails,
             blocks: BlockReader::new(&self.recent, applying.store),
             received: Received::default(),
             bytes: 0,
@@ -58,7 +62,7 @@ impl Core {
             record: Vec::new(),
         };
         if !picking.repeat_attempt() {
-            picking.redeliver();
+            picking.redeliver()?;
             picking.take_fresh(&topic.queues)?;
         }
         let (received, expired) = (picking.received, picking.expired);
@@ -89,15 +93,17 @@ struct Picking<'a> {
     retained: Retained,
     /// Fresh messages that retention has taken.
     expired: u64,
+    store: &'a Store,
     changes: &'a mut Changes,
+    unwritten_tails: &'a mut UnwrittenTails,
     blocks: BlockReader<'a>,
     received: Received,
     bytes: u64,
     scanned: usize,
     /// A message did not fit.
     closed: bool,
-    /// Lanes of which this receive has taken everything that was pending: it may take more of them.
-    taken_lanes: BTreeSet<(QueueId, MessageGroupKey)>,
+    /// Lanes of which this receive has taken everything that waited: it may take more of them.
+    taken_lanes: BTreeSet<LaneKey>,
     record: Vec<u8>,
 }
 
@@ -139,24 +145,33 @@ impl Picking<'_> {
         !held.is_empty()
     }
 
-    /// Picks what is due again: lanes of a FIFO group in their order, and single messages.
-    fn redeliver(&mut self) {
+    /// Picks what was taken before: lanes of a FIFO group in their order, and single messages.
+    fn redeliver(&mut self) -> Result<(), Fault> {
         let count = self.candidates_max();
         let lanes = if self.settings.fifo { self.subscription.open_lanes(count) } else { Vec::new() };
         for lane in lanes {
-            if !self.asks_for(lane.0) {
-                continue;
-            }
             if self.full() {
-                return;
+                return Ok(());
             }
-            self.redeliver_lane(lane);
+            if self.asks_for(lane.0) {
+                self.redeliver_lane(lane)?;
+            }
         }
         for (queue, offset) in self.subscription.due(self.settings.fifo, count) {
-            if self.full() || self.asks_for(queue) && self.redeliver_one(queue, offset) == Look::Full {
-                return;
+            if self.full() || self.asks_for(queue) && self.redeliver_one(queue, offset)? == Look::Full {
+                return Ok(());
             }
         }
+        if self.settings.fifo { Ok(()) } else { self.take_tails(count) }
+    }
+
+    /// Without order, everything that waited for the sake of the order before is there to be had.
+    fn take_tails(&mut self, count: usize) -> Result<(), Fault> {
+        let lanes: Vec<LaneKey> = self.subscription.tailed().map(|(lane, _)| lane).take(count).collect();
+        for lane in lanes.into_iter().filter(|lane| self.receive.queue.is_none_or(|only| only == lane.0)) {
+            self.take_tail(lane)?;
+        }
+        Ok(())
     }
 
     /// How many candidates can matter: without filter and queue, each one is picked or ends the receive.
@@ -165,25 +180,70 @@ impl Picking<'_> {
         if all { usize::from(self.receive.messages_max).min(SCAN_MAX) } else { SCAN_MAX }
     }
 
-    fn redeliver_lane(&mut self, lane: (QueueId, MessageGroupKey)) {
-        // One more than can be looked at: whoever gets to the end has seen the whole lane.
+    fn redeliver_lane(&mut self, lane: LaneKey) -> Result<(), Fault> {
+        // One more than can be looked at: whoever gets to the end has seen all that is pending.
         let limit = self.candidates_max() + 1;
         for offset in self.subscription.lane(lane, limit) {
-            if self.full() || self.redeliver_one(lane.0, offset) == Look::Full {
-                return;
+            if self.full() || self.redeliver_one(lane.0, offset)? == Look::Full {
+                return self.advance(lane);
             }
         }
-        self.taken_lanes.insert(lane);
+        if self.take_tail(lane)? {
+            self.taken_lanes.insert(lane);
+        }
+        Ok(())
     }
 
-    fn redeliver_one(&mut self, queue: QueueId, offset: u64) -> Look {
+    /// Picks what waits behind the pending messages of a lane, all of which were looked at. Says whether that was everything.
+    fn take_tail(&mut self, lane: LaneKey) -> Result<bool, Fault> {
+        while !self.full() {
+            let Some(InTail { offset, message }) = self.pop(lane)? else { return Ok(true) };
+            if self.look(lane.0, offset, Pending::waiting(message)) == Look::Full {
+                self.hand_out(lane.0, offset, Pending::waiting(message));
+            }
+        }
+        self.advance(lane)?;
+        Ok(self.subscription.tail(lane).is_none())
+    }
+
+    /// If nothing is pending of a lane any more, the first of its tail becomes so.
+    fn advance(&mut self, lane: LaneKey) -> Result<(), Fault> {
+        if self.subscription.only_tail(lane)
+            && let Some(InTail { offset, message }) = self.pop(lane)?
+        {
+            self.hand_out(lane.0, offset, Pending::waiting(message));
+        }
+        Ok(())
+    }
+
+    fn pop(&mut self, lane: LaneKey) -> Result<Option<InTail>, Fault> {
+        let (subscription, mut tails) = self.tails();
+        let first = tails.pop(subscription, lane)?;
+        let expired = tails.expired;
+        self.expired += expired;
+        Ok(first)
+    }
+
+    fn tails(&mut self) -> (&mut Subscription, Tails<'_>) {
+        let (store, start) = (self.store, self.retained.start);
+        let tails = Tails { store, changes: self.changes, unwritten: self.unwritten_tails, start, expired: 0 };
+        (self.subscription, tails)
+    }
+
+    fn redeliver_one(&mut self, queue: QueueId, offset: u64) -> Result<Look, Fault> {
         let pending = *self.subscription.pending(queue, offset).expect("only pending messages come again");
-        let look = self.look(queue, offset, pending);
+        // A filter says what a group begins with: what was delivered once ends by an acknowledgement or as a dead letter, also where
+        // the consumer that has it next filters otherwise (state-hazards 14).
+        let again = pending.attempt > 0;
+        let look = if again { self.offer(queue, offset, pending) } else { self.look(queue, offset, pending) };
         if look == Look::NotWanted {
             self.subscription.set(self.timers, self.needed, queue, offset, None);
             self.changes.delete(self.key(queue, offset));
+            if !self.settings.fifo {
+                self.advance((queue, pending.message.group))?;
+            }
         }
-        look
+        Ok(look)
     }
 
     /// Picks fresh messages, queue by queue, beginning at another queue with each entry.
@@ -229,23 +289,28 @@ impl Picking<'_> {
     fn look_fresh(&mut self, queue: QueueId, offset: u64) -> Result<Look, Fault> {
         let block = self.blocks.block((self.receive.topic, queue), offset)?;
         let message = TakenMessage::of(&block, block.message(offset).expect("the block of this message"));
-        let fresh = Pending::waiting(message);
         if self.wants(&message) && self.held_back(queue, &message) {
             self.scanned += 1;
-            self.hand_out(queue, offset, fresh);
+            let (subscription, mut tails) = self.tails();
+            tails.push(subscription, queue, offset, message);
             return Ok(Look::Passed);
         }
-        Ok(self.look(queue, offset, fresh))
+        Ok(self.look(queue, offset, Pending::waiting(message)))
     }
 
-    /// Looks at one message that nothing holds back: picks it or finds it unwanted.
+    /// Looks at one message that was never delivered and that nothing holds back: picks it or finds it unwanted.
     fn look(&mut self, queue: QueueId, offset: u64, pending: Pending) -> Look {
-        self.scanned += 1;
-        let message = pending.message;
-        if !self.wants(&message) {
-            return Look::NotWanted;
+        if self.wants(&pending.message) {
+            return self.offer(queue, offset, pending);
         }
-        let length = u64::from(message.position.length);
+        self.scanned += 1;
+        Look::NotWanted
+    }
+
+    /// Picks a message, if it fits.
+    fn offer(&mut self, queue: QueueId, offset: u64, pending: Pending) -> Look {
+        self.scanned += 1;
+        let length = u64::from(pending.message.position.length);
         if !self.received.picks.is_empty() && self.bytes + length > u64::from(self.receive.bytes_max) {
             self.closed = true;
             return Look::Full;

@@ -25,7 +25,7 @@ impl Core {
             let to = Position { index: applying.id.index, offset: body.offset, length: body.from.length };
             for holder in &body.holders {
                 moved += u32::from(match *holder {
-                    Holder::Delivery(key) => self.relocate_delivery(key, body.from, to, applying),
+                    Holder::Delivery(key) => self.relocate_delivery(key, body.from, to, applying)?,
                     Holder::DeadLetter { topic, offset } => {
                         self.relocate_dead_letter(topic, offset, body.from, to, applying)?
                     }
@@ -42,21 +42,21 @@ impl Core {
         from: Position,
         to: Position,
         applying: &mut Applying<'_>,
-    ) -> bool {
-        let Some(subscription) = self.subscriptions.get(&(key.topic, key.group)) else { return false };
+    ) -> Result<bool, Fault> {
+        let Some(subscription) = self.subscriptions.get(&(key.topic, key.group)) else { return Ok(false) };
         let pending = subscription.pending(key.queue, key.offset).copied();
-        let Some(mut pending) = pending.filter(|pending| pending.message.position == from) else { return false };
+        let Some(mut pending) = pending.filter(|pending| pending.message.position == from) else { return Ok(false) };
         let waits = matches!(pending.phase, Phase::Due | Phase::Waiting);
         if waits && pending.moved {
-            self.set_pending(key, None, applying);
+            self.set_pending(key, None, applying)?;
             applying.available.insert(key.topic);
             self.counters.expired_unread += 1;
-            return false;
+            return Ok(false);
         }
         pending.moved = waits;
         pending.message.position = to;
-        self.set_pending(key, Some(pending), applying);
-        true
+        self.set_pending(key, Some(pending), applying)?;
+        Ok(true)
     }
 
     fn relocate_dead_letter(

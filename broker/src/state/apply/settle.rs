@@ -7,6 +7,7 @@ use crate::model::{ClientKey, ConsumerGroupId, TopicId};
 use crate::state::RENEWAL_AGE_MAX;
 use crate::state::command::{Ack, AckEntry, ChangeInvisible, DeadLetter, RenewDeliveries};
 use crate::state::consumption::{DeliveryKey, PENDING_MAX, Pending, Phase, Subscription};
+use crate::state::fault::Fault;
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Settled};
 
@@ -14,12 +15,12 @@ use crate::state::outcome::{Outcome, Settled};
 const RENEWALS_PER_CLIENT_MAX: usize = 65_536;
 
 impl Core {
-    pub(super) fn ack(&mut self, ack: &Ack, applying: &mut Applying<'_>) -> Outcome {
+    pub(super) fn ack(&mut self, ack: &Ack, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
         if let Some(unknown) = self.unknown(ack.topic, ack.group) {
-            return Outcome::Unknown(unknown);
+            return Ok(Outcome::Unknown(unknown));
         }
         let settle = |entry: &AckEntry| self.ack_one(ack.group, ack.topic, entry, applying);
-        Outcome::Acked(ack.entries.iter().map(settle).collect())
+        Ok(Outcome::Acked(ack.entries.iter().map(settle).collect::<Result<_, _>>()?))
     }
 
     fn ack_one(
@@ -28,36 +29,39 @@ impl Core {
         topic: TopicId,
         entry: &AckEntry,
         applying: &mut Applying<'_>,
-    ) -> Settled {
-        let clock = self.clock;
+    ) -> Result<Settled, Fault> {
         let fifo = self.groups.get(group).is_some_and(|group| group.settings.fifo);
-        let Some(subscription) = self.subscriptions.get_mut(&(topic, group)) else { return Settled::Unknown };
-        if let Err(why) = live_delivery(subscription, entry, clock) {
-            return why;
+        let Some(subscription) = self.subscriptions.get(&(topic, group)) else { return Ok(Settled::Unknown) };
+        if let Err(why) = live_delivery(subscription, entry, self.clock) {
+            return Ok(why);
         }
         let was_full = subscription.pending_count(entry.queue) >= PENDING_MAX;
         let before = subscription.redeliveries(fifo);
-        subscription.set(&mut self.timers, &mut self.needed, entry.queue, entry.offset.0, None);
-        applying.changes.delete(keys::pending(group, topic, entry.queue, entry.offset.0));
-        if was_full || subscription.redeliveries(fifo) > before {
+        let key = subscription.key(entry.queue, entry.offset.0);
+        self.set_pending(key, None, applying)?;
+        if was_full || self.subscriptions[&(topic, group)].redeliveries(fifo) > before {
             // Room for fresh messages, or a message group that waited for this one.
             applying.available.insert(topic);
         }
         self.groups.note_acknowledged(group, applying.changes);
-        Settled::Done
+        Ok(Settled::Done)
     }
 
-    pub(super) fn change_invisible(&mut self, change: &ChangeInvisible, applying: &mut Applying<'_>) -> Outcome {
+    pub(super) fn change_invisible(
+        &mut self,
+        change: &ChangeInvisible,
+        applying: &mut Applying<'_>,
+    ) -> Result<Outcome, Fault> {
         if let Some(unknown) = self.unknown(change.topic, change.group) {
-            return Outcome::Unknown(unknown);
+            return Ok(Outcome::Unknown(unknown));
         }
         let clock = self.clock;
-        let Some(subscription) = self.subscriptions.get_mut(&(change.topic, change.group)) else {
-            return Outcome::Changed(Err(Settled::Unknown));
+        let Some(subscription) = self.subscriptions.get(&(change.topic, change.group)) else {
+            return Ok(Outcome::Changed(Err(Settled::Unknown)));
         };
         let mut pending = match live_delivery(subscription, &change.entry, clock) {
             Ok(pending) => pending,
-            Err(why) => return Outcome::Changed(Err(why)),
+            Err(why) => return Ok(Outcome::Changed(Err(why))),
         };
         pending.deadline = UnixMillis(clock.0.saturating_add(change.invisible_ms));
         pending.suspended = change.suspend;
@@ -65,31 +69,35 @@ impl Core {
         pending.renew = ClientKey::NONE;
         let key = subscription.key(change.entry.queue, change.entry.offset.0);
         if change.invisible_ms == 0 {
-            self.give_back(key, pending, applying);
+            self.give_back(key, pending, applying)?;
         } else {
-            self.keep_hidden(key, pending, applying);
+            self.keep_hidden(key, pending, applying)?;
         }
-        Outcome::Changed(Ok(pending.deadline))
+        Ok(Outcome::Changed(Ok(pending.deadline)))
     }
 
     /// Dead-letters what a consumer gives up.
-    pub(super) fn give_up(&mut self, command: &DeadLetter, applying: &mut Applying<'_>) -> Outcome {
+    pub(super) fn give_up(&mut self, command: &DeadLetter, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
         let DeadLetter { group, topic, entry } = command;
         if let Some(unknown) = self.unknown(*topic, *group) {
-            return Outcome::Unknown(unknown);
+            return Ok(Outcome::Unknown(unknown));
         }
         let Some(subscription) = self.subscriptions.get(&(*topic, *group)) else {
-            return Outcome::DeadLettered(Settled::Unknown);
+            return Ok(Outcome::DeadLettered(Settled::Unknown));
         };
         if let Err(why) = live_delivery(subscription, entry, self.clock) {
-            return Outcome::DeadLettered(why);
+            return Ok(Outcome::DeadLettered(why));
         }
         let key = subscription.key(entry.queue, entry.offset.0);
-        self.dead_letter(key, applying);
-        Outcome::DeadLettered(Settled::Done)
+        self.dead_letter(key, applying)?;
+        Ok(Outcome::DeadLettered(Settled::Done))
     }
 
-    pub(super) fn renew_deliveries(&mut self, renew: &RenewDeliveries, applying: &mut Applying<'_>) -> Outcome {
+    pub(super) fn renew_deliveries(
+        &mut self,
+        renew: &RenewDeliveries,
+        applying: &mut Applying<'_>,
+    ) -> Result<Outcome, Fault> {
         let deadline = UnixMillis(self.clock.0.saturating_add(renew.invisible_ms));
         let mut renewed = 0;
         for client in &renew.clients {
@@ -104,21 +112,27 @@ impl Core {
                     continue;
                 }
                 pending.deadline = deadline;
-                self.keep_hidden(key, pending, applying);
+                self.keep_hidden(key, pending, applying)?;
                 renewed += 1;
             }
         }
-        Outcome::Renewed(renewed)
+        Ok(Outcome::Renewed(renewed))
     }
 
     /// Sets a hidden message's deadline.
-    fn keep_hidden(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) {
+    fn keep_hidden(&mut self, key: DeliveryKey, pending: Pending, applying: &mut Applying<'_>) -> Result<(), Fault> {
         assert_eq!(pending.phase, Phase::Hidden, "only a hidden message has a deadline to change");
-        self.set_pending(key, Some(pending), applying);
+        self.set_pending(key, Some(pending), applying)
     }
 
-    /// Makes a message pending in this way, or done with, in memory and in the store. The caller read it.
-    pub(super) fn set_pending(&mut self, key: DeliveryKey, now: Option<Pending>, applying: &mut Applying<'_>) {
+    /// Makes a message pending in this way, or done with, in memory and in the store; the next of its message group follows.
+    /// The caller read it.
+    pub(super) fn set_pending(
+        &mut self,
+        key: DeliveryKey,
+        now: Option<Pending>,
+        applying: &mut Applying<'_>,
+    ) -> Result<(), Fault> {
         let record_key = keys::pending(key.group, key.topic, key.queue, key.offset);
         match now {
             Some(pending) => {
@@ -129,7 +143,12 @@ impl Core {
             None => applying.changes.delete(record_key),
         }
         let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("the caller read from it");
+        let lane = subscription.pending(key.queue, key.offset).map(|before| before.message.group);
         subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, now);
+        match lane {
+            Some(lane) if now.is_none() => self.advance_lane(key, (key.queue, lane), applying),
+            _ => Ok(()),
+        }
     }
 }
 

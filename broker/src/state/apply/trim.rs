@@ -12,6 +12,7 @@ use raft_log::types::LogIndex;
 
 use super::{Applying, Core};
 use crate::model::{ConsumerGroupId, QueueId, TopicId};
+use crate::state::consumption::Subscription;
 use crate::state::fault::Fault;
 use crate::state::index::{bases, first_from, read_block};
 use crate::state::keys;
@@ -64,7 +65,8 @@ impl Core {
                 unread = Some(unread.map_or(block.index, |unread| unread.min(block.index)));
             }
         }
-        Ok(unread)
+        let waiting = self.subscriptions.values().flat_map(Subscription::tailed).map(|(_, tail)| tail.oldest);
+        Ok(unread.into_iter().chain(waiting).min())
     }
 
     /// Lets the next queues follow the start.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pending::Pending;
+use super::tail::Tail;
 use crate::model::{MessageGroupKey, QueueId};
 
 /// Lanes are kept per queue: a message group stays in its queue, and offsets of two queues have no order.
@@ -15,6 +16,8 @@ pub(crate) type LaneKey = (QueueId, MessageGroupKey);
 struct Lane {
     offsets: BTreeSet<u64>,
     blockers: usize,
+    /// What waits behind those.
+    tail: Option<Tail>,
 }
 
 /// The lanes of a subscription. Invariant: a lane stands in `open`, at its lowest offset, iff nothing blocks it.
@@ -22,6 +25,9 @@ struct Lane {
 pub(super) struct Lanes {
     lanes: BTreeMap<LaneKey, Lane>,
     open: BTreeSet<(u64, LaneKey)>,
+    /// Those with a tail, and how many messages are in all tails.
+    tailed: BTreeSet<LaneKey>,
+    in_tails: u64,
 }
 
 impl Lanes {
@@ -48,14 +54,50 @@ impl Lanes {
         }
         change(lane);
         match lane.offsets.first() {
-            None => {
+            None if lane.tail.is_none() => {
                 self.lanes.remove(&key);
             }
             Some(head) if lane.blockers == 0 => {
                 self.open.insert((*head, key));
             }
-            Some(_) => {}
+            _ => {}
         }
+    }
+
+    pub(super) fn tail(&self, key: LaneKey) -> Option<Tail> {
+        self.lanes.get(&key)?.tail
+    }
+
+    pub(super) fn set_tail(&mut self, key: LaneKey, tail: Option<Tail>) {
+        let len = |tail: Option<Tail>| tail.map_or(0, |tail| tail.len());
+        let before = self.tail(key);
+        self.in_tails = self.in_tails + len(tail) - len(before);
+        match tail {
+            Some(_) => self.tailed.insert(key),
+            None => self.tailed.remove(&key),
+        };
+        self.change(key, |lane| lane.tail = tail);
+    }
+
+    /// Whether a lane has a tail and nothing before it.
+    pub(super) fn only_tail(&self, key: LaneKey) -> bool {
+        self.lanes.get(&key).is_some_and(|lane| lane.offsets.is_empty() && lane.tail.is_some())
+    }
+
+    /// Lanes with a tail.
+    pub(super) fn tailed(&self) -> impl Iterator<Item = (LaneKey, Tail)> + '_ {
+        self.tailed.iter().map(|key| (*key, self.tail(*key).expect("it has one")))
+    }
+
+    /// How many messages of a queue are in tails.
+    pub(super) fn in_tails_of(&self, queue: QueueId) -> u64 {
+        let lanes = self.tailed.range((queue, MessageGroupKey(0))..=(queue, MessageGroupKey(u64::MAX)));
+        lanes.filter_map(|key| self.tail(*key)).map(|tail| tail.len()).sum()
+    }
+
+    /// How many messages are in tails.
+    pub(super) fn in_tails(&self) -> u64 {
+        self.in_tails
     }
 
     pub(super) fn contains(&self, key: LaneKey) -> bool {

@@ -17,13 +17,17 @@
 //!                          └────┘    changed, renewed
 //!                               └─► Exhausted ─► done        no attempts are left: dead-lettered
 //! ```
-//! Waiting is for FIFO groups: passed over because a message of its message group is under way.
+//! Waiting is for FIFO groups: the next of its message group, passed over because an earlier one was under way. Those behind it
+//! wait in the store, see [`Tail`].
 
 mod lanes;
 mod pending;
 mod subscription;
+mod tail;
 mod timers;
 
+pub(crate) use lanes::LaneKey;
 pub(crate) use pending::{DeliveryKey, Pending, Phase, TakenMessage};
 pub(crate) use subscription::{PENDING_MAX, Subscription};
+pub(crate) use tail::{InTail, Tail};
 pub(crate) use timers::Timers;

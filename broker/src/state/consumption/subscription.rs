@@ -6,6 +6,7 @@ use raft_log::types::UnixMillis;
 
 use super::lanes::{LaneKey, Lanes};
 use super::pending::{DeliveryKey, Pending, Phase};
+use super::tail::Tail;
 use super::timers::Timers;
 use crate::model::{AttemptKey, ConsumerGroupId, QueueId, TopicId};
 use crate::state::needed::{Need, Needed};
@@ -185,9 +186,33 @@ impl Subscription {
         self.lanes.offsets(lane, count)
     }
 
-    /// Whether a message group of a queue has anything pending.
+    /// Whether a message group of a queue has anything pending, or in its tail.
     pub(crate) fn has_lane(&self, lane: LaneKey) -> bool {
         self.lanes.contains(lane)
+    }
+
+    /// What waits in a lane behind the pending messages.
+    pub(crate) fn tail(&self, lane: LaneKey) -> Option<Tail> {
+        self.lanes.tail(lane)
+    }
+
+    pub(crate) fn set_tail(&mut self, lane: LaneKey, tail: Option<Tail>) {
+        self.lanes.set_tail(lane, tail);
+    }
+
+    /// Whether a lane has a tail and nothing pending before it, which only lasts until the command is over.
+    pub(crate) fn only_tail(&self, lane: LaneKey) -> bool {
+        self.lanes.only_tail(lane)
+    }
+
+    /// The lanes with a tail.
+    pub(crate) fn tailed(&self) -> impl Iterator<Item = (LaneKey, Tail)> + '_ {
+        self.lanes.tailed()
+    }
+
+    /// How many messages of a queue wait in tails.
+    pub(crate) fn in_tails_of(&self, queue: QueueId) -> u64 {
+        self.lanes.in_tails_of(queue)
     }
 
     /// What an attempt still holds, in the order of the queues.
@@ -198,7 +223,8 @@ impl Subscription {
 
     /// How many deliveries are due again: messages, or lanes with at least one.
     pub(crate) fn redeliveries(&self, fifo: bool) -> u64 {
-        (self.due.len() + if fifo { self.lanes.open_count() } else { self.laned.len() }) as u64
+        let laned = if fifo { self.lanes.open_count() as u64 } else { self.laned.len() as u64 + self.lanes.in_tails() };
+        self.due.len() as u64 + laned
     }
 }
 

@@ -16,4 +16,5 @@ mod publish;
 mod receive;
 mod settle;
 mod start;
+mod tails;
 mod trim;

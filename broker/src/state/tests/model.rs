@@ -420,7 +420,11 @@ impl Model {
         let (clock, topic) = (self.clock, self.topic);
         let group = &mut self.groups[group];
         for (at, _) in self.published.iter().filter(|(_, (of, _))| *of != tag) {
-            if !group.hidden(*at, clock) && reader.is_done(group.id, topic, QueueId(at.0), at.1) {
+            // What was delivered once comes again, whatever is asked for.
+            if group.messages[at].attempt == 0
+                && !group.hidden(*at, clock)
+                && reader.is_done(group.id, topic, QueueId(at.0), at.1)
+            {
                 group.messages.get_mut(at).unwrap().done = true;
             }
         }
@@ -429,7 +433,8 @@ impl Model {
     fn picked(&mut self, group: usize, tag: Option<usize>, hidden_before: &BTreeSet<At>, pick: &Pick) {
         let at = (pick.queue.0, pick.offset.0);
         let (of, _) = self.published[&at];
-        assert!(tag.is_none_or(|tag| tag == of), "{at:?} has an unwanted tag");
+        let wanted = tag.is_none_or(|tag| tag == of) || self.groups[group].messages[&at].attempt > 0;
+        assert!(wanted, "{at:?} has an unwanted tag");
         let lane = self.groups[group].lane(&self.published, at);
         assert!(!lane.iter().any(|other| hidden_before.contains(other)), "{at:?}: its message group is under way");
         let clock = self.clock;
@@ -452,7 +457,7 @@ impl Model {
         for (at, seen) in group.messages.iter().filter(|(_, seen)| !seen.done) {
             let lane = group.lane(&self.published, *at);
             let blocked = lane.iter().any(|other| group.hidden(*other, self.clock));
-            let wanted = tag.is_none_or(|tag| self.published[at].0 == tag);
+            let wanted = tag.is_none_or(|tag| self.published[at].0 == tag) || seen.attempt > 0;
             assert!(blocked || !wanted, "{at:?} was left out: {seen:?}");
         }
     }

@@ -1,0 +1,152 @@
+//! Messages that wait for their message group enter its lane's tail and leave it, see [`Tail`].
+
+use std::collections::BTreeMap;
+
+use raft_log::types::LogIndex;
+
+use super::{Applying, Core};
+use crate::model::{ConsumerGroupId, MessageGroupKey, QueueId, TopicId};
+use crate::state::changes::Changes;
+use crate::state::consumption::{DeliveryKey, InTail, LaneKey, Pending, Subscription, Tail, TakenMessage};
+use crate::state::fault::Fault;
+use crate::state::keys;
+use crate::state::store::Store;
+
+/// Records that are deleted one by one; more go as a range.
+const ONE_BY_ONE_MAX: u64 = if cfg!(test) { 2 } else { 128 };
+
+/// A message in a tail: its lane and its number there.
+type Place = (ConsumerGroupId, TopicId, QueueId, MessageGroupKey, u64);
+
+/// What entered tails in this call of `apply`, and is not in the store yet.
+pub(crate) type UnwrittenTails = BTreeMap<Place, InTail>;
+
+/// The tails of a subscription at work.
+pub(super) struct Tails<'a> {
+    pub(super) store: &'a Store,
+    pub(super) changes: &'a mut Changes,
+    pub(super) unwritten: &'a mut UnwrittenTails,
+    /// The readable start.
+    pub(super) start: LogIndex,
+    /// Messages that retention had taken from tails.
+    pub(super) expired: u64,
+}
+
+impl Tails<'_> {
+    /// Lets a fresh message wait at the end of its lane.
+    pub(super) fn push(&mut self, of: &mut Subscription, queue: QueueId, offset: u64, message: TakenMessage) {
+        let lane = (queue, message.group);
+        let before = of.tail(lane);
+        let mut tail = before.unwrap_or(Tail { first: 0, next: 0, oldest: message.position.index });
+        let place = place(of, lane, tail.next);
+        tail.next += 1;
+        let in_tail = InTail { offset, message };
+        self.changes.put(key(place), &in_tail.encode());
+        self.unwritten.insert(place, in_tail);
+        self.set(of, lane, Some(tail));
+    }
+
+    /// Takes the first message out of a lane's tail that is still there.
+    pub(super) fn pop(&mut self, of: &mut Subscription, lane: LaneKey) -> Result<Option<InTail>, Fault> {
+        let Some(mut tail) = of.tail(lane) else { return Ok(None) };
+        let mut found = self.read(place(of, lane, tail.first))?;
+        if found.message.position.index < self.start {
+            let first = self.first_readable(of, lane, tail)?;
+            self.expired += first - tail.first;
+            self.forget(of, lane, tail.first, first);
+            if first == tail.next {
+                self.set(of, lane, None);
+                return Ok(None);
+            }
+            tail.first = first;
+            found = self.read(place(of, lane, first))?;
+        }
+        self.forget(of, lane, tail.first, tail.first + 1);
+        let left = Tail { first: tail.first + 1, oldest: found.message.position.index, ..tail };
+        self.set(of, lane, (left.first < left.next).then_some(left));
+        Ok(Some(found))
+    }
+
+    /// The number of the first message behind the readable start, as entries ascend along a tail: its end if there is none.
+    fn first_readable(&self, of: &Subscription, lane: LaneKey, tail: Tail) -> Result<u64, Fault> {
+        let (mut low, mut high) = (tail.first + 1, tail.next);
+        while low < high {
+            let at = low + (high - low) / 2;
+            if self.read(place(of, lane, at))?.message.position.index < self.start {
+                low = at + 1;
+            } else {
+                high = at;
+            }
+        }
+        Ok(low)
+    }
+
+    fn read(&self, place: Place) -> Result<InTail, Fault> {
+        if let Some(unwritten) = self.unwritten.get(&place) {
+            return Ok(*unwritten);
+        }
+        let key = key(place);
+        let damaged = || Fault::damaged(key.as_ref(), "a message that waits for its message group is not there");
+        let record = self.store.get(key.as_ref())?.ok_or_else(damaged)?;
+        InTail::decode(&record).map_err(|error| Fault::damaged(key.as_ref(), error))
+    }
+
+    fn forget(&mut self, of: &Subscription, lane: LaneKey, from: u64, until: u64) {
+        let (first, end) = (place(of, lane, from), place(of, lane, until));
+        if until - from > ONE_BY_ONE_MAX {
+            self.changes.delete_range(key(first), key(end));
+        } else {
+            (from..until).for_each(|number| self.changes.delete(key(place(of, lane, number))));
+        }
+        let gone: Vec<Place> = self.unwritten.range(first..end).map(|(place, _)| *place).collect();
+        for place in gone {
+            self.unwritten.remove(&place);
+        }
+    }
+
+    fn set(&mut self, of: &mut Subscription, lane: LaneKey, tail: Option<Tail>) {
+        let record = keys::tail(of.group, of.topic, lane.0, lane.1);
+        match tail {
+            Some(tail) => self.changes.put(record, &tail.encode()),
+            None => self.changes.delete(record),
+        }
+        of.set_tail(lane, tail);
+    }
+}
+
+fn place(of: &Subscription, lane: LaneKey, number: u64) -> Place {
+    (of.group, of.topic, lane.0, lane.1, number)
+}
+
+fn key((group, topic, queue, lane, number): Place) -> keys::Key {
+    keys::in_tail(group, topic, queue, lane, number)
+}
+
+impl Core {
+    /// If nothing is pending of a lane any more, the first of its tail becomes so.
+    pub(super) fn advance_lane(
+        &mut self,
+        of: DeliveryKey,
+        lane: LaneKey,
+        applying: &mut Applying<'_>,
+    ) -> Result<(), Fault> {
+        let subscription = self.subscriptions.get_mut(&(of.topic, of.group)).expect("the caller read from it");
+        if !subscription.only_tail(lane) {
+            return Ok(());
+        }
+        let mut tails = Tails {
+            store: applying.store,
+            changes: applying.changes,
+            unwritten: &mut self.unwritten_tails,
+            start: self.retained.start,
+            expired: 0,
+        };
+        let first = tails.pop(subscription, lane)?;
+        self.counters.expired_unread += tails.expired;
+        if let Some(InTail { offset, message }) = first {
+            let key = DeliveryKey { queue: lane.0, offset, ..of };
+            self.set_pending(key, Some(Pending::waiting(message)), applying)?;
+        }
+        Ok(())
+    }
+}
