@@ -3,7 +3,7 @@
 //! ```text
 //!  receive ─► park until something is available ─► Receive command ─► picks ─► bodies from the log ─► client
 //!  ack, change ─► handle opened and checked ─► command ─► outcome
-//!  timers ─► Tick when something is due, RenewDeliveries for push consumers that live
+//!  timers ─► Tick when something is due, RenewLeases for push consumers that live
 //!  housekeeping ─► Erase while something deleted is left, KeepGroups for groups that are polled
 //! ```
 //! What it is not: the record of who holds what. That is replicated state; a pick exists because `apply` made it.

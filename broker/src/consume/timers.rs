@@ -18,7 +18,7 @@ use crate::{
     limits::RENEWALS_MAX,
     model::ClientKey,
     publish::Batcher,
-    state::{Bootstrap, Ready, RenewDeliveries, StateReader, tick},
+    state::{Bootstrap, Ready, RenewLeases, StateReader, tick},
 };
 
 /// How long renewed deliveries stay hidden, and those of a receive with renewal at first.
@@ -157,11 +157,11 @@ impl Timers {
         loop {
             let now = self.clock.now();
             let before = UnixMillis(now.0 + millis(RENEW_AHEAD));
-            let mut clients = self.state.renewals_due(before, RENEWALS_MAX);
+            let mut clients = self.state.leases_ending(before, RENEWALS_MAX);
             let unheard_lives = now.0 - began.0 < millis(GRACE);
             clients.retain(|client| (self.lives)(*client).unwrap_or(unheard_lives));
             if !clients.is_empty() {
-                let renew = RenewDeliveries { clients, invisible_ms: millis(RENEWED_FOR), shorten: false };
+                let renew = RenewLeases { clients, invisible_ms: millis(RENEWED_FOR), shorten: false };
                 if let Err(error) = self.batcher.submit(renew.encode()).await {
                     tracing::debug!(%error, "deliveries were not renewed");
                 }

@@ -21,7 +21,7 @@ use crate::{
     consume::{GOODBYE_FOR, millis},
     forward::{Errand, Line, Relayed, Resend},
     model::ClientKey,
-    state::RenewDeliveries,
+    state::RenewLeases,
 };
 
 /// A heartbeat is not worth waiting for an election: the next comes in 10 s.
@@ -104,7 +104,7 @@ async fn goodbye(
 
 /// What the client holds comes back soon.
 async fn stop_renewing(node: &Node, client: ClientKey) {
-    let shorten = RenewDeliveries { clients: vec![client], invisible_ms: millis(GOODBYE_FOR), shorten: true };
+    let shorten = RenewLeases { clients: vec![client], invisible_ms: millis(GOODBYE_FOR), shorten: true };
     if let Err(error) = node.batcher.submit(shorten.encode()).await {
         tracing::debug!(%error, "deliveries of a client that left were not shortened; they end by themselves");
     }

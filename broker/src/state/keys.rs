@@ -11,6 +11,7 @@
 //! S group topic                         a subscription: the group has begun this topic
 //! P group topic queue                   how far the group has taken from the queue
 //! D group topic queue offset            a message taken but not done with
+//! E client                              a lease
 //! W group topic queue lane              where the tail of a message group begins and ends
 //! w group topic queue lane number       a message in a tail
 //! Q topic queue                         the range of a queue whose beginning was trimmed
@@ -28,7 +29,7 @@
 
 use raft_log::types::LogIndex;
 
-use crate::model::{ConsumerGroupId, GroupName, MessageGroupKey, ProducerId, QueueId, TopicId};
+use crate::model::{ClientKey, ConsumerGroupId, GroupName, MessageGroupKey, ProducerId, QueueId, TopicId};
 
 pub(crate) const FORMAT: &[u8] = b"F";
 pub(crate) const APPLIED: &[u8] = b"A";
@@ -43,6 +44,7 @@ pub(crate) const INDEX: &[u8] = b"I";
 pub(crate) const TAKEN: &[u8] = b"P";
 pub(crate) const PENDING: &[u8] = b"D";
 pub(crate) const TAILS: &[u8] = b"W";
+pub(crate) const LEASES: &[u8] = b"E";
 pub(crate) const PRODUCERS: &[u8] = b"N";
 pub(crate) const STRETCHES: &[u8] = b"K";
 pub(crate) const DEAD_LETTERS: &[u8] = b"L";
@@ -150,6 +152,10 @@ pub(crate) fn taken(group: ConsumerGroupId, topic: TopicId, queue: QueueId) -> K
 
 pub(crate) fn pending(group: ConsumerGroupId, topic: TopicId, queue: QueueId, offset: u64) -> Key {
     Key::new(b'D').u64(group.0).u64(topic.0).u32(queue.0).u64(offset)
+}
+
+pub(crate) fn lease(client: ClientKey) -> Key {
+    Key::new(b'E').u64(client.0)
 }
 
 pub(crate) fn tail(group: ConsumerGroupId, topic: TopicId, queue: QueueId, lane: MessageGroupKey) -> Key {

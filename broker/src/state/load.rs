@@ -22,7 +22,7 @@ use super::producers::{Head, Row};
 use super::retained::Retained;
 use super::store::Store;
 use super::topics::Queue;
-use crate::model::{ConsumerGroupId, MessageGroupKey, ProducerId, QueueId, TopicId};
+use crate::model::{ClientKey, ConsumerGroupId, MessageGroupKey, ProducerId, QueueId, TopicId};
 
 /// The record beside the applied entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -198,7 +198,7 @@ fn load_groups(core: &mut Core, store: &Store) -> Result<(), Fault> {
 }
 
 fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
-    let Core { topics, groups, erasures, subscriptions, topics_of_groups, timers, needed, .. } = core;
+    let Core { topics, groups, erasures, subscriptions, topics_of_groups, timers, leases, needed, .. } = core;
     each(store, keys::SUBSCRIPTIONS, |mut key, _| {
         let (Some(group), Some(topic)) = (key.u64().map(ConsumerGroupId), key.u64().map(TopicId)) else {
             return Ok(None);
@@ -248,6 +248,11 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
         subscription.set(timers, needed, queue, offset, Some(pending));
         Ok(Some(()))
     })?;
+    each(store, keys::LEASES, |mut key, record| {
+        let Some(client) = key.u64() else { return Ok(None) };
+        leases.load(ClientKey(client), record).map(Some)
+    })?;
+    timers.load_ended(leases);
     each(store, keys::TAILS, |mut key, record| {
         let (Some(group), Some(topic), Some(queue)) = (key.u64(), key.u64(), key.u32().map(QueueId)) else {
             return Ok(None);

@@ -51,7 +51,7 @@ pub use codec::DecodeError;
 pub use command::{
     Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, Class, CreateGroup, CreateTopic,
     DeadLetter, DeleteGroup, DeleteTopic, EncodedCommand, Erase, KeepGroups, NewMessage, ProducerStamp, PublishBuilder,
-    Receive, RenewDeliveries, StoredMessage, Unsettled, UpdateGroup, entry_stamp, release_to, sweep, tick, trim_to,
+    Receive, RenewLeases, StoredMessage, Unsettled, UpdateGroup, entry_stamp, release_to, sweep, tick, trim_to,
 };
 pub(crate) use command::{Holder, NeededBody, relocate};
 pub use dead_letter_tally::{DeadLetterTally, DeadLettered};

@@ -76,8 +76,6 @@ impl Shared {
     }
 }
 
-/// Deadlines that [`StateReader::renewals_due`] looks at.
-const DEADLINES_SCAN_MAX: usize = 4096;
 /// Deliveries that [`StateReader::holders`] looks at under one lock.
 const HOLDERS_SCAN_MAX: usize = 16_384;
 
@@ -320,15 +318,13 @@ impl StateReader {
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
         let core = self.shared.core();
-        core.timers.next_due(core.clock)
+        core.timers.next_due(core.clock).into_iter().chain(core.leases.next_end()).min()
     }
 
-    /// Clients that hold a renewed delivery whose deadline is before `before`, at most `count` of them: propose a
-    /// `RenewDeliveries` for those that live.
+    /// Clients whose leases end before `before`, at most `count` of them: propose a `RenewLeases` for those that live.
     #[must_use]
-    pub fn renewals_due(&self, before: UnixMillis, count: usize) -> Vec<ClientKey> {
-        let due = self.shared.core().timers.renewals_due(before, DEADLINES_SCAN_MAX);
-        due.into_iter().take(count).collect()
+    pub fn leases_ending(&self, before: UnixMillis, count: usize) -> Vec<ClientKey> {
+        self.shared.core().leases.ending(before, count)
     }
 
     /// How many idempotent producers are known, and what is kept of them.

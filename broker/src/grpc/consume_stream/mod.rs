@@ -35,7 +35,7 @@ use crate::{
     consume::{Delivered, GOODBYE_FOR, Wanted, millis},
     listen::Load,
     model::GroupName,
-    state::RenewDeliveries,
+    state::RenewLeases,
 };
 
 /// How long giving back may delay the end of a stream.
@@ -122,7 +122,7 @@ impl Session {
             return;
         }
         let clients = vec![self.wanted.auto_renew];
-        let shorten = RenewDeliveries { clients, invisible_ms: millis(GOODBYE_FOR), shorten: true };
+        let shorten = RenewLeases { clients, invisible_ms: millis(GOODBYE_FOR), shorten: true };
         if let Ok(Err(error)) = timeout(GIVE_BACK_WITHIN, self.node.batcher.submit(shorten.encode())).await {
             tracing::debug!(%error, "the lease of a stream was not shortened; it ends by itself");
         }

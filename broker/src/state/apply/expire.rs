@@ -10,7 +10,7 @@ use crate::state::fault::Fault;
 use crate::state::index::{IndexBlock, IndexedMessage};
 use crate::state::outcome::{Origin, Outcome};
 
-/// Deliveries that one tick ends.
+/// Deliveries and leases that one tick ends.
 pub(crate) const EXPIRED_MAX: usize = 1024;
 /// Messages that one tick dead-letters.
 pub(crate) const DEAD_LETTERS_MAX: usize = 128;
@@ -19,7 +19,13 @@ impl Core {
     /// Takes up what is due at the state's clock, the longest due first.
     pub(super) fn tick(&mut self, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
         for _ in 0..EXPIRED_MAX {
-            let Some(key) = self.timers.expired(self.clock) else { break };
+            let Some(key) = self.timers.expired(self.clock) else {
+                match self.leases.end(self.clock, applying.changes) {
+                    Some(lease) => self.timers.end_lease(lease),
+                    None => break,
+                }
+                continue;
+            };
             let subscription = self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");
             let pending = *subscription.pending(key.queue, key.offset).expect("timers are of pending messages");
             self.end_delivery(key, pending, applying)?;

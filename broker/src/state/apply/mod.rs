@@ -32,7 +32,7 @@ use raft_log::types::{LogId, UnixMillis};
 use super::buried::Buried;
 use super::changes::Changes;
 use super::command::{Bootstrap, Command, EntryView};
-use super::consumption::{Subscription, Timers};
+use super::consumption::{Leases, Subscription, Timers};
 use super::dead_letter_tally::DeadLettered;
 use super::digest::DigestHistory;
 use super::erasures::Erasures;
@@ -65,6 +65,7 @@ pub(crate) struct Core {
     /// The keys of the subscriptions, by group.
     pub(crate) topics_of_groups: BTreeSet<(ConsumerGroupId, TopicId)>,
     pub(crate) timers: Timers,
+    pub(crate) leases: Leases,
     pub(crate) needed: Needed,
     pub(crate) recent: RecentBlocks,
     pub(crate) unwritten_tails: UnwrittenTails,
@@ -126,7 +127,7 @@ impl Core {
             Command::Ack(ack) => self.ack(ack, applying),
             Command::ChangeInvisible(change) => self.change_invisible(change, applying),
             Command::DeadLetter(command) => self.give_up(command, applying),
-            Command::RenewDeliveries(renew) => self.renew_deliveries(renew, applying),
+            Command::RenewLeases(renew) => Ok(self.renew_leases(renew, applying)),
             Command::Tick => self.tick(applying),
             Command::TrimTo(to) => Ok(self.trim(*to, applying)),
             Command::Sweep => {

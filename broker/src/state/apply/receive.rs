@@ -6,14 +6,17 @@
 
 use std::collections::BTreeSet;
 
-use raft_log::types::UnixMillis;
+use raft_log::types::{LogIndex, UnixMillis};
 
 use super::tails::{Tails, UnwrittenTails};
 use super::{Applying, Core};
-use crate::model::{AttemptKey, GroupSettings, QueueId, QueueOffset, TagFilter, TagKey};
+use crate::model::{AttemptKey, ClientKey, GroupSettings, QueueId, QueueOffset, TagFilter, TagKey};
+use crate::state::RENEWAL_AGE_MAX;
 use crate::state::changes::Changes;
 use crate::state::command::Receive;
-use crate::state::consumption::{InTail, LaneKey, PENDING_MAX, Pending, Phase, Subscription, TakenMessage, Timers};
+use crate::state::consumption::{
+    InTail, LaneKey, LeaseId, PENDING_MAX, Pending, Phase, Subscription, TakenMessage, Timers,
+};
 use crate::state::fault::Fault;
 use crate::state::index::BlockReader;
 use crate::state::keys;
@@ -39,11 +42,13 @@ impl Core {
         self.groups.note_use(receive.group, receive.invisible_ms, applying.changes);
         let topic = self.topics.get(receive.topic).expect("looked up above");
         let key = (receive.topic, receive.group);
+        let lease = self.lease_for(receive.auto_renew, applying);
         let mut picking = Picking {
             receive,
             settings,
             wanted: wanted(&receive.filter),
             clock: self.clock,
+            lease,
             nonce: applying.id.index.0,
             subscription: self.subscriptions.get_mut(&key).expect("made above"),
             timers: &mut self.timers,
@@ -68,7 +73,25 @@ impl Core {
         let (received, expired) = (picking.received, picking.expired);
         self.counters.expired_unread += expired;
         self.counters.messages_out += received.picks.len() as u64;
+        if let Some(lease) = lease.filter(|_| !received.picks.is_empty()) {
+            self.extend_lease(lease, receive.invisible_ms, applying);
+        }
         Ok(Outcome::Received(received))
+    }
+
+    /// The lease on which deliveries to this client are: the one that it has, or one that begins now.
+    fn lease_for(&self, client: ClientKey, applying: &Applying<'_>) -> Option<LeaseId> {
+        let anew = LeaseId { client, begun: applying.id.index };
+        (!client.is_none()).then(|| self.leases.of(client).unwrap_or(anew))
+    }
+
+    /// A client that receives lives. Its lease is written again only where that matters.
+    fn extend_lease(&mut self, lease: LeaseId, invisible_ms: u64, applying: &mut Applying<'_>) {
+        let invisible_ms = invisible_ms.max(1);
+        let enough = self.clock.0.saturating_add(invisible_ms - invisible_ms / 4);
+        if self.leases.deadline(lease.client).is_none_or(|deadline| deadline.0 < enough) {
+            self.leases.set(lease, UnixMillis(self.clock.0.saturating_add(invisible_ms)), applying.changes);
+        }
     }
 }
 
@@ -86,6 +109,8 @@ struct Picking<'a> {
     settings: GroupSettings,
     wanted: Option<BTreeSet<TagKey>>,
     clock: UnixMillis,
+    /// On which the deliveries are, if on any.
+    lease: Option<LeaseId>,
     nonce: u64,
     subscription: &'a mut Subscription,
     timers: &'a mut Timers,
@@ -138,7 +163,7 @@ impl Picking<'_> {
         let held = self.subscription.held_by_attempt(self.receive.attempt);
         for (queue, offset) in &held {
             let mut pending = *self.subscription.pending(*queue, *offset).expect("attempts hold pending messages");
-            pending.deadline = self.deadline();
+            (pending.deadline, pending.lease) = (self.deadline(), self.lease);
             self.hand_out(*queue, *offset, pending);
             self.received.picks.push(pick(*queue, *offset, &pending));
         }
@@ -197,7 +222,7 @@ impl Picking<'_> {
     /// Picks what waits behind the pending messages of a lane, all of which were looked at. Says whether that was everything.
     fn take_tail(&mut self, lane: LaneKey) -> Result<bool, Fault> {
         while !self.full() {
-            let Some(InTail { offset, message }) = self.pop(lane)? else { return Ok(true) };
+            let Some(InTail { offset, message }) = self.pop(lane, self.retained.start)? else { return Ok(true) };
             if self.look(lane.0, offset, Pending::waiting(message)) == Look::Full {
                 self.hand_out(lane.0, offset, Pending::waiting(message));
             }
@@ -209,15 +234,17 @@ impl Picking<'_> {
     /// If nothing is pending of a lane any more, the first of its tail becomes so.
     fn advance(&mut self, lane: LaneKey) -> Result<(), Fault> {
         if self.subscription.only_tail(lane)
-            && let Some(InTail { offset, message }) = self.pop(lane)?
+            // Without a consumer, what retention wants to be gone must not begin to hold the log.
+            && let Some(InTail { offset, message }) = self.pop(lane, self.retained.asked)?
         {
             self.hand_out(lane.0, offset, Pending::waiting(message));
         }
         Ok(())
     }
 
-    fn pop(&mut self, lane: LaneKey) -> Result<Option<InTail>, Fault> {
-        let (subscription, mut tails) = self.tails();
+    fn pop(&mut self, lane: LaneKey, start: LogIndex) -> Result<Option<InTail>, Fault> {
+        let (subscription, tails) = self.tails();
+        let mut tails = Tails { start, ..tails };
         let first = tails.pop(subscription, lane)?;
         let expired = tails.expired;
         self.expired += expired;
@@ -351,14 +378,18 @@ impl Picking<'_> {
             nonce: self.nonce,
             delivered_at: self.clock,
             message: before.message,
-            renew: self.receive.auto_renew,
+            lease: self.lease,
             attempt_key: if self.settings.fifo { self.receive.attempt } else { AttemptKey::NONE },
         }
     }
 
     fn deadline(&self) -> UnixMillis {
-        // At least a moment: a delivery ends after the entry that made it, so that no entry delivers a message twice.
-        UnixMillis(self.clock.0.saturating_add(self.receive.invisible_ms.max(1)))
+        let for_ms = match self.lease {
+            Some(_) => RENEWAL_AGE_MAX.as_millis() as u64,
+            // At least a moment: a delivery ends after the entry that made it, so that no entry delivers a message twice.
+            None => self.receive.invisible_ms.max(1),
+        };
+        UnixMillis(self.clock.0.saturating_add(for_ms))
     }
 
     fn key(&self, queue: QueueId, offset: u64) -> keys::Key {

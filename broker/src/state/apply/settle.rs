@@ -3,16 +3,12 @@
 use raft_log::types::UnixMillis;
 
 use super::{Applying, Core};
-use crate::model::{ClientKey, ConsumerGroupId, TopicId};
-use crate::state::RENEWAL_AGE_MAX;
-use crate::state::command::{Ack, AckEntry, ChangeInvisible, DeadLetter, RenewDeliveries};
+use crate::model::{ConsumerGroupId, TopicId};
+use crate::state::command::{Ack, AckEntry, ChangeInvisible, DeadLetter, RenewLeases};
 use crate::state::consumption::{DeliveryKey, PENDING_MAX, Pending, Phase, Subscription};
 use crate::state::fault::Fault;
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Settled};
-
-/// Deliveries of one client that one command renews; what is left stays due for the next.
-const RENEWALS_PER_CLIENT_MAX: usize = 65_536;
 
 impl Core {
     pub(super) fn ack(&mut self, ack: &Ack, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
@@ -65,8 +61,8 @@ impl Core {
         };
         pending.deadline = UnixMillis(clock.0.saturating_add(change.invisible_ms));
         pending.suspended = change.suspend;
-        // Whoever sets a deadline takes the message over from renewal.
-        pending.renew = ClientKey::NONE;
+        // Whoever sets a deadline takes the message off its lease.
+        pending.lease = None;
         let key = subscription.key(change.entry.queue, change.entry.offset.0);
         if change.invisible_ms == 0 {
             self.give_back(key, pending, applying)?;
@@ -93,30 +89,21 @@ impl Core {
         Ok(Outcome::DeadLettered(Settled::Done))
     }
 
-    pub(super) fn renew_deliveries(
-        &mut self,
-        renew: &RenewDeliveries,
-        applying: &mut Applying<'_>,
-    ) -> Result<Outcome, Fault> {
+    pub(super) fn renew_leases(&mut self, renew: &RenewLeases, applying: &mut Applying<'_>) -> Outcome {
         let deadline = UnixMillis(self.clock.0.saturating_add(renew.invisible_ms));
         let mut renewed = 0;
         for client in &renew.clients {
-            for key in self.timers.held_by(*client, RENEWALS_PER_CLIENT_MAX) {
-                if self.unknown(key.topic, key.group).is_some() {
-                    continue;
-                }
-                let subscription =
-                    self.subscriptions.get(&(key.topic, key.group)).expect("timers are of subscriptions");
-                let mut pending = *subscription.pending(key.queue, key.offset).expect("timers are of pending messages");
-                if !renewable(&pending, deadline, self.clock, renew.shorten) {
-                    continue;
-                }
-                pending.deadline = deadline;
-                self.keep_hidden(key, pending, applying)?;
+            let (Some(lease), Some(before)) = (self.leases.of(*client), self.leases.deadline(*client)) else {
+                continue;
+            };
+            if self.timers.on_lease(lease).is_none() {
+                self.leases.remove(*client, applying.changes);
+            } else if if renew.shorten { deadline < before } else { deadline > before } {
+                self.leases.set(lease, deadline, applying.changes);
                 renewed += 1;
             }
         }
-        Ok(Outcome::Renewed(renewed))
+        Outcome::Renewed(renewed)
     }
 
     /// Sets a hidden message's deadline.
@@ -165,14 +152,5 @@ fn live_delivery(subscription: &Subscription, entry: &AckEntry, clock: UnixMilli
         // delivery or the dead letters.
         None if entry.deadline > clock => Err(Settled::Already),
         None => Err(Settled::Expired),
-    }
-}
-
-fn renewable(pending: &Pending, deadline: UnixMillis, clock: UnixMillis, shorten: bool) -> bool {
-    let age_ms = u128::from(clock.0.saturating_sub(pending.delivered_at.0));
-    if shorten {
-        deadline < pending.deadline
-    } else {
-        deadline > pending.deadline && age_ms < RENEWAL_AGE_MAX.as_millis()
     }
 }

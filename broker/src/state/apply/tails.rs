@@ -26,7 +26,7 @@ pub(super) struct Tails<'a> {
     pub(super) store: &'a Store,
     pub(super) changes: &'a mut Changes,
     pub(super) unwritten: &'a mut UnwrittenTails,
-    /// The readable start.
+    /// What lies in older entries is not there any more.
     pub(super) start: LogIndex,
     /// Messages that retention had taken from tails.
     pub(super) expired: u64,
@@ -138,7 +138,8 @@ impl Core {
             store: applying.store,
             changes: applying.changes,
             unwritten: &mut self.unwritten_tails,
-            start: self.retained.start,
+            // Without a consumer, what retention wants to be gone must not begin to hold the log.
+            start: self.retained.asked,
             expired: 0,
         };
         let first = tails.pop(subscription, lane)?;

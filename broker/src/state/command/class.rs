@@ -50,7 +50,7 @@ impl EncodedCommand {
     #[must_use]
     pub fn class(&self) -> Class {
         match self.frame[0] {
-            kind::ACK | kind::CHANGE_INVISIBLE | kind::DEAD_LETTER | kind::RENEW_DELIVERIES => Class::Settle,
+            kind::ACK | kind::CHANGE_INVISIBLE | kind::DEAD_LETTER | kind::RENEW_LEASES => Class::Settle,
             kind::TICK => Class::Time,
             kind::RECEIVE => Class::Deliver,
             kind::BOOTSTRAP

@@ -26,7 +26,7 @@ pub struct Receive {
     pub bytes_max: u32,
     /// For how long what is picked is hidden from the group's other consumers, in milliseconds.
     pub invisible_ms: u64,
-    /// The client whose deliveries [`RenewDeliveries`] extends, or none: then only the client itself does.
+    /// The client on whose lease the deliveries are, which [`RenewLeases`] extends, or none: then only the client extends them.
     pub auto_renew: ClientKey,
     /// A FIFO group answers a repeat of the same attempt with the same messages; or none.
     pub attempt: AttemptKey,
@@ -225,10 +225,11 @@ impl DeadLetter {
     }
 }
 
-/// Sets the deadline of everything that these clients hold with `auto_renew`: extends while they live (but not beyond
-/// [`RENEWAL_AGE_MAX`](crate::state::RENEWAL_AGE_MAX) after delivery), shortens when one leaves.
+/// Sets when the leases of these clients end, on which everything is that they hold with `auto_renew`: later while they live,
+/// sooner when one leaves. No lease keeps a delivery beyond
+/// [`RENEWAL_AGE_MAX`](crate::state::RENEWAL_AGE_MAX).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RenewDeliveries {
+pub struct RenewLeases {
     /// The clients, in any order.
     pub clients: Vec<ClientKey>,
     /// Hidden for so long from now, in milliseconds.
@@ -237,11 +238,11 @@ pub struct RenewDeliveries {
     pub shorten: bool,
 }
 
-impl RenewDeliveries {
+impl RenewLeases {
     /// The bytes for an entry.
     #[must_use]
     pub fn encode(&self) -> EncodedCommand {
-        EncodedCommand::new(kind::RENEW_DELIVERIES, 13 + self.clients.len() * 8, 0, |out| {
+        EncodedCommand::new(kind::RENEW_LEASES, 13 + self.clients.len() * 8, 0, |out| {
             out.put_u64_le(self.invisible_ms);
             out.put_u8(u8::from(self.shorten));
             out.put_u32_le(u32::try_from(self.clients.len()).expect("far fewer clients"));
@@ -249,14 +250,14 @@ impl RenewDeliveries {
         })
     }
 
-    pub(crate) fn decode(body: &[u8]) -> Result<RenewDeliveries, DecodeError> {
-        let mut reader = Reader::new("renew deliveries", body);
+    pub(crate) fn decode(body: &[u8]) -> Result<RenewLeases, DecodeError> {
+        let mut reader = Reader::new("renew leases", body);
         let invisible_ms = reader.u64()?;
         let shorten = reader.flag()?;
         let count = reader.count()?;
         let clients: Result<Vec<_>, _> = (0..count).map(|_| reader.u64().map(ClientKey)).collect();
         reader.finish()?;
-        Ok(RenewDeliveries { clients: clients?, invisible_ms, shorten })
+        Ok(RenewLeases { clients: clients?, invisible_ms, shorten })
     }
 }
 
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(ChangeInvisible::decode(&body(change.encode())), Ok(change));
         let dead = DeadLetter { group, topic, entry };
         assert_eq!(DeadLetter::decode(&body(dead.encode())), Ok(dead));
-        let renew = RenewDeliveries { clients: vec![ClientKey(1)], invisible_ms: 60_000, shorten: false };
-        assert_eq!(RenewDeliveries::decode(&body(renew.encode())), Ok(renew));
+        let renew = RenewLeases { clients: vec![ClientKey(1)], invisible_ms: 60_000, shorten: false };
+        assert_eq!(RenewLeases::decode(&body(renew.encode())), Ok(renew));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use admin::{put_group_settings, read_group_settings};
 pub use batch::{BatchBuilder, entry_stamp};
 pub(crate) use batch::{EntryView, Frame};
 pub use class::Class;
-pub use consume::{Ack, AckEntry, ChangeInvisible, DeadLetter, Receive, RenewDeliveries};
+pub use consume::{Ack, AckEntry, ChangeInvisible, DeadLetter, Receive, RenewLeases};
 pub use delete::{DeleteGroup, DeleteTopic, Erase, KeepGroups};
 pub use publish::{BASE_SEQUENCE_MAX, NewMessage, ProducerStamp, PublishBuilder, StoredMessage, Unsettled};
 pub(crate) use publish::{MessageHeader, PublishView};
@@ -41,7 +41,7 @@ pub(crate) mod kind {
     pub(crate) const RECEIVE: u8 = 5;
     pub(crate) const ACK: u8 = 6;
     pub(crate) const CHANGE_INVISIBLE: u8 = 7;
-    pub(crate) const RENEW_DELIVERIES: u8 = 8;
+    pub(crate) const RENEW_LEASES: u8 = 8;
     pub(crate) const TICK: u8 = 9;
     pub(crate) const TRIM_TO: u8 = 10;
     pub(crate) const RELEASE_TO: u8 = 11;
@@ -136,7 +136,7 @@ pub(crate) enum Command<'a> {
     Ack(Ack),
     ChangeInvisible(ChangeInvisible),
     DeadLetter(DeadLetter),
-    RenewDeliveries(RenewDeliveries),
+    RenewLeases(RenewLeases),
     Tick,
     TrimTo(LogIndex),
     ReleaseTo(LogIndex),
@@ -161,7 +161,7 @@ impl<'a> Command<'a> {
             kind::ACK => Command::Ack(Ack::decode(body)?),
             kind::CHANGE_INVISIBLE => Command::ChangeInvisible(ChangeInvisible::decode(body)?),
             kind::DEAD_LETTER => Command::DeadLetter(DeadLetter::decode(body)?),
-            kind::RENEW_DELIVERIES => Command::RenewDeliveries(RenewDeliveries::decode(body)?),
+            kind::RENEW_LEASES => Command::RenewLeases(RenewLeases::decode(body)?),
             kind::TICK if body.is_empty() => Command::Tick,
             kind::SWEEP if body.is_empty() => Command::Sweep,
             kind::TICK | kind::SWEEP => return Err(DecodeError::Long { what: "tick or sweep", left: body.len() }),

@@ -21,12 +21,14 @@
 //! wait in the store, see [`Tail`].
 
 mod lanes;
+mod leases;
 mod pending;
 mod subscription;
 mod tail;
 mod timers;
 
 pub(crate) use lanes::LaneKey;
+pub(crate) use leases::{LeaseId, Leases};
 pub(crate) use pending::{DeliveryKey, Pending, Phase, TakenMessage};
 pub(crate) use subscription::{PENDING_MAX, Subscription};
 pub(crate) use tail::{InTail, Tail};

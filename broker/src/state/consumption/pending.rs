@@ -1,11 +1,11 @@
 //! A message that a group has taken and not finished, and its record.
 //!
 //! ```text
-//! flags u16 (bits 0 and 1: phase; 4 suspended, 8 message group, 16 renewed, 32 attempt, 64 origin, 128 moved,
+//! flags u16 (bits 0 and 1: phase; 4 suspended, 8 message group, 16 leased, 32 attempt, 64 origin, 128 moved,
 //!           256 tag)
 //! attempt, deadline, nonce, delivered at    varints
 //! log index, offset, length                 varints
-//! as the flags say: message group u64, client u64, attempt key u64, tag u64; topic, queue, offset of the origin varints
+//! as the flags say: message group u64, lease as client u64 and entry u64, attempt key u64, tag u64; topic, queue, offset of the origin varints
 //! ```
 //! The phase is part of the record and changes by commands only: a deadline that has passed means nothing until a tick takes
 //! it up, so that state decides what becomes of a late acknowledgement, never a clock (state-hazards 10).
@@ -13,6 +13,7 @@
 use bytes::BufMut;
 use raft_log::types::{LogIndex, UnixMillis};
 
+use super::leases::LeaseId;
 use crate::model::{
     AttemptKey, ClientKey, ConsumerGroupId, MessageGroupKey, Position, QueueId, QueueOffset, TagKey, TopicId,
 };
@@ -23,7 +24,7 @@ use crate::state::outcome::Origin;
 const PHASE: u16 = 0b11;
 const SUSPENDED: u16 = 4;
 const GROUP: u16 = 8;
-const RENEWED: u16 = 16;
+const LEASED: u16 = 16;
 const ATTEMPT: u16 = 32;
 const ORIGIN: u16 = 64;
 const MOVED: u16 = 128;
@@ -98,7 +99,8 @@ pub(crate) struct Pending {
     pub(crate) nonce: u64,
     pub(crate) delivered_at: UnixMillis,
     pub(crate) message: TakenMessage,
-    pub(crate) renew: ClientKey,
+    /// What keeps it hidden, beside its deadline.
+    pub(crate) lease: Option<LeaseId>,
     pub(crate) attempt_key: AttemptKey,
 }
 
@@ -114,7 +116,7 @@ impl Pending {
             nonce: 0,
             delivered_at: UnixMillis(0),
             message,
-            renew: ClientKey::NONE,
+            lease: None,
             attempt_key: AttemptKey::NONE,
         }
     }
@@ -123,7 +125,7 @@ impl Pending {
     pub(crate) fn over(self, attempts_max: u16) -> Pending {
         assert_eq!(self.phase, Phase::Hidden, "only a delivery comes to its end");
         let exhausted = self.attempt >= attempts_max && !self.suspended;
-        Pending { phase: if exhausted { Phase::Exhausted } else { Phase::Due }, ..self }
+        Pending { phase: if exhausted { Phase::Exhausted } else { Phase::Due }, lease: None, ..self }
     }
 
     /// Whether the others of its message group have to wait for it.
@@ -138,7 +140,7 @@ impl Pending {
             self.phase as u16
                 | flag(self.suspended, SUSPENDED)
                 | flag(!self.message.group.is_none(), GROUP)
-                | flag(!self.renew.is_none(), RENEWED)
+                | flag(self.lease.is_some(), LEASED)
                 | flag(!self.attempt_key.is_none(), ATTEMPT)
                 | flag(self.message.origin.is_some(), ORIGIN)
                 | flag(self.moved, MOVED)
@@ -152,10 +154,13 @@ impl Pending {
         put_varint(out, position.index.0);
         put_varint(out, u64::from(position.offset));
         put_varint(out, u64::from(position.length));
-        [group.0, self.renew.0, self.attempt_key.0, tag.0]
-            .iter()
-            .filter(|key| **key != 0)
-            .for_each(|key| out.put_u64_le(*key));
+        if !group.is_none() {
+            out.put_u64_le(group.0);
+        }
+        if let Some(LeaseId { client, begun }) = self.lease {
+            [client.0, begun.0].iter().for_each(|number| out.put_u64_le(*number));
+        }
+        [self.attempt_key.0, tag.0].iter().filter(|key| **key != 0).for_each(|key| out.put_u64_le(*key));
         if let Some(origin) = origin {
             put_varint(out, origin.topic.0);
             put_varint(out, u64::from(origin.queue.0));
@@ -167,7 +172,7 @@ impl Pending {
     pub(crate) fn decode(record: &[u8]) -> Result<Pending, DecodeError> {
         let mut reader = Reader::new("pending message", record);
         let flags = reader.u16()?;
-        if flags & !(PHASE | SUSPENDED | GROUP | RENEWED | ATTEMPT | ORIGIN | MOVED | TAG) != 0 {
+        if flags & !(PHASE | SUSPENDED | GROUP | LEASED | ATTEMPT | ORIGIN | MOVED | TAG) != 0 {
             return Err(DecodeError::Unknown { what: "a flag of a pending message", found: u64::from(flags) });
         }
         let mut pending = Pending::waiting(TakenMessage::default());
@@ -184,8 +189,8 @@ impl Pending {
         if flags & GROUP != 0 {
             message.group = MessageGroupKey(reader.u64()?);
         }
-        if flags & RENEWED != 0 {
-            pending.renew = ClientKey(reader.u64()?);
+        if flags & LEASED != 0 {
+            pending.lease = Some(LeaseId { client: ClientKey(reader.u64()?), begun: LogIndex(reader.u64()?) });
         }
         if flags & ATTEMPT != 0 {
             pending.attempt_key = AttemptKey(reader.u64()?);
@@ -229,7 +234,7 @@ mod tests {
                         offset: QueueOffset(6),
                     }),
                 },
-                renew: ClientKey(renew),
+                lease: (renew > 0).then_some(LeaseId { client: ClientKey(renew), begun: LogIndex(0) }),
                 attempt_key: AttemptKey(attempt_key),
             };
             let mut record = Vec::new();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use raft_log::types::UnixMillis;
+use raft_log::types::{LogIndex, UnixMillis};
 
+use super::leases::{LeaseId, Leases};
 use super::pending::{DeliveryKey, Pending, Phase};
 use crate::model::ClientKey;
 
@@ -12,17 +13,17 @@ use crate::model::ClientKey;
 pub(crate) struct Timers {
     deadlines: BTreeSet<(UnixMillis, DeliveryKey)>,
     exhausted: BTreeSet<DeliveryKey>,
-    by_client: BTreeSet<(ClientKey, DeliveryKey)>,
-    renewals: BTreeSet<(UnixMillis, ClientKey, DeliveryKey)>,
+    by_lease: BTreeSet<(LeaseId, DeliveryKey)>,
+    /// Leases that have ended and have deliveries left.
+    ended: BTreeSet<LeaseId>,
 }
 
 impl Timers {
     pub(super) fn list(&mut self, key: DeliveryKey, pending: &Pending) {
         let new = match pending.phase {
             Phase::Hidden => {
-                if !pending.renew.is_none() {
-                    self.by_client.insert((pending.renew, key));
-                    self.renewals.insert((pending.deadline, pending.renew, key));
+                if let Some(lease) = pending.lease {
+                    self.by_lease.insert((lease, key));
                 }
                 self.deadlines.insert((pending.deadline, key))
             }
@@ -35,9 +36,11 @@ impl Timers {
     pub(super) fn unlist(&mut self, key: DeliveryKey, pending: &Pending) {
         let there = match pending.phase {
             Phase::Hidden => {
-                if !pending.renew.is_none() {
-                    self.by_client.remove(&(pending.renew, key));
-                    self.renewals.remove(&(pending.deadline, pending.renew, key));
+                if let Some(lease) = pending.lease {
+                    self.by_lease.remove(&(lease, key));
+                    if self.on_lease(lease).is_none() {
+                        self.ended.remove(&lease);
+                    }
                 }
                 self.deadlines.remove(&(pending.deadline, key))
             }
@@ -47,10 +50,10 @@ impl Timers {
         assert!(there, "a hidden or exhausted message has a timer");
     }
 
-    /// The first hidden message whose deadline is at or before `clock`.
+    /// A hidden message whose time is over: the one whose deadline passed first, or else one of a lease that has ended.
     pub(crate) fn expired(&self, clock: UnixMillis) -> Option<DeliveryKey> {
-        let (deadline, key) = self.deadlines.first()?;
-        (*deadline <= clock).then_some(*key)
+        let passed = self.deadlines.first().filter(|(deadline, _)| *deadline <= clock).map(|(_, key)| *key);
+        passed.or_else(|| self.ended.first().and_then(|lease| self.on_lease(*lease)))
     }
 
     /// A message that is to be dead-lettered.
@@ -62,20 +65,33 @@ impl Timers {
         self.exhausted.contains(&key)
     }
 
-    /// When there is work: at the first deadline, or at once while exhausted messages are left over.
+    /// When there is work: at the first deadline, or at once while something is left over.
     pub(crate) fn next_due(&self, clock: UnixMillis) -> Option<UnixMillis> {
-        if self.exhausted.is_empty() { self.deadlines.first().map(|(deadline, _)| *deadline) } else { Some(clock) }
+        let left_over = !self.exhausted.is_empty() || !self.ended.is_empty();
+        if left_over { Some(clock) } else { self.deadlines.first().map(|(deadline, _)| *deadline) }
     }
 
-    /// What a client holds and wants renewed, at most `count` messages.
-    pub(crate) fn held_by(&self, client: ClientKey, count: usize) -> Vec<DeliveryKey> {
-        let held = self.by_client.range((client, DeliveryKey::FIRST)..).take_while(|(holder, _)| *holder == client);
-        held.map(|(_, key)| *key).take(count).collect()
+    /// Something on a lease.
+    pub(crate) fn on_lease(&self, lease: LeaseId) -> Option<DeliveryKey> {
+        let (of, key) = self.by_lease.range((lease, DeliveryKey::FIRST)..).next()?;
+        (*of == lease).then_some(*key)
     }
 
-    /// Clients that hold a renewed message whose deadline is before `before`, among the first `count` deadlines.
-    pub(crate) fn renewals_due(&self, before: UnixMillis, count: usize) -> BTreeSet<ClientKey> {
-        let due = self.renewals.iter().take_while(|(deadline, ..)| *deadline < before);
-        due.take(count).map(|(_, client, _)| *client).collect()
+    /// What is on the lease is over.
+    pub(crate) fn end_lease(&mut self, lease: LeaseId) {
+        if self.on_lease(lease).is_some() {
+            self.ended.insert(lease);
+        }
+    }
+
+    /// All leases on which there is something, of which only `leases` have not ended.
+    pub(crate) fn load_ended(&mut self, leases: &Leases) {
+        let mut from = LeaseId { client: ClientKey::NONE, begun: LogIndex(0) };
+        while let Some((lease, _)) = self.by_lease.range((from, DeliveryKey::FIRST)..).next() {
+            if leases.of(lease.client) != Some(*lease) {
+                self.ended.insert(*lease);
+            }
+            from = LeaseId { begun: lease.begun.next(), ..*lease };
+        }
     }
 }

@@ -42,7 +42,7 @@ pub enum Outcome {
     Changed(Result<UnixMillis, Settled>),
     /// Of `DeadLetter`.
     DeadLettered(Settled),
-    /// Of `RenewDeliveries`: how many deadlines moved.
+    /// Of `RenewLeases`: how many leases end at another time now.
     Renewed(u32),
     /// Of `Tick`.
     Ticked,

@@ -1,10 +1,12 @@
 use std::time::Duration;
 
+use raft_log::StateMachine;
 use raft_log::types::UnixMillis;
 
 use super::harness::{INVISIBLE_MS, Rig, attempts, handle, offsets, receive};
 use crate::model::{ClientKey, ConsumerGroupId, GroupSettings, TopicId, TopicType};
-use crate::state::{ChangeInvisible, Outcome, RENEWAL_AGE_MAX, RenewDeliveries, Settled};
+use crate::state::apply_limits::EXPIRED_MAX;
+use crate::state::{ChangeInvisible, Outcome, Pick, RENEWAL_AGE_MAX, RenewLeases, Settled, tick};
 
 fn rig(messages: usize) -> (Rig, TopicId, ConsumerGroupId) {
     let mut rig = Rig::new();
@@ -114,28 +116,80 @@ async fn a_message_that_is_given_back_wakes_a_waiting_poll() {
     assert_eq!(reader.ready(group, topic).redeliveries, 1);
 }
 
-#[test]
-fn a_clients_deliveries_are_renewed_until_they_are_too_old() {
-    let (mut rig, topic, group) = rig(2);
-    let client = ClientKey::of("client");
-    let mut request = receive(group, topic, 1);
+fn leased(rig: &mut Rig, topic: TopicId, group: ConsumerGroupId, client: ClientKey, count: u16) -> Vec<Pick> {
+    let mut request = receive(group, topic, count);
     request.auto_renew = client;
-    let renewed = rig.received(&request).picks;
+    rig.received(&request).picks
+}
+
+#[test]
+fn what_a_client_holds_is_hidden_while_its_lease_is_renewed_but_not_for_ever() {
+    let (mut rig, topic, group) = rig(3);
+    let client = ClientKey::of("client");
+    let held = leased(&mut rig, topic, group, client, 2);
     rig.receive(group, topic, 1);
-    let renew = RenewDeliveries { clients: vec![client], invisible_ms: INVISIBLE_MS, shorten: false }.encode();
+    let renew = RenewLeases { clients: vec![client], invisible_ms: INVISIBLE_MS, shorten: false }.encode();
     let begin = rig.now;
     rig.pass(INVISIBLE_MS / 2);
-    assert_eq!(rig.reader().renewals_due(UnixMillis(rig.now + INVISIBLE_MS), 9), [client]);
-    assert_eq!(rig.one(&renew), Outcome::Renewed(1));
+    assert_eq!(rig.reader().leases_ending(UnixMillis(rig.now + INVISIBLE_MS), 9), [client]);
+    assert_eq!(rig.one(&renew), Outcome::Renewed(1), "one record, whatever the client holds");
     rig.pass(INVISIBLE_MS / 2);
-    assert_eq!(offsets(&rig.receive(group, topic, 9)), [1], "only the other one comes again");
+    let other = rig.receive(group, topic, 9);
+    assert_eq!(offsets(&other), [2], "only the other one comes again");
+    rig.ack(group, topic, &other);
+    assert_eq!(rig.ack(group, topic, &held[..1]), [Settled::Done], "the handle acks all the while");
     while Duration::from_millis(rig.now - begin) < RENEWAL_AGE_MAX {
         assert_eq!(rig.one(&renew), Outcome::Renewed(1));
+        assert_eq!(rig.reader().ready(group, topic).redeliveries, 0);
         rig.pass(INVISIBLE_MS / 2);
     }
-    assert_eq!(rig.one(&renew), Outcome::Renewed(0), "too old to be renewed");
-    assert_eq!(rig.ack(group, topic, &renewed), [Settled::Done], "the original handle acks all the while");
-    assert!(rig.reader().renewals_due(UnixMillis(u64::MAX), 9).is_empty());
+    assert_eq!(offsets(&rig.receive(group, topic, 1)), [1], "too old to be kept");
+    assert_eq!(rig.ack(group, topic, &held), [Settled::Expired, Settled::Expired]);
+    assert_eq!(rig.one(&renew), Outcome::Renewed(0), "nothing is on the lease");
+    assert!(rig.reader().leases_ending(UnixMillis(u64::MAX), 9).is_empty());
+}
+
+#[test]
+fn a_lease_that_ended_is_over_and_its_deliveries_end_some_with_each_tick() {
+    let count = EXPIRED_MAX + 5;
+    let (mut rig, topic, group) = rig(count + 1);
+    let client = ClientKey::of("client");
+    let mut held = Vec::new();
+    while held.len() < count {
+        let left = u16::try_from(count - held.len()).unwrap();
+        held.extend(leased(&mut rig, topic, group, client, left.min(500)));
+    }
+    rig.now += INVISIBLE_MS;
+    rig.one(&tick());
+    let due = rig.reader().ready(group, topic).redeliveries as usize;
+    assert!(due < count, "{due}");
+    assert!(rig.reader().next_due().unwrap() <= UnixMillis(rig.now), "the rest is due at once");
+    assert_eq!(rig.ack(group, topic, &held[count - 1..]), [Settled::Done], "until then it is a delivery");
+    // The client comes back: that is another lease, which keeps nothing of what was before.
+    let before = (rig.digest(), rig.reader().next_due());
+    rig.crash_and_replay();
+    assert_eq!((rig.digest(), rig.reader().next_due()), before);
+    rig.state().flush().unwrap();
+    rig.crash_and_replay();
+    assert_eq!(rig.reader().next_due(), before.1, "also from the store");
+    let again = leased(&mut rig, topic, group, client, 1);
+    rig.one(&tick());
+    assert_eq!(rig.reader().ready(group, topic).redeliveries as usize, count - 2);
+    assert_eq!(rig.ack(group, topic, &again), [Settled::Done]);
+}
+
+#[test]
+fn a_change_takes_a_delivery_off_its_lease() {
+    let (mut rig, topic, group) = rig(2);
+    let client = ClientKey::of("client");
+    let held = leased(&mut rig, topic, group, client, 2);
+    rig.change(group, topic, &held[0], 3 * INVISIBLE_MS).unwrap();
+    rig.pass(INVISIBLE_MS);
+    let other = rig.receive(group, topic, 9);
+    assert_eq!(offsets(&other), [1], "the lease has ended");
+    rig.ack(group, topic, &other);
+    rig.pass(2 * INVISIBLE_MS);
+    assert_eq!(offsets(&rig.receive(group, topic, 1)), [0]);
 }
 
 #[test]
@@ -145,7 +199,7 @@ fn a_client_that_leaves_gives_its_deliveries_up_early() {
     let mut request = receive(group, topic, 1);
     (request.auto_renew, request.invisible_ms) = (client, 60_000);
     rig.received(&request);
-    let leave = RenewDeliveries { clients: vec![client], invisible_ms: 5_000, shorten: true };
+    let leave = RenewLeases { clients: vec![client], invisible_ms: 5_000, shorten: true };
     assert_eq!(rig.one(&leave.encode()), Outcome::Renewed(1));
     rig.pass(5_000);
     assert_eq!(rig.receive(group, topic, 1).len(), 1);
