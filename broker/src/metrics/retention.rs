@@ -40,6 +40,8 @@ impl Collector for RetentionCollector {
         gauge(&mut encoder, "tercet_log_held_by_dead_letters", help, dead_letters)?;
         let help = "How often the state was persisted, checkpoints included";
         counter(&mut encoder, "tercet_state_flushes", help, counters.flushes)?;
+        let help = "Messages that consumer groups have taken and not finished";
+        gauge(&mut encoder, "tercet_pending_deliveries", help, self.state.pending() as u64)?;
         let producers = self.state.producers();
         let help = "Idempotent producers that are remembered, each counted once per topic";
         gauge(&mut encoder, "tercet_producers", help, producers.count as u64)?;

@@ -80,6 +80,7 @@ pub const RENEWAL_AGE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
 mod apply_limits {
     pub(crate) use super::apply::{DEAD_LETTERS_MAX, EXPIRED_MAX, LOOKED_AT_MAX, SCAN_MAX};
     pub(crate) use super::buried::BURIED_MAX;
+    pub(crate) use super::consumption::{PENDING_MAX, PENDING_PER_TOPIC_MAX};
     pub(crate) use super::groups::GROUPS_MAX;
     pub(crate) use super::producers::{IDLE_MIN_MS, PRODUCERS_MAX, RESULTS_BYTES_MAX, WINDOW, WINDOW_UNDER_PRESSURE};
 }

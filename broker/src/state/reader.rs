@@ -18,7 +18,7 @@ use super::index::BlockReader;
 use super::keys::{self, KeyReader};
 use super::retained::Retained;
 use super::store::Store;
-use super::topics::Topic;
+use super::topics::{Queue, Topic};
 use super::views::{
     GroupView, HeldBack, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest,
     TopicView,
@@ -220,9 +220,10 @@ impl StateReader {
         let (Some(subscription), Some(of)) = (subscription, core.topics.get(topic)) else {
             return Ready { unsubscribed: true, ..Ready::default() };
         };
-        let fresh = (0..).map(QueueId).zip(&of.queues).map(|(queue, range)| subscription.fresh(queue, *range));
+        let of_queue = |(queue, range): (QueueId, &Queue)| subscription.fresh(queue, *range);
+        let fresh = if core.timers.is_full() { 0 } else { (0..).map(QueueId).zip(&of.queues).map(of_queue).sum() };
         let fifo = core.groups.get(group).is_some_and(|group| group.settings.fifo);
-        Ready { unsubscribed: false, fresh: fresh.sum(), redeliveries: subscription.redeliveries(fifo) }
+        Ready { unsubscribed: false, fresh, redeliveries: subscription.redeliveries(fifo) }
     }
 
     /// How far the group has come in each queue of the topic; nothing if it never received from it.
@@ -312,6 +313,12 @@ impl StateReader {
     pub(crate) fn sweep_due(&self) -> bool {
         let retained = self.shared.core().retained;
         retained.swept < retained.start
+    }
+
+    /// Messages that consumer groups have taken and not finished.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.shared.core().timers.pending()
     }
 
     /// When a deadline passes next: propose a tick then. In the past if work is left over.

@@ -14,9 +14,7 @@ use crate::model::{AttemptKey, ClientKey, GroupSettings, QueueId, QueueOffset, T
 use crate::state::RENEWAL_AGE_MAX;
 use crate::state::changes::Changes;
 use crate::state::command::Receive;
-use crate::state::consumption::{
-    InTail, LaneKey, LeaseId, PENDING_MAX, Pending, Phase, Subscription, TakenMessage, Timers,
-};
+use crate::state::consumption::{InTail, LaneKey, LeaseId, Pending, Phase, Subscription, TakenMessage, Timers};
 use crate::state::fault::Fault;
 use crate::state::index::BlockReader;
 use crate::state::keys;
@@ -298,7 +296,7 @@ impl Picking<'_> {
             taken = taken.max(readable);
         }
         let mut last = Look::NotWanted;
-        while taken < range.next && !self.full() && self.subscription.pending_count(queue) < PENDING_MAX {
+        while taken < range.next && !self.full() && !self.subscription.is_full(queue) && !self.timers.is_full() {
             last = self.look_fresh(queue, taken)?;
             if last == Look::Full {
                 break;

@@ -5,7 +5,7 @@ use raft_log::types::UnixMillis;
 use super::{Applying, Core};
 use crate::model::{ConsumerGroupId, TopicId};
 use crate::state::command::{Ack, AckEntry, ChangeInvisible, DeadLetter, RenewLeases};
-use crate::state::consumption::{DeliveryKey, PENDING_MAX, Pending, Phase, Subscription};
+use crate::state::consumption::{DeliveryKey, Pending, Phase, Subscription};
 use crate::state::fault::Fault;
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Settled};
@@ -31,7 +31,7 @@ impl Core {
         if let Err(why) = live_delivery(subscription, entry, self.clock) {
             return Ok(why);
         }
-        let was_full = subscription.pending_count(entry.queue) >= PENDING_MAX;
+        let was_full = subscription.is_full(entry.queue);
         let before = subscription.redeliveries(fifo);
         let key = subscription.key(entry.queue, entry.offset.0);
         self.set_pending(key, None, applying)?;
@@ -132,6 +132,9 @@ impl Core {
         let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("the caller read from it");
         let lane = subscription.pending(key.queue, key.offset).map(|before| before.message.group);
         subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, now);
+        if now.is_none() && self.timers.has_room_again() {
+            applying.available.extend(self.subscriptions.keys().map(|(topic, _)| *topic));
+        }
         match lane {
             Some(lane) if now.is_none() => self.advance_lane(key, (key.queue, lane), applying),
             _ => Ok(()),

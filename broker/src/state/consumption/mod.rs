@@ -30,6 +30,10 @@ mod timers;
 pub(crate) use lanes::LaneKey;
 pub(crate) use leases::{LeaseId, Leases};
 pub(crate) use pending::{DeliveryKey, Pending, Phase, TakenMessage};
-pub(crate) use subscription::{PENDING_MAX, Subscription};
+#[cfg(test)]
+pub(crate) use subscription::PENDING_PER_TOPIC_MAX;
+pub(crate) use subscription::Subscription;
 pub(crate) use tail::{InTail, Tail};
+#[cfg(test)]
+pub(crate) use timers::PENDING_MAX;
 pub(crate) use timers::Timers;

@@ -12,9 +12,11 @@ use crate::model::{AttemptKey, ConsumerGroupId, QueueId, TopicId};
 use crate::state::needed::{Need, Needed};
 use crate::state::topics::Queue;
 
-/// Messages of one queue that a group has taken and not finished. At the bound, nothing fresh is taken from the queue
-/// until some are acknowledged.
-pub(crate) const PENDING_MAX: usize = 65_536;
+/// Messages of one queue that a group has taken and not finished. At this bound and at the next ones, nothing fresh is taken until
+/// some are acknowledged; what was taken is settled and delivered again as always.
+const PENDING_PER_QUEUE_MAX: usize = 65_536;
+/// The same of all queues of a topic.
+pub(crate) const PENDING_PER_TOPIC_MAX: usize = if cfg!(test) { 6000 } else { 1 << 20 };
 
 /// A group in a topic. Invariant: the lists below hold what the phases of the pending messages say, and change only
 /// together with them, in [`Self::set`]. They hold it whether the group keeps the order or not, which its settings say and may
@@ -27,6 +29,8 @@ pub(crate) struct Subscription {
     count: u32,
     /// Those that were read from, or in which the group does not begin at the first message.
     queues: BTreeMap<QueueId, QueueTaken>,
+    /// Messages that are pending, of all queues.
+    pending: usize,
     /// Due messages without a message group, the longest due first.
     due: BTreeSet<(UnixMillis, QueueId, u64)>,
     lanes: Lanes,
@@ -45,7 +49,7 @@ struct QueueTaken {
 impl Subscription {
     pub(crate) fn new(topic: TopicId, group: ConsumerGroupId, count: u32) -> Subscription {
         let (queues, due, laned, attempts) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Subscription { topic, group, count, queues, due, lanes: Lanes::default(), laned, attempts }
+        Subscription { topic, group, count, queues, pending: 0, due, lanes: Lanes::default(), laned, attempts }
     }
 
     pub(crate) fn key(&self, queue: QueueId, offset: u64) -> DeliveryKey {
@@ -76,11 +80,16 @@ impl Subscription {
     /// Messages of a queue that nobody of the group has taken, and that there is room to take.
     pub(crate) fn fresh(&self, queue: QueueId, range: Queue) -> u64 {
         let fresh = self.taken(queue).map_or(0, |taken| range.next - taken.max(range.first).min(range.next));
-        if self.pending_count(queue) < PENDING_MAX { fresh } else { 0 }
+        if self.is_full(queue) { 0 } else { fresh }
     }
 
     pub(crate) fn pending(&self, queue: QueueId, offset: u64) -> Option<&Pending> {
         self.queue(queue)?.pending.get(&offset)
+    }
+
+    /// Whether nothing fresh may be taken from a queue.
+    pub(crate) fn is_full(&self, queue: QueueId) -> bool {
+        self.pending_count(queue) >= PENDING_PER_QUEUE_MAX || self.pending >= PENDING_PER_TOPIC_MAX
     }
 
     pub(crate) fn pending_count(&self, queue: QueueId) -> usize {
@@ -123,6 +132,7 @@ impl Subscription {
             None => at.remove(&offset),
         };
         let key = self.key(queue, offset);
+        self.pending = self.pending + usize::from(now.is_some()) - usize::from(before.is_some());
         if let Some(pending) = before {
             needed.remove(Need::Delivery, pending.message.position.index);
             timers.unlist(key, &pending);

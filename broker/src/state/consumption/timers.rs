@@ -8,6 +8,11 @@ use super::leases::{LeaseId, Leases};
 use super::pending::{DeliveryKey, Pending, Phase};
 use crate::model::ClientKey;
 
+/// Messages that all groups together have taken and not finished: beyond, nothing fresh is taken. Some hundred bytes of memory each.
+pub(crate) const PENDING_MAX: usize = if cfg!(test) { 10_000 } else { 1 << 21 };
+/// When so many fewer are pending, whoever waits looks again.
+const ROOM: usize = if cfg!(test) { 10 } else { 1024 };
+
 /// Deadlines of hidden messages, and what has no attempts left. Follows the phases of the subscriptions' messages.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -16,10 +21,13 @@ pub(crate) struct Timers {
     by_lease: BTreeSet<(LeaseId, DeliveryKey)>,
     /// Leases that have ended and have deliveries left.
     ended: BTreeSet<LeaseId>,
+    /// Messages that are pending, of all groups.
+    pending: usize,
 }
 
 impl Timers {
     pub(super) fn list(&mut self, key: DeliveryKey, pending: &Pending) {
+        self.pending += 1;
         let new = match pending.phase {
             Phase::Hidden => {
                 if let Some(lease) = pending.lease {
@@ -34,6 +42,7 @@ impl Timers {
     }
 
     pub(super) fn unlist(&mut self, key: DeliveryKey, pending: &Pending) {
+        self.pending -= 1;
         let there = match pending.phase {
             Phase::Hidden => {
                 if let Some(lease) = pending.lease {
@@ -54,6 +63,21 @@ impl Timers {
     pub(crate) fn expired(&self, clock: UnixMillis) -> Option<DeliveryKey> {
         let passed = self.deadlines.first().filter(|(deadline, _)| *deadline <= clock).map(|(_, key)| *key);
         passed.or_else(|| self.ended.first().and_then(|lease| self.on_lease(*lease)))
+    }
+
+    /// Whether nothing fresh may be taken by anybody.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending >= PENDING_MAX
+    }
+
+    /// Whether there is room again, of which nobody knows who waits for it.
+    pub(crate) fn has_room_again(&self) -> bool {
+        self.pending == PENDING_MAX - ROOM
+    }
+
+    /// How many messages are pending.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
     }
 
     /// A message that is to be dead-lettered.

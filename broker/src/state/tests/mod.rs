@@ -1,5 +1,6 @@
 //! The state machine as a whole: commands in, outcomes out.
 
+mod bounds;
 mod create;
 mod dead_letters;
 mod delete;
