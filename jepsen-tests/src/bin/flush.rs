@@ -4,10 +4,7 @@
 //! as it does by default, only with smaller segments so that there are many checkpoints, and to one that does neither
 //! while it is measured.
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use jepsen_tests::{
@@ -18,17 +15,12 @@ use jepsen_tests::{
     measure::{
         figures::median,
         load::{self, Load},
+        open_loop::{self, Latencies},
     },
 };
-use tercet_client::{Client, Message, Outcome, Producer, ProducerOptions};
-use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 const TOPIC: &str = "flush";
 const QUEUES: u32 = 8;
-/// How often the open loop looks at what is due; the wait for it counts as latency.
-const BEAT: Duration = Duration::from_millis(1);
-/// Publishers beside each other, each with its share of the rate.
-const PRODUCERS: u32 = 4;
 /// The first messages find cold caches and unsized buffers.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Checkpoints come with full segments.
@@ -91,7 +83,7 @@ async fn measure(args: &Args) -> Result<f64, Failure> {
         for (name, settings, p99s) in [("with", &WITH[..], &mut with), ("without", &WITHOUT[..], &mut without)] {
             let run = run(args, rate, settings).await?;
             println!("| {name} | {} |", run.columns());
-            p99s.push(run.at(0.99));
+            p99s.push(run.latencies.at(0.99));
         }
     }
     let (with, without) = (median(with), median(without));
@@ -115,33 +107,24 @@ async fn max_rate(args: &Args) -> Result<f64, Failure> {
 
 /// What one run found.
 struct Run {
-    /// Latencies in milliseconds, ascending.
-    millis: Vec<f64>,
+    latencies: Latencies,
     flushes: f64,
-    failed: usize,
 }
 
 impl Run {
-    fn at(&self, share: f64) -> f64 {
-        let place = (self.millis.len() as f64 * share) as usize;
-        self.millis.get(place).or(self.millis.last()).copied().unwrap_or(f64::NAN)
-    }
-
     fn columns(&self) -> String {
-        let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|share| self.at(share));
-        format!("{:.0} | {p50:.2} | {p99:.2} | {p999:.2} | {max:.1} | {}", self.flushes, self.failed)
+        let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|share| self.latencies.at(share));
+        format!("{:.0} | {p50:.2} | {p99:.2} | {p999:.2} | {max:.1} | {}", self.flushes, self.latencies.failed)
     }
 }
 
 async fn run(args: &Args, rate: f64, settings: &[&str]) -> Result<Run, Failure> {
     let cluster = start(settings).await?;
     let size = usize::try_from(args.size).doing(|| "a body's size".to_owned())?;
-    publish(&cluster, rate, size, WARM_UP).await?;
+    open_loop::publish(&cluster, TOPIC, rate, size, WARM_UP).await?;
     let before = flushes(&cluster).await?;
-    let (mut millis, failed) = publish(&cluster, rate, size, Duration::from_secs(args.seconds)).await?;
-    let flushes = flushes(&cluster).await? - before;
-    millis.sort_unstable_by(f64::total_cmp);
-    Ok(Run { millis, flushes, failed })
+    let latencies = open_loop::publish(&cluster, TOPIC, rate, size, Duration::from_secs(args.seconds)).await?;
+    Ok(Run { latencies, flushes: flushes(&cluster).await? - before })
 }
 
 async fn flushes(cluster: &Cluster) -> Result<f64, Failure> {
@@ -150,53 +133,4 @@ async fn flushes(cluster: &Cluster) -> Result<f64, Failure> {
         sum += http::metric(node.http(), "tercet_state_flushes_total").await?;
     }
     Ok(sum)
-}
-
-/// Latencies in milliseconds from when each message was due, and how many were not stored.
-async fn publish(cluster: &Cluster, rate: f64, size: usize, span: Duration) -> Result<(Vec<f64>, usize), Failure> {
-    let mut publishers = JoinSet::new();
-    for _ in 0..PRODUCERS {
-        let client = Client::connect(&cluster.endpoints()).doing(|| "client".to_owned())?;
-        let producer = client.producer(ProducerOptions::default()).doing(|| "producer".to_owned())?;
-        publishers.spawn(publisher(producer, rate / f64::from(PRODUCERS), size, span));
-    }
-    let (mut millis, mut failed) = (Vec::new(), 0);
-    while let Some(one) = publishers.join_next().await {
-        for latency in one.doing(|| "a publisher".to_owned())? {
-            match latency {
-                Some(latency) => millis.push(latency),
-                None => failed += 1,
-            }
-        }
-    }
-    Ok((millis, failed))
-}
-
-/// An open loop: what is due is sent, whatever became of what was sent before.
-async fn publisher(producer: Producer, rate: f64, size: usize, span: Duration) -> Vec<Option<f64>> {
-    let mut beats = tokio::time::interval(BEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (mut waiting, mut latencies) = (JoinSet::new(), Vec::new());
-    let (begun, mut sent) = (Instant::now(), 0_u64);
-    while begun.elapsed() < span {
-        beats.tick().await;
-        let due_now = (begun.elapsed().as_secs_f64() * rate) as u64;
-        while sent < due_now {
-            let due = begun + Duration::from_secs_f64(sent as f64 / rate);
-            let message = Message::builder(TOPIC).body(vec![b'x'; size]).build().expect("a legal message");
-            let pending = producer.enqueue(message).await;
-            waiting.spawn(async move {
-                let stored = matches!(pending.await, Outcome::Stored(_));
-                stored.then(|| due.elapsed().as_secs_f64() * 1e3)
-            });
-            sent += 1;
-        }
-        while let Some(ended) = waiting.try_join_next() {
-            latencies.push(ended.expect("waiting does not panic"));
-        }
-    }
-    while let Some(ended) = waiting.join_next().await {
-        latencies.push(ended.expect("waiting does not panic"));
-    }
-    latencies
 }

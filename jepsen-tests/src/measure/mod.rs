@@ -3,13 +3,17 @@
 //! - [`figures`]: what one run found.
 //! - [`load`]: one run, by `tercet bench`.
 //! - [`yardstick`]: one run of a program that shows what the machine can give.
+//! - [`open_loop`]: messages that are published when they are due.
 //! - [`idle`]: what nodes use while nothing happens.
 //! - [`overload`]: what acknowledgements take while more is published than fits.
+//! - [`waiters`]: receivers that wait, as official clients do.
 //! - [`report`]: all of it as a table for people and as JSON.
 
 pub mod figures;
 pub mod idle;
 pub mod load;
+pub mod open_loop;
 pub mod overload;
 pub mod report;
+pub mod waiters;
 pub mod yardstick;
