@@ -135,6 +135,7 @@ impl State {
     /// Applies the entries to the working set and writes what they changed, in one batch (hazards 18).
     fn apply_all(&self, entries: &[ApplyEntry]) -> Result<Applied, Fault> {
         let mut core = self.shared.core_mut();
+        core.forget_what_is_stored();
         let store = self.shared.store();
         let mut changes = Changes::new(Digest(core.history.latest().map_or(0, |latest| latest.digest)));
         let (mut available, mut dead_lettered) = (BTreeSet::new(), DeadLettered::new());
@@ -162,11 +163,7 @@ impl State {
             core.history.push(entry.id, digest);
         }
         let ranges = changes.ranges();
-        if let Some(point) = &applied {
-            store.write(finish(changes, point.clone(), &core))?;
-        }
-        core.recent.trim();
-        core.unwritten_tails.clear();
+        let batch = applied.as_ref().map(|point| finish(changes, point.clone(), &core));
         let expired = core.counters.expired_unread - before.expired_unread;
         if expired > 0 {
             tracing::warn!(messages = expired, "retention took messages that consumer groups had not received");
@@ -174,6 +171,11 @@ impl State {
         let messages = |counters: &StateCounters| counters.messages_in + counters.messages_out;
         let messages = messages(&core.counters) - messages(&before);
         let erasing = core.erasures.len() > 0;
+        // Nobody waits for the store: what it has not taken in yet is found in memory until the next call.
+        drop(core);
+        if let Some(batch) = batch {
+            store.write(batch)?;
+        }
         Ok(Applied { responses, point: applied, available, erasing, dead_lettered, messages, ranges })
     }
 }

@@ -90,6 +90,12 @@ pub(crate) struct Applying<'a> {
 }
 
 impl Core {
+    /// Drops what memory held until the store had it, which is so when a call of `apply` begins.
+    pub(crate) fn forget_what_is_stored(&mut self) {
+        self.recent.trim();
+        self.unwritten_tails.clear();
+    }
+
     /// Applies one entry; answers its response.
     pub(crate) fn apply_entry(&mut self, payload: &[u8], applying: &mut Applying<'_>) -> Result<Bytes, Fault> {
         let mut entry = EntryView::decode(payload)?;

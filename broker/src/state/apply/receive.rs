@@ -44,6 +44,7 @@ impl Core {
         let mut picking = Picking {
             receive,
             settings,
+            dead_letters: topic.name.is_dead_letter(),
             wanted: wanted(&receive.filter),
             clock: self.clock,
             lease,
@@ -105,6 +106,8 @@ fn wanted(filter: &TagFilter) -> Option<BTreeSet<TagKey>> {
 struct Picking<'a> {
     receive: &'a Receive,
     settings: GroupSettings,
+    /// Whether the messages are dead letters: their bodies move with retention instead of going, and what waits must follow.
+    dead_letters: bool,
     wanted: Option<BTreeSet<TagKey>>,
     clock: UnixMillis,
     /// On which the deliveries are, if on any.
@@ -316,8 +319,12 @@ impl Picking<'_> {
         let message = TakenMessage::of(&block, block.message(offset).expect("the block of this message"));
         if self.wants(&message) && self.held_back(queue, &message) {
             self.scanned += 1;
-            let (subscription, mut tails) = self.tails();
-            tails.push(subscription, queue, offset, message);
+            if self.dead_letters {
+                self.hand_out(queue, offset, Pending::waiting(message));
+            } else {
+                let (subscription, mut tails) = self.tails();
+                tails.push(subscription, queue, offset, message);
+            }
             return Ok(Look::Passed);
         }
         Ok(self.look(queue, offset, Pending::waiting(message)))

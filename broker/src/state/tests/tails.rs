@@ -117,6 +117,27 @@ fn a_tail_that_retention_took_as_a_whole_is_no_tail() {
     assert_eq!(offsets(&rig.receive(group, topic, 9)), [5, 6]);
 }
 
+/// Dead letters are moved by retention, also while they wait for their message group at whoever looks through them.
+#[test]
+fn dead_letters_that_wait_follow_their_bodies() {
+    let mut rig = Rig::new();
+    let topic = rig.topic("t", 1, TopicType::Fifo);
+    let group = rig.group("g", GroupSettings { max_attempts: 1, ..GroupSettings::default() });
+    rig.publish(topic, &[(0, "", "a"); 3]);
+    assert_eq!(rig.receive(group, topic, 9).len(), 3);
+    rig.pass(INVISIBLE_MS);
+    let letters = rig.reader().topic("%DLQ%g").unwrap().id;
+    let reviewer = rig.group("reviewer", GroupSettings { fifo: true, ..GroupSettings::default() });
+    let first = rig.receive(reviewer, letters, 1);
+    assert!(rig.receive(reviewer, letters, 9).is_empty());
+    let end = LogIndex(rig.log.len() as u64);
+    rig.retain(end, |_, _| ());
+    rig.ack(reviewer, letters, &first);
+    let rest = rig.receive(reviewer, letters, 9);
+    assert_eq!(offsets(&rest), [1, 2]);
+    assert!(rest.iter().all(|pick| rig.message(pick).body == "0//a"));
+}
+
 #[test]
 fn without_order_all_that_waited_is_there_at_once() {
     let (mut rig, topic, group) = rig();
