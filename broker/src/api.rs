@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use raft_log::{Replica, env::Env};
 use tercet_proto::{
-    admin::v1::admin_server::AdminServer,
-    client::v1::{consume_service_server::ConsumeServiceServer, publish_service_server::PublishServiceServer},
+    admin::v1::admin_server::AdminServer, client::v1::publish_service_server::PublishServiceServer,
     rocketmq::v2::messaging_service_server::MessagingServiceServer,
 };
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use tonic::service::Routes;
 
 use crate::{
     admin::Administration,
-    grpc::{Consuming, Messaging, Node, Publishing, ServiceOptions},
+    grpc::{ConsumeServer, Consuming, Messaging, Node, Publishing, ServiceOptions},
     limits::ANSWER_BYTES_MAX,
     state::StateReader,
 };
@@ -45,8 +44,8 @@ impl Api {
         let publishing = PublishServiceServer::new(Publishing::new(Arc::clone(&self.node)))
             .max_decoding_message_size(self.node.options.request_bytes_max + PUBLISH_WRAPPING_BYTES)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
-        let consuming = ConsumeServiceServer::new(Consuming::new(Arc::clone(&self.node)))
-            .max_decoding_message_size(self.node.options.request_bytes_max);
+        let consuming = Consuming::new(Arc::clone(&self.node));
+        let consuming = ConsumeServer::new(consuming, self.node.options.request_bytes_max);
         Routes::new(messaging).add_service(publishing).add_service(consuming).add_service(admin)
     }
 

@@ -87,7 +87,7 @@ pub const ANSWERS_BYTES_MAX: usize = 128 << 20;
 /// Messages of one receive.
 pub const RECEIVE_MESSAGES_MAX: usize = 32;
 /// Messages of one receive for a consume stream.
-pub const STREAM_RECEIVE_MESSAGES_MAX: usize = 512;
+pub const STREAM_RECEIVE_MESSAGES_MAX: usize = 1024;
 /// Bytes of one batch on a consume stream; a message always passes.
 pub const STREAM_BATCH_BYTES: usize = 256 << 10;
 /// Messages of credit that one consume stream keeps, and of what it pushed and nobody confirmed.

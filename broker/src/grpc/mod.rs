@@ -35,7 +35,7 @@ mod telemetry;
 mod unary;
 
 pub use answers::Answers;
-pub use consume_stream::Consuming;
+pub use consume_stream::{ConsumeServer, Consuming};
 pub use groups::{AUTOMATIC_HEADER, automatic_settings, buried};
 pub use node::{Node, ServiceOptions};
 pub use publish::Publishing;

@@ -15,8 +15,8 @@ use crate::error::Error;
 const MESSAGES_MAX: usize = 4096;
 /// Messages of one order; more are several orders.
 pub(super) const ORDER_MESSAGES_MAX: usize = 1024;
-/// Requests in flight. More would only be smaller.
-const REQUESTS_IN_FLIGHT_MAX: usize = 4;
+/// Requests in flight. More would only be smaller, and each costs the broker a command.
+const REQUESTS_IN_FLIGHT_MAX: usize = 2;
 
 /// What is to become of some messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -154,12 +154,12 @@ mod tests {
 
     #[test]
     fn nothing_is_shared_out_beyond_the_credit() {
-        let flow = Flow::new(&credit(700, 10 << 20, 0));
+        let flow = Flow::new(&credit(1200, 10 << 20, 0));
         let first = flow.share().expect("credit");
-        assert_eq!((first.messages, first.bytes), (512, 1 << 20));
-        assert_eq!(flow.share().expect("the rest").messages, 188);
+        assert_eq!((first.messages, first.bytes), (1024, 1 << 20));
+        assert_eq!(flow.share().expect("the rest").messages, 176);
         assert_eq!(flow.share(), None);
-        flow.settle(first, 500, 1000);
+        flow.settle(first, 1012, 1000);
         assert_eq!(flow.share().expect("what was not used").messages, 12);
     }
 

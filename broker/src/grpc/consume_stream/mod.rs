@@ -18,12 +18,15 @@ mod push;
 mod requests;
 mod settle;
 mod watch;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use tercet_proto::client::v1::{ConsumeRequest, EndReason, consume_service_server::ConsumeService};
+use tercet_proto::client::v1::{ConsumeRequest, EndReason};
 use tokio::time::timeout;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Request, Response, Status, Streaming};
+
+pub use self::wire::ConsumeServer;
 
 use self::{
     end::Ending,
@@ -52,13 +55,9 @@ impl Consuming {
     pub fn new(node: Arc<Node>) -> Consuming {
         Consuming { node }
     }
-}
 
-#[async_trait]
-impl ConsumeService for Consuming {
-    type ConsumeStream = Answers;
-
-    async fn consume(&self, request: Request<Streaming<ConsumeRequest>>) -> Result<Response<Answers>, Status> {
+    /// Answers the RPC.
+    fn consume(&self, request: Request<Streaming<ConsumeRequest>>) -> Result<Response<Answers>, Status> {
         let (headers, extensions, requests) = request.into_parts();
         let caller = Caller::of(&headers).map_err(|refusal| Status::invalid_argument(refusal.message))?;
         let connection = extensions.get::<Arc<Load>>().map(Arc::clone);

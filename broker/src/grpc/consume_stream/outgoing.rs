@@ -19,7 +19,7 @@ type Item = (ConsumeAnswer, Option<Room>);
 
 /// The end that the connection takes from.
 #[derive(Debug)]
-pub struct Answers(mpsc::Receiver<Item>);
+pub(super) struct Answers(mpsc::Receiver<Item>);
 
 /// The end of the tasks.
 #[derive(Debug)]
