@@ -148,19 +148,20 @@ async fn burst(args: &Args) -> Result<bool, Failure> {
     println!("| stored after ms | delivered after ms | after the last was stored, ms |");
     println!("|---|---|---|");
     let cluster = Cluster::start().await?;
-    admin::create_topic(&cluster, "burst", BACKLOG_QUEUES).await?;
     let leader = cluster.node(cluster.leader().await?);
     let mut lags = Vec::new();
     for run in 0..args.runs {
-        let group = format!("burst-{run}");
-        let mut waiting = waiters::start(leader.client(), "burst", &group, args.receivers).await?;
+        // Of its own for each run: nothing is there when the receivers come.
+        let topic = format!("burst-{run}");
+        admin::create_topic(&cluster, &topic, BACKLOG_QUEUES).await?;
+        let mut waiting = waiters::start(leader.client(), &topic, &topic, args.receivers).await?;
         let all = async || {
             let parked = http::metric(leader.http(), "tercet_parked_receives").await.ok()?;
             (parked >= args.receivers as f64).then_some(())
         };
         wait::until("all receivers to wait", OVERTIME, all).await?;
         let begun = Instant::now();
-        let stored = publish(&cluster, args.burst).await?;
+        let stored = publish(&cluster, &topic, args.burst).await?;
         let delivered = waiting.received(args.burst, OVERTIME).await?;
         let millis = |at: Instant| at.saturating_duration_since(begun).as_secs_f64() * 1e3;
         let lag = delivered.saturating_duration_since(stored).as_secs_f64() * 1e3;
@@ -173,12 +174,12 @@ async fn burst(args: &Args) -> Result<bool, Failure> {
 }
 
 /// Publishes so many messages as fast as it goes; answers when the last was stored.
-async fn publish(cluster: &Cluster, count: usize) -> Result<Instant, Failure> {
+async fn publish(cluster: &Cluster, topic: &str, count: usize) -> Result<Instant, Failure> {
     let client = Client::connect(&cluster.endpoints()).doing(|| "client".to_owned())?;
     let producer = client.producer(ProducerOptions::default()).doing(|| "producer".to_owned())?;
     let mut pending = Vec::with_capacity(count);
     for _ in 0..count {
-        let message = Message::builder("burst").body(vec![b'x'; SIZE as usize]).build().expect("a legal message");
+        let message = Message::builder(topic).body(vec![b'x'; SIZE as usize]).build().expect("a legal message");
         pending.push(producer.enqueue(message).await);
     }
     for one in pending {

@@ -21,6 +21,7 @@ const PER_CONNECTION: usize = 200;
 const BATCH: i32 = 32;
 const POLL: Duration = Duration::from_secs(30);
 const INVISIBLE_SECONDS: i64 = 60;
+const RETRY: Duration = Duration::from_millis(200);
 
 /// The receivers; dropping them ends them.
 #[derive(Debug)]
@@ -76,7 +77,11 @@ async fn poll(
         headers.insert("x-mq-client-id", MetadataValue::try_from(&id).expect("letters and digits"));
         headers.insert("x-mq-language", MetadataValue::from_static("RUST"));
         headers.insert("x-mq-protocol", MetadataValue::from_static("v2"));
-        let Ok(answer) = client.receive_message(request).await else { return };
+        let Ok(answer) = client.receive_message(request).await else {
+            // Refused, or cut off: a client waits before it asks again.
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
         let (mut answer, mut messages) = (answer.into_inner(), 0);
         while let Ok(Some(item)) = answer.message().await {
             messages += usize::from(matches!(item.content, Some(Content::Message(_))));
