@@ -12,10 +12,17 @@ mod longest;
 mod rates;
 mod start;
 
+use std::path::Path;
+
 fn main() {
     let parts: [(&str, fn()); 4] =
         [("rates", rates::run), ("producers", rates::producers), ("longest", longest::run), ("start", start::run)];
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let [open, folder] = &wanted[..]
+        && open == start::OPEN
+    {
+        return start::open(Path::new(folder));
+    }
     if let Some(unknown) = wanted.iter().find(|name| parts.iter().all(|(part, _)| part != name)) {
         eprintln!("{unknown:?} is not measured; known: {}", parts.map(|(part, _)| part).join(", "));
         std::process::exit(2);

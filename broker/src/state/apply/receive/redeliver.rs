@@ -1,0 +1,115 @@
+//! What a receive picks of what its group has taken before: single messages that are due again, and lanes of a FIFO group with what
+//! waits in their tails.
+
+use raft_log::types::LogIndex;
+
+use super::{Look, Picking, SCAN_MAX};
+use crate::model::QueueId;
+use crate::state::apply::tails::Tails;
+use crate::state::consumption::{InTail, LaneKey, Pending, Subscription};
+use crate::state::fault::Fault;
+
+impl Picking<'_> {
+    /// Picks what was taken before: lanes of a FIFO group in their order, and single messages.
+    pub(super) fn redeliver(&mut self) -> Result<(), Fault> {
+        let count = self.candidates_max();
+        let lanes = if self.settings.fifo { self.subscription.open_lanes(count) } else { Vec::new() };
+        for lane in lanes {
+            if self.full() {
+                return Ok(());
+            }
+            if self.asks_for(lane.0) {
+                self.redeliver_lane(lane)?;
+            }
+        }
+        for (queue, offset) in self.subscription.due(self.settings.fifo, count) {
+            if self.full() || self.asks_for(queue) && self.redeliver_one(queue, offset)? == Look::Full {
+                return Ok(());
+            }
+        }
+        if self.settings.fifo { Ok(()) } else { self.take_tails(count) }
+    }
+
+    /// Without order, everything that waited for the sake of the order before is there to be had.
+    fn take_tails(&mut self, count: usize) -> Result<(), Fault> {
+        let lanes: Vec<LaneKey> = self.subscription.tailed().map(|(lane, _)| lane).take(count).collect();
+        for lane in lanes.into_iter().filter(|lane| self.receive.queue.is_none_or(|only| only == lane.0)) {
+            self.take_tail(lane)?;
+        }
+        Ok(())
+    }
+
+    /// How many candidates can matter: without filter and queue, each one is picked or ends the receive.
+    fn candidates_max(&self) -> usize {
+        let all = self.wanted.is_none() && self.receive.queue.is_none();
+        if all { usize::from(self.receive.messages_max).min(SCAN_MAX) } else { SCAN_MAX }
+    }
+
+    fn redeliver_lane(&mut self, lane: LaneKey) -> Result<(), Fault> {
+        // One more than can be looked at: whoever gets to the end has seen all that is pending.
+        let limit = self.candidates_max() + 1;
+        for offset in self.subscription.lane(lane, limit) {
+            if self.full() || self.redeliver_one(lane.0, offset)? == Look::Full {
+                return self.advance(lane);
+            }
+        }
+        if self.take_tail(lane)? {
+            self.taken_lanes.insert(lane);
+        }
+        Ok(())
+    }
+
+    /// Picks what waits behind the pending messages of a lane, all of which were looked at. Says whether that was everything.
+    fn take_tail(&mut self, lane: LaneKey) -> Result<bool, Fault> {
+        while !self.full() {
+            let Some(InTail { offset, message }) = self.pop(lane, self.retained.start)? else { return Ok(true) };
+            if self.look(lane.0, offset, Pending::waiting(message)) == Look::Full {
+                self.hand_out(lane.0, offset, Pending::waiting(message));
+            }
+        }
+        self.advance(lane)?;
+        Ok(self.subscription.tail(lane).is_none())
+    }
+
+    /// If nothing is pending of a lane any more, the first of its tail becomes so.
+    fn advance(&mut self, lane: LaneKey) -> Result<(), Fault> {
+        if self.subscription.only_tail(lane)
+            // Without a consumer, what retention wants to be gone must not begin to hold the log.
+            && let Some(InTail { offset, message }) = self.pop(lane, self.retained.asked)?
+        {
+            self.hand_out(lane.0, offset, Pending::waiting(message));
+        }
+        Ok(())
+    }
+
+    fn pop(&mut self, lane: LaneKey, start: LogIndex) -> Result<Option<InTail>, Fault> {
+        let (subscription, tails) = self.tails();
+        let mut tails = Tails { start, ..tails };
+        let first = tails.pop(subscription, lane)?;
+        let expired = tails.expired;
+        self.expired += expired;
+        Ok(first)
+    }
+
+    pub(super) fn tails(&mut self) -> (&mut Subscription, Tails<'_>) {
+        let (store, start) = (self.store, self.retained.start);
+        let tails = Tails { store, changes: self.changes, unwritten: self.unwritten_tails, start, expired: 0 };
+        (self.subscription, tails)
+    }
+
+    fn redeliver_one(&mut self, queue: QueueId, offset: u64) -> Result<Look, Fault> {
+        let pending = *self.subscription.pending(queue, offset).expect("only pending messages come again");
+        // A filter says what a group begins with: what was delivered once ends by an acknowledgement or as a dead letter, also where
+        // the consumer that has it next filters otherwise (state-hazards 14).
+        let again = pending.attempt > 0;
+        let look = if again { self.offer(queue, offset, pending) } else { self.look(queue, offset, pending) };
+        if look == Look::NotWanted {
+            self.subscription.set(self.timers, self.needed, queue, offset, None);
+            self.changes.delete(self.key(queue, offset));
+            if !self.settings.fifo {
+                self.advance((queue, pending.message.group))?;
+            }
+        }
+        Ok(look)
+    }
+}
