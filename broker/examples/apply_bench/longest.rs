@@ -9,8 +9,9 @@ use tercet_broker::state::{CreateGroup, EncodedCommand, KeepGroups, Outcome, swe
 
 use crate::bench::{Bench, publish, receive};
 
-/// Messages that a group may hold of one queue.
+/// Messages that a group may hold of one queue, and of one topic.
 const HELD_PER_QUEUE: u32 = 65_536;
+const HELD_PER_TOPIC: u32 = 1 << 20;
 const DAY_MS: u64 = 86_400_000;
 
 pub(crate) fn run() {
@@ -23,14 +24,18 @@ pub(crate) fn run() {
 fn with_backlog(name: &str, count: u32, max_attempts: u16, then: impl FnOnce(&mut Bench)) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut bench = Bench::new(folder.path());
-    let queues = count.div_ceil(HELD_PER_QUEUE);
-    let (topic, group) = (bench.topic("bench", queues), bench.group("bench", max_attempts));
-    let per_command = 256;
-    bench.many((0..count / per_command).map(|number| publish(topic, number % queues, per_command)));
-    let held = count / per_command * per_command;
-    bench.longest = Duration::ZERO;
-    bench.receive(topic, group, held, 1000);
-    println!("{name}: received in calls of 1,024 messages, the longest {:?}", bench.longest);
+    let group = bench.group("bench", max_attempts);
+    let (queues, per_command) = (HELD_PER_TOPIC / HELD_PER_QUEUE, 256);
+    let mut left = count / per_command * per_command;
+    while left > 0 {
+        let messages = left.min(HELD_PER_TOPIC);
+        let topic = bench.topic(&format!("bench-{left}"), queues);
+        bench.many((0..messages / per_command).map(|number| publish(topic, number % queues, per_command)));
+        bench.longest = Duration::ZERO;
+        bench.receive(topic, group, messages, 1000);
+        println!("{name}: {messages} received in calls of 1,024 messages, the longest {:?}", bench.longest);
+        left -= messages;
+    }
     bench.now = UnixMillis(bench.now.0 + 60_000);
     bench.longest = Duration::ZERO;
     then(&mut bench);
