@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     io::{self, Read},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::JoinHandle,
     time::Duration,
 };
@@ -48,7 +48,22 @@ impl Running {
     ///
     /// # Errors
     /// If it ends otherwise or takes longer than `limit`; the text holds what it wrote.
-    pub async fn finish(mut self, limit: Duration) -> Result<String, Failure> {
+    pub async fn finish(self, limit: Duration) -> Result<String, Failure> {
+        match self.end(limit).await? {
+            (status, output, _) if status.success() => Ok(output),
+            (status, output, errors) => Err(Failure(format!("tercet ended with {status}: {errors}{output}"))),
+        }
+    }
+
+    /// Waits until it has ended, well or not: what it wrote on standard output.
+    ///
+    /// # Errors
+    /// If it takes longer than `limit`; the text holds what it wrote.
+    pub async fn finish_somehow(self, limit: Duration) -> Result<String, Failure> {
+        Ok(self.end(limit).await?.1)
+    }
+
+    async fn end(mut self, limit: Duration) -> Result<(ExitStatus, String, String), Failure> {
         let child = &mut self.child;
         let ended = wait::until("the end of tercet", limit, async || child.try_wait().ok().flatten()).await;
         if ended.is_err() {
@@ -56,8 +71,7 @@ impl Running {
         }
         let (output, errors) = (text(&mut self.output)?, text(&mut self.errors)?);
         match ended {
-            Ok(status) if status.success() => Ok(output),
-            Ok(status) => Err(Failure(format!("tercet ended with {status}: {errors}{output}"))),
+            Ok(status) => Ok((status, output, errors)),
             Err(failure) => Err(Failure(format!("{failure}; it wrote: {errors}{output}"))),
         }
     }
