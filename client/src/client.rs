@@ -27,7 +27,7 @@ use crate::{
     error::{Error, rpc_can_retry},
     options::{ClientOptions, ConsumerOptions, ProducerOptions},
     producer::Producer,
-    route::{Fault, RouteTable, endpoints_of_brokers, endpoints_of_groups},
+    route::{Fault, Route, RouteTable, endpoints_of_groups, route_of},
     transport::{AttemptError, Connections, Identity, Link},
 };
 
@@ -219,7 +219,7 @@ impl Client {
         self.table().candidates().next().cloned()
     }
 
-    pub(crate) fn learn(&self, route: Vec<Endpoint>) {
+    pub(crate) fn learn(&self, route: Route) {
         self.table().learn(route);
     }
 
@@ -228,7 +228,7 @@ impl Client {
         let mut table = self.table();
         if !table.is_preferred(leader) {
             let route = std::iter::once(leader.clone()).chain(table.candidates().cloned()).collect();
-            table.learn(route);
+            table.learn(Route::Led(route));
         }
     }
 
@@ -344,26 +344,26 @@ impl Client {
         tracing::debug!(topic, "nobody knows a route; the last one stays in use");
     }
 
-    async fn ask_node(&self, topic: &str) -> Option<Vec<Endpoint>> {
+    async fn ask_node(&self, topic: &str) -> Option<Route> {
         let request = pb::QueryRouteRequest { topic: Some(resource(topic)), endpoints: None };
         let request = self.identity().request(request);
-        let attempt = self
-            .attempt(ROUTE_TIMEOUT, |channel| async move {
-                MessagingServiceClient::new(channel).query_route(request).await.map(tonic::Response::into_inner)
+        let attempt =
+            self.attempt(ROUTE_TIMEOUT, |channel| async move {
+                MessagingServiceClient::new(channel).query_route(request).await
             })
             .await;
-        let route = endpoints_of_brokers(&attempt.result.ok()?.message_queues);
+        let route = route_of(&attempt.result.ok()?);
         (!route.is_empty()).then_some(route)
     }
 
-    async fn ask_nameserver(&self, nameserver: &Endpoint, topic: &str) -> Option<Vec<Endpoint>> {
+    async fn ask_nameserver(&self, nameserver: &Endpoint, topic: &str) -> Option<Route> {
         let link = self.shared.connections.get(nameserver).await.ok()?;
         let mut client = NameServerClient::new(link.channel);
         let mut request = tonic::Request::new(ns::QueryRouteRequest { topic: topic.to_owned() });
         request.set_timeout(ROUTE_TIMEOUT);
         match client.query_route(request).await {
             Ok(answer) => {
-                let route = endpoints_of_groups(&answer.into_inner().groups);
+                let route = Route::Led(endpoints_of_groups(&answer.into_inner().groups));
                 (!route.is_empty()).then_some(route)
             }
             Err(_) => {
@@ -391,7 +391,7 @@ impl Client {
             request.set_timeout(ROUTE_TIMEOUT);
             let Ok(answer) = NameServerClient::new(link.channel).list_brokers(request).await else { continue };
             let nodes = answer.into_inner().brokers.into_iter().filter_map(|known| known.broker).collect();
-            let route = endpoints_of_groups(&[ns::GroupRoute { nodes, ..Default::default() }]);
+            let route = Route::Led(endpoints_of_groups(&[ns::GroupRoute { nodes, ..Default::default() }]));
             if !route.is_empty() {
                 return self.table().learn(route);
             }

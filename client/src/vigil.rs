@@ -12,7 +12,7 @@ use tercet_proto::rocketmq::v2::{QueryRouteRequest, messaging_service_client::Me
 use crate::{
     client::{Client, resource},
     endpoint::Endpoint,
-    route::endpoints_of_brokers,
+    route::route_of,
 };
 
 /// A request that is not answered by then makes its sender ask around. A healthy group answers far sooner.
@@ -56,7 +56,7 @@ impl Client {
         };
         // Without an answer the next round asks the next one.
         if let Ok(Some(answer)) = tokio::time::timeout(ANSWER_LIMIT, answer).await {
-            self.learn(endpoints_of_brokers(&answer.into_inner().message_queues));
+            self.learn(route_of(&answer));
         }
     }
 }

@@ -11,7 +11,7 @@ use tercet_proto::rocketmq::v2::{
     Assignment, Broker, MessageQueue, MessageType, Permission, QueryAssignmentRequest, QueryAssignmentResponse,
     QueryRouteRequest, QueryRouteResponse, Resource,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use super::{
     addresses::endpoints,
@@ -26,6 +26,10 @@ use crate::{
     model::TopicType,
     state::TopicView,
 };
+
+/// On answers to QueryRoute: `unknown` if this node knows no leader. Then the address that comes first is its own, and says
+/// nothing against whoever leads.
+const LEADER_HEADER: &str = "x-tercet-leader";
 
 /// Answers QueryRoute.
 pub(super) async fn query_route(
@@ -67,7 +71,11 @@ fn routed(node: &Node, call: &Call, topic: &TopicView) -> Response<QueryRouteRes
     let broker = broker(node, call.caller.single_address);
     let queue = |id| queue(topic, id, &call.caller.namespace, &broker, vec![accepted(topic.settings.kind) as i32]);
     let message_queues = (0..topic.settings.queues).map(|id| queue(id as i32)).collect();
-    Response::new(QueryRouteResponse { status: Some(ok()), message_queues })
+    let mut answer = Response::new(QueryRouteResponse { status: Some(ok()), message_queues });
+    if node.replica.status().leader.is_none() {
+        answer.metadata_mut().insert(LEADER_HEADER, MetadataValue::from_static("unknown"));
+    }
+    answer
 }
 
 async fn assignment(

@@ -6,5 +6,5 @@
 mod table;
 mod wire;
 
-pub(crate) use table::{Fault, RouteTable};
-pub(crate) use wire::{endpoints_of_brokers, endpoints_of_groups};
+pub(crate) use table::{Fault, Route, RouteTable};
+pub(crate) use wire::{endpoints_of_groups, route_of};

@@ -28,6 +28,22 @@ pub(crate) enum Fault {
     Unready,
 }
 
+/// A route as somebody told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// The leader first.
+    Led(Vec<Endpoint>),
+    /// By a node that knows no leader, itself first. Others may know one.
+    Leaderless(Vec<Endpoint>),
+}
+
+impl Route {
+    pub(crate) fn is_empty(&self) -> bool {
+        let (Route::Led(order) | Route::Leaderless(order)) = self;
+        order.is_empty()
+    }
+}
+
 /// Invariants: `seeds` never changes; an endpoint has a record in `faults` only while it is a candidate; candidates
 /// hold no endpoint twice.
 #[derive(Debug)]
@@ -61,8 +77,13 @@ impl RouteTable {
         self.candidates().min_by_key(|endpoint| avoided_until(endpoint)).cloned()
     }
 
-    /// A new order, the leader first. An empty one says that nobody knows better: the last route is kept.
-    pub(crate) fn learn(&mut self, route: Vec<Endpoint>) {
+    /// A new order, the leader first. An empty one says that nobody knows better: the last route is kept; so does one that
+    /// knows no leader.
+    pub(crate) fn learn(&mut self, route: Route) {
+        let route = match route {
+            Route::Leaderless(_) if !self.learned.is_empty() => return,
+            Route::Led(order) | Route::Leaderless(order) => order,
+        };
         let mut learned: Vec<Endpoint> = Vec::with_capacity(route.len().min(ENDPOINTS_MAX));
         for endpoint in route.into_iter().take(ENDPOINTS_MAX) {
             if !learned.contains(&endpoint) {
@@ -119,7 +140,7 @@ mod tests {
     #[test]
     fn the_leader_of_the_route_comes_first_and_the_seeds_last() {
         let mut table = RouteTable::new(endpoints("a:1,b:1"));
-        table.learn(endpoints("c:1,b:1,d:1"));
+        table.learn(Route::Led(endpoints("c:1,b:1,d:1")));
         let order: Vec<_> = table.candidates().map(Endpoint::as_str).collect();
         assert_eq!(order, ["c:1", "b:1", "d:1", "a:1"]);
     }
@@ -176,9 +197,20 @@ mod tests {
     #[test]
     fn an_empty_answer_keeps_the_last_route() {
         let mut table = RouteTable::new(endpoints("a:1"));
-        table.learn(endpoints("l:1,f:1"));
-        table.learn(Vec::new());
+        table.learn(Route::Led(endpoints("l:1,f:1")));
+        table.learn(Route::Led(Vec::new()));
         assert_eq!(picks(&table, Instant::now()), "l:1");
+        assert!(table.is_preferred(&"l:1".parse().unwrap()));
+    }
+
+    /// One follower that was cut off must not make its clients leave a leader that serves.
+    #[test]
+    fn a_node_that_knows_no_leader_is_believed_only_while_nobody_knows_one() {
+        let mut table = RouteTable::new(endpoints("a:1"));
+        table.learn(Route::Leaderless(endpoints("f:1,l:1")));
+        assert_eq!(picks(&table, Instant::now()), "f:1");
+        table.learn(Route::Led(endpoints("l:1,f:1")));
+        table.learn(Route::Leaderless(endpoints("f:1,l:1")));
         assert!(table.is_preferred(&"l:1".parse().unwrap()));
     }
 
@@ -186,9 +218,9 @@ mod tests {
     fn a_new_route_drops_nodes_that_left_and_their_faults() {
         let now = Instant::now();
         let mut table = RouteTable::new(endpoints("a:1"));
-        table.learn(endpoints("l:1,f:1"));
+        table.learn(Route::Led(endpoints("l:1,f:1")));
         table.failed(&"l:1".parse().unwrap(), Fault::Silent, now);
-        table.learn(endpoints("f:1"));
+        table.learn(Route::Led(endpoints("f:1")));
         assert!(table.faults.is_empty());
         table.failed(&"l:1".parse().unwrap(), Fault::Silent, now);
         assert!(table.faults.is_empty(), "a stranger's failure is not recorded");

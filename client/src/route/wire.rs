@@ -2,11 +2,22 @@
 
 use tercet_proto::{nameserver::v1 as ns, rocketmq::v2 as pb};
 
+use super::table::Route;
 use crate::endpoint::Endpoint;
 
-/// A node's answer: the leader stands first in the endpoints of each broker name. Addresses that are no addresses
+/// Set to `unknown` by a node that knows no leader; it names itself first then.
+const LEADER_HEADER: &str = "x-tercet-leader";
+
+/// A node's answer.
+pub(crate) fn route_of(answer: &tonic::Response<pb::QueryRouteResponse>) -> Route {
+    let order = endpoints_of_brokers(&answer.get_ref().message_queues);
+    let leaderless = answer.metadata().get(LEADER_HEADER).is_some_and(|leader| leader == "unknown");
+    if leaderless { Route::Leaderless(order) } else { Route::Led(order) }
+}
+
+/// Of a node's answer: the leader stands first in the endpoints of each broker name. Addresses that are no addresses
 /// are skipped.
-pub(crate) fn endpoints_of_brokers(queues: &[pb::MessageQueue]) -> Vec<Endpoint> {
+fn endpoints_of_brokers(queues: &[pb::MessageQueue]) -> Vec<Endpoint> {
     let mut order: Vec<Endpoint> = Vec::new();
     let addresses = queues
         .iter()
@@ -51,6 +62,17 @@ mod tests {
         let route = [queue(&[("l", 1), ("f", 2)]), queue(&[("l", 1), ("f", 2), ("bad host", 3), ("x", -1)])];
         let order = endpoints_of_brokers(&route);
         assert_eq!(order.iter().map(Endpoint::as_str).collect::<Vec<_>>(), ["l:1", "f:2"]);
+    }
+
+    #[test]
+    fn a_node_that_knows_no_leader_says_so() {
+        let mut answer = tonic::Response::new(pb::QueryRouteResponse {
+            message_queues: vec![queue(&[("f", 2), ("l", 1)])],
+            ..Default::default()
+        });
+        assert!(matches!(route_of(&answer), Route::Led(order) if order.len() == 2));
+        answer.metadata_mut().insert(LEADER_HEADER, "unknown".parse().unwrap());
+        assert!(matches!(route_of(&answer), Route::Leaderless(order) if order.len() == 2));
     }
 
     #[test]
