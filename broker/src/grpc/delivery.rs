@@ -72,6 +72,26 @@ pub(super) async fn while_read(node: &Node, taking: impl Future<Output = Result<
     }
 }
 
+/// Waits for room for so many bytes. Meanwhile what was handed over before takes room as well, so one whose client takes
+/// nothing of it for a moment does not wait on: two of them would wait for each other.
+pub(super) async fn room_while_read(node: &Node, sender: &Sender, bytes: usize) -> Result<Room, Unsent> {
+    let mut room = std::pin::pin!(node.answers.room(sender.connection(), bytes));
+    let mut waiting = sender.waiting();
+    loop {
+        tokio::select! {
+            biased;
+            room = &mut room => return Ok(room),
+            () = sender.closed() => return Err(Unsent::Gone),
+            () = tokio::time::sleep(STALL_MAX) => {
+                let before = std::mem::replace(&mut waiting, sender.waiting());
+                if waiting > 0 && waiting == before && node.answers.is_scarce() {
+                    return Err(Unsent::Unread);
+                }
+            }
+        }
+    }
+}
+
 /// How many messages the connection has taken of an answer that ends here.
 pub(super) fn end(node: &Node, sender: Sender, why: &Unsent) -> usize {
     match why {
@@ -124,7 +144,14 @@ pub(super) async fn deliver(
         let (portion, later) = rest.split_at(Deliverer::portion(rest));
         rest = later;
         let bytes = portion.iter().map(|pick| pick.position.length as usize).sum();
-        let mut room = node.answers.room(sender.connection(), bytes).await;
+        let mut room = match room_while_read(node, &sender, bytes).await {
+            Ok(room) => room,
+            Err(why) => {
+                let taken = end(node, sender, &why);
+                outcome.back.extend(handed_over[taken..].iter().chain(portion).chain(later));
+                return (Outcome { handed_over: taken, over: true, ..outcome }, None);
+            }
+        };
         let sorted = sort(portion, node.deliverer.read(of, portion).await, fifo, &mut blocked);
         for (pick, error) in &sorted.aside {
             tracing::error!(%error, topic = %of.topic_name, group = %group, attempt = pick.attempt, "a message is set aside");

@@ -6,9 +6,10 @@
 //!     └────────── how many messages were taken ◄────┘
 //! ```
 //! A message that waits here when the client goes away, or when the answer is cut short, has not left this node, and is
-//! given back.
+//! given back. It is let go at once then, with the room that it takes: who reads nothing does not look for its end either.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -31,9 +32,11 @@ const ITEMS_AHEAD: usize = 4;
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// What the connection has taken.
+/// What waits, and what the connection has taken.
 #[derive(Debug, Default)]
 struct Taken {
+    /// As many as there are places taken in the line; a message that was let go is nothing.
+    waiting: VecDeque<Option<(Item, Option<Room>)>>,
     messages: usize,
     /// Cut short: no further message leaves, and this is the last item.
     cut: Option<Content>,
@@ -44,23 +47,23 @@ struct Taken {
 /// The end that the connection takes from.
 #[derive(Debug)]
 pub struct Items {
-    items: mpsc::Receiver<(Item, Option<Room>)>,
+    places: mpsc::Receiver<()>,
     taken: Arc<Mutex<Taken>>,
 }
 
 /// The end of the task.
 #[derive(Debug)]
 pub(super) struct Sender {
-    items: mpsc::Sender<(Item, Option<Room>)>,
+    places: mpsc::Sender<()>,
     taken: Arc<Mutex<Taken>>,
     connection: Option<Arc<Load>>,
 }
 
 /// An empty answer, on a connection that is the client's own, if it is known.
 pub(super) fn answer(connection: Option<Arc<Load>>) -> (Sender, Items) {
-    let (sender, items) = mpsc::channel(ITEMS_AHEAD);
+    let (sender, places) = mpsc::channel(ITEMS_AHEAD);
     let taken = Arc::<Mutex<Taken>>::default();
-    (Sender { items: sender, taken: Arc::clone(&taken), connection }, Items { items, taken })
+    (Sender { places: sender, taken: Arc::clone(&taken), connection }, Items { places, taken })
 }
 
 fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
@@ -79,9 +82,12 @@ impl Stream for Items {
         // Held until the item is counted: an answer is cut either before it or behind it.
         let mut taken = lock(&this.taken);
         while !taken.ended {
-            let item = match this.items.poll_recv(cx) {
+            let item = match this.places.poll_recv(cx) {
                 Poll::Pending if taken.cut.is_none() => return Poll::Pending,
-                Poll::Ready(Some((item, _room))) => item,
+                Poll::Ready(Some(())) => match taken.waiting.pop_front().expect("one for each place") {
+                    Some((item, _room)) => item,
+                    None => continue,
+                },
                 Poll::Pending | Poll::Ready(None) => {
                     taken.ended = true;
                     return Poll::Ready(taken.cut.take().map(content));
@@ -89,7 +95,6 @@ impl Stream for Items {
             };
             if let Ok(ReceiveMessageResponse { content: Some(content) }) = &item {
                 match content {
-                    Content::Message(_) if taken.cut.is_some() => continue,
                     Content::Message(_) => taken.messages += 1,
                     // The answer's end leaves with it, and does not wait for the task to notice.
                     Content::DeliveryTimestamp(_) => taken.ended = true,
@@ -102,25 +107,45 @@ impl Stream for Items {
     }
 }
 
+impl Drop for Items {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.taken);
+        self.places.close();
+        taken.waiting.clear();
+    }
+}
+
 impl Sender {
     /// Hands an item over, once there is room for it in the line, with the room that it takes in memory.
     pub(super) async fn send(&self, item: Item, room: Option<Room>) -> Result<(), Gone> {
-        self.items.send((item, room)).await.map_err(|_| Gone)
+        let place = self.places.reserve().await.map_err(|_| Gone)?;
+        let mut taken = lock(&self.taken);
+        if self.places.is_closed() {
+            return Err(Gone);
+        }
+        taken.waiting.push_back(Some((item, room)));
+        place.send(());
+        Ok(())
+    }
+
+    /// How many items wait for the connection.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.taken).waiting.len()
     }
 
     /// Whether an item would have to wait for the connection.
     pub(super) fn is_full(&self) -> bool {
-        self.items.capacity() == 0
+        self.places.capacity() == 0
     }
 
     /// Returns when the client went away.
     pub(super) async fn closed(&self) {
-        self.items.closed().await;
+        self.places.closed().await;
     }
 
     /// Returns when the connection has taken everything, these messages among it.
     pub(super) async fn drained(&self, messages: usize) -> Result<(), Gone> {
-        match self.items.reserve_many(ITEMS_AHEAD).await {
+        match self.places.reserve_many(ITEMS_AHEAD).await {
             Ok(_) => Ok(()),
             // It leaves when it has all of it.
             Err(_) if self.messages_taken() == messages => Ok(()),
@@ -142,6 +167,10 @@ impl Sender {
     pub(super) fn cut(self, last: Content) -> usize {
         let mut taken = lock(&self.taken);
         taken.cut = Some(last);
+        for place in &mut taken.waiting {
+            place
+                .take_if(|(item, _)| matches!(item, Ok(ReceiveMessageResponse { content: Some(Content::Message(_)) })));
+        }
         taken.messages
     }
 }
@@ -152,7 +181,8 @@ mod tests {
     use tercet_proto::rocketmq::v2::Message;
     use tokio_stream::StreamExt as _;
 
-    use super::*;
+    use super::{super::answers::Answers, *};
+    use crate::limits::CONNECTION_ANSWERS_BYTES_MAX;
 
     fn message() -> Item {
         content(Content::Message(Message::default()))
@@ -175,6 +205,29 @@ mod tests {
             let last = rest.into_iter().last().expect("the end").expect("no error").content;
             assert!(matches!(last, Some(Content::DeliveryTimestamp(_))));
         }
+    }
+
+    /// The connection does not look for its end before the client reads.
+    #[tokio::test]
+    async fn what_waits_takes_no_room_behind_a_cut_and_when_the_client_has_gone() {
+        let node = Answers::of_node();
+        let waiting = async || {
+            let (sender, items) = answer(None);
+            for _ in 0..ITEMS_AHEAD {
+                let room = node.room(None, CONNECTION_ANSWERS_BYTES_MAX).await;
+                sender.send(message(), Some(room)).await.expect("a place");
+            }
+            (sender, items)
+        };
+        let (sender, items) = waiting().await;
+        assert_eq!((sender.waiting(), node.is_scarce()), (ITEMS_AHEAD, true));
+        assert_eq!(sender.cut(Content::DeliveryTimestamp(Timestamp::default())), 0);
+        assert!(!node.is_scarce());
+        drop(items);
+        let (sender, items) = waiting().await;
+        drop(items);
+        assert!(!node.is_scarce());
+        assert!(sender.send(message(), None).await.is_err());
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use tonic::{Request, Streaming, metadata::MetadataValue};
 
 use super::{
     change,
-    delivery::{Unsent, end, hand_over},
+    delivery::{Unsent, end, hand_over, room_while_read},
     node::Node,
     receive_items::Sender,
 };
@@ -68,10 +68,10 @@ pub(super) async fn pass_on(
                 return Passed::Done(code);
             }
         };
-        let room = match &item.content {
+        let bytes = match &item.content {
             Some(Content::Message(message)) => {
                 handles.push(message.system_properties.as_ref().and_then(|system| system.receipt_handle.clone()));
-                Some(node.answers.room(sender.connection(), item.encoded_len()).await)
+                Some(item.encoded_len())
             }
             Some(Content::Status(status)) if status.code == Code::HaNotAvailable as i32 => {
                 return Passed::Broken(sender);
@@ -86,9 +86,17 @@ pub(super) async fn pass_on(
             }
             None => None,
         };
-        // While it waits to be taken, what is behind it waits in the window of the stream.
-        let _window = if sender.is_full() { node.answers.try_room(RECEIVE_WINDOW as usize) } else { None };
-        if let Err(why) = hand_over(node, &sender, item, room).await {
+        let sent = async {
+            let room = match bytes {
+                Some(bytes) => Some(room_while_read(node, &sender, bytes).await?),
+                None => None,
+            };
+            // While it waits to be taken, what is behind it waits in the window of the stream.
+            let _window = if sender.is_full() { node.answers.try_room(RECEIVE_WINDOW as usize) } else { None };
+            hand_over(node, &sender, item, room).await
+        };
+        let sent = sent.await;
+        if let Err(why) = sent {
             let taken = end(node, sender, &why);
             match why {
                 Unsent::Gone => give_back_from(node, request, (handles, taken), stream).await,

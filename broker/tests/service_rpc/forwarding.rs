@@ -84,8 +84,8 @@ async fn unread(node: &Node, request: ReceiveMessageRequest) -> Unread {
 
 /// 4 MiB for one receive.
 async fn large_messages(caller: &Caller, topic: &str) {
-    let body = vec![7; 128 << 10];
-    let batch = (0..32).map(|n| message(topic, &format!("m{n}"), body.clone())).collect();
+    let body = vec![7; 512 << 10];
+    let batch = (0..8).map(|n| message(topic, &format!("m{n}"), body.clone())).collect();
     assert_eq!(code(&caller.send(batch).await.get_ref().status), 20000);
 }
 
@@ -96,7 +96,7 @@ fn for_a_minute(topic: &str, group: &str) -> ReceiveMessageRequest {
 /// Together more than a node holds of answers. Whoever reads gets on, and what was not read comes again.
 #[test]
 fn answers_that_nobody_reads_stop_nobody_and_come_again() {
-    const UNREAD: usize = 48;
+    const UNREAD: usize = 100;
     run(async {
         let group = Group::start("unread").await;
         let (leader, follower) = (group.leader().await, group.follower().await);
@@ -114,7 +114,7 @@ fn answers_that_nobody_reads_stop_nobody_and_come_again() {
         assert_eq!(code(&sent.get_ref().status), 20000);
         drop(unread);
         let began = Instant::now();
-        for group in &groups {
+        for group in groups.iter().step_by(10) {
             let again = through.receive(&topic, group, 32).await;
             assert!(!again.messages.is_empty(), "{:?}", began.elapsed());
             assert!(again.messages.iter().all(|message| attempt(message) == 1), "the delivery did not count");
@@ -134,11 +134,13 @@ fn what_a_client_of_a_follower_had_not_taken_when_it_left_comes_again_at_once() 
         let mut leaves = unread(follower, for_a_minute(&topic, &consumers)).await;
         let first = leaves.stream.message().await.expect("a stream").expect("an item").content;
         assert!(matches!(first, Some(Content::Status(status)) if status.code == 20000));
+        // Until nothing moves: a few messages are on each leg of the way.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         drop(leaves);
         let began = Instant::now();
         let mut again = 0;
-        // The first few were in the connection and count as delivered.
-        while again < 24 {
+        // The first two were in the client's connection and count as delivered.
+        while again < 6 {
             let received = caller.receive(&topic, &consumers, 32).await;
             assert_eq!(received.code, 20000, "{again} after {:?}", began.elapsed());
             assert!(received.messages.iter().all(|message| attempt(message) == 1), "the delivery did not count");
