@@ -58,7 +58,9 @@ impl Attempts {
             }
         };
         self.failures += 1;
-        let wait = backoff::delay(self.failures, jitter);
+        let overloaded = code == Code::TOO_MANY_REQUESTS;
+        let delay = if overloaded { backoff::delay_overloaded } else { backoff::delay };
+        let wait = delay(self.failures, jitter);
         if again && now + wait < self.deadline {
             return Next::Again(wait);
         }
@@ -111,6 +113,13 @@ mod tests {
         let Next::Done(Ending::NotStored { code, why }) = attempts.after(not_stored(true), late, 0.0) else { panic!() };
         assert_eq!(code, Code::HA_NOT_AVAILABLE);
         assert!(why.contains("3 attempts") && why.contains("no leader"), "{why}");
+    }
+
+    #[test]
+    fn a_node_that_has_too_much_to_do_is_left_alone_for_longer() {
+        let (mut attempts, now) = start();
+        let refused = Verdict::NotStored { code: Code::TOO_MANY_REQUESTS, why: "overload".into(), again: true };
+        assert_eq!(attempts.after(refused, now, 0.0), Next::Again(Duration::from_millis(100)));
     }
 
     #[test]
