@@ -34,6 +34,26 @@ impl Changes {
         self.batch.delete(key);
     }
 
+    /// A record that [`Self::put_now`] writes later, if it is still there then.
+    pub(crate) fn put_later(&mut self, key: impl AsRef<[u8]>, value: &[u8]) {
+        self.digest.absorb(key.as_ref());
+        self.digest.absorb(value);
+    }
+
+    /// Writes what [`Self::put_later`] announced. When that is differs between nodes.
+    pub(crate) fn put_now(&mut self, key: impl AsRef<[u8]>, value: &[u8]) {
+        self.batch.put(key, value);
+    }
+
+    /// Deletes a record that the store may have been spared.
+    pub(crate) fn delete_if(&mut self, key: impl AsRef<[u8]>, stored: bool) {
+        self.digest.absorb(key.as_ref());
+        self.digest.absorb_number(u64::MAX);
+        if stored {
+            self.batch.delete(key);
+        }
+    }
+
     /// Deletes all keys from `from` on and before `until`. While it waits for a flush, each read looks at it, so there are
     /// few, and a flush is due after some hundreds (see [`FlushTriggers`](super::FlushTriggers)).
     pub(crate) fn delete_range(&mut self, from: impl AsRef<[u8]>, until: impl AsRef<[u8]>) {
@@ -50,6 +70,11 @@ impl Changes {
 
     pub(crate) fn digest(&mut self) -> &mut Digest {
         &mut self.digest
+    }
+
+    /// What was only announced before and is written now.
+    pub(crate) fn into_batch(self) -> WriteBatch {
+        self.batch
     }
 
     /// Ends the call with a record that is no part of the digest: it says where the call ended, which differs between
@@ -69,7 +94,7 @@ mod tests {
     /// hazards 17: what one node wrote and another did not is found.
     #[test]
     fn every_key_and_value_that_is_written_or_deleted_is_part_of_the_digest() {
-        let changes: [fn(&mut Changes); 11] = [
+        let changes: [fn(&mut Changes); 13] = [
             |_| (),
             |changes| changes.put("a", b"x"),
             |changes| changes.put("b", b"x"),
@@ -81,6 +106,8 @@ mod tests {
                 changes.delete("b");
                 changes.delete("a");
             },
+            |changes| changes.put_later("c", b"x"),
+            |changes| changes.delete_if("c", false),
             |changes| changes.delete_range("a", "b"),
             |changes| changes.delete_range("a", "c"),
             |changes| changes.delete_range("b", "c"),

@@ -245,7 +245,7 @@ fn load_subscriptions(core: &mut Core, store: &Store) -> Result<(), Fault> {
             return Ok(None);
         }
         let pending = Pending::decode(record)?;
-        subscription.set(timers, needed, queue, offset, Some(pending));
+        subscription.load(timers, needed, queue, offset, pending);
         Ok(Some(()))
     })?;
     each(store, keys::LEASES, |mut key, record| {

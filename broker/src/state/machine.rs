@@ -16,6 +16,7 @@ use rocksdb::WriteBatch;
 use super::apply::{Applying, Core};
 use super::changes::Changes;
 use super::command::{BatchBuilder, entry_stamp, release_to, trim_to};
+use super::consumption::LATE_MAX;
 use super::dead_letter_tally::DeadLettered;
 use super::digest::Digest;
 use super::fault::Fault;
@@ -162,6 +163,7 @@ impl State {
             let digest = *changes.digest();
             core.history.push(entry.id, digest);
         }
+        core.write_late_records(LATE_MAX, &mut changes);
         let ranges = changes.ranges();
         let batch = applied.as_ref().map(|point| finish(changes, point.clone(), &core));
         let expired = core.counters.expired_unread - before.expired_unread;
@@ -177,6 +179,17 @@ impl State {
             store.write(batch)?;
         }
         Ok(Applied { responses, point: applied, available, erasing, dead_lettered, messages, ranges })
+    }
+}
+
+impl State {
+    /// Gives the store all that it was spared, and begins to persist it.
+    fn freeze(&self) -> Result<(), Fault> {
+        let mut changes = Changes::new(Digest::default());
+        self.shared.core_mut().write_late_records(0, &mut changes);
+        let store = self.shared.store();
+        store.write(changes.into_batch())?;
+        Ok(store.begin_flush()?)
     }
 }
 
@@ -243,7 +256,7 @@ impl StateMachine for State {
     }
 
     fn begin_flush(&mut self) -> Result<FinishFlush, ApplyError> {
-        self.shared.store().begin_flush().map_err(Fault::from)?;
+        self.freeze()?;
         self.unflushed = Unflushed::default();
         let shared = Arc::clone(&self.shared);
         Ok(Box::new(move || Ok(finish_flush(&shared)?)))
@@ -282,7 +295,7 @@ impl StateMachine for State {
     }
 
     fn begin_checkpoint(&mut self) -> Result<FinishCheckpoint, ApplyError> {
-        self.shared.store().begin_flush().map_err(Fault::from)?;
+        self.freeze()?;
         self.unflushed = Unflushed::default();
         let shared = Arc::clone(&self.shared);
         Ok(Box::new(move |dir| {

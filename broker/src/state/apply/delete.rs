@@ -167,8 +167,8 @@ impl Core {
     ) {
         let subscription = self.subscriptions.get_mut(&(topic, group)).expect("listed by topic and by group");
         for (queue, offset) in subscription.some_pending(*budget) {
-            subscription.set(&mut self.timers, &mut self.needed, queue, offset, None);
-            applying.changes.delete(keys::pending(group, topic, queue, offset));
+            let before = subscription.set(&mut self.timers, &mut self.needed, queue, offset, None);
+            self.late.note(subscription.key(queue, offset), None, before, applying.changes);
             *budget -= 1;
         }
         // Those who wait for this group look again, and see that it is gone.

@@ -32,7 +32,7 @@ use raft_log::types::{LogId, UnixMillis};
 use super::buried::Buried;
 use super::changes::Changes;
 use super::command::{Bootstrap, Command, EntryView};
-use super::consumption::{Leases, Subscription, Timers};
+use super::consumption::{LateRecords, Leases, Subscription, Timers};
 use super::dead_letter_tally::DeadLettered;
 use super::digest::DigestHistory;
 use super::erasures::Erasures;
@@ -65,6 +65,7 @@ pub(crate) struct Core {
     /// The keys of the subscriptions, by group.
     pub(crate) topics_of_groups: BTreeSet<(ConsumerGroupId, TopicId)>,
     pub(crate) timers: Timers,
+    pub(crate) late: LateRecords,
     pub(crate) leases: Leases,
     pub(crate) needed: Needed,
     pub(crate) recent: RecentBlocks,
@@ -94,6 +95,16 @@ impl Core {
     pub(crate) fn forget_what_is_stored(&mut self) {
         self.recent.trim();
         self.unwritten_tails.clear();
+    }
+
+    /// Writes records of pending messages that were held back, until there are no more than `left`.
+    pub(crate) fn write_late_records(&mut self, left: usize, changes: &mut Changes) {
+        while let Some(key) = self.late.pop(left) {
+            let subscription = self.subscriptions.get_mut(&(key.topic, key.group));
+            if let Some(pending) = subscription.and_then(|of| of.take_late(key.queue, key.offset)) {
+                self.late.write(key, &pending, changes);
+            }
+        }
     }
 
     /// Applies one entry; answers its response.

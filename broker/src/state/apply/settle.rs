@@ -7,7 +7,6 @@ use crate::model::{ConsumerGroupId, TopicId};
 use crate::state::command::{Ack, AckEntry, ChangeInvisible, DeadLetter, RenewLeases};
 use crate::state::consumption::{DeliveryKey, Pending, Phase, Subscription};
 use crate::state::fault::Fault;
-use crate::state::keys;
 use crate::state::outcome::{Outcome, Settled};
 
 impl Core {
@@ -120,18 +119,10 @@ impl Core {
         now: Option<Pending>,
         applying: &mut Applying<'_>,
     ) -> Result<(), Fault> {
-        let record_key = keys::pending(key.group, key.topic, key.queue, key.offset);
-        match now {
-            Some(pending) => {
-                let mut record = Vec::new();
-                pending.encode(&mut record);
-                applying.changes.put(record_key, &record);
-            }
-            None => applying.changes.delete(record_key),
-        }
         let subscription = self.subscriptions.get_mut(&(key.topic, key.group)).expect("the caller read from it");
         let lane = subscription.pending(key.queue, key.offset).map(|before| before.message.group);
-        subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, now);
+        let before = subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, now);
+        self.late.note(key, now.as_ref(), before, applying.changes);
         if now.is_none() && self.timers.has_room_again() {
             applying.available.extend(self.subscriptions.keys().map(|(topic, _)| *topic));
         }

@@ -21,6 +21,7 @@
 //! wait in the store, see [`Tail`].
 
 mod lanes;
+mod late;
 mod leases;
 mod pending;
 mod subscription;
@@ -28,6 +29,7 @@ mod tail;
 mod timers;
 
 pub(crate) use lanes::LaneKey;
+pub(crate) use late::{LATE_MAX, LateRecords};
 pub(crate) use leases::{LeaseId, Leases};
 pub(crate) use pending::{DeliveryKey, Pending, Phase, TakenMessage};
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raft_log::types::UnixMillis;
 
 use super::lanes::{LaneKey, Lanes};
+use super::late::RecordState;
 use super::pending::{DeliveryKey, Pending, Phase};
 use super::tail::Tail;
 use super::timers::Timers;
@@ -43,7 +44,14 @@ pub(crate) struct Subscription {
 #[derive(Debug, Default)]
 struct QueueTaken {
     taken: u64,
-    pending: BTreeMap<u64, Pending>,
+    pending: BTreeMap<u64, Held>,
+}
+
+/// A pending message, and how its record stands.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    pending: Pending,
+    record: RecordState,
 }
 
 impl Subscription {
@@ -84,7 +92,7 @@ impl Subscription {
     }
 
     pub(crate) fn pending(&self, queue: QueueId, offset: u64) -> Option<&Pending> {
-        self.queue(queue)?.pending.get(&offset)
+        self.queue(queue)?.pending.get(&offset).map(|held| &held.pending)
     }
 
     /// Whether nothing fresh may be taken from a queue.
@@ -106,7 +114,7 @@ impl Subscription {
     pub(crate) fn pending_from(&self, queue: QueueId, offset: u64) -> impl Iterator<Item = (DeliveryKey, &Pending)> {
         self.queues.range(queue..).flat_map(move |(at, taken)| {
             let from = if *at == queue { offset } else { 0 };
-            taken.pending.range(from..).map(move |(offset, pending)| (self.key(*at, *offset), pending))
+            taken.pending.range(from..).map(move |(offset, held)| (self.key(*at, *offset), &held.pending))
         })
     }
 
@@ -117,7 +125,7 @@ impl Subscription {
         pending.take(count).collect()
     }
 
-    /// Makes a message pending in this way, or done with.
+    /// Makes a message pending in this way, or done with; answers how its record stood before. The caller notes the record.
     pub(crate) fn set(
         &mut self,
         timers: &mut Timers,
@@ -125,12 +133,16 @@ impl Subscription {
         queue: QueueId,
         offset: u64,
         now: Option<Pending>,
-    ) {
+    ) -> RecordState {
         let at = &mut self.queue_mut(queue).pending;
-        let before = match now {
-            Some(pending) => at.insert(offset, pending),
+        let held = match now {
+            Some(pending) => {
+                let stored = at.get(&offset).is_some_and(|held| held.record.stored);
+                at.insert(offset, Held { pending, record: RecordState { stored, late: true } })
+            }
             None => at.remove(&offset),
         };
+        let before = held.map(|held| held.pending);
         let key = self.key(queue, offset);
         self.pending = self.pending + usize::from(now.is_some()) - usize::from(before.is_some());
         if let Some(pending) = before {
@@ -143,6 +155,28 @@ impl Subscription {
             timers.list(key, &pending);
             self.list(queue, offset, &pending);
         }
+        held.map(|held| held.record).unwrap_or_default()
+    }
+
+    /// Takes in a message from its record.
+    pub(crate) fn load(
+        &mut self,
+        timers: &mut Timers,
+        needed: &mut Needed,
+        queue: QueueId,
+        offset: u64,
+        pending: Pending,
+    ) {
+        self.set(timers, needed, queue, offset, Some(pending));
+        let held = self.queue_mut(queue).pending.get_mut(&offset).expect("just set");
+        held.record = RecordState { stored: true, late: false };
+    }
+
+    /// A message whose record is still to be written; it counts as written from now on.
+    pub(crate) fn take_late(&mut self, queue: QueueId, offset: u64) -> Option<Pending> {
+        let held = self.queues.get_mut(&queue)?.pending.get_mut(&offset).filter(|held| held.record.late)?;
+        held.record = RecordState { stored: true, late: false };
+        Some(held.pending)
     }
 
     fn list(&mut self, queue: QueueId, offset: u64, pending: &Pending) {

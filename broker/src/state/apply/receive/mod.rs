@@ -16,7 +16,7 @@ use crate::model::{AttemptKey, ClientKey, GroupSettings, QueueId, QueueOffset, T
 use crate::state::RENEWAL_AGE_MAX;
 use crate::state::changes::Changes;
 use crate::state::command::Receive;
-use crate::state::consumption::{LaneKey, LeaseId, Pending, Phase, Subscription, TakenMessage, Timers};
+use crate::state::consumption::{LaneKey, LateRecords, LeaseId, Pending, Phase, Subscription, TakenMessage, Timers};
 use crate::state::fault::Fault;
 use crate::state::index::BlockReader;
 use crate::state::keys;
@@ -54,6 +54,7 @@ impl Core {
             subscription: self.subscriptions.get_mut(&key).expect("made above"),
             timers: &mut self.timers,
             needed: &mut self.needed,
+            late: &mut self.late,
             retained: self.retained,
             expired: 0,
             store: applying.store,
@@ -65,7 +66,6 @@ impl Core {
             scanned: 0,
             closed: false,
             taken_lanes: BTreeSet::new(),
-            record: Vec::new(),
         };
         if !picking.repeat_attempt() {
             picking.redeliver()?;
@@ -118,6 +118,7 @@ struct Picking<'a> {
     subscription: &'a mut Subscription,
     timers: &'a mut Timers,
     needed: &'a mut Needed,
+    late: &'a mut LateRecords,
     retained: Retained,
     /// Fresh messages that retention has taken.
     expired: u64,
@@ -132,7 +133,6 @@ struct Picking<'a> {
     closed: bool,
     /// Lanes of which this receive has taken everything that waited: it may take more of them.
     taken_lanes: BTreeSet<LaneKey>,
-    record: Vec<u8>,
 }
 
 /// What became of a message that was looked at.
@@ -296,14 +296,13 @@ impl Picking<'_> {
         UnixMillis(self.clock.0.saturating_add(for_ms))
     }
 
-    fn key(&self, queue: QueueId, offset: u64) -> keys::Key {
-        keys::pending(self.receive.group, self.receive.topic, queue, offset)
+    fn hand_out(&mut self, queue: QueueId, offset: u64, pending: Pending) {
+        self.set(queue, offset, Some(pending));
     }
 
-    fn hand_out(&mut self, queue: QueueId, offset: u64, pending: Pending) {
-        pending.encode(&mut self.record);
-        self.changes.put(self.key(queue, offset), &self.record);
-        self.subscription.set(self.timers, self.needed, queue, offset, Some(pending));
+    fn set(&mut self, queue: QueueId, offset: u64, now: Option<Pending>) {
+        let before = self.subscription.set(self.timers, self.needed, queue, offset, now);
+        self.late.note(self.subscription.key(queue, offset), now.as_ref(), before, self.changes);
     }
 }
 

@@ -104,8 +104,7 @@ impl Picking<'_> {
         let again = pending.attempt > 0;
         let look = if again { self.offer(queue, offset, pending) } else { self.look(queue, offset, pending) };
         if look == Look::NotWanted {
-            self.subscription.set(self.timers, self.needed, queue, offset, None);
-            self.changes.delete(self.key(queue, offset));
+            self.set(queue, offset, None);
             if !self.settings.fifo {
                 self.advance((queue, pending.message.group))?;
             }
