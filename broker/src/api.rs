@@ -13,7 +13,7 @@ use tonic::service::Routes;
 use crate::{
     admin::Administration,
     grpc::{ConsumeServer, Consuming, Messaging, Node, Publishing, ServiceOptions},
-    limits::ANSWER_BYTES_MAX,
+    limits::{ANSWER_BYTES_MAX, CONSUME_REQUEST_BYTES_MAX},
     state::StateReader,
 };
 
@@ -45,7 +45,7 @@ impl Api {
             .max_decoding_message_size(self.node.options.request_bytes_max + PUBLISH_WRAPPING_BYTES)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
         let consuming = Consuming::new(Arc::clone(&self.node));
-        let consuming = ConsumeServer::new(consuming, self.node.options.request_bytes_max);
+        let consuming = ConsumeServer::new(consuming, CONSUME_REQUEST_BYTES_MAX);
         Routes::new(messaging).add_service(publishing).add_service(consuming).add_service(admin)
     }
 

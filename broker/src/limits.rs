@@ -56,6 +56,8 @@ pub const WAITING_BYTES_MAX: usize = 64 << 20;
 pub const FORWARDED_BYTES_MAX: usize = 64 << 20;
 /// Receives that one node forwards, and other calls, of each line; beyond it: too many requests.
 pub const FORWARDED_RECEIVES_MAX: usize = 32_768;
+/// A request on a consume stream: twice what settles as many messages as one may. Decoded, it is some tens of times as large.
+pub const CONSUME_REQUEST_BYTES_MAX: usize = 512 << 10;
 /// See [`FORWARDED_RECEIVES_MAX`].
 pub const FORWARDED_CALLS_MAX: usize = 16_384;
 /// Requests of one connection of the client port at once, parked receives among them.

@@ -31,6 +31,9 @@ const GROUP_PROPERTY: &str = "__SHARDINGKEY";
 const ORIGIN_TOPIC_PROPERTY: &str = "DLQ_ORIGIN_TOPIC";
 const ORIGIN_ID_PROPERTY: &str = "DLQ_ORIGIN_MESSAGE_ID";
 
+/// Messages that are a smaller share of their entry than one in so many are copied out of it.
+const COPIED_BELOW: usize = 4;
+
 /// Why a pick could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the message at queue {queue}, offset {offset} could not be read from the log: {reason}")]
@@ -134,7 +137,7 @@ impl Deliverer {
 
     fn message(&self, of: &Delivered, pick: &Pick) -> Result<Message, String> {
         let entry = self.entry(pick.position.index)?;
-        let stored_message = StoredMessage::read(&entry.payload, pick.position).map_err(|error| error.to_string())?;
+        let stored_message = stored(&entry, pick)?;
         let meta = MessageMeta::decode(stored_message.meta.clone()).map_err(|error| error.to_string())?;
         let tag = String::from_utf8(stored_message.tag.to_vec()).map_err(|error| error.to_string())?;
         let delivery = Delivery {
@@ -174,6 +177,22 @@ impl Deliverer {
         self.recent.put(&entry);
         Ok(entry)
     }
+}
+
+/// The message of a pick.
+pub(super) fn stored(entry: &Entry, pick: &Pick) -> Result<StoredMessage, String> {
+    let message = StoredMessage::read(&entry.payload, pick.position).map_err(|error| error.to_string())?;
+    Ok(detached(message, pick.position.length as usize, entry.payload.len()))
+}
+
+/// A message that is a small part of its entry is copied out of it: it may wait for a slow client, and would hold the whole entry
+/// meanwhile, of which its room says nothing.
+fn detached(message: StoredMessage, bytes: usize, entry_bytes: usize) -> StoredMessage {
+    if bytes >= entry_bytes / COPIED_BELOW {
+        return message;
+    }
+    let (meta, body) = (Bytes::copy_from_slice(&message.meta), Bytes::copy_from_slice(&message.body));
+    StoredMessage { meta, body, ..message }
 }
 
 /// Everything that the stored message itself says.
@@ -228,7 +247,7 @@ pub fn timestamp(time: UnixMillis) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Position, QueueId, QueueOffset};
+    use crate::model::{MessageGroupKey, Position, QueueId, QueueOffset};
 
     fn delivered() -> Delivered {
         let topic_name = TopicName::parse("t").expect("legal");
@@ -253,6 +272,24 @@ mod tests {
         assert_eq!((system.message_type, system.tag.as_deref()), (2, Some("tag")));
         assert_eq!(message.user_properties["__SHARDINGKEY"], "g");
         assert_eq!(message.topic.expect("set").name, "t");
+    }
+
+    #[test]
+    fn a_small_message_does_not_hold_its_entry() {
+        let entry = Bytes::from(vec![7; 1000]);
+        let message = |bytes: usize| StoredMessage {
+            queue: QueueId(0),
+            group: MessageGroupKey::NONE,
+            tag: Bytes::new(),
+            meta: entry.slice(..10),
+            body: entry.slice(10..bytes),
+        };
+        let holds = |bytes| {
+            let detached = detached(message(bytes), bytes, entry.len());
+            assert_eq!((detached.meta.len(), detached.body.len()), (10, bytes - 10));
+            entry.as_ptr_range().contains(&detached.body.as_ptr())
+        };
+        assert_eq!((holds(249), holds(250)), (false, true));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use tercet_proto::client::v1 as pb;
 
-use super::deliver::{DeliverError, Deliverer};
-use crate::state::{Pick, StoredMessage};
+use super::deliver::{DeliverError, Deliverer, stored};
+use crate::state::Pick;
 
 impl Deliverer {
     /// The messages of these picks, in their order, those that can be read. Runs on the pool for blocking work.
@@ -15,7 +15,7 @@ impl Deliverer {
 
 fn as_stored(deliverer: &Deliverer, pick: &Pick) -> Result<pb::Delivered, String> {
     let entry = deliverer.entry(pick.position.index)?;
-    let stored = StoredMessage::read(&entry.payload, pick.position).map_err(|error| error.to_string())?;
+    let stored = stored(&entry, pick)?;
     Ok(pb::Delivered {
         queue: pick.queue.0,
         offset: pick.offset.0,

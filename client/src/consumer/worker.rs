@@ -26,6 +26,8 @@ use crate::{
 
 /// A topic that is not there, or a request at fault, is tried again after this: what is missing may be made.
 const FAULT_RETRY: Duration = Duration::from_secs(1);
+/// A stream that lasted so long was a good one.
+const GOOD_STREAM: Duration = Duration::from_secs(1);
 /// A consumer that is closed while no node can be reached does not wait longer for one.
 const CLOSING_MAX: Duration = Duration::from_secs(3);
 
@@ -54,12 +56,18 @@ impl Worker {
     pub(super) async fn run(mut self) {
         let mut failures = 0;
         let mut since: Option<(Instant, Option<Endpoint>)> = None;
+        let mut closing: Option<Instant> = None;
         loop {
             let (node, opened) = self.open().await;
             let trouble = match opened {
                 Ok((node, stream)) => {
-                    (failures, since) = (0, None);
-                    match self.converse(stream, &node).await {
+                    since = None;
+                    let begun = Instant::now();
+                    let ended = self.converse(stream, &node).await;
+                    if begun.elapsed() >= GOOD_STREAM {
+                        failures = 0;
+                    }
+                    match ended {
                         Ended::Closed => return,
                         Ended::By(end) => self.trouble_of(end, Some(&node)),
                         Ended::Broken(why) => {
@@ -76,8 +84,15 @@ impl Worker {
             let (begun, tried) = since.get_or_insert_with(|| (Instant::now(), None));
             *tried = node.or(tried.take());
             let waited = begun.elapsed();
-            if self.orders.is_closed() && self.orders.is_empty() && (self.settling.is_idle() || waited > CLOSING_MAX) {
-                return;
+            // There is no stream that would take them: whoever ordered hears of the trouble like everybody.
+            while let Ok(order) = self.orders.try_recv() {
+                self.settling.push([order]);
+            }
+            if self.orders.is_closed() {
+                let closing = *closing.get_or_insert_with(Instant::now);
+                if self.settling.is_idle() || closing.elapsed() > CLOSING_MAX {
+                    return;
+                }
             }
             let wait = match trouble {
                 Trouble::Fault(error) => {

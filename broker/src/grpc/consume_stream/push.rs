@@ -103,7 +103,8 @@ impl Session {
             Ok(picks) => picks,
             Err(why) => {
                 match why {
-                    // A node that stops ends the stream elsewhere.
+                    // Said at once: from now on each poll ends as soon as it has begun, and nobody else would come to say it.
+                    PollEnd::Empty if self.node.stop.is_cancelled() => self.ending.set(end::stopping()),
                     PollEnd::Empty | PollEnd::Gone => {}
                     PollEnd::Full => self.ending.set(end::overloaded("too many receives wait on this node")),
                     PollEnd::LeaderLost => self.ending.set(end::not_leader(&self.node)),
