@@ -223,7 +223,8 @@ impl StateReader {
         let of_queue = |(queue, range): (QueueId, &Queue)| subscription.fresh(queue, *range);
         let fresh = if core.timers.is_full() { 0 } else { (0..).map(QueueId).zip(&of.queues).map(of_queue).sum() };
         let fifo = core.groups.get(group).is_some_and(|group| group.settings.fifo);
-        Ready { unsubscribed: false, fresh, redeliveries: subscription.redeliveries(fifo) }
+        let in_tails = if fifo || core.timers.is_full() { 0 } else { subscription.in_tails() };
+        Ready { unsubscribed: false, fresh, redeliveries: subscription.redeliveries(fifo) + in_tails }
     }
 
     /// How far the group has come in each queue of the topic; nothing if it never received from it.
@@ -303,7 +304,9 @@ impl StateReader {
         })?;
         let located = letters.into_iter().map(|(topic, offset)| {
             let at = self.locate(topic, QueueId(0), QueueOffset(offset), 1)?;
-            Ok(at.first().map(|at| (at.position, Holder::DeadLetter { topic, offset })))
+            // One that was moved just now may still be found where it was.
+            let at = at.first().filter(|at| at.position.index < before);
+            Ok(at.map(|at| (at.position, Holder::DeadLetter { topic, offset })))
         });
         located.filter_map(Result::transpose).collect()
     }

@@ -122,6 +122,9 @@ impl Core {
             outcomes.push(&self.apply_command(&Command::decode(&frame)?, applying)?);
         }
         entry.finish()?;
+        if self.timers.take_room_again() {
+            applying.available.extend(self.subscriptions.keys().map(|(topic, _)| *topic));
+        }
         self.close_blocks(applying);
         self.needed.end_entry(applying.changes);
         let response = outcomes.build();

@@ -82,7 +82,6 @@ impl Core {
         (message.offset, message.length) = (to.offset, to.length);
         self.forget_dead_letter(from.index, topic, offset, applying);
         let dead = IndexBlock { index: to.index, messages: vec![message], ..*block };
-        self.recent.forget(topic, queue, offset);
         self.keep_dead_letter(topic, queue, dead, applying);
         Ok(true)
     }
@@ -101,7 +100,7 @@ impl Core {
         applying.changes.put(keys::index(topic, queue, block.base), &record);
         applying.changes.put(keys::dead_letter(block.index, topic, block.base), &[]);
         self.needed.add(Need::DeadLetter, block.index);
-        self.recent.push(topic, queue, block);
+        self.recent.replace(topic, queue, block);
     }
 
     /// A dead letter does not lie in this entry any more.

@@ -123,9 +123,6 @@ impl Core {
         let lane = subscription.pending(key.queue, key.offset).map(|before| before.message.group);
         let before = subscription.set(&mut self.timers, &mut self.needed, key.queue, key.offset, now);
         self.late.note(key, now.as_ref(), before, applying.changes);
-        if now.is_none() && self.timers.has_room_again() {
-            applying.available.extend(self.subscriptions.keys().map(|(topic, _)| *topic));
-        }
         match lane {
             Some(lane) if now.is_none() => self.advance_lane(key, (key.queue, lane), applying),
             _ => Ok(()),

@@ -21,6 +21,50 @@ type Place = (ConsumerGroupId, TopicId, QueueId, MessageGroupKey, u64);
 /// What entered tails in this call of `apply`, and is not in the store yet.
 pub(crate) type UnwrittenTails = BTreeMap<Place, InTail>;
 
+/// Reads tails.
+#[derive(Clone, Copy)]
+pub(super) struct TailReader<'a> {
+    pub(super) store: &'a Store,
+    pub(super) unwritten: &'a UnwrittenTails,
+    /// What lies in older entries is not there any more.
+    pub(super) start: LogIndex,
+}
+
+impl TailReader<'_> {
+    /// The oldest entry with a message of a tail that is still there; nothing if none is.
+    pub(super) fn oldest(&self, of: &Subscription, lane: LaneKey, tail: Tail) -> Result<Option<LogIndex>, Fault> {
+        if tail.oldest >= self.start {
+            return Ok(Some(tail.oldest));
+        }
+        let first = self.first_readable(of, lane, tail)?;
+        if first == tail.next { Ok(None) } else { Ok(Some(self.read(place(of, lane, first))?.message.position.index)) }
+    }
+
+    /// The number of the first message behind the readable start, as entries ascend along a tail: its end if there is none.
+    fn first_readable(&self, of: &Subscription, lane: LaneKey, tail: Tail) -> Result<u64, Fault> {
+        let (mut low, mut high) = (tail.first, tail.next);
+        while low < high {
+            let at = low + (high - low) / 2;
+            if self.read(place(of, lane, at))?.message.position.index < self.start {
+                low = at + 1;
+            } else {
+                high = at;
+            }
+        }
+        Ok(low)
+    }
+
+    fn read(&self, place: Place) -> Result<InTail, Fault> {
+        if let Some(unwritten) = self.unwritten.get(&place) {
+            return Ok(*unwritten);
+        }
+        let key = key(place);
+        let damaged = || Fault::damaged(key.as_ref(), "a message that waits for its message group is not there");
+        let record = self.store.get(key.as_ref())?.ok_or_else(damaged)?;
+        InTail::decode(&record).map_err(|error| Fault::damaged(key.as_ref(), error))
+    }
+}
+
 /// The tails of a subscription at work.
 pub(super) struct Tails<'a> {
     pub(super) store: &'a Store,
@@ -49,9 +93,9 @@ impl Tails<'_> {
     /// Takes the first message out of a lane's tail that is still there.
     pub(super) fn pop(&mut self, of: &mut Subscription, lane: LaneKey) -> Result<Option<InTail>, Fault> {
         let Some(mut tail) = of.tail(lane) else { return Ok(None) };
-        let mut found = self.read(place(of, lane, tail.first))?;
+        let mut found = self.reader().read(place(of, lane, tail.first))?;
         if found.message.position.index < self.start {
-            let first = self.first_readable(of, lane, tail)?;
+            let first = self.reader().first_readable(of, lane, tail)?;
             self.expired += first - tail.first;
             self.forget(of, lane, tail.first, first);
             if first == tail.next {
@@ -59,7 +103,7 @@ impl Tails<'_> {
                 return Ok(None);
             }
             tail.first = first;
-            found = self.read(place(of, lane, first))?;
+            found = self.reader().read(place(of, lane, first))?;
         }
         self.forget(of, lane, tail.first, tail.first + 1);
         let left = Tail { first: tail.first + 1, oldest: found.message.position.index, ..tail };
@@ -67,28 +111,8 @@ impl Tails<'_> {
         Ok(Some(found))
     }
 
-    /// The number of the first message behind the readable start, as entries ascend along a tail: its end if there is none.
-    fn first_readable(&self, of: &Subscription, lane: LaneKey, tail: Tail) -> Result<u64, Fault> {
-        let (mut low, mut high) = (tail.first + 1, tail.next);
-        while low < high {
-            let at = low + (high - low) / 2;
-            if self.read(place(of, lane, at))?.message.position.index < self.start {
-                low = at + 1;
-            } else {
-                high = at;
-            }
-        }
-        Ok(low)
-    }
-
-    fn read(&self, place: Place) -> Result<InTail, Fault> {
-        if let Some(unwritten) = self.unwritten.get(&place) {
-            return Ok(*unwritten);
-        }
-        let key = key(place);
-        let damaged = || Fault::damaged(key.as_ref(), "a message that waits for its message group is not there");
-        let record = self.store.get(key.as_ref())?.ok_or_else(damaged)?;
-        InTail::decode(&record).map_err(|error| Fault::damaged(key.as_ref(), error))
+    fn reader(&self) -> TailReader<'_> {
+        TailReader { store: self.store, unwritten: self.unwritten, start: self.start }
     }
 
     fn forget(&mut self, of: &Subscription, lane: LaneKey, from: u64, until: u64) {

@@ -10,9 +10,9 @@
 
 use raft_log::types::LogIndex;
 
+use super::tails::TailReader;
 use super::{Applying, Core};
 use crate::model::{ConsumerGroupId, QueueId, TopicId};
-use crate::state::consumption::Subscription;
 use crate::state::fault::Fault;
 use crate::state::index::{bases, first_from, read_block};
 use crate::state::keys;
@@ -65,8 +65,15 @@ impl Core {
                 unread = Some(unread.map_or(block.index, |unread| unread.min(block.index)));
             }
         }
-        let waiting = self.subscriptions.values().flat_map(Subscription::tailed).map(|(_, tail)| tail.oldest);
-        Ok(unread.into_iter().chain(waiting).min())
+        let tails = TailReader { store, unwritten: &self.unwritten_tails, start: self.retained.start };
+        for of in self.subscriptions.values() {
+            for (lane, tail) in of.tailed() {
+                if let Some(oldest) = tails.oldest(of, lane, tail)? {
+                    unread = Some(unread.map_or(oldest, |unread| unread.min(oldest)));
+                }
+            }
+        }
+        Ok(unread)
     }
 
     /// Lets the next queues follow the start.

@@ -143,16 +143,23 @@ impl Subscription {
             None => at.remove(&offset),
         };
         let before = held.map(|held| held.pending);
+        // A body that moves ends no lease and begins none.
+        let time = |pending: Pending| (pending.phase, pending.deadline, pending.lease);
+        let same_time = before.is_some() && before.map(time) == now.map(time);
         let key = self.key(queue, offset);
         self.pending = self.pending + usize::from(now.is_some()) - usize::from(before.is_some());
         if let Some(pending) = before {
             needed.remove(Need::Delivery, pending.message.position.index);
-            timers.unlist(key, &pending);
+            if !same_time {
+                timers.unlist(key, &pending);
+            }
             self.unlist(queue, offset, &pending);
         }
         if let Some(pending) = now {
             needed.add(Need::Delivery, pending.message.position.index);
-            timers.list(key, &pending);
+            if !same_time {
+                timers.list(key, &pending);
+            }
             self.list(queue, offset, &pending);
         }
         held.map(|held| held.record).unwrap_or_default()
@@ -267,8 +274,12 @@ impl Subscription {
 
     /// How many deliveries are due again: messages, or lanes with at least one.
     pub(crate) fn redeliveries(&self, fifo: bool) -> u64 {
-        let laned = if fifo { self.lanes.open_count() as u64 } else { self.laned.len() as u64 + self.lanes.in_tails() };
-        self.due.len() as u64 + laned
+        (self.due.len() + if fifo { self.lanes.open_count() } else { self.laned.len() }) as u64
+    }
+
+    /// How many messages wait in tails that a group without order could be given; none at the bound.
+    pub(crate) fn in_tails(&self) -> u64 {
+        if self.pending < PENDING_PER_TOPIC_MAX { self.lanes.in_tails() } else { 0 }
     }
 }
 

@@ -23,11 +23,14 @@ pub(crate) struct Timers {
     ended: BTreeSet<LeaseId>,
     /// Messages that are pending, of all groups.
     pending: usize,
+    /// They were at the bound, and nobody was told since that there is room again.
+    was_full: bool,
 }
 
 impl Timers {
     pub(super) fn list(&mut self, key: DeliveryKey, pending: &Pending) {
         self.pending += 1;
+        self.was_full |= self.is_full();
         let new = match pending.phase {
             Phase::Hidden => {
                 if let Some(lease) = pending.lease {
@@ -70,9 +73,11 @@ impl Timers {
         self.pending >= PENDING_MAX
     }
 
-    /// Whether there is room again, of which nobody knows who waits for it.
-    pub(crate) fn has_room_again(&self) -> bool {
-        self.pending == PENDING_MAX - ROOM
+    /// Whether there is room again, of which nobody knows who waits for it: once after the bound was met.
+    pub(crate) fn take_room_again(&mut self) -> bool {
+        let again = self.was_full && self.pending <= PENDING_MAX - ROOM;
+        self.was_full &= !again;
+        again
     }
 
     /// How many messages are pending.

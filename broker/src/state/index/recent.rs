@@ -39,12 +39,14 @@ impl RecentBlocks {
         assert!(before.is_none(), "an index block is made once");
     }
 
-    /// Drops a block that is about to be made anew.
-    pub(crate) fn forget(&mut self, topic: TopicId, queue: QueueId, base: u64) {
-        let key = (topic, queue, base);
-        if let Some(block) = self.blocks.remove(&key) {
-            self.messages -= block.messages.len();
-            self.order.retain(|other| *other != key);
+    /// Puts another block in the place of one with as many messages, which the cache may have let go of.
+    pub(crate) fn replace(&mut self, topic: TopicId, queue: QueueId, block: IndexBlock) {
+        match self.blocks.get_mut(&(topic, queue, block.base)) {
+            Some(before) => {
+                assert_eq!(before.messages.len(), block.messages.len(), "the same messages at other places");
+                *before = Arc::new(block);
+            }
+            None => self.push(topic, queue, block),
         }
     }
 

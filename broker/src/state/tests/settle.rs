@@ -1,12 +1,14 @@
 use std::time::Duration;
 
 use raft_log::StateMachine;
-use raft_log::types::UnixMillis;
+use raft_log::types::{LogIndex, UnixMillis};
 
 use super::harness::{INVISIBLE_MS, Rig, attempts, handle, offsets, receive};
 use crate::model::{ClientKey, ConsumerGroupId, GroupSettings, TopicId, TopicType};
 use crate::state::apply_limits::EXPIRED_MAX;
-use crate::state::{ChangeInvisible, Outcome, Pick, RENEWAL_AGE_MAX, RenewLeases, Settled, tick};
+use crate::state::{
+    ChangeInvisible, Holder, NeededBody, Outcome, Pick, RENEWAL_AGE_MAX, RenewLeases, Settled, relocate, tick,
+};
 
 fn rig(messages: usize) -> (Rig, TopicId, ConsumerGroupId) {
     let mut rig = Rig::new();
@@ -176,6 +178,38 @@ fn a_lease_that_ended_is_over_and_its_deliveries_end_some_with_each_tick() {
     rig.one(&tick());
     assert_eq!(rig.reader().ready(group, topic).redeliveries as usize, count - 2);
     assert_eq!(rig.ack(group, topic, &again), [Settled::Done]);
+}
+
+/// The body of the last delivery on a lease that has ended is moved before a tick comes to it.
+#[test]
+fn a_lease_that_ended_stays_so_when_a_body_moves() {
+    let (mut rig, topic, group) = rig(EXPIRED_MAX);
+    let client = ClientKey::of("client");
+    let mut held = Vec::new();
+    while held.len() < EXPIRED_MAX {
+        let left = u16::try_from(EXPIRED_MAX - held.len()).unwrap();
+        held.extend(leased(&mut rig, topic, group, client, left.min(500)));
+    }
+    rig.now += INVISIBLE_MS;
+    rig.one(&tick());
+    assert_eq!(
+        rig.reader().ready(group, topic).redeliveries as usize,
+        EXPIRED_MAX - 1,
+        "the lease's end counts as well"
+    );
+    let end = LogIndex(rig.log.len() as u64);
+    let last = held[EXPIRED_MAX - 1].offset.0;
+    let bodies: Vec<_> = rig.needed_bodies(end, EXPIRED_MAX);
+    let of_last = |body: &&NeededBody| matches!(body.holders[0], Holder::Delivery(key) if key.offset == last);
+    let body = bodies.iter().find(of_last).unwrap().clone();
+    assert_eq!(rig.one(&relocate(&[body])), Outcome::Relocated(1));
+    let running = rig.reader().next_due();
+    assert!(running.unwrap() <= UnixMillis(rig.now), "it is still to end");
+    rig.state().flush().unwrap();
+    rig.crash_and_replay();
+    assert_eq!(rig.reader().next_due(), running, "a node that starts again knows the same");
+    rig.one(&tick());
+    assert_eq!(rig.reader().ready(group, topic).redeliveries as usize, EXPIRED_MAX);
 }
 
 #[test]

@@ -95,6 +95,9 @@ fn retention_takes_from_what_waits_and_the_rest_comes() {
     rig.retain(LogIndex(start), |_, _| ());
     assert_eq!(rig.state().needed_from(), LogIndex(start));
     assert_eq!(held(&rig, topic, group, 8), (vec![0], (1..8).collect()), "nobody has looked yet");
+    let end = LogIndex(rig.log.len() as u64);
+    rig.one(&release_to(end));
+    assert_eq!(rig.state().needed_from(), LogIndex(start), "what is gone from a tail holds nothing, what is left does");
     rig.ack(group, topic, &first);
     assert_eq!(rig.reader().counters().expired_unread, 5);
     assert_eq!(held(&rig, topic, group, 8), (vec![6], vec![7]));

@@ -9,6 +9,9 @@ use crate::state::apply::tails::Tails;
 use crate::state::consumption::{InTail, LaneKey, Pending, Subscription};
 use crate::state::fault::Fault;
 
+/// What a part of a tail that retention has taken counts for at most among what a receive looks at.
+const SCANNED_BY_EXPIRED_MAX: usize = 128;
+
 impl Picking<'_> {
     /// Picks what was taken before: lanes of a FIFO group in their order, and single messages.
     pub(super) fn redeliver(&mut self) -> Result<(), Fault> {
@@ -61,7 +64,7 @@ impl Picking<'_> {
 
     /// Picks what waits behind the pending messages of a lane, all of which were looked at. Says whether that was everything.
     fn take_tail(&mut self, lane: LaneKey) -> Result<bool, Fault> {
-        while !self.full() {
+        while !self.full() && !self.subscription.is_full(lane.0) && !self.timers.is_full() {
             let Some(InTail { offset, message }) = self.pop(lane, self.retained.start)? else { return Ok(true) };
             if self.look(lane.0, offset, Pending::waiting(message)) == Look::Full {
                 self.hand_out(lane.0, offset, Pending::waiting(message));
@@ -88,6 +91,8 @@ impl Picking<'_> {
         let first = tails.pop(subscription, lane)?;
         let expired = tails.expired;
         self.expired += expired;
+        // What is passed over costs reads and deletions.
+        self.scanned += usize::try_from(expired).unwrap_or(usize::MAX).min(SCANNED_BY_EXPIRED_MAX);
         Ok(first)
     }
 
