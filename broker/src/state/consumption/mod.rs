@@ -7,8 +7,8 @@
 //!          consumer offset                      taken           end of the queue
 //! ```
 //! Everything below `taken` is done with unless it stands in `pending`; so the consumer offset is the lowest pending
-//! message, and what was acknowledged beyond it needs no record at all: memory and store hold what is in flight, never
-//! what was consumed.
+//! message, and what was acknowledged beyond it needs no record at all: memory holds what is in flight, and the store what has
+//! been so for long or at a flush ([`LateRecords`]); neither holds what was consumed.
 //!
 //! ```text
 //! a pending message

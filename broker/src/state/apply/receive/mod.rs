@@ -1,8 +1,8 @@
 //! Receive: picks messages for a group and hides them from its other consumers.
 //!
-//! First what is due again, then what is fresh; from all queues, beginning at another one each time. A message that the
-//! filter does not want is consumed for the group. One receive looks at [`SCAN_MAX`] messages at most and says so if
-//! that was not enough.
+//! First what is due again, then what is fresh; from all queues, beginning at another one each time. A message that was never
+//! delivered and that the filter does not want is consumed for the group. One receive looks at [`SCAN_MAX`] messages at
+//! most and says so if that was not enough.
 
 mod redeliver;
 
