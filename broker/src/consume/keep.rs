@@ -17,12 +17,53 @@ use crate::{
 /// How often it looks whether the start is held or queues lag behind it.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Holders, and bytes of bodies, that one command moves.
-const HOLDERS_MAX: usize = 1024;
+const HOLDERS_MAX: usize = if cfg!(test) { 32 } else { 1024 };
 const BYTES_MAX: usize = 1 << 20;
 /// After each of them: so what is moved takes a part of the log's bandwidth only.
 const PAUSE: Duration = Duration::from_millis(50);
 /// After a sweep: other commands come in between.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+
+/// What is to be done for the log next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Queues begin below the readable start.
+    Sweep,
+    /// These bodies hold the start, and more of them perhaps.
+    Move(HeldBack, Vec<NeededBody>),
+    /// Nothing holds the start any more.
+    Trim(LogIndex),
+}
+
+impl Step {
+    fn command(&self) -> EncodedCommand {
+        match self {
+            Step::Sweep => sweep(),
+            Step::Move(_, bodies) => relocate(bodies),
+            Step::Trim(to) => trim_to(*to),
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        match self {
+            Step::Sweep => SWEEP_PAUSE,
+            Step::Move(..) | Step::Trim(_) => PAUSE,
+        }
+    }
+}
+
+/// The next step, if there is one; `read` gives the payload of an entry. Blocks.
+pub(crate) fn next_step(
+    state: &StateReader,
+    read: impl FnMut(LogIndex) -> Result<Bytes, String>,
+) -> Result<Option<Step>, String> {
+    if state.sweep_due() {
+        return Ok(Some(Step::Sweep));
+    }
+    let Some(held) = state.held_back() else { return Ok(None) };
+    let bodies = needed_bodies(state, held.before, read)?;
+    Ok(Some(if bodies.is_empty() { Step::Trim(held.to) } else { Step::Move(held, bodies) }))
+}
 
 /// The leader's work for the log.
 pub(super) struct Keeper<'a> {
@@ -35,32 +76,32 @@ impl Keeper<'_> {
     /// Works until it is dropped.
     pub(super) async fn run(self) {
         loop {
-            while self.state.sweep_due() && self.propose(sweep()).await {
-                tokio::time::sleep(SWEEP_PAUSE).await;
-            }
-            match self.state.held_back() {
-                Some(held) if self.let_go(held).await => tokio::time::sleep(PAUSE).await,
-                _ => tokio::time::sleep(LOOK_EVERY).await,
-            }
+            let pause = match self.find().await {
+                Some(step) if self.propose(step.command()).await => step.pause(),
+                _ => LOOK_EVERY,
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
-    /// Moves some of what holds the start, or the start itself when nothing does any more. Whether something was done.
-    async fn let_go(&self, held: HeldBack) -> bool {
+    /// Looks for something to do; beside the runtime, for it reads the log and the state's store.
+    async fn find(&self) -> Option<Step> {
+        if !self.state.sweep_due() && self.state.held_back().is_none() {
+            return None;
+        }
         let (state, replica) = (self.state.clone(), self.replica.clone());
-        let found = tokio::task::spawn_blocking(move || needed_bodies(&state, &replica, held.before)).await;
-        match found.map_err(|error| error.to_string()).and_then(|found| found) {
-            Ok(bodies) if bodies.is_empty() => self.propose(trim_to(held.to)).await,
-            Ok(bodies) => {
-                let HeldBack { to, deliveries, dead_letters, .. } = held;
-                tracing::info!(%to, deliveries, dead_letters, moved = bodies.len(), "what holds the log is moved to its end");
-                self.propose(relocate(&bodies)).await
-            }
+        let found = tokio::task::spawn_blocking(move || next_step(&state, |index| read(&replica, index))).await;
+        let step = match found.map_err(|error| error.to_string()).and_then(|found| found) {
+            Ok(step) => step?,
             Err(error) => {
                 tracing::error!(%error, "what holds the log cannot be read; the log grows until it can");
-                false
+                return None;
             }
+        };
+        if let Step::Move(HeldBack { to, deliveries, dead_letters, .. }, bodies) = &step {
+            tracing::info!(%to, deliveries, dead_letters, moved = bodies.len(), "what holds the log is moved to its end");
         }
+        Some(step)
     }
 
     async fn propose(&self, command: EncodedCommand) -> bool {
@@ -72,8 +113,17 @@ impl Keeper<'_> {
     }
 }
 
+fn read(replica: &Replica, index: LogIndex) -> Result<Bytes, String> {
+    let mut records = replica.read(index, index.next(), 1).map_err(|error| error.to_string())?;
+    Ok(records.pop().ok_or_else(|| format!("entry {index} is not there"))?.payload)
+}
+
 /// The first bodies in entries before this one that somebody needs.
-fn needed_bodies(state: &StateReader, replica: &Replica, before: LogIndex) -> Result<Vec<NeededBody>, String> {
+fn needed_bodies(
+    state: &StateReader,
+    before: LogIndex,
+    mut read: impl FnMut(LogIndex) -> Result<Bytes, String>,
+) -> Result<Vec<NeededBody>, String> {
     let mut holders: BTreeMap<Position, Vec<Holder>> = BTreeMap::new();
     for (position, holder) in state.holders(before, HOLDERS_MAX).map_err(|error| error.to_string())? {
         holders.entry(position).or_default().push(holder);
@@ -82,9 +132,7 @@ fn needed_bodies(state: &StateReader, replica: &Replica, before: LogIndex) -> Re
     let mut entry: Option<(LogIndex, Bytes)> = None;
     for (from, holders) in holders {
         if entry.as_ref().is_none_or(|(index, _)| *index != from.index) {
-            let mut records = replica.read(from.index, from.index.next(), 1).map_err(|error| error.to_string())?;
-            let record = records.pop().ok_or_else(|| format!("entry {} is not there", from.index))?;
-            entry = Some((from.index, record.payload));
+            entry = Some((from.index, read(from.index)?));
         }
         let payload = &entry.as_ref().expect("read above").1;
         let (start, length) = (from.offset as usize, from.length as usize);

@@ -13,11 +13,11 @@ mod deliver;
 mod entries;
 mod handle;
 mod housekeeping;
-mod keep;
+pub(crate) mod keep;
 mod parking;
 mod poll;
 mod streamed;
-mod timers;
+pub(crate) mod timers;
 
 pub use dead_letters::count_dead_letters;
 pub use deliver::{DeliverError, Delivered, Deliverer, timestamp};

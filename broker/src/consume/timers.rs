@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const TICK_EVERY_MIN: Duration = Duration::from_millis(1);
 /// While nobody led, nobody could acknowledge: a new leader ends no delivery whose time passed then before it has served so
 /// long (state-hazards 11).
-const OVERDUE_GRACE: Duration = Duration::from_secs(3);
+pub(crate) const OVERDUE_GRACE: Duration = Duration::from_secs(3);
 const SEED_RETRY: Duration = Duration::from_millis(200);
 
 /// The time that this node would stamp now (hazards 19).
@@ -133,7 +133,7 @@ impl Timers {
     }
 
     async fn tick_when_due(&self) {
-        if self.state.next_due().is_some_and(|due| due <= self.clock.now()) {
+        if is_due(&self.state, self.clock.now()) {
             tokio::time::sleep(OVERDUE_GRACE).await;
         }
         loop {
@@ -156,15 +156,12 @@ impl Timers {
         let began = self.clock.now();
         loop {
             let now = self.clock.now();
-            let before = UnixMillis(now.0 + millis(RENEW_AHEAD));
-            let mut clients = self.state.leases_ending(before, RENEWALS_MAX);
             let unheard_lives = now.0 - began.0 < millis(GRACE);
-            clients.retain(|client| (self.lives)(*client).unwrap_or(unheard_lives));
-            if !clients.is_empty() {
-                let renew = RenewLeases { clients, invisible_ms: millis(RENEWED_FOR), shorten: false };
-                if let Err(error) = self.batcher.submit(renew.encode()).await {
-                    tracing::debug!(%error, "deliveries were not renewed");
-                }
+            let lives = |client| (self.lives)(client).unwrap_or(unheard_lives);
+            if let Some(renew) = to_renew(&self.state, now, lives)
+                && let Err(error) = self.batcher.submit(renew.encode()).await
+            {
+                tracing::debug!(%error, "deliveries were not renewed");
             }
             tokio::time::sleep(RENEW_EVERY).await;
         }
@@ -183,6 +180,18 @@ impl Timers {
             }
         }
     }
+}
+
+/// Whether a tick finds something to do.
+pub(crate) fn is_due(state: &StateReader, now: UnixMillis) -> bool {
+    state.next_due().is_some_and(|due| due <= now)
+}
+
+/// The leases that end soon and whose clients live, if there are any.
+pub(crate) fn to_renew(state: &StateReader, now: UnixMillis, lives: impl Fn(ClientKey) -> bool) -> Option<RenewLeases> {
+    let mut clients = state.leases_ending(UnixMillis(now.0 + millis(RENEW_AHEAD)), RENEWALS_MAX);
+    clients.retain(|client| lives(*client));
+    (!clients.is_empty()).then(|| RenewLeases { clients, invisible_ms: millis(RENEWED_FOR), shorten: false })
 }
 
 /// How many messages a group can be given. A first receive is worth its command by itself.
