@@ -27,7 +27,7 @@ BUILD_TIMED := build_timed() { begin=$$(date +%s); "$$@" && echo "built in $$(($
 UNCHECKED := $(foreach of,dev dev.package.openraft dev.package.quorum-set,--config profile.$(of).debug-assertions=false --config profile.$(of).overflow-checks=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify fix bench bench-apply bench-fair bench-log bench-catchup bench-overload bench-flush bench-gap bench-calm bench-restart conformance sim sim-many sim-sensitivity sim-test
+.PHONY: help setup build demo test verify fix bench bench-apply bench-fair bench-log bench-catchup bench-overload bench-flush bench-gap bench-calm bench-restart conformance sim sim-many broker-sim sim-sensitivity sim-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,11 @@ sim: system ## one seed of the deterministic simulation (SEED=n; SIM_STORY=1 tel
 
 sim-many: system ## many seeds on all cores (N=n, FROM=seed)
 	@$(SIM) run --quiet --locked -p simulation -- many $(N) $(FROM)
+
+# Without N it is one seed.
+broker-sim: system ## the broker's state machine in a simulated group, under faults (SEED=n; N=count: that many seeds)
+	@BROKER_SIM_SEED=$(SEED) BROKER_SIM_N=$(if $(filter file,$(origin N)),1,$(N)) \
+		cargo test --quiet --locked --workspace --features tercet-client/cli --lib -- --ignored --exact simulation::tests::asked_for --nocapture
 
 sim-sensitivity: system ## plants bugs, one at a time, and counts the seeds until each is found
 	@$(SIM) run --quiet --locked -p simulation -- sensitivity

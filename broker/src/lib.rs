@@ -20,5 +20,7 @@ pub mod node;
 pub mod peer_secret;
 pub mod process;
 pub mod publish;
+#[cfg(test)]
+mod simulation;
 pub mod state;
 pub mod telemetry_log;

@@ -23,6 +23,7 @@ use super::fault::Fault;
 use super::flush::{FlushTriggers, Unflushed};
 use super::keys;
 use super::load::{AppliedRecord, load};
+use super::planted::{self, Bug};
 use super::reader::{Shared, StateReader};
 use super::store::{Store, StoreError};
 use super::views::StateCounters;
@@ -186,7 +187,8 @@ impl State {
     /// Gives the store all that it was spared, and begins to persist it.
     fn freeze(&self) -> Result<(), Fault> {
         let mut changes = Changes::new(Digest::default());
-        self.shared.core_mut().write_late_records(0, &mut changes);
+        let left = if planted::is(Bug::LateForgotten) { LATE_MAX } else { 0 };
+        self.shared.core_mut().write_late_records(left, &mut changes);
         let store = self.shared.store();
         store.write(changes.into_batch())?;
         Ok(store.begin_flush()?)

@@ -36,6 +36,7 @@ mod load;
 mod machine;
 mod needed;
 mod outcome;
+pub(crate) mod planted;
 mod producers;
 mod reader;
 mod replace;
@@ -54,6 +55,8 @@ pub use command::{
     Receive, RenewLeases, StoredMessage, Unsettled, UpdateGroup, entry_stamp, release_to, sweep, tick, trim_to,
 };
 pub(crate) use command::{Holder, NeededBody, relocate};
+#[cfg(test)]
+pub(crate) use consumption::DeliveryKey;
 pub use dead_letter_tally::{DeadLetterTally, DeadLettered};
 pub use events::Events;
 pub use flush::FlushTriggers;

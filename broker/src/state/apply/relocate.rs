@@ -11,12 +11,13 @@ use raft_log::types::LogIndex;
 use super::{Applying, Core};
 use crate::model::{Position, QueueId, TopicId};
 use crate::state::command::{Holder, RelocateView};
-use crate::state::consumption::{DeliveryKey, Phase};
+use crate::state::consumption::{DeliveryKey, Pending, Phase};
 use crate::state::fault::Fault;
 use crate::state::index::{IndexBlock, read_block};
 use crate::state::keys;
 use crate::state::needed::Need;
 use crate::state::outcome::Outcome;
+use crate::state::planted::{self, Bug};
 
 impl Core {
     pub(super) fn relocate(&mut self, relocate: &RelocateView, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
@@ -45,7 +46,8 @@ impl Core {
     ) -> Result<bool, Fault> {
         let Some(subscription) = self.subscriptions.get(&(key.topic, key.group)) else { return Ok(false) };
         let pending = subscription.pending(key.queue, key.offset).copied();
-        let Some(mut pending) = pending.filter(|pending| pending.message.position == from) else { return Ok(false) };
+        let there = |pending: &Pending| pending.message.position == from || planted::is(Bug::StaleMove);
+        let Some(mut pending) = pending.filter(there) else { return Ok(false) };
         let waits = matches!(pending.phase, Phase::Due | Phase::Waiting);
         if waits && pending.moved {
             self.set_pending(key, None, applying)?;

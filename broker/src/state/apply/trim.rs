@@ -17,6 +17,7 @@ use crate::state::fault::Fault;
 use crate::state::index::{bases, first_from, read_block};
 use crate::state::keys;
 use crate::state::outcome::Outcome;
+use crate::state::planted::{self, Bug};
 use crate::state::retained::Sweep;
 use crate::state::store::Store;
 use crate::state::topics::Queue;
@@ -34,7 +35,8 @@ impl Core {
         let to = to.min(applying.id.index);
         let before = self.retained;
         self.retained.asked = before.asked.max(to);
-        self.retained.start = before.start.max(to.min(self.needed.oldest().unwrap_or(to)));
+        let oldest = self.needed.oldest().filter(|_| !planted::is(Bug::NeededIgnored));
+        self.retained.start = before.start.max(to.min(oldest.unwrap_or(to)));
         if self.retained != before {
             applying.changes.put(keys::RETAINED, &self.retained.encode());
             self.needed.forget_below(self.retained.start);
@@ -103,6 +105,7 @@ impl Core {
         at: Sweep,
         store: &Store,
     ) -> Result<(Vec<(TopicId, QueueId, Queue)>, Option<Sweep>), Fault> {
+        let start = if planted::is(Bug::SweepTooFar) { self.retained.asked } else { self.retained.start };
         let (mut looked, mut moved) = (0, Vec::new());
         // Dead letters hold the start, and their entries do not ascend along the queue.
         for topic in self.topics.from(at.topic).filter(|topic| !topic.name.is_dead_letter()) {
@@ -112,7 +115,7 @@ impl Core {
                     return Ok((moved, Some(Sweep { topic: topic.id, queue, ..at })));
                 }
                 looked += 1;
-                let first = first_from(&self.recent, store, (topic.id, queue), *range, self.retained.start)?;
+                let first = first_from(&self.recent, store, (topic.id, queue), *range, start)?;
                 if first > range.first {
                     moved.push((topic.id, queue, Queue { first, ..*range }));
                 }

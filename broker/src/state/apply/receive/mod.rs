@@ -22,6 +22,7 @@ use crate::state::index::BlockReader;
 use crate::state::keys;
 use crate::state::needed::Needed;
 use crate::state::outcome::{Outcome, Pick, Received, UnknownName};
+use crate::state::planted::{self, Bug};
 use crate::state::retained::Retained;
 use crate::state::store::Store;
 use crate::state::topics::Queue;
@@ -259,7 +260,7 @@ impl Picking<'_> {
 
     /// Whether a fresh message of a FIFO group has to wait for its message group. If not, its lane is this receive's.
     fn held_back(&mut self, queue: QueueId, message: &TakenMessage) -> bool {
-        if !self.settings.fifo || message.group.is_none() {
+        if !self.settings.fifo || message.group.is_none() || planted::is(Bug::OrderIgnored) {
             return false;
         }
         let lane = (queue, message.group);
@@ -272,7 +273,7 @@ impl Picking<'_> {
 
     /// The message as it stands once more delivered.
     fn delivered(&self, before: Pending) -> Pending {
-        let raise = u16::from(!before.suspended);
+        let raise = u16::from(!before.suspended && !planted::is(Bug::AttemptStays));
         Pending {
             phase: Phase::Hidden,
             attempt: before.attempt.saturating_add(raise).max(1),

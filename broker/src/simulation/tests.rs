@@ -1,0 +1,74 @@
+//! What every `make test` runs, and what `make broker-sim` asks for.
+
+use super::report::replay;
+use super::run::run;
+use crate::state::planted::{Bug, plant};
+
+/// Seeds by which each planted bug is found.
+const SEEDS_TO_FIND_MAX: u64 = 20;
+/// Seeds of every test run.
+const SEEDS: u64 = 30;
+
+fn passes(seed: u64) -> super::report::Figures {
+    let (figures, violation) = run(seed);
+    assert_eq!(violation, None, "{}", replay(seed));
+    figures
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    assert_eq!(run(1), run(1), "{}", replay(1));
+    assert_ne!(run(1).0.digest, run(2).0.digest);
+}
+
+#[test]
+fn seeds_pass() {
+    (1..=SEEDS).for_each(|seed| {
+        passes(seed);
+    });
+}
+
+/// What it cannot find when it is there, proves nothing when it finds nothing.
+#[test]
+fn each_rule_that_is_undone_is_missed() {
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        plant(Some(bug));
+        let found = (1..=SEEDS_TO_FIND_MAX).find_map(|seed| Some((seed, run(seed).1?)));
+        plant(None);
+        match found {
+            Some((seed, violation)) => println!("{bug:?}: {} at seed {seed}", violation.checker),
+            None => missed.push(bug),
+        }
+    }
+    assert!(missed.is_empty(), "{missed:?} are not found by {SEEDS_TO_FIND_MAX} seeds");
+}
+
+/// `make broker-sim SEED=n N=count`.
+#[test]
+#[ignore = "runs the seeds that it is asked for"]
+fn asked_for() {
+    let number = |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    let (from, count): (u64, u64) = (number("BROKER_SIM_SEED", 1), number("BROKER_SIM_N", 1));
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let share = |first| {
+            scope.spawn(move || {
+                (first..from + count).step_by(threads as usize).filter(|seed| fails(*seed)).collect::<Vec<_>>()
+            })
+        };
+        let running: Vec<_> = (from..from + threads).map(share).collect();
+        running.into_iter().flat_map(|share| share.join().expect("a run catches its panics")).collect()
+    });
+    assert!(failed.is_empty(), "{} of {count} seeds failed: {failed:?}", failed.len());
+}
+
+/// Runs a seed and says what came of it.
+fn fails(seed: u64) -> bool {
+    let (figures, violation) = run(seed);
+    match &violation {
+        Some(violation) => println!("{}   # {}: {}", replay(seed), violation.checker, violation.what),
+        None => println!("{}   # {figures:?}", replay(seed)),
+    }
+    violation.is_some()
+}

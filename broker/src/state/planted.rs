@@ -1,0 +1,68 @@
+//! Rules that the simulation undoes one at a time, to show that it notices. None outside of tests, where this is a constant.
+
+/// A rule that is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// A body that moves stays counted where it lay.
+    CountStays,
+    /// A trim looks at nothing that is needed.
+    NeededIgnored,
+    /// A relocation does not ask whether its holder still needs the body that lay there.
+    StaleMove,
+    /// Queues follow to where retention wants the start, not to where it is.
+    SweepTooFar,
+    /// A handle settles whatever delivery of its message there is.
+    OldHandleCounts,
+    /// A lease ends, and what is on it does not.
+    LeaseEndsNothing,
+    /// A flush leaves out the records that are held back.
+    LateForgotten,
+    /// Nothing of a message group follows what is done with.
+    TailStays,
+    /// Message groups are not held back.
+    OrderIgnored,
+    /// A repeat is stored again.
+    RepeatStored,
+    /// A delivery that comes again has the number of the last one.
+    AttemptStays,
+}
+
+#[cfg(test)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this rule is undone.
+#[cfg(test)]
+pub(crate) fn is(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
+
+/// Whether this rule is undone: never.
+#[cfg(not(test))]
+pub(crate) const fn is(_: Bug) -> bool {
+    false
+}
+
+/// Undoes a rule on this thread, or none.
+#[cfg(test)]
+pub(crate) fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+#[cfg(test)]
+impl Bug {
+    pub(crate) const ALL: [Bug; 11] = [
+        Bug::CountStays,
+        Bug::NeededIgnored,
+        Bug::StaleMove,
+        Bug::SweepTooFar,
+        Bug::OldHandleCounts,
+        Bug::LeaseEndsNothing,
+        Bug::LateForgotten,
+        Bug::TailStays,
+        Bug::OrderIgnored,
+        Bug::RepeatStored,
+        Bug::AttemptStays,
+    ];
+}
