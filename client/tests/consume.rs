@@ -224,6 +224,47 @@ async fn a_changed_duration_is_remembered_and_a_gift_back_does_not_count() {
     assert!(matches!(error, Error::Refused { code: Code::INVALID_RECEIPT_HANDLE, .. }), "{error}");
 }
 
+/// What it does not hear to have arrived, the node gives back, and it is delivered twice.
+#[tokio::test]
+async fn a_node_that_ends_the_stream_hears_what_has_arrived() {
+    let group = Group::start(2, []).await;
+    let consumer = consumer(&group);
+    let mut call = group.call().await;
+    call.open().await;
+    call.push(1, 0..2);
+    call.push(2, 2..5);
+    call.end(EndReason::Stopping, &group.address(1 - call.node));
+    let mut arrived = 0;
+    while let Some(request) = call.request().await {
+        let consume_request::Content::Credit(credit) = request else { panic!("{request:?}") };
+        arrived = credit.arrived;
+    }
+    assert_eq!(arrived, 2, "and then its client ended the stream");
+    let mut next = group.call().await;
+    assert_ne!(next.node, call.node);
+    next.open().await;
+    assert_eq!(offsets(&receive(&consumer).await), [0, 1]);
+    assert_eq!(offsets(&receive(&consumer).await), [2, 3, 4]);
+}
+
+/// In a group that keeps the order, what waits may be before what another consumer has got meanwhile.
+#[tokio::test]
+async fn when_a_stream_breaks_what_waits_is_given_back_if_the_order_is_kept() {
+    let group = Group::start(1, []).await;
+    let consumer = consumer(&group);
+    let mut call = group.call().await;
+    call.open_as(true).await;
+    call.push(1, 0..2);
+    while !matches!(call.request().await, Some(consume_request::Content::Credit(credit)) if credit.arrived == 1) {}
+    drop(call);
+    let mut call = group.call().await;
+    call.open_as(true).await;
+    let (settle, _) = call.settle().await;
+    assert_eq!(settle.changes, [Change { run: Some(run(1, 0, 2)), invisible_ms: 0, uncounted: true }]);
+    call.push(1, 7..8);
+    assert_eq!(offsets(&receive(&consumer).await), [7]);
+}
+
 /// Whether it is closed or dropped.
 #[tokio::test]
 async fn what_nobody_received_is_given_back_at_the_end() {

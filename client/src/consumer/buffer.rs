@@ -48,6 +48,8 @@ struct State {
 #[derive(Debug)]
 struct Held {
     topic: usize,
+    /// On the stream that is open; 0 if it came on an earlier one.
+    number: u64,
     arrived: Instant,
     amount: Amount,
     messages: Vec<ReceivedMessage>,
@@ -67,10 +69,15 @@ impl Buffer {
         self.state.lock().expect("no holder of this lock panics")
     }
 
-    /// A batch has arrived.
-    pub(super) fn put(&self, topic: usize, amount: Amount, messages: Vec<ReceivedMessage>) {
-        self.lock().held.push_back(Held { topic, arrived: Instant::now(), amount, messages });
-        self.filled.notify_one();
+    /// A batch has arrived. One of which nothing is left counts as taken.
+    pub(super) fn put(&self, topic: usize, number: u64, amount: Amount, messages: Vec<ReceivedMessage>) {
+        let mut state = self.lock();
+        if messages.is_empty() {
+            state.released[topic].add(amount);
+        } else {
+            state.held.push_back(Held { topic, number, arrived: Instant::now(), amount, messages });
+            self.filled.notify_one();
+        }
     }
 
     /// What a topic has come to, told once to whoever receives next.
@@ -134,30 +141,56 @@ impl Buffer {
         self.lock().held.iter().find(|held| held.topic == topic).map(|held| held.arrived)
     }
 
-    /// Takes out what nobody took for so long, to be given back. It counts as taken.
-    pub(super) fn take_stale(&self, topic: usize, age: Duration) -> Vec<Reference> {
+    /// Takes out what nobody took for so long, to be given back; or, if the order is kept, all that waits of the topic as soon
+    /// as some of it has waited for so long: what stayed would come before what is given back. It counts as taken.
+    pub(super) fn take_stale(&self, topic: usize, age: Duration, ordered: bool) -> Vec<Reference> {
         let mut state = self.lock();
-        let (stale, fresh): (VecDeque<Held>, VecDeque<Held>) =
-            state.held.drain(..).partition(|held| held.topic == topic && held.arrived.elapsed() >= age);
-        state.held = fresh;
-        stale.iter().for_each(|held| state.released[topic].add(held.amount));
-        stale.iter().flat_map(|held| &held.messages).map(|message| message.reference).collect()
+        let is_stale = |held: &Held| held.topic == topic && held.arrived.elapsed() >= age;
+        let all = ordered && state.held.iter().any(is_stale);
+        state.take_out(|held| is_stale(held) || all && held.topic == topic)
+    }
+
+    /// Takes out what has arrived with this number or a later one on the stream that was the last, to be given back. It counts
+    /// as taken.
+    pub(super) fn take_from(&self, topic: usize, number: u64) -> Vec<Reference> {
+        self.lock().take_out(|held| held.topic == topic && held.number >= number)
+    }
+
+    /// Another stream begins.
+    pub(super) fn begin(&self, topic: usize) {
+        self.lock().held.iter_mut().filter(|held| held.topic == topic).for_each(|held| held.number = 0);
+    }
+}
+
+impl State {
+    fn take_out(&mut self, out: impl Fn(&Held) -> bool) -> Vec<Reference> {
+        let (out, rest): (VecDeque<Held>, VecDeque<Held>) = self.held.drain(..).partition(out);
+        self.held = rest;
+        out.iter().for_each(|held| self.released[held.topic].add(held.amount));
+        out.iter().flat_map(|held| &held.messages).map(|message| message.reference).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
+    use tercet_proto::client::v1::{Batch, Delivered};
 
     use super::*;
 
     const TEN: Amount = Amount { messages: 10, bytes: 1000 };
 
+    fn ten(offset: u64) -> Vec<ReceivedMessage> {
+        let messages = (offset..offset + 10).map(|offset| Delivered { offset, ..Delivered::default() }).collect();
+        let batch = Batch { messages, ..Batch::default() };
+        ReceivedMessage::of_batch(&"t".into(), batch).map(|(_, message)| message.unwrap()).collect()
+    }
+
     #[tokio::test]
     async fn what_is_taken_is_granted_again_once() {
         let buffer = Buffer::new(2);
-        buffer.put(1, TEN, Vec::new());
-        buffer.put(1, TEN, Vec::new());
+        buffer.put(1, 1, TEN, ten(0));
+        buffer.put(1, 1, TEN, ten(0));
         assert_eq!(buffer.take_released(1), Amount::default());
         buffer.next().await.unwrap();
         assert!(buffer.taken(1).now_or_never().is_some() && buffer.taken(0).now_or_never().is_none());
@@ -168,19 +201,19 @@ mod tests {
     async fn a_new_stream_is_granted_the_window_without_what_is_held() {
         let buffer = Buffer::new(1);
         let window = Amount { messages: 25, bytes: 10_000 };
-        buffer.put(0, TEN, Vec::new());
-        buffer.put(0, TEN, Vec::new());
+        buffer.put(0, 1, TEN, ten(0));
+        buffer.put(0, 1, TEN, ten(0));
         buffer.next().await.unwrap();
         assert_eq!(buffer.room(0, window), Amount { messages: 15, bytes: 9000 });
         assert_eq!(buffer.take_released(0), Amount::default(), "it is part of that");
-        buffer.put(0, Amount { messages: 1, bytes: 99_999 }, Vec::new());
+        buffer.put(0, 1, Amount { messages: 1, bytes: 99_999 }, ten(0));
         assert_eq!(buffer.room(0, window).bytes, 0);
     }
 
     #[tokio::test]
     async fn an_error_is_told_once_and_before_what_waits() {
         let buffer = Buffer::new(1);
-        buffer.put(0, TEN, Vec::new());
+        buffer.put(0, 1, TEN, ten(0));
         buffer.fail(0, Error::Closed);
         buffer.fail(0, Error::Closed);
         assert!(buffer.next().await.is_err() && buffer.next().await.is_ok());
@@ -190,12 +223,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_nobody_takes_goes_back_and_makes_room() {
         let buffer = Buffer::new(1);
-        buffer.put(0, TEN, Vec::new());
+        buffer.put(0, 1, TEN, ten(0));
         tokio::time::advance(Duration::from_secs(10)).await;
-        buffer.put(0, TEN, Vec::new());
-        buffer.take_stale(0, Duration::from_secs(10));
+        buffer.put(0, 1, TEN, ten(10));
+        assert_eq!(buffer.take_stale(0, Duration::from_secs(10), false).len(), 10);
         assert_eq!(buffer.take_released(0), TEN);
         assert_eq!(buffer.oldest(0), Some(Instant::now()));
+    }
+
+    /// The second could be of the same message group as the first, and would be handed out before it.
+    #[tokio::test(start_paused = true)]
+    async fn if_the_order_is_kept_what_is_behind_goes_back_as_well() {
+        let buffer = Buffer::new(2);
+        let (age, back) = (Duration::from_secs(10), || buffer.take_stale(0, Duration::from_secs(10), true).len());
+        buffer.put(0, 1, TEN, ten(0));
+        buffer.put(1, 1, TEN, ten(0));
+        tokio::time::advance(age / 2).await;
+        buffer.put(0, 1, TEN, ten(10));
+        assert_eq!(back(), 0);
+        tokio::time::advance(age / 2).await;
+        assert_eq!(back(), 20);
+        assert_eq!((buffer.oldest(0), buffer.oldest(1)), (None, Some(Instant::now() - age)), "the other topic's stays");
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_which_nothing_is_left_makes_room_at_once() {
+        let buffer = Buffer::new(1);
+        buffer.put(0, 1, TEN, Vec::new());
+        assert_eq!((buffer.take_released(0), buffer.oldest(0)), (TEN, None));
     }
 
     #[tokio::test]
@@ -208,7 +263,7 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        (0..10).for_each(|_| buffer.put(0, TEN, Vec::new()));
+        (0..10).for_each(|_| buffer.put(0, 1, TEN, ten(0)));
         for task in waiting {
             task.await.unwrap().unwrap();
         }

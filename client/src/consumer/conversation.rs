@@ -2,24 +2,22 @@
 
 use std::time::Duration;
 
-use tercet_proto::client::v1::{ConsumeRequest, Credit, End, consume_answer::Content, consume_request};
+use tercet_proto::client::v1::{ConsumeAnswer, ConsumeRequest, End, consume_answer, consume_request::Content};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
+use tonic::{Status, Streaming};
 
-use super::{
-    buffer::Amount,
-    received::ReceivedMessage,
-    settling::{Fate, Order},
-    worker::Worker,
-};
+use super::worker::Worker;
 use crate::{endpoint::Endpoint, transport::ConsumeStream};
 
 /// Orders that are read at once.
 const ORDERS_AT_ONCE: usize = 256;
 /// A goodbye is not waited for longer.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
+/// Nor a node that has ended the stream, or takes nothing more from it.
+const PARTING_MAX: Duration = Duration::from_millis(500);
 
 /// How a conversation ended.
 #[derive(Debug)]
@@ -35,117 +33,97 @@ pub(super) enum Ended {
 impl Worker {
     /// Reads, grants and settles until the stream or the consumer ends.
     pub(super) async fn converse(&mut self, stream: ConsumeStream, node: &Endpoint) -> Ended {
-        let ConsumeStream { requests, mut answers } = stream;
-        self.settling.begin();
+        let ConsumeStream { requests, mut answers, fifo } = stream;
+        self.dialogue.begin(fifo);
         let client = self.client.clone();
         let topic = std::sync::Arc::clone(&self.topic);
         let buffer = std::sync::Arc::clone(&self.buffer);
         let mut superseded = std::pin::pin!(client.superseded(&topic, node, Some(node)));
         let mut orders = Vec::new();
-        let mut arrived = 0;
-        let mut confirmed = 0;
         loop {
-            if self.say(&requests, arrived, confirmed).await.is_err() {
-                return Ended::Broken("the stream has ended".to_owned());
+            for content in self.dialogue.say() {
+                if say(&requests, content).await.is_err() {
+                    return self.hear_out(answers).await;
+                }
             }
-            confirmed = arrived;
-            let stale = buffer.oldest(self.source).map(|oldest| oldest + self.stale_after());
+            let stale = self.dialogue.stale_at();
             tokio::select! {
                 biased;
                 answer = answers.message() => match answer {
-                    Ok(Some(answer)) => match answer.content {
-                        Some(Content::Batch(batch)) => {
-                            arrived = batch.number;
-                            self.keep(batch);
+                    Ok(Some(answer)) => {
+                        if let Some(end) = answer.content.and_then(|content| self.dialogue.hear(content)) {
+                            if part(requests, answers).await.is_err() {
+                                self.dialogue.broke();
+                            }
+                            return Ended::By(end);
                         }
-                        Some(Content::Settled(settled)) => self.settling.answered(&settled),
-                        Some(Content::End(end)) => return Ended::By(end),
-                        Some(Content::Opened(_)) | None => {}
-                    },
+                    }
                     Ok(None) => return Ended::Broken("the node ended the stream without a word".to_owned()),
                     Err(status) => return Ended::Broken(status.message().to_owned()),
                 },
-                count = self.orders.recv_many(&mut orders, ORDERS_AT_ONCE), if self.settling.has_room() => {
+                count = self.orders.recv_many(&mut orders, ORDERS_AT_ONCE), if self.dialogue.takes_orders() => {
                     if count == 0 {
                         return self.say_goodbye(requests, answers).await;
                     }
-                    self.settling.push(orders.drain(..));
+                    self.dialogue.order(orders.drain(..));
                 }
                 () = buffer.taken(self.source) => {}
-                () = sleep_until(stale.unwrap_or_else(Instant::now)), if stale.is_some() => self.give_back_stale(),
+                () = sleep_until(stale.unwrap_or_else(Instant::now)), if stale.is_some() => self.dialogue.give_back_stale(),
                 () = &mut superseded => return Ended::Broken("another node leads now".to_owned()),
             }
         }
     }
 
-    /// Says what there is to say: room, what has arrived, and what becomes of messages.
-    async fn say(&mut self, requests: &mpsc::Sender<ConsumeRequest>, arrived: u64, confirmed: u64) -> Result<(), ()> {
-        let send = async |content| requests.send(ConsumeRequest { content: Some(content) }).await.map_err(drop);
-        let Amount { messages, bytes } = self.buffer.take_released(self.source);
-        // Before what is said of these messages.
-        if messages > 0 || arrived > confirmed {
-            send(consume_request::Content::Credit(Credit { messages, bytes, arrived })).await?;
-        }
-        while let Some(settle) = self.settling.next() {
-            send(consume_request::Content::Settle(settle)).await?;
-        }
-        Ok(())
-    }
-
-    fn keep(&self, batch: tercet_proto::client::v1::Batch) {
-        let amount = Amount { messages: batch.messages.len() as u64, bytes: batch.bytes };
-        let (mut messages, mut broken) = (Vec::with_capacity(batch.messages.len()), None);
-        for message in ReceivedMessage::of_batch(&self.topic, batch) {
-            match message {
-                Ok(message) => messages.push(message),
-                // It comes again when its time has passed.
-                Err(error) => broken = Some(error),
+    /// The node takes nothing more: perhaps it has said why.
+    async fn hear_out(&mut self, mut answers: Streaming<ConsumeAnswer>) -> Ended {
+        let end = async {
+            while let Ok(Some(answer)) = answers.message().await {
+                match answer.content {
+                    // It cannot be told that it has arrived, and so it is given back.
+                    Some(consume_answer::Content::Batch(_)) | None => {}
+                    Some(content) => {
+                        if let Some(end) = self.dialogue.hear(content) {
+                            return Some(end);
+                        }
+                    }
+                }
             }
+            None
+        };
+        match timeout(PARTING_MAX, end).await {
+            Ok(Some(end)) => {
+                self.dialogue.broke();
+                Ended::By(end)
+            }
+            Ok(None) | Err(_) => Ended::Broken("the stream has ended".to_owned()),
         }
-        self.buffer.put(self.source, amount, messages);
-        if let Some(error) = broken {
-            self.buffer.fail(self.source, error);
-        }
-    }
-
-    /// What waited for long in the buffer comes again with all of its time, to whoever is faster; it did not count.
-    fn give_back_stale(&mut self) {
-        let references = self.buffer.take_stale(self.source, self.stale_after());
-        self.give_back(references);
-    }
-
-    fn give_back(&mut self, references: Vec<super::received::Reference>) {
-        let fate = Fate::Hidden { invisible_ms: 0, uncounted: true };
-        let order = |some: &[_]| Order { references: some.to_vec(), fate, waiter: None };
-        self.settling.push(references.chunks(super::settling::ORDER_MESSAGES_MAX).map(order));
     }
 
     /// Gives back what nobody took, has everything answered, and ends the stream.
     async fn say_goodbye(
         &mut self,
         requests: mpsc::Sender<ConsumeRequest>,
-        mut answers: tonic::Streaming<tercet_proto::client::v1::ConsumeAnswer>,
+        mut answers: Streaming<ConsumeAnswer>,
     ) -> Ended {
-        let references = self.buffer.take_stale(self.source, Duration::ZERO);
-        self.give_back(references);
+        self.dialogue.leave();
         let mut requests = Some(requests);
         let farewell = async {
             loop {
                 if let Some(open) = &requests {
-                    while let Some(settle) = self.settling.next() {
-                        let settle = consume_request::Content::Settle(settle);
-                        if open.send(ConsumeRequest { content: Some(settle) }).await.is_err() {
+                    for content in self.dialogue.say() {
+                        if say(open, content).await.is_err() {
                             return;
                         }
                     }
                 }
-                if self.settling.is_idle() {
+                if self.dialogue.is_idle() {
                     requests = None;
                 }
                 match answers.message().await {
                     Ok(Some(answer)) => {
-                        if let Some(Content::Settled(settled)) = answer.content {
-                            self.settling.answered(&settled);
+                        // What still comes is not confirmed, so that it is given back.
+                        if let Some(settled @ consume_answer::Content::Settled(_)) = answer.content {
+                            self.dialogue.hear(settled);
                         }
                     }
                     Ok(None) | Err(_) => return,
@@ -156,4 +134,19 @@ impl Worker {
         let _ = timeout(FAREWELL_MAX, farewell).await;
         Ended::Closed
     }
+}
+
+async fn say(requests: &mpsc::Sender<ConsumeRequest>, content: Content) -> Result<(), ()> {
+    requests.send(ConsumeRequest { content: Some(content) }).await.map_err(drop)
+}
+
+/// Leaves a stream that the node has ended, so that all that was said reaches it: what has arrived as far as it knows, it does not
+/// give back. Fails if the stream breaks meanwhile.
+async fn part(requests: mpsc::Sender<ConsumeRequest>, mut answers: Streaming<ConsumeAnswer>) -> Result<(), Status> {
+    drop(requests);
+    let ended = async {
+        while answers.message().await?.is_some() {}
+        Ok(())
+    };
+    timeout(PARTING_MAX, ended).await.unwrap_or(Ok(()))
 }

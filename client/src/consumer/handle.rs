@@ -9,8 +9,9 @@ use tokio::{
 
 use super::{
     buffer::Buffer,
+    dialogue::Dialogue,
     received::{ReceivedMessage, Reference},
-    settling::{Fate, ORDER_MESSAGES_MAX, Order, Settling},
+    settling::{Fate, ORDER_MESSAGES_MAX, Order},
     worker::Worker,
 };
 use crate::{
@@ -83,6 +84,8 @@ impl Consumer {
         let start = |(source, name): (usize, String)| {
             let (orders, ordered) = mpsc::channel(ORDERS_AHEAD);
             let name: Arc<str> = name.into();
+            let buffered = Arc::clone(&buffer);
+            let dialogue = Dialogue::new(Arc::clone(&name), source, buffered, options.invisible_duration);
             let worker = Worker {
                 client: client.clone(),
                 topic: Arc::clone(&name),
@@ -91,7 +94,7 @@ impl Consumer {
                 source,
                 buffer: Arc::clone(&buffer),
                 orders: ordered,
-                settling: Settling::default(),
+                dialogue,
             };
             workers.spawn(worker.run());
             Topic { name, orders }

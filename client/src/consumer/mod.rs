@@ -10,10 +10,12 @@
 //! - `buffer`: what has arrived and nobody has taken, and the credit that follows from it.
 //! - `settling`: what is said of messages, until it is answered.
 //! - `worker`: one topic's stream, and the next one when it ends.
+//! - `dialogue`: what is said and heard on its streams, without the streams.
 //! - `conversation`: one stream, from its opening to its end.
 
 mod buffer;
 mod conversation;
+mod dialogue;
 mod handle;
 mod received;
 mod settling;

@@ -104,12 +104,13 @@ impl ReceivedMessage {
         self.stored_at
     }
 
-    /// The messages of a batch, in order; one that cannot be read is an error by itself.
-    pub(super) fn of_batch(topic: &Arc<str>, batch: Batch) -> impl Iterator<Item = Result<Self, Error>> {
+    /// The messages of a batch, in order, with their references; one that cannot be read is an error by itself.
+    pub(super) fn of_batch(topic: &Arc<str>, batch: Batch) -> impl Iterator<Item = (Reference, Result<Self, Error>)> {
         let (nonce, deadline_unix_ms) = (batch.nonce, batch.deadline_unix_ms);
         batch.messages.into_iter().map(move |message| {
             let Delivered { queue, offset, .. } = message;
-            Self::parse(topic, Reference { queue, offset, nonce, deadline_unix_ms }, message)
+            let reference = Reference { queue, offset, nonce, deadline_unix_ms };
+            (reference, Self::parse(topic, reference, message))
         })
     }
 
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn a_delivered_message_has_what_was_stored() {
         let stored = StoredProperties { message_id: "id".into(), message_group: "g".into(), ..Default::default() };
-        let message = ReceivedMessage::of_batch(&"t".into(), batch(&stored.encode_to_vec())).next().unwrap().unwrap();
+        let message = ReceivedMessage::of_batch(&"t".into(), batch(&stored.encode_to_vec())).next().unwrap().1.unwrap();
         assert_eq!((message.topic(), message.queue(), message.offset(), message.attempt()), ("t", 3, 9, 2));
         assert_eq!((message.message_id(), message.message_group(), message.tag()), ("id", Some("g"), None));
         assert_eq!((message.body().as_ref(), message.stored_at()), (&b"hello"[..], Duration::from_millis(1500)));
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_message_that_cannot_be_read_is_named() {
-        let error = ReceivedMessage::of_batch(&"t".into(), batch(b"\xff\xff")).next().unwrap().unwrap_err();
+        let error = ReceivedMessage::of_batch(&"t".into(), batch(b"\xff\xff")).next().unwrap().1.unwrap_err();
         assert!(matches!(error, Error::Corrupt { queue: 3, offset: 9, .. }), "{error}");
         assert!(error.can_retry());
     }

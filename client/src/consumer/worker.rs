@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tercet_proto::client::v1::{Credit, End, EndReason, Open};
+use tercet_proto::client::v1::{End, EndReason, Open};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
@@ -11,7 +11,8 @@ use tokio::{
 use super::{
     buffer::{Amount, Buffer},
     conversation::Ended,
-    settling::{Order, Settling},
+    dialogue::Dialogue,
+    settling::Order,
 };
 use crate::{
     backoff,
@@ -41,7 +42,7 @@ pub(super) struct Worker {
     pub(super) source: usize,
     pub(super) buffer: Arc<Buffer>,
     pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) settling: Settling,
+    pub(super) dialogue: Dialogue,
 }
 
 /// Why there is no stream now.
@@ -71,6 +72,7 @@ impl Worker {
                         Ended::Closed => return,
                         Ended::By(end) => self.trouble_of(end, Some(&node)),
                         Ended::Broken(why) => {
+                            self.dialogue.broke();
                             tracing::debug!(%node, why, topic = %self.topic, "a consume stream broke");
                             self.client.unready(Some(&node));
                             self.client.relearn_soon(&self.topic);
@@ -86,26 +88,25 @@ impl Worker {
             let waited = begun.elapsed();
             // There is no stream that would take them: whoever ordered hears of the trouble like everybody.
             while let Ok(order) = self.orders.try_recv() {
-                self.settling.push([order]);
+                self.dialogue.order([order]);
             }
+            self.dialogue.give_back_stale();
             if self.orders.is_closed() {
                 let closing = *closing.get_or_insert_with(Instant::now);
-                if self.settling.is_idle() || closing.elapsed() > CLOSING_MAX {
+                if self.dialogue.is_idle() || closing.elapsed() > CLOSING_MAX {
                     return;
                 }
             }
             let wait = match trouble {
                 Trouble::Fault(error) => {
-                    self.settling.fail(&error);
-                    self.buffer.fail(self.source, error);
+                    self.dialogue.fail(error);
                     FAULT_RETRY
                 }
                 Trouble::Later(last) => {
                     if waited > self.client.options().call_timeout {
                         let tried = tried.as_ref().map_or_else(|| "no node".to_owned(), Endpoint::to_string);
                         let error = Error::Unavailable { call: "consume", waited, tried, last };
-                        self.settling.fail(&error);
-                        self.buffer.fail(self.source, error);
+                        self.dialogue.fail(error);
                         since = None;
                     }
                     backoff::delay(failures, env::random_fraction())
@@ -115,17 +116,11 @@ impl Worker {
         }
     }
 
-    /// How long a batch may wait for the application.
-    pub(super) fn stale_after(&self) -> Duration {
-        self.options.invisible_duration / 2
-    }
-
     /// A stream at the node that is believed to lead.
     async fn open(&self) -> (Option<Endpoint>, Result<(Endpoint, ConsumeStream), Trouble>) {
         self.client.learn_first_node(Some(&self.topic)).await;
         self.client.fresh_route(&self.topic).await;
         let window = Amount { messages: self.options.prefetch_messages, bytes: self.options.prefetch_bytes };
-        let Amount { messages, bytes } = self.buffer.room(self.source, window);
         let open = Open {
             topic: self.topic.as_ref().to_owned(),
             group: self.group.clone(),
@@ -133,7 +128,7 @@ impl Worker {
             invisible_ms: u64::try_from(self.options.invisible_duration.as_millis()).expect("12 hours at most"),
             auto_renew: false,
             session: String::new(),
-            credit: Some(Credit { messages, bytes, arrived: 0 }),
+            credit: Some(self.dialogue.room(window)),
         };
         let timeout = self.client.options().attempt_timeout;
         let attempt = |link: crate::transport::Link| open_consume_stream(link.channel, self.client.identity(), open);

@@ -20,6 +20,8 @@ const QUEUED_MAX: usize = 64;
 pub(crate) struct ConsumeStream {
     pub(crate) requests: mpsc::Sender<ConsumeRequest>,
     pub(crate) answers: Streaming<ConsumeAnswer>,
+    /// The group keeps the order.
+    pub(crate) fifo: bool,
 }
 
 /// What a node said to an Open.
@@ -40,7 +42,9 @@ pub(crate) async fn open(channel: Channel, identity: &Identity, open: Open) -> R
     let mut service = ConsumeServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
     let mut answers = service.consume(request).await?.into_inner();
     match answers.message().await?.and_then(|answer| answer.content) {
-        Some(consume_answer::Content::Opened(_)) => Ok(Begun::Opened(ConsumeStream { requests, answers })),
+        Some(consume_answer::Content::Opened(opened)) => {
+            Ok(Begun::Opened(ConsumeStream { requests, answers, fifo: opened.fifo }))
+        }
         Some(consume_answer::Content::End(end)) => Ok(Begun::Ended(end)),
         Some(_) => Err(Status::internal("the node pushed into a stream that it had not opened")),
         None => Err(Status::unavailable("the node ended the stream without a word")),

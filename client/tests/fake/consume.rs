@@ -48,10 +48,15 @@ impl Call {
 
     /// Reads the first request and says that the stream is open.
     pub(crate) async fn open(&mut self) -> Open {
+        self.open_as(false).await
+    }
+
+    /// The same, of a group that keeps the order or does not.
+    pub(crate) async fn open_as(&mut self, fifo: bool) -> Open {
         let Some(consume_request::Content::Open(open)) = self.request().await else {
             panic!("a stream begins with it")
         };
-        self.say(Content::Opened(Opened { fifo: false, invisible_ms: open.invisible_ms }));
+        self.say(Content::Opened(Opened { fifo, invisible_ms: open.invisible_ms }));
         open
     }
 
