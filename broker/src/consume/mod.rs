@@ -24,5 +24,5 @@ pub use deliver::{DeliverError, Delivered, Deliverer, timestamp};
 pub use handle::{Delivery, HandleKey};
 pub use housekeeping::Housekeeping;
 pub use parking::{Parked, Parking};
-pub use poll::{Poll, PollEnd, Wanted};
+pub use poll::{GIVE_BACK_FOR, Poll, PollEnd, Wanted};
 pub use timers::{GOODBYE_FOR, LeaderClock, RENEWED_FOR, Timers, millis};

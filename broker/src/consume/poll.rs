@@ -21,8 +21,11 @@ use crate::{
 
 /// How long a message that could not be read stays away. Long enough for a repair from the other nodes.
 const UNREADABLE_FOR: Duration = Duration::from_secs(30);
-/// Between two attempts of a poll to get its command into an overloaded log.
+/// Between two attempts to get a command into an overloaded log.
 const OVERLOAD_BACKOFF: Duration = Duration::from_millis(100);
+/// What is given back or set aside is said to an overloaded log for so long: what comes back late holds up what is behind it.
+/// Most deliveries come back by themselves after that.
+pub const GIVE_BACK_FOR: Duration = Duration::from_secs(30);
 
 /// What a receive asks for.
 #[derive(Clone, Debug)]
@@ -184,6 +187,7 @@ impl Poll {
     }
 
     async fn change(&self, wanted: &Wanted, picks: &[Pick], invisible: Duration, suspend: bool) {
+        let until = Instant::now() + GIVE_BACK_FOR;
         let changes = picks.iter().map(|pick| {
             let change = ChangeInvisible {
                 group: wanted.group,
@@ -192,7 +196,8 @@ impl Poll {
                 invisible_ms: millis(invisible),
                 suspend,
             };
-            self.batcher.submit(change.encode())
+            let change = change.encode();
+            retried(until, &self.stop, move || self.batcher.submit(change.clone()))
         });
         for result in futures::future::join_all(changes).await {
             if let Err(error) = result {
@@ -227,5 +232,49 @@ impl Poll {
                 Err(error) => return Err(PollEnd::Failed(error)),
             }
         }
+    }
+}
+
+/// Submits until the log has room for it, but not for ever, nor to a node that stops.
+async fn retried<S: Future<Output = Result<Outcome, SubmitError>>>(
+    until: Instant,
+    stop: &CancellationToken,
+    mut submit: impl FnMut() -> S,
+) -> Result<Outcome, SubmitError> {
+    loop {
+        match submit().await {
+            Err(SubmitError::Overloaded) if Instant::now() < until && !stop.is_cancelled() => {
+                tokio::time::sleep(OVERLOAD_BACKOFF).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often something is submitted that the log has room for after so many times, and what comes of it.
+    async fn submitted(overloaded: u32, stop: &CancellationToken) -> (u32, Result<Outcome, SubmitError>) {
+        let mut times = 0;
+        let submit = || {
+            times += 1;
+            std::future::ready(if times > overloaded { Ok(Outcome::Renewed(0)) } else { Err(SubmitError::Overloaded) })
+        };
+        let result = retried(Instant::now() + GIVE_BACK_FOR, stop, submit).await;
+        (times, result)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_is_said_again_to_an_overloaded_log_but_not_for_ever() {
+        let stop = CancellationToken::new();
+        assert!(matches!(submitted(0, &stop).await, (1, Ok(_))));
+        assert!(matches!(submitted(9, &stop).await, (10, Ok(_))));
+        let began = Instant::now();
+        assert!(matches!(submitted(u32::MAX, &stop).await, (_, Err(SubmitError::Overloaded))));
+        assert!(began.elapsed() < GIVE_BACK_FOR * 2);
+        stop.cancel();
+        assert!(matches!(submitted(9, &stop).await, (1, Err(SubmitError::Overloaded))));
     }
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tercet_proto::rocketmq::v2::{
-    ChangeInvisibleDurationRequest, Code, ReceiveMessageRequest, ReceiveMessageResponse,
+    ChangeInvisibleDurationRequest, Code, ReceiveMessageRequest, ReceiveMessageResponse, Status,
     receive_message_response::Content,
 };
 use tokio::time::{Instant, timeout};
@@ -19,10 +19,12 @@ use super::{
     node::Node,
     receive_items::Sender,
 };
-use crate::forward::RECEIVE_WINDOW;
+use crate::{consume::GIVE_BACK_FOR, forward::RECEIVE_WINDOW};
 
 /// How long the rest of an answer is waited for that nobody reads any more.
 const REST_WITHIN: Duration = Duration::from_secs(2);
+/// Between two attempts to give something back.
+const GIVE_BACK_BACKOFF: Duration = Duration::from_millis(200);
 
 /// How passing on the leader's stream ended.
 pub(super) enum Passed {
@@ -125,23 +127,58 @@ async fn give_back_from(
     give_back(node, request, rest).await;
 }
 
-/// Available at once, and the delivery does not count.
+/// Available at once, and the delivery does not count. Said again for a while to a leader that has too much to do, or that is not
+/// there: what comes back late holds up what is behind it.
 async fn give_back(node: &Arc<Node>, request: &ReceiveMessageRequest, handles: Vec<String>) {
-    let given_back = handles.into_iter().map(|receipt_handle| {
-        let mut change = Request::new(ChangeInvisibleDurationRequest {
-            group: request.group.clone(),
-            topic: request.message_queue.as_ref().and_then(|queue| queue.topic.clone()),
-            receipt_handle,
-            invisible_duration: Some(prost_types::Duration::default()),
-            suspend: Some(true),
-            ..Default::default()
-        });
-        change.metadata_mut().insert("x-mq-client-id", MetadataValue::from_static("tercet"));
-        timeout(REST_WITHIN, change::change_invisible_duration(node, change))
-    });
-    for answered in futures::future::join_all(given_back).await {
-        if !matches!(answered, Ok(Ok(_))) {
-            tracing::debug!("an undelivered message was not given back; it returns after its time");
+    let until = Instant::now() + GIVE_BACK_FOR;
+    let given_back = handles.into_iter().map(|handle| async move {
+        loop {
+            let change = change_of(request, handle.clone());
+            let answered = timeout(REST_WITHIN, change::change_invisible_duration(node, change)).await;
+            let code = answered.ok().and_then(Result::ok).map(|answer| code(answer.get_ref().status.as_ref()));
+            if !may_go_better(code) || Instant::now() >= until || node.stop.is_cancelled() {
+                return code;
+            }
+            tokio::time::sleep(GIVE_BACK_BACKOFF).await;
         }
+    });
+    for code in futures::future::join_all(given_back).await {
+        if code != Some(Code::Ok as i32) {
+            tracing::debug!(code, "an undelivered message was not given back; it returns after its time");
+        }
+    }
+}
+
+fn change_of(request: &ReceiveMessageRequest, receipt_handle: String) -> Request<ChangeInvisibleDurationRequest> {
+    let mut change = Request::new(ChangeInvisibleDurationRequest {
+        group: request.group.clone(),
+        topic: request.message_queue.as_ref().and_then(|queue| queue.topic.clone()),
+        receipt_handle,
+        invisible_duration: Some(prost_types::Duration::default()),
+        suspend: Some(true),
+        ..Default::default()
+    });
+    change.metadata_mut().insert("x-mq-client-id", MetadataValue::from_static("tercet"));
+    change
+}
+
+fn code(status: Option<&Status>) -> i32 {
+    status.map_or(Code::Unspecified as i32, |status| status.code)
+}
+
+/// Whether the same change, said again, may be answered otherwise; without a code there was no answer.
+fn may_go_better(code: Option<i32>) -> bool {
+    code.is_none_or(|code| code == Code::TooManyRequests as i32 || code == Code::HaNotAvailable as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn giving_back_is_tried_again_where_that_may_help() {
+        let again = |code: Code| may_go_better(Some(code as i32));
+        assert!(may_go_better(None) && again(Code::TooManyRequests) && again(Code::HaNotAvailable));
+        assert!(!again(Code::Ok) && !again(Code::InvalidReceiptHandle) && !again(Code::TopicNotFound));
     }
 }
