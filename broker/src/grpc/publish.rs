@@ -1,19 +1,25 @@
 //! `tercet.client.v1.PublishService`: SendMessage for many requests over one stream.
 //!
 //! ```text
-//!   requests ─► each as a SendMessage with the stream's headers, up to REQUESTS_MAX at once ─► answers as they come
+//!   requests ─► each as a SendMessage with the stream's headers ─► answers as they come ─► connection
+//!     └──────────── together up to REQUESTS_MAX: a request is taken when its answer has a place ────────┘
 //! ```
+//! They are worked on by a task of their own, whether or not the client reads: one that is under way has places on its way to
+//! the leader, for which others wait.
+//!
 //! A call of its own for each publish costs more than storing it: its headers, its task, its trailers. What a request
 //! means, how it is checked, forwarded and answered is exactly [`send`]'s.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tercet_proto::{
     client::v1::{PublishAnswer, PublishRequest, publish_service_server::PublishService},
     rocketmq::v2::{SendMessageRequest, SendMessageResponse},
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, Streaming, async_trait,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -25,7 +31,7 @@ use super::{
     send, stamp,
 };
 
-/// Requests of one stream that are worked on at once; the others wait in the connection's window.
+/// Requests of one stream that are worked on at once or whose answers wait; the others wait in the connection's window.
 const REQUESTS_MAX: usize = 1024;
 
 /// Publishing over kept streams.
@@ -43,7 +49,7 @@ impl Publishing {
 
 #[async_trait]
 impl PublishService for Publishing {
-    type PublishStream = Pin<Box<dyn Stream<Item = Result<PublishAnswer, Status>> + Send>>;
+    type PublishStream = ReceiverStream<Result<PublishAnswer, Status>>;
 
     async fn publish(
         &self,
@@ -52,11 +58,32 @@ impl PublishService for Publishing {
         let (mut headers, _, requests) = request.into_parts();
         stamp::remove_headers(&mut headers);
         Caller::of(&headers).map_err(|refusal| Status::invalid_argument(refusal.message))?;
-        let (node, headers) = (Arc::clone(&self.node), Arc::new(headers));
-        // A node that stops takes no more requests, and answers those that it took.
-        let taken = requests.take_until(node.stop.clone().cancelled_owned());
-        let answers = taken.map(move |request| answer(Arc::clone(&node), Arc::clone(&headers), request));
-        Ok(Response::new(Box::pin(answers.buffer_unordered(REQUESTS_MAX))))
+        let (answers, outgoing) = mpsc::channel(REQUESTS_MAX);
+        tokio::spawn(work(Arc::clone(&self.node), Arc::new(headers), requests, answers));
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+}
+
+/// Answers all requests, until the client ends them or goes away.
+async fn work(
+    node: Arc<Node>,
+    headers: Arc<MetadataMap>,
+    requests: impl Stream<Item = Result<PublishRequest, Status>>,
+    answers: mpsc::Sender<Result<PublishAnswer, Status>>,
+) {
+    let places = stream::unfold(answers.clone(), |answers| async move {
+        let place = answers.clone().reserve_owned().await.ok()?;
+        Some((place, answers))
+    });
+    // A node that stops takes no more requests, and answers those that it took.
+    let taken = requests.take_until(node.stop.clone().cancelled_owned());
+    let working = places.zip(taken).for_each_concurrent(None, |(place, request)| {
+        let answering = answer(Arc::clone(&node), Arc::clone(&headers), request);
+        async { drop(place.send(answering.await)) }
+    });
+    tokio::select! {
+        () = working => {}
+        () = answers.closed() => {}
     }
 }
 

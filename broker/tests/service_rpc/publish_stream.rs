@@ -1,6 +1,6 @@
 //! Publishing over a kept stream, through the leader and through a follower.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -10,6 +10,8 @@ use tercet_proto::{
     client::v1::{ProducerStamp, PublishAnswer, PublishRequest, publish_service_client::PublishServiceClient},
     rocketmq::v2::{Code, SendMessageRequest, SendMessageResponse},
 };
+
+use tonic::transport::Channel;
 
 use super::rig::{Caller, code, fresh, message, run, shared};
 
@@ -126,5 +128,31 @@ fn a_stream_of_nobody_is_refused() {
         let refused = client.publish(futures::stream::iter([request(0, "t")])).await.expect_err("refused");
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);
         assert!(refused.message().contains("x-mq-client-id"), "{}", refused.message());
+    });
+}
+
+/// What is under way when a client stops reading is finished: it has places on its way that others wait for.
+#[test]
+fn requests_are_worked_on_though_nobody_reads_the_answers() {
+    const REQUESTS: u64 = 60;
+    run(async {
+        let node = shared().follower().await;
+        let topic = fresh("t");
+        node.caller().topic(&topic, 1, TopicType::Normal).await;
+        // No answer fits.
+        let endpoint = Channel::from_shared(format!("http://{}", node.client)).expect("an address");
+        let caller = Caller { channel: endpoint.initial_stream_window_size(8).connect_lazy(), ..node.caller() };
+        let requests: Vec<PublishRequest> = (0..REQUESTS).map(|number| request(number, &topic)).collect();
+        let mut client = PublishServiceClient::new(caller.channel.clone());
+        let unread = client.publish(caller.request(futures::stream::iter(requests))).await.expect("a stream");
+        let stored = async || {
+            let request = DescribeTopicRequest { name: topic.clone() };
+            let described = node.caller().admin().describe_topic(request).await.expect("a topic");
+            described.get_ref().queues.iter().map(|queue| queue.next_offset).sum::<u64>()
+        };
+        while stored().await < 2 * REQUESTS {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(unread);
     });
 }
