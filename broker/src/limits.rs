@@ -94,6 +94,10 @@ pub const STREAM_RECEIVE_MESSAGES_MAX: usize = 1024;
 pub const STREAM_BATCH_BYTES: usize = 256 << 10;
 /// Messages of credit that one consume stream keeps, and of what it pushed and nobody confirmed.
 pub const STREAM_CREDIT_MESSAGES_MAX: u64 = 16_384;
+/// Messages that all consume streams pushed and nobody confirmed; a reference of 32 bytes is kept of each. Beyond it they wait.
+pub const STREAM_REFERENCES_MAX: u64 = 1 << 20;
+/// Messages of all consume streams of which is being written what became of them; beyond it what else is said waits.
+pub const STREAM_SETTLING_MESSAGES_MAX: usize = 1 << 18;
 /// Bytes of credit that one consume stream keeps.
 pub const STREAM_CREDIT_BYTES_MAX: u64 = CONNECTION_ANSWERS_BYTES_MAX as u64;
 /// Bytes that one receive reads from the log at a time; a larger answer is read as the client takes it.
@@ -121,5 +125,6 @@ const _: () = {
     assert!(FORWARDED_CALLS_MAX >= REQUESTS_PER_CONNECTION_MAX as usize && FORWARDED_RECEIVES_MAX <= PARKED_MAX);
     assert!(ENTRY_BYTES_TARGET < COMMAND_BYTES_MAX && COMMAND_BYTES_MAX < PENDING_BYTES_MAX);
     assert!(ACK_ENTRIES_MAX * 32 < SMALL_COMMAND_BYTES_MAX && RENEWALS_MAX * 8 + 64 < SMALL_COMMAND_BYTES_MAX);
+    assert!(ACK_ENTRIES_MAX <= STREAM_SETTLING_MESSAGES_MAX && STREAM_CREDIT_MESSAGES_MAX <= STREAM_REFERENCES_MAX / 4);
     assert!(SMALL_COMMAND_BYTES_MAX < ADMINISTRATION_PENDING_BYTES_MAX && COMMAND_BYTES_MAX < KEEP_PENDING_BYTES_MAX);
 };

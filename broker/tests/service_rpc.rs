@@ -25,3 +25,7 @@ mod publish_stream;
 mod rig;
 #[path = "service_rpc/stopping.rs"]
 mod stopping;
+#[path = "service_rpc/stream_ends.rs"]
+mod stream_ends;
+#[path = "service_rpc/stream_rig.rs"]
+mod stream_rig;

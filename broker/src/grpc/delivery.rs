@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// While room for answers is scarce, one of which nothing is taken for this long is cut short.
-const STALL_MAX: Duration = Duration::from_secs(1);
+pub(super) const STALL_MAX: Duration = Duration::from_secs(1);
 
 /// How an answer ended.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use raft_log::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{answers::Answers, groups::LostOrder, sessions::Sessions};
+use super::{answers::Answers, consume_stream::Streams, groups::LostOrder, sessions::Sessions};
 use crate::{
     consume::{Deliverer, Housekeeping, LeaderClock, Parking, Poll, Timers, count_dead_letters},
     forward::{Leadership, Relay},
@@ -75,6 +75,8 @@ pub struct Node {
     pub deliverer: Deliverer,
     /// Room for what is delivered.
     pub answers: Answers,
+    /// What consume streams share.
+    pub streams: Streams,
     /// What was told of groups that lose the order of a topic.
     pub lost_order: LostOrder,
     /// Ends everything.
@@ -102,6 +104,7 @@ impl Node {
         let traffic = options.traffic.clone();
         let batcher = Batcher::start(replica.clone(), move || stamps.now(), sizes, traffic.clone(), stop.clone());
         let parking = Parking::new(PARKED_MAX);
+        let streams = Streams::new(&traffic);
         let sessions = Sessions::new(Arc::clone(&env.clock), SESSIONS_MAX);
         let (living, swept) = (Arc::clone(&sessions), Arc::clone(&sessions));
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
@@ -147,6 +150,7 @@ impl Node {
             poll,
             deliverer,
             answers: Answers::of_node(),
+            streams,
             lost_order: LostOrder::default(),
             stop,
         })

@@ -102,8 +102,11 @@ async fn goodbye(
     Ok(Response::new(NotifyClientTerminationResponse { status: Some(ok()) }))
 }
 
-/// What the client holds comes back soon.
-async fn stop_renewing(node: &Node, client: ClientKey) {
+/// What a client that left holds comes back soon, unless it has come back itself.
+pub(super) async fn stop_renewing(node: &Node, client: ClientKey) {
+    if node.sessions.lives(client) == Some(true) {
+        return;
+    }
     let shorten = RenewLeases { clients: vec![client], invisible_ms: millis(GOODBYE_FOR), shorten: true };
     if let Err(error) = node.batcher.submit(shorten.encode()).await {
         tracing::debug!(%error, "deliveries of a client that left were not shortened; they end by themselves");

@@ -86,10 +86,11 @@ pub enum Beat {
     Left,
 }
 
-/// Keeps a session while a Telemetry stream is open.
+/// Keeps a session while a stream is open.
 pub struct OpenStream {
     sessions: Arc<Sessions>,
     client: ClientKey,
+    closed: bool,
 }
 
 impl Sessions {
@@ -103,10 +104,10 @@ impl Sessions {
         self.touch(client, |session| session.subject = Some(subject))
     }
 
-    /// A Telemetry stream of this client is open until the returned value is dropped.
+    /// A stream of this client is open until the returned value is dropped.
     pub fn open_stream(self: &Arc<Self>, client: ClientKey) -> Result<OpenStream, Full> {
         self.touch(client, |session| session.streams += 1)?;
-        Ok(OpenStream { sessions: Arc::clone(self), client })
+        Ok(OpenStream { sessions: Arc::clone(self), client, closed: false })
     }
 
     /// The client was heard, perhaps through another node.
@@ -225,15 +226,35 @@ fn is_live(session: &Session, now: Duration) -> bool {
     }
 }
 
-impl Drop for OpenStream {
-    fn drop(&mut self) {
+impl OpenStream {
+    /// Closes it. If it was the last one, the client leaves as by a goodbye; says whether it does.
+    pub fn leave(mut self) -> bool {
+        self.close(true)
+    }
+
+    fn close(&mut self, leaving: bool) -> bool {
+        self.closed = true;
         let now = self.sessions.clock.monotonic();
         let mut table = self.sessions.lock();
         assert!(table.by_client.contains_key(&self.client), "a session with an open stream is kept");
+        let mut leaves = false;
         table.update(self.client, now, |session| {
             assert!(session.streams > 0, "each open stream was counted");
             session.streams -= 1;
+            leaves = leaving && session.streams == 0;
+            if leaves {
+                session.presence = Presence::Left(now);
+            }
         });
+        leaves
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.close(false);
+        }
     }
 }
 

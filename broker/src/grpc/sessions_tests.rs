@@ -66,6 +66,22 @@ fn goodbye_ends_life_even_on_an_open_stream() {
 }
 
 #[test]
+fn a_client_leaves_with_its_last_stream() {
+    let (_, sessions) = sessions(10);
+    let client = ClientKey::of("c");
+    let [first, second, third] = [(); 3].map(|()| sessions.open_stream(client).expect("room"));
+    assert!(!first.leave(), "two are open");
+    drop(second);
+    assert_eq!(sessions.lives(client), Some(true));
+    assert!(third.leave());
+    assert_eq!(sessions.lives(client), Some(false));
+    let again = sessions.open_stream(client).expect("room");
+    assert_eq!(sessions.lives(client), Some(true), "it has come back");
+    drop(again);
+    assert_eq!(sessions.lives(client), Some(true), "it fell silent");
+}
+
+#[test]
 fn the_number_of_sessions_is_bounded() {
     let (clock, sessions) = sessions(2);
     sessions.declare(ClientKey::of("a"), Subject::Producer).expect("room");

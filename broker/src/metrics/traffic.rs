@@ -55,6 +55,7 @@ pub struct Traffic {
     batch_bytes: Histogram,
     pending_bytes: Family<ClassLabels, Gauge>,
     parked_receives: Gauge,
+    unconfirmed_deliveries: Gauge,
 }
 
 fn latency_buckets() -> Histogram {
@@ -82,6 +83,7 @@ impl Default for Traffic {
             batch_bytes: size_buckets(),
             pending_bytes: Family::default(),
             parked_receives: Gauge::default(),
+            unconfirmed_deliveries: Gauge::default(),
         }
     }
 }
@@ -135,6 +137,11 @@ impl Traffic {
         &self.parked_receives
     }
 
+    /// Messages that consume streams pushed and that have not arrived as far as is known.
+    pub fn unconfirmed_deliveries(&self) -> &Gauge {
+        &self.unconfirmed_deliveries
+    }
+
     /// Puts all of it into a registry.
     pub fn register(&self, registry: &mut Registry) {
         let t = self.clone();
@@ -150,6 +157,8 @@ impl Traffic {
         registry.register("tercet_batch_bytes", "Bytes of one log entry", t.batch_bytes);
         registry.register("tercet_pending_bytes", "Bytes that wait to be stored, by class of command", t.pending_bytes);
         registry.register("tercet_parked_receives", "Receives that wait for a message", t.parked_receives);
+        let help = "Messages pushed on consume streams and not confirmed as arrived";
+        registry.register("tercet_unconfirmed_deliveries", help, t.unconfirmed_deliveries);
     }
 }
 

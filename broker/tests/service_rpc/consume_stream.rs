@@ -2,187 +2,26 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use prost::Message as _;
 use tercet_proto::{
     admin::v1::{
         CreateGroupRequest, DeleteGroupRequest, DeleteTopicRequest, TopicType, TransferLeadershipRequest,
         UpdateGroupRequest,
     },
     client::v1::{
-        Batch, Change, ConsumeAnswer, ConsumeRequest, Credit, Delivered, End, EndReason, Open, Run, Settle, Settled,
-        StoredProperties, consume_answer::Content, consume_request, consume_service_client::ConsumeServiceClient,
+        Change, ConsumeRequest, EndReason, Open, Run, Settle, consume_answer::Content, consume_request,
+        consume_service_client::ConsumeServiceClient,
     },
     rocketmq::v2::Message,
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
+use tokio::time::{Instant, timeout};
+use tonic::Status;
+
+use super::{
+    rig::{Group, fresh, grouped, message, run, shared, system},
+    stream_rig::{
+        MIB, Stream, count, credit, done, ids, numbered, open, properties, request, runs, sorted, topic_with,
+    },
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
-
-use super::rig::{Caller, Group, fresh, grouped, message, run, shared, system};
-
-const MIB: u64 = 1 << 20;
-/// Nothing comes for this long: nothing will.
-const QUIET: Duration = Duration::from_millis(400);
-
-/// A stream as its client holds it.
-struct Stream {
-    requests: mpsc::Sender<ConsumeRequest>,
-    answers: Streaming<ConsumeAnswer>,
-}
-
-fn request(content: consume_request::Content) -> ConsumeRequest {
-    ConsumeRequest { content: Some(content) }
-}
-
-fn credit(messages: u64, bytes: u64, arrived: u64) -> Credit {
-    Credit { messages, bytes, arrived }
-}
-
-fn open(topic: &str, group: &str, messages: u64) -> Open {
-    Open {
-        topic: topic.to_owned(),
-        group: group.to_owned(),
-        invisible_ms: 30_000,
-        credit: Some(credit(messages, 16 * MIB, 0)),
-        ..Open::default()
-    }
-}
-
-impl Stream {
-    async fn open(caller: &Caller, open: Open) -> Stream {
-        let (requests, outgoing) = mpsc::channel(64);
-        requests.send(request(consume_request::Content::Open(open))).await.expect("room");
-        let mut client = ConsumeServiceClient::new(caller.channel.clone()).max_decoding_message_size(16 << 20);
-        let answers = client.consume(caller.request(ReceiverStream::new(outgoing))).await.expect("a stream");
-        Stream { requests, answers: answers.into_inner() }
-    }
-
-    /// The same, and the first answer read.
-    async fn opened(caller: &Caller, open: Open) -> Stream {
-        let mut stream = Stream::open(caller, open).await;
-        match stream.next().await {
-            Content::Opened(_) => stream,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn next(&mut self) -> Content {
-        let answer = timeout(Duration::from_secs(20), self.answers.message()).await.expect("an answer in time");
-        answer.expect("no gRPC error").expect("an answer before the end").content.expect("content")
-    }
-
-    async fn batch(&mut self) -> Batch {
-        match self.next().await {
-            Content::Batch(batch) => batch,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Batches with so many messages in all.
-    async fn batches(&mut self, messages: usize) -> Vec<Batch> {
-        let mut batches = Vec::new();
-        while count(&batches) < messages {
-            batches.push(self.batch().await);
-        }
-        assert_eq!(count(&batches), messages);
-        batches
-    }
-
-    async fn is_quiet(&mut self) -> bool {
-        timeout(QUIET, self.answers.message()).await.is_err()
-    }
-
-    async fn grant(&self, credit: Credit) {
-        self.requests.send(request(consume_request::Content::Credit(credit))).await.expect("room");
-    }
-
-    /// Sends it up and waits for its answer; batches before it are dropped.
-    async fn settle(&mut self, settle: Settle) -> Settled {
-        let number = settle.number;
-        self.requests.send(request(consume_request::Content::Settle(settle))).await.expect("room");
-        loop {
-            match self.next().await {
-                Content::Settled(settled) => {
-                    assert_eq!(settled.number, number);
-                    return settled;
-                }
-                Content::Batch(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    /// Reads to the end, which is the last thing that comes.
-    async fn end(&mut self) -> End {
-        let end = loop {
-            match self.next().await {
-                Content::End(end) => break end,
-                Content::Batch(_) | Content::Settled(_) | Content::Opened(_) => {}
-            }
-        };
-        assert!(self.answers.message().await.expect("no gRPC error").is_none(), "nothing comes behind the end");
-        end
-    }
-
-    /// Says goodbye.
-    async fn close(self) -> End {
-        let Stream { requests, answers } = self;
-        drop(requests);
-        let (nothing, _) = mpsc::channel(1);
-        Stream { requests: nothing, answers }.end().await
-    }
-}
-
-fn count(batches: &[Batch]) -> usize {
-    batches.iter().map(|batch| batch.messages.len()).sum()
-}
-
-fn properties(message: &Delivered) -> StoredProperties {
-    StoredProperties::decode(message.properties.clone()).expect("properties")
-}
-
-fn ids(batches: &[Batch]) -> Vec<String> {
-    batches.iter().flat_map(|batch| &batch.messages).map(|message| properties(message).message_id).collect()
-}
-
-fn sorted(mut ids: Vec<String>) -> Vec<String> {
-    ids.sort();
-    ids
-}
-
-/// A reference to each message.
-fn runs(batches: &[Batch]) -> Vec<Run> {
-    let of = |batch: &Batch, message: &Delivered| Run {
-        nonce: batch.nonce,
-        deadline_unix_ms: batch.deadline_unix_ms,
-        queue: message.queue,
-        offset: message.offset,
-        count: 1,
-    };
-    batches.iter().flat_map(|batch| batch.messages.iter().map(move |message| of(batch, message))).collect()
-}
-
-fn done(number: u64, batches: &[Batch]) -> Settle {
-    Settle { number, done: runs(batches), changes: Vec::new() }
-}
-
-fn numbered(topic: &str, count: usize) -> Vec<Message> {
-    (0..count).map(|n| message(topic, &format!("m{n:04}"), vec![b'x'; 100])).collect()
-}
-
-/// A topic with so many messages, and a group.
-async fn topic_with(queues: u32, messages: usize) -> (Caller, String, String) {
-    let caller = shared().leader().await.caller();
-    let (topic, group) = (fresh("t"), fresh("g"));
-    caller.topic(&topic, queues, TopicType::Normal).await;
-    if messages > 0 {
-        caller.send(numbered(&topic, messages)).await;
-    }
-    (caller, topic, group)
-}
 
 #[test]
 fn no_more_is_pushed_than_credit_was_granted_for() {
@@ -516,26 +355,5 @@ fn what_makes_no_sense_is_told_and_nothing_is_done() {
         let mut nobody = ConsumeServiceClient::new(caller.channel.clone());
         let refused: Status = nobody.consume(futures::stream::empty()).await.expect_err("who is it?");
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);
-    });
-}
-
-/// A lease lives as long as its stream; a goodbye lets what is left come back soon.
-#[test]
-fn a_lease_ends_soon_after_a_goodbye() {
-    run(async {
-        let (caller, topic, group) = topic_with(1, 3).await;
-        let ask = Open { auto_renew: true, session: fresh("session"), invisible_ms: 0, ..open(&topic, &group, 3) };
-        let mut stream = Stream::open(&caller, ask).await;
-        assert!(matches!(stream.next().await, Content::Opened(opened) if opened.invisible_ms == 60_000));
-        let batches = stream.batches(3).await;
-        stream.grant(credit(0, 0, batches.last().expect("one").number)).await;
-        let one = Settle { number: 1, done: runs(&batches)[..1].to_vec(), changes: Vec::new() };
-        assert_eq!(stream.settle(one).await.over, Vec::<u32>::new());
-        let begun = Instant::now();
-        assert_eq!(stream.close().await.reason(), EndReason::Finished);
-        let mut next = Stream::opened(&caller, open(&topic, &group, 3)).await;
-        let again = next.batches(2).await;
-        assert!(again.iter().flat_map(|batch| &batch.messages).all(|message| message.attempt == 2));
-        assert!((4..10).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     });
 }

@@ -202,5 +202,8 @@ impl Dialogue {
 }
 
 #[cfg(test)]
+#[path = "dialogue_model.rs"]
+mod model;
+#[cfg(test)]
 #[path = "dialogue_tests.rs"]
 mod tests;

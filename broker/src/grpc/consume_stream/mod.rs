@@ -5,16 +5,20 @@
 //!   client ────┤                       ▲ what has arrived                                  ├─► outgoing ─► client
 //!              └ requests: Settle ─► settle: one Ack command for each, changes ────────────┘
 //!   watch: leadership, stop, deletion, a client that went ─► the stream is over, for one reason
-//!   over: receives in flight come to their end; what has not arrived is given back; End
+//!   over: receives in flight come to their end; batches that have not left are withdrawn and given back; End;
+//!         what has left and is not confirmed when the client has heard of the end is given back
 //! ```
 //! Who may consume for a group may settle its deliveries, so they are named by plain references here and not by sealed
 //! handles. Memory of one stream: a few batches on their way out, and a reference for each message that is not confirmed.
+//! Both are bounded for all streams together: who holds something that he does not read loses it when others need the room,
+//! and who would hold too many references waits.
 
 mod end;
 mod flow;
 mod open;
 mod outgoing;
 mod push;
+mod references;
 mod requests;
 mod settle;
 mod watch;
@@ -23,7 +27,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use tercet_proto::client::v1::{ConsumeRequest, EndReason};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use self::wire::ConsumeServer;
@@ -31,18 +35,36 @@ pub use self::wire::ConsumeServer;
 use self::{
     end::Ending,
     open::Opened,
-    outgoing::{Answers, Outgoing},
+    outgoing::{Answers, Last, Outgoing},
+    references::References,
 };
-use super::{caller::Caller, node::Node};
+use super::{caller::Caller, node::Node, presence, sessions::OpenStream};
 use crate::{
-    consume::{Delivered, GOODBYE_FOR, Wanted, millis},
+    consume::{Delivered, GIVE_BACK_FOR, Wanted},
+    limits::STREAM_SETTLING_MESSAGES_MAX,
     listen::Load,
+    metrics::Traffic,
     model::GroupName,
-    state::RenewLeases,
 };
 
-/// How long giving back may delay the end of a stream.
+/// How long giving back may delay the end of a stream; it goes on behind it.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// What all streams of a node share.
+#[derive(Debug)]
+pub struct Streams {
+    references: References,
+    /// Messages of which may be written at once what became of them.
+    settling: Semaphore,
+}
+
+impl Streams {
+    /// Counted there.
+    pub(super) fn new(traffic: &Traffic) -> Streams {
+        let references = References::new(traffic.unconfirmed_deliveries().clone());
+        Streams { references, settling: Semaphore::new(STREAM_SETTLING_MESSAGES_MAX) }
+    }
+}
 
 /// Consuming over kept streams.
 #[derive(Clone)]
@@ -93,37 +115,60 @@ async fn serve(
         Ok(opened) => opened,
         Err(end) => return last.say(end),
     };
-    let flow = flow::Flow::new(&credit);
+    let flow = flow::Flow::new(&credit, node.streams.references.clone());
     let session = Session { node, wanted, of, group, connection, flow, out, ending: Ending::default() };
     if session.say_opened().await.is_ok() {
-        tokio::join!(session.push(), session.read(requests), session.watch(term));
+        tokio::join!(session.push(), session.read(&mut requests), session.watch(term));
     }
-    // Nothing is renewed from here on: silence alone would take a while to tell.
-    if lease.is_some() {
-        drop(lease);
-        let _ = session.node.sessions.terminate(session.wanted.auto_renew);
-    }
-    let end = session.ending.take();
-    if end.reason() != EndReason::NotLeader {
-        let given_back = timeout(GIVE_BACK_WITHIN, session.give_back_what_has_not_arrived());
-        let (given_back, ()) = tokio::join!(given_back, session.end_lease(end.reason()));
-        if given_back.is_err() {
-            tracing::debug!(group = %session.group, "not all of a stream was given back; it returns after its time");
-        }
-    }
-    last.say(end);
+    session.finish(requests, lease, last).await;
 }
 
 impl Session {
-    /// What a client that says goodbye still holds comes back soon; of one that was cut off, when the lease has run out.
-    async fn end_lease(&self, reason: EndReason) {
-        if self.wanted.auto_renew.is_none() || reason != EndReason::Finished {
-            return;
+    /// Whether a delivery is the client's or comes again is decided for each batch, once: what has not left is withdrawn and
+    /// given back, what has left is the client's, unless it does not confirm it when it has read the end, or has gone.
+    async fn finish(&self, requests: Streaming<ConsumeRequest>, lease: Option<OpenStream>, last: Last) {
+        let end = self.ending.take();
+        let reason = end.reason();
+        // Nothing is renewed from here on, unless by another stream of the session: silence alone would take a while to tell.
+        let session_ended = lease.is_some_and(OpenStream::leave);
+        if reason == EndReason::NotLeader {
+            // The next leader takes what is said of these deliveries, and nothing can be given back here. All of it is sent, as
+            // long as the client reads.
+            last.say(end);
+            drop(requests);
+            return tokio::select! {
+                () = self.out.closed() => {}
+                () = self.is_not_read() => {
+                    self.out.cut();
+                }
+            };
         }
-        let clients = vec![self.wanted.auto_renew];
-        let shorten = RenewLeases { clients, invisible_ms: millis(GOODBYE_FOR), shorten: true };
-        if let Ok(Err(error)) = timeout(GIVE_BACK_WITHIN, self.node.batcher.submit(shorten.encode())).await {
-            tracing::debug!(%error, "the lease of a stream was not shortened; it ends by itself");
-        }
+        let has_left = self.out.cut();
+        // Who says goodbye wants nothing more, who has gone gets nothing, and who never says what arrived says nothing now.
+        let wants_nothing = matches!(reason, EndReason::Finished | EndReason::Unspecified) || self.flow.crowds_others();
+        let back = self.flow.take_behind(if wants_nothing { 0 } else { has_left });
+        let given_back = async {
+            let given_back = timeout(GIVE_BACK_FOR, self.give_back(back));
+            // What a client that says goodbye still holds comes back soon; of one that was cut off, when the lease has run out.
+            let shortened = async {
+                if session_ended && reason == EndReason::Finished {
+                    let _ =
+                        timeout(GIVE_BACK_WITHIN, presence::stop_renewing(&self.node, self.wanted.auto_renew)).await;
+                }
+            };
+            let (given_back, ()) = tokio::join!(given_back, shortened);
+            if given_back.is_err() {
+                tracing::debug!(group = %self.group, "not all of a stream was given back; it returns after its time");
+            }
+        };
+        let mut given_back = std::pin::pin!(given_back);
+        let in_time = timeout(GIVE_BACK_WITHIN, &mut given_back).await.is_ok();
+        last.say(end);
+        let rest = async {
+            if !in_time {
+                given_back.await;
+            }
+        };
+        tokio::join!(rest, self.give_back_what_does_not_arrive(requests));
     }
 }

@@ -19,7 +19,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     super::{
         answers::Room,
-        delivery::{Sorted, Unsent, sort, while_read},
+        delivery::{Sorted, sort},
     },
     Session, end,
     flow::Share,
@@ -169,14 +169,14 @@ impl Session {
         let number = self.flow.pushed(picks.iter().map(entry).collect());
         let bytes = bytes_of(&picks);
         let batch = Batch { number, nonce, deadline_unix_ms: deadline.0, bytes, messages };
-        let said = while_read(&self.node, self.out.say(Content::Batch(batch), Some(room)));
+        // One that is not handed over stays among what was pushed, and is given back with that.
         tokio::select! {
             biased;
-            said = said => match said {
-                Ok(()) => {}
-                Err(Unsent::Gone) => self.ending.set(end::gone()),
-                Err(Unsent::Unread) => self.ending.set(end::overloaded("the client does not read, and others need the room")),
-            },
+            said = self.out.say(Content::Batch(batch), Some(room)) => {
+                if said.is_err() {
+                    self.ending.set(end::gone());
+                }
+            }
             () = self.ending.over() => {}
         }
     }

@@ -3,31 +3,45 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
+use prost::Message as _;
 use tercet_proto::client::v1::{ConsumeRequest, Settle, consume_answer, consume_request::Content};
-use tokio::time::timeout;
+use tokio::{sync::SemaphorePermit, time::timeout};
 use tonic::Streaming;
 
-use super::{Session, end};
+use super::{Session, end, settle};
+use crate::{consume::GIVE_BACK_FOR, listen::UNREAD_MAX};
 
 /// Settles of one stream that are worked on at once; the others wait in the connection's window.
 const SETTLES_MAX: usize = 16;
-/// A stream that is over waits so long for each answer to be taken.
+/// A stream that is over waits so long for each answer to be taken; and at a node that stops, for what has arrived to be said.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+/// Answers of at most so many bytes take no room of their own.
+const SMALL_ANSWER_BYTES_MAX: usize = 1 << 10;
 
 impl Session {
     /// Reads until the stream is over, or ends it when the client has ended its side and everything is answered.
-    pub(super) async fn read(&self, mut requests: Streaming<ConsumeRequest>) {
+    pub(super) async fn read(&self, requests: &mut Streaming<ConsumeRequest>) {
         let mut settling = FuturesUnordered::new();
+        // One that waits for room: until it has that, nothing more is read.
+        let mut next: Option<(Settle, u32)> = None;
         let mut open = true;
         while open || !settling.is_empty() {
+            let messages = next.as_ref().map_or(0, |(_, messages)| *messages);
             tokio::select! {
                 Some(()) = settling.next(), if !settling.is_empty() => {}
-                request = requests.message(), if open && settling.len() < SETTLES_MAX => {
+                room = self.node.streams.settling.acquire_many(messages), if open && next.is_some() => {
+                    let (settle, _) = next.take().expect("looked at before");
+                    settling.push(self.answer(settle, room.expect("it is never closed")));
+                }
+                request = requests.message(), if open && next.is_none() && settling.len() < SETTLES_MAX => {
                     match request.map(|request| request.map(|request| request.content)) {
+                        Ok(Some(Some(Content::Settle(settle)))) => match settle::messages(&settle) {
+                            Ok(messages) => next = Some((settle, messages)),
+                            Err(why) => self.ending.set(end::bad_request(why)),
+                        },
                         Ok(Some(Some(Content::Credit(credit)))) if credit.arrived <= self.flow.last() => {
                             self.flow.grant(&credit);
                         }
-                        Ok(Some(Some(Content::Settle(settle)))) => settling.push(self.answer(settle)),
                         Ok(Some(Some(Content::Credit(_)))) => {
                             self.ending.set(end::bad_request("a batch is said to have arrived that was never pushed"));
                         }
@@ -44,12 +58,21 @@ impl Session {
         self.ending.set(end::finished());
     }
 
-    async fn answer(&self, settle: Settle) {
-        let settled = match self.settle(settle).await {
+    async fn answer(&self, settle: Settle, room: SemaphorePermit<'_>) {
+        let settled = self.settle(&settle).await;
+        // The client may be slow to take the answer.
+        drop((settle, room));
+        let settled = match settled {
             Ok(settled) => settled,
             Err(end) => return self.ending.set(end),
         };
-        let said = self.out.say(consume_answer::Content::Settled(settled), None);
+        let said = async {
+            let room = match settled.encoded_len() {
+                0..=SMALL_ANSWER_BYTES_MAX => None,
+                bytes => Some(self.node.answers.room(self.connection.as_deref(), bytes).await),
+            };
+            self.out.say(consume_answer::Content::Settled(settled), room).await
+        };
         let mut said = std::pin::pin!(said);
         tokio::select! {
             biased;
@@ -58,5 +81,31 @@ impl Session {
         }
         // Unanswered, it is asked for again.
         let _ = timeout(LAST_ANSWERS_WITHIN, said).await;
+    }
+
+    /// The stream has ended. Its client, if it is there, reads so, says what has arrived, and ends its side; what it does not
+    /// say is given back then. Of one that neither speaks nor goes nothing is known: what it was sent comes again after its time.
+    pub(super) async fn give_back_what_does_not_arrive(&self, mut requests: Streaming<ConsumeRequest>) {
+        let patience = async {
+            // A client that does not read is cut off meanwhile.
+            let _ = timeout(UNREAD_MAX * 2, self.node.stop.cancelled()).await;
+            tokio::time::sleep(LAST_ANSWERS_WITHIN).await;
+        };
+        let mut patience = std::pin::pin!(patience);
+        while !self.flow.all_has_arrived() {
+            let request = tokio::select! {
+                request = requests.message() => request,
+                () = &mut patience => return,
+            };
+            match request.map(|request| request.map(|request| request.content)) {
+                Ok(Some(Some(Content::Credit(credit)))) if credit.arrived <= self.flow.last() => {
+                    self.flow.grant(&credit);
+                }
+                // What becomes of messages is said again on the next stream.
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let _ = timeout(GIVE_BACK_FOR, self.give_back(self.flow.take_behind(0))).await;
     }
 }

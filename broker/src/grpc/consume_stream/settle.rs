@@ -29,17 +29,16 @@ struct OneChange {
 
 impl Session {
     /// Does what is asked for; or says why the stream must end instead.
-    pub(super) async fn settle(&self, settle: Settle) -> Result<Answer, End> {
-        let number = settle.number;
-        let (done, changes) = check(&settle).map_err(end::bad_request)?;
+    pub(super) async fn settle(&self, settle: &Settle) -> Result<Answer, End> {
+        let (done, changes) = expand_all(settle).map_err(end::bad_request)?;
         let (over, deadlines_unix_ms) = tokio::try_join!(self.acknowledge(done), self.change(&changes))?;
-        Ok(Answer { number, over, deadlines_unix_ms })
+        Ok(Answer { number: settle.number, over, deadlines_unix_ms })
     }
 
-    /// Gives back what was pushed and has not arrived as far as is known: at once, and without counting.
-    pub(super) async fn give_back_what_has_not_arrived(&self) {
+    /// Gives deliveries back: at once, and without counting.
+    pub(super) async fn give_back(&self, entries: Vec<AckEntry>) {
         let back = |entry| OneChange { entry, invisible_ms: 0, uncounted: true };
-        let back: Vec<OneChange> = self.flow.take_pushed().into_iter().map(back).collect();
+        let back: Vec<OneChange> = entries.into_iter().map(back).collect();
         if let Err(end) = self.change(&back).await {
             tracing::debug!(why = end.text, "what did not arrive is not given back; it returns after its time");
         }
@@ -105,13 +104,18 @@ fn is_over(settled: Settled) -> bool {
     }
 }
 
-/// What is done with, and what is changed, message by message.
-fn check(settle: &Settle) -> Result<(Vec<AckEntry>, Vec<OneChange>), String> {
+/// How many messages a request is about, unless these are too many.
+pub(super) fn messages(settle: &Settle) -> Result<u32, String> {
     let changed = settle.changes.iter().filter_map(|Change { run, .. }| run.as_ref());
     let messages: u64 = settle.done.iter().chain(changed).map(|run| u64::from(run.count.max(1))).sum();
     if messages > ACK_ENTRIES_MAX as u64 {
         return Err(format!("{messages} messages are settled at once, at most {ACK_ENTRIES_MAX} are allowed"));
     }
+    Ok(u32::try_from(messages).expect("compared"))
+}
+
+/// What is done with, and what is changed, message by message. The caller has counted them.
+fn expand_all(settle: &Settle) -> Result<(Vec<AckEntry>, Vec<OneChange>), String> {
     let mut done = Vec::with_capacity(settle.done.len());
     for run in &settle.done {
         expand(run, |entry| done.push(entry))?;
@@ -145,6 +149,11 @@ fn expand(run: &Run, mut each: impl FnMut(AckEntry)) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(settle: &Settle) -> Result<(Vec<AckEntry>, Vec<OneChange>), String> {
+        messages(settle)?;
+        expand_all(settle)
+    }
 
     fn run(offset: u64, count: u32) -> Run {
         Run { nonce: 7, deadline_unix_ms: 8, queue: 3, offset, count }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use raft_log::types::Term;
 
-use tercet_proto::client::v1::End;
+use tercet_proto::client::v1::{End, EndReason};
 
-use super::{Session, end};
+use super::{super::delivery::STALL_MAX, Session, end};
 use crate::state::UnknownName;
 
 /// How often a stream looks whether its topic and group are as they were. While a receive waits it is told at once of a
@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Ends the stream when this node leads no longer or stops, when its topic or group is deleted or the group's order is
-    /// changed, or when its client goes. Returns when it is over.
+    /// changed, or when its client goes, or does not read what others need the room of. Returns when it is over.
     pub(super) async fn watch(&self, term: Term) {
         let gone = tokio::select! {
             () = self.ending.over() => return,
@@ -23,11 +23,31 @@ impl Session {
             () = self.node.stop.cancelled() => end::stopping(),
             () = self.out.closed() => end::gone(),
             end = self.changed() => end,
+            () = self.is_not_read() => end::overloaded("the client does not read, and others need the room"),
         };
+        let is_not_read = gone.reason() == EndReason::Overloaded;
         self.ending.set(gone);
+        if is_not_read {
+            // Now, and not when all has come to its end: others wait for the room.
+            self.out.cut();
+        }
     }
 
-    /// Returns when topic or group is gone, or keeps another order.
+    /// Returns when the client takes nothing of what waits for it for a while, and room is scarce. Whatever the stream itself
+    /// waits for meanwhile, it holds what others wait for.
+    pub(super) async fn is_not_read(&self) {
+        let mut stood_at = None;
+        loop {
+            tokio::time::sleep(STALL_MAX).await;
+            let stands_at = self.out.stands_at();
+            if stands_at.is_some() && stands_at == stood_at && self.node.answers.is_scarce() {
+                return;
+            }
+            stood_at = stands_at;
+        }
+    }
+
+    /// Returns when topic or group is gone, or keeps another order, or the client never says what has arrived.
     async fn changed(&self) -> End {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -38,6 +58,9 @@ impl Session {
                 None => return end::unknown(UnknownName::Group),
                 Some(group) if group.settings.fifo != self.wanted.fifo => return end::group_changed(),
                 Some(_) => {}
+            }
+            if self.flow.crowds_others() {
+                return end::overloaded("the client does not say what has arrived, and others need the room");
             }
             self.node.poll.in_use(self.wanted.group);
         }
