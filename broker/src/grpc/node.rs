@@ -15,7 +15,7 @@ use crate::{
     forward::{Leadership, Relay},
     limits::{ENTRIES_IN_FLIGHT_MAX, PARKED_MAX, SESSIONS_MAX, WAITING_BYTES_MAX},
     metrics::Traffic,
-    publish::{Batcher, BatcherOptions, RoundRobin},
+    publish::{Batcher, BatcherOptions, RoundRobin, StreamRoom},
     state::StateReader,
 };
 
@@ -65,6 +65,8 @@ pub struct Node {
     pub relay: Relay,
     /// The way into the log.
     pub batcher: Batcher,
+    /// Room for what publish streams bring.
+    pub stream_room: StreamRoom,
     /// Queues in turn.
     pub turn: RoundRobin,
     /// Who is connected.
@@ -137,6 +139,7 @@ impl Node {
         tokio::spawn(stop.clone().run_until_cancelled_owned(counting));
         let poll = Poll::new(state.clone(), batcher.clone(), Arc::clone(&leadership), parking, traffic, stop.clone());
         let deliverer = Deliverer::new(replica.clone(), state.clone(), options.group, &options.advertised_client);
+        let stream_room = StreamRoom::beside_calls(options.publish_bytes_in_flight_max);
         Arc::new(Node {
             options,
             replica,
@@ -145,6 +148,7 @@ impl Node {
             leader_clock,
             relay: Relay::new(leadership),
             batcher,
+            stream_room,
             turn: RoundRobin::new(),
             sessions,
             poll,

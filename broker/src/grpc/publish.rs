@@ -1,8 +1,8 @@
 //! `tercet.client.v1.PublishService`: SendMessage for many requests over one stream.
 //!
 //! ```text
-//!   requests ─► each as a SendMessage with the stream's headers ─► answers as they come ─► connection
-//!     └──────────── together up to REQUESTS_MAX: a request is taken when its answer has a place ────────┘
+//!   requests ─► [room] ─► each as a SendMessage with the stream's headers ─► answers as they come ─► connection
+//!     └──────────── together up to REQUESTS_MAX: a request is taken when its answer has a place ───────────────┘
 //! ```
 //! They are worked on by a task of their own, whether or not the client reads: one that is under way has places on its way to
 //! the leader, for which others wait.
@@ -10,7 +10,7 @@
 //! A call of its own for each publish costs more than storing it: its headers, its task, its trailers. What a request
 //! means, how it is checked, forwarded and answered is exactly [`send`]'s.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
@@ -18,7 +18,7 @@ use tercet_proto::{
     client::v1::{PublishAnswer, PublishRequest, publish_service_server::PublishService},
     rocketmq::v2::{SendMessageRequest, SendMessageResponse},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, Streaming, async_trait,
@@ -30,8 +30,10 @@ use super::{
     node::Node,
     send, stamp,
 };
+use crate::{forward::Place, publish::TakenRoom};
 
-/// Requests of one stream that are worked on at once or whose answers wait; the others wait in the connection's window.
+/// Requests of one stream that are worked on at once or whose answers wait. The others wait in the connection's window, as do all
+/// while there is no room for them.
 const REQUESTS_MAX: usize = 1024;
 
 /// Publishing over kept streams.
@@ -77,8 +79,9 @@ async fn work(
     });
     // A node that stops takes no more requests, and answers those that it took.
     let taken = requests.take_until(node.stop.clone().cancelled_owned());
-    let working = places.zip(taken).for_each_concurrent(None, |(place, request)| {
-        let answering = answer(Arc::clone(&node), Arc::clone(&headers), request);
+    let admitted = taken.then(|request| admit(Arc::clone(&node), request));
+    let working = places.zip(admitted).for_each_concurrent(None, |(place, admitted)| {
+        let answering = answer(Arc::clone(&node), Arc::clone(&headers), admitted);
         async { drop(place.send(answering.await)) }
     });
     tokio::select! {
@@ -87,13 +90,35 @@ async fn work(
     }
 }
 
+/// A request that has room.
+struct Admitted {
+    request: PublishRequest,
+    /// What it waited for that.
+    waited: Duration,
+    room: TakenRoom,
+}
+
+/// Waits for room. The stream is read no further meanwhile.
+async fn admit(node: Arc<Node>, request: Result<PublishRequest, Status>) -> Result<Admitted, Status> {
+    let request = request?;
+    let came = Instant::now();
+    let passed_on = node.relay.leadership().place() != Some(Place::Here);
+    let room = node.stream_room.take(request.send.len(), passed_on).await;
+    Ok(Admitted { request, waited: came.elapsed(), room })
+}
+
 /// Answers one request. An error ends the stream: only the stream itself can be at fault then.
 async fn answer(
     node: Arc<Node>,
     headers: Arc<MetadataMap>,
-    request: Result<PublishRequest, Status>,
+    admitted: Result<Admitted, Status>,
 ) -> Result<PublishAnswer, Status> {
-    let PublishRequest { number, timeout_ms, producer, send } = request?;
+    let Admitted { request, waited, room: _room } = admitted?;
+    let PublishRequest { number, timeout_ms, producer, send } = request;
+    let Some(timeout_ms) = left_of(timeout_ms, waited) else {
+        let why = "too much is published: there was no room in time, and nothing was stored";
+        return Ok(failed(number, &send::too_late(why)));
+    };
     let message = match SendMessageRequest::decode(send) {
         Ok(message) => message,
         Err(error) => {
@@ -107,6 +132,12 @@ async fn answer(
         Ok(response) => answered(number, &response),
         Err(status) => failed(number, &status),
     })
+}
+
+/// What is left of a time-out, in milliseconds; none stays none. Nothing if it has passed.
+fn left_of(timeout_ms: u64, waited: Duration) -> Option<u64> {
+    let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    if timeout_ms == 0 { Some(0) } else { timeout_ms.checked_sub(waited_ms).filter(|left| *left > 0) }
 }
 
 /// The stream's headers with the request's own deadline. Its stamp goes beside them.
@@ -158,6 +189,15 @@ mod tests {
         let caller = Caller::of(&headers_of(&stream, 2500)).expect("a caller");
         assert_eq!((caller.client_id.as_str(), caller.timeout), ("c", Some(std::time::Duration::from_millis(2500))));
         assert_eq!(Caller::of(&headers_of(&stream, 0)).expect("a caller").timeout, None);
+    }
+
+    #[test]
+    fn what_waited_for_room_has_the_rest_of_its_time() {
+        assert_eq!(left_of(0, Duration::from_secs(9)), Some(0), "it never had a deadline");
+        assert_eq!(left_of(3000, Duration::from_millis(1)), Some(2999));
+        assert_eq!(left_of(3000, Duration::from_secs(3)), None);
+        let answer = failed(4, &send::too_late("why"));
+        assert_eq!((answer.number, answer.outcome.as_str()), (4, "refused"), "surely not stored");
     }
 
     #[test]

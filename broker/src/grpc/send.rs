@@ -63,9 +63,14 @@ fn still_in_time(came: Instant, now: Instant) -> Result<(), Status> {
     if now.saturating_duration_since(came) <= PASSED_ON_WITHIN {
         return Ok(());
     }
-    let mut status = Status::deadline_exceeded("this node stood still; the publish was not passed on to the leader");
+    Err(too_late("this node stood still; the publish was not passed on to the leader"))
+}
+
+/// Nothing was done with the request, and nobody waits for it any longer.
+pub(super) fn too_late(why: &str) -> Status {
+    let mut status = Status::deadline_exceeded(why);
     status.metadata_mut().insert(OUTCOME_HEADER, MetadataValue::from_static("refused"));
-    Err(status)
+    status
 }
 
 async fn store(

@@ -3,7 +3,7 @@
 //! ```text
 //!  RPCs ─► Batcher: what waits becomes one entry, ─► Replica::propose ─► apply ─► outcomes back to each RPC
 //!          with a share for each class               few in flight
-//!          full: that class is refused at once
+//!          full: that class is refused at once; publish streams are read no further before it is
 //! ```
 
 mod batcher;
@@ -15,6 +15,7 @@ mod pipe;
 mod proposer;
 mod pump;
 mod queue_choice;
+mod stream_room;
 
 pub use batcher::{Batcher, BatcherOptions, SubmitError};
 pub use draft::{Draft, DraftKind, DraftMessage};
@@ -22,3 +23,4 @@ pub use encode::publish_command;
 pub use meta::MessageMeta;
 pub use proposer::Proposer;
 pub use queue_choice::{RoundRobin, by_group};
+pub use stream_room::{StreamRoom, TakenRoom};

@@ -13,7 +13,7 @@ use tercet_proto::{
 
 use tonic::transport::Channel;
 
-use super::rig::{Caller, code, fresh, message, run, shared};
+use super::rig::{Caller, Group, code, fresh, message, run, shared};
 
 fn request(number: u64, topic: &str) -> PublishRequest {
     let messages = vec![message(topic, &format!("a{number}"), "x"), message(topic, &format!("b{number}"), "y")];
@@ -154,5 +154,26 @@ fn requests_are_worked_on_though_nobody_reads_the_answers() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         drop(unread);
+    });
+}
+
+/// A stream that brings more than is stored is read no further; nothing of it is refused, wherever it arrives.
+#[test]
+fn who_publishes_too_much_waits_and_is_not_refused() {
+    run(async {
+        let group = Group::start_with("small-room", |setup| setup.publish_bytes_max = 8 << 20).await;
+        for caller in [group.leader().await.caller(), group.follower().await.caller()] {
+            let topic = fresh("t");
+            caller.topic(&topic, 1, TopicType::Normal).await;
+            let mut requests = Vec::new();
+            for number in 0..64 {
+                let messages = vec![message(&topic, &format!("m{number}"), vec![7; 1 << 20])];
+                let send = SendMessageRequest { messages }.encode_to_vec().into();
+                requests.push(PublishRequest { number, timeout_ms: 0, producer: None, send });
+            }
+            for (number, answer) in publish(&caller, requests).await {
+                assert_eq!(code(&response(&answer).status), 20000, "request {number}");
+            }
+        }
     });
 }

@@ -84,6 +84,8 @@ pub(crate) struct Setup {
     /// Where others are told that its client port is; at first where it is.
     pub advertised_client: String,
     pub auto_create_group: bool,
+    /// Bytes of all publishes that wait to be stored.
+    pub publish_bytes_max: usize,
 }
 
 /// One node.
@@ -167,9 +169,15 @@ impl Node {
         let peer = peer_listener.local_addr().expect("bound").to_string();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let client = listener.local_addr().expect("bound").to_string();
-        let mut setup = Setup { id, env: Env::real(), advertised_client: client.clone(), auto_create_group: true };
+        let mut setup = Setup {
+            id,
+            env: Env::real(),
+            advertised_client: client.clone(),
+            auto_create_group: true,
+            publish_bytes_max: limits::PENDING_BYTES_MAX,
+        };
         change(&mut setup);
-        let Setup { env, advertised_client, auto_create_group, .. } = setup;
+        let Setup { env, advertised_client, auto_create_group, publish_bytes_max, .. } = setup;
         let state = State::open(&dir.join("state")).expect("a new state");
         let reader = state.reader();
         let advertised = NodeAddresses { peer: peer.clone(), client: advertised_client.clone(), http: String::new() };
@@ -178,7 +186,11 @@ impl Node {
             ..ReplicaOptions::new(id, GroupId(1), dir, PeerListen::Bound(peer_listener), advertised)
         };
         let replica = Replica::open(options, env.clone(), state).await.expect("a new replica");
-        let service = ServiceOptions { auto_create_group, ..service_options(&advertised_client) };
+        let service = ServiceOptions {
+            auto_create_group,
+            publish_bytes_in_flight_max: publish_bytes_max,
+            ..service_options(&advertised_client)
+        };
         let traffic = service.traffic.clone();
         let api = Api::start(service, replica.clone(), reader, &env);
         let stop = CancellationToken::new();

@@ -1,30 +1,17 @@
-//! One kept connection per node.
+//! The kept link to each node.
 
 use std::{
     collections::BTreeMap,
-    error::Error as StdError,
-    io,
+    error::Error as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::Mutex as AsyncMutex, time::Instant};
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint as TonicEndpoint},
-};
-use tower::service_fn;
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tonic::{Code, Status};
 
-use super::{gather::Gather, link::Link};
+use super::{dial::Dial, link::Link};
 use crate::endpoint::Endpoint;
-
-/// Flow-control window of a connection and of a stream: several of the largest answers.
-const WINDOW_BYTES: u32 = 16 << 20;
-/// A connection that is silent this long is probed.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// A probe without an answer for this long closes the connection.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why an attempt gave no answer.
 #[derive(Debug)]
@@ -102,27 +89,13 @@ impl Connections {
         if let Some((_, why)) = place.failure.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(AttemptError::NotSent(why.clone()));
         }
-        match self.connect(endpoint).await {
-            Ok(channel) => Ok(place.link.insert(Link::new(channel)).clone()),
+        let dial = Dial { endpoint: endpoint.clone(), within: self.connect_timeout };
+        match dial.connect().await {
+            Ok(channel) => Ok(place.link.insert(Link::new(channel, dial)).clone()),
             Err(why) => {
-                let why = format!("cannot connect to {endpoint}: {why}");
                 place.failure = Some((Instant::now(), why.clone()));
                 Err(AttemptError::NotSent(why))
             }
-        }
-    }
-
-    async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, String> {
-        let target = TonicEndpoint::from_shared(format!("http://{endpoint}"))
-            .map_err(|error| error.to_string())?
-            .connect_timeout(self.connect_timeout)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        match tokio::time::timeout(self.connect_timeout, target.connect_with_connector(service_fn(open))).await {
-            Ok(connected) => connected.map_err(|error| innermost(&error)),
-            Err(_) => Err(format!("no answer within {:?}", self.connect_timeout)),
         }
     }
 
@@ -134,24 +107,6 @@ impl Connections {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Endpoint, Arc<Slot>>> {
         self.slots.lock().expect("no holder of this lock panics")
     }
-}
-
-/// A connection to the host and port of `uri`; the name is resolved now.
-async fn open(uri: http::Uri) -> io::Result<TokioIo<Gather<TcpStream>>> {
-    let missing = || io::Error::new(io::ErrorKind::InvalidInput, format!("{uri} names no host and port"));
-    let host = uri.host().ok_or_else(missing)?.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, uri.port_u16().ok_or_else(missing)?)).await?;
-    stream.set_nodelay(true)?;
-    Ok(TokioIo::new(Gather::new(stream)))
-}
-
-/// The cause at the bottom says it best: "connection refused" rather than "transport error".
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut error = error;
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]

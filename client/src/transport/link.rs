@@ -1,4 +1,4 @@
-//! The kept connection to one node, and the stream in it through which publishes go.
+//! The kept connections to one node: one for everything, and one for the stream through which publishes go.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,20 +7,29 @@ use tokio::sync::Mutex as AsyncMutex;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
+    dial::Dial,
     metadata::{Identity, SendHeaders},
     publish_stream::{PublishStream, refused},
     raw::{SendAnswer, send_message},
 };
 
-/// Cheap to clone; all clones share connection and stream.
+/// Cheap to clone; all clones share connections and stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) channel: Channel,
+    dial: Dial,
     publishing: Arc<AsyncMutex<Publishing>>,
 }
 
 #[derive(Debug, Default)]
-enum Publishing {
+struct Publishing {
+    /// The connection of the stream, made when it is opened first.
+    channel: Option<Channel>,
+    stream: Stream,
+}
+
+#[derive(Debug, Default)]
+enum Stream {
     #[default]
     Unopened,
     Open(Arc<PublishStream>),
@@ -29,8 +38,9 @@ enum Publishing {
 }
 
 impl Link {
-    pub(super) fn new(channel: Channel) -> Self {
-        Self { channel, publishing: Arc::default() }
+    /// `channel` leads to where `dial` does.
+    pub(super) fn new(channel: Channel, dial: Dial) -> Self {
+        Self { channel, dial, publishing: Arc::default() }
     }
 
     /// Publishes an encoded `SendMessageRequest`: through the stream, or by a call of its own where there is none.
@@ -55,19 +65,26 @@ impl Link {
     /// The open stream, opened if there is none; nothing if the node knows no streams.
     async fn stream(&self, identity: &Identity) -> Result<Option<Arc<PublishStream>>, Status> {
         let mut publishing = self.publishing.lock().await;
-        match &*publishing {
-            Publishing::Open(stream) if stream.is_open() => return Ok(Some(Arc::clone(stream))),
-            Publishing::Unsupported => return Ok(None),
-            Publishing::Open(_) | Publishing::Unopened => {}
+        match &publishing.stream {
+            Stream::Open(stream) if stream.is_open() => return Ok(Some(Arc::clone(stream))),
+            Stream::Unsupported => return Ok(None),
+            Stream::Open(_) | Stream::Unopened => {}
         }
-        match PublishStream::open(self.channel.clone(), identity).await {
+        let channel = match &publishing.channel {
+            Some(channel) => channel.clone(),
+            None => {
+                let made = self.dial.connect().await.map_err(|why| refused(Status::unavailable(why)))?;
+                publishing.channel.insert(made).clone()
+            }
+        };
+        match PublishStream::open(channel, identity).await {
             Ok(stream) => {
                 let stream = Arc::new(stream);
-                *publishing = Publishing::Open(Arc::clone(&stream));
+                publishing.stream = Stream::Open(Arc::clone(&stream));
                 Ok(Some(stream))
             }
             Err(status) if status.code() == Code::Unimplemented => {
-                *publishing = Publishing::Unsupported;
+                *publishing = Publishing { channel: None, stream: Stream::Unsupported };
                 Ok(None)
             }
             Err(status) => Err(refused(status)),

@@ -1,10 +1,12 @@
 //! Connections to nodes and what each request carries beside its body.
 //!
-//! One connection per node is kept and shared by all requests; a connection that failed is dropped at once, so that
-//! the next request makes a new one (and resolves the name again).
+//! One connection per node is kept and shared by all requests, and a second one by all that is published: a node that has too
+//! much to store reads those streams no further, which must hold up nothing else. A connection that failed is dropped at once,
+//! so that the next request makes a new one (and resolves the name again).
 
 mod connections;
 mod consume_stream;
+mod dial;
 mod ending;
 mod gather;
 mod link;
