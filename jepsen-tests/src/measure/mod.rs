@@ -7,6 +7,7 @@
 //! - [`idle`]: what nodes use while nothing happens.
 //! - [`overload`]: what acknowledgements take while more is published than fits.
 //! - [`waiters`]: receivers that wait, as official clients do.
+//! - [`unary`]: what a call costs the leader, as official clients make them.
 //! - [`report`]: all of it as a table for people and as JSON.
 
 pub mod figures;
@@ -15,5 +16,6 @@ pub mod load;
 pub mod open_loop;
 pub mod overload;
 pub mod report;
+pub mod unary;
 pub mod waiters;
 pub mod yardstick;

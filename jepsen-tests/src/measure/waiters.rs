@@ -72,12 +72,7 @@ async fn poll(
     received: mpsc::Sender<usize>,
 ) {
     loop {
-        let mut request = Request::new(wanted.clone());
-        let headers = request.metadata_mut();
-        headers.insert("x-mq-client-id", MetadataValue::try_from(&id).expect("letters and digits"));
-        headers.insert("x-mq-language", MetadataValue::from_static("RUST"));
-        headers.insert("x-mq-protocol", MetadataValue::from_static("v2"));
-        let Ok(answer) = client.receive_message(request).await else {
+        let Ok(answer) = client.receive_message(headed(wanted.clone(), &id)).await else {
             // Refused, or cut off: a client waits before it asks again.
             tokio::time::sleep(RETRY).await;
             continue;
@@ -92,8 +87,23 @@ async fn poll(
     }
 }
 
-fn request(topic: &str, group: &str) -> ReceiveMessageRequest {
-    let named = |name: &str| Resource { resource_namespace: String::new(), name: name.to_owned() };
+/// A request with the headers of a client that calls itself `id`.
+pub(super) fn headed<Q>(message: Q, id: &str) -> Request<Q> {
+    let mut request = Request::new(message);
+    let headers = request.metadata_mut();
+    headers.insert("x-mq-client-id", MetadataValue::try_from(id).expect("letters and digits"));
+    headers.insert("x-mq-language", MetadataValue::from_static("RUST"));
+    headers.insert("x-mq-protocol", MetadataValue::from_static("v2"));
+    request
+}
+
+/// A topic or group.
+pub(super) fn named(name: &str) -> Resource {
+    Resource { resource_namespace: String::new(), name: name.to_owned() }
+}
+
+/// A receive that waits.
+pub(super) fn request(topic: &str, group: &str) -> ReceiveMessageRequest {
     ReceiveMessageRequest {
         group: Some(named(group)),
         message_queue: Some(MessageQueue {
