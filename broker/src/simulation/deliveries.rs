@@ -12,6 +12,8 @@ pub(super) enum Stand {
     Hidden,
     /// To be delivered, again or, of a message group whose earlier messages were under way, for the first time.
     Due,
+    /// No attempts are left; the next tick that comes to it buries it.
+    Exhausted,
     Acknowledged,
     /// It went to the dead letters.
     Dead,
@@ -57,6 +59,11 @@ impl Delivery {
 
     pub(super) fn is_done(&self) -> bool {
         matches!(self.stand, Stand::Acknowledged | Stand::Dead | Stand::Expired)
+    }
+
+    /// Whether the others of its message group have to wait for it.
+    pub(super) fn blocks(&self) -> bool {
+        matches!(self.stand, Stand::Hidden | Stand::Exhausted)
     }
 
     /// It was moved while nobody came for it, and is not moved a second time.

@@ -9,6 +9,7 @@ use raft_log::types::LogIndex;
 use super::deliveries::{Delivery, Stand};
 use super::order::{Message, Order};
 use crate::model::{ClientKey, ConsumerGroupId, ProducerId, QueueId, TagFilter, TopicId, TopicType};
+use crate::state::planted::tick_of;
 use crate::state::{
     AckEntry, Created, Deleted, DeliveryKey, Holder, NeededBody, Origin, Outcome, Pick, ProducerStamp, Receive,
     Received, RenewLeases, Settled, StoredAt,
@@ -79,6 +80,8 @@ pub(super) struct Ledger {
     pub(super) unwanted: BTreeSet<DeliveryKey>,
     /// Leases that have not ended: the entry with which each began, and its deadline.
     pub(super) leases: BTreeMap<ClientKey, (LogIndex, u64)>,
+    /// Leases that have ended.
+    pub(super) ended: BTreeSet<(ClientKey, LogIndex)>,
     /// Dead letters that are there, and how often.
     pub(super) letters: BTreeMap<Letter, u32>,
     pub(super) sequences: BTreeMap<ProducerKey, Sequences>,
@@ -158,6 +161,9 @@ impl Ledger {
                 (delivery.deadline, delivery.suspended, delivery.lease) = (deadline.0, change.suspend, None);
                 if change.invisible_ms == 0 {
                     self.over(key);
+                    if self.deliveries[&key].stand == Stand::Exhausted {
+                        self.bury(key);
+                    }
                 }
             }
             (Order::GiveUp(dead), Outcome::DeadLettered(Settled::Done)) => {
@@ -307,19 +313,38 @@ impl Ledger {
         }
     }
 
+    /// What a tick comes to: deliveries whose time is over, then what is on leases that have ended, then leases; and after those
+    /// what has no attempts left. Where things are deleted ticks do all there is, for what is gone has its part in them.
     fn tick(&mut self) {
-        let clock = self.clock;
-        let ended: BTreeSet<(ClientKey, LogIndex)> = self
-            .leases
-            .iter()
-            .filter(|(_, (_, deadline))| *deadline <= clock)
-            .map(|(of, (begun, _))| (*of, *begun))
-            .collect();
-        self.leases.retain(|_, (_, deadline)| *deadline > clock);
-        let over = |of: &Delivery| of.deadline <= clock || of.lease.is_some_and(|lease| ended.contains(&lease));
-        let hidden = self.deliveries.iter().filter(|(_, of)| of.stand == Stand::Hidden && over(of));
-        let over: Vec<DeliveryKey> = hidden.map(|(key, _)| *key).collect();
-        over.into_iter().for_each(|key| self.over(key));
+        let (expired_max, letters_max) = tick_of((usize::MAX, usize::MAX));
+        for _ in 0..expired_max {
+            match self.expired() {
+                Some(key) => self.over(key),
+                None if self.end_lease() => {}
+                None => break,
+            }
+        }
+        let exhausted = self.deliveries.iter().filter(|(_, of)| of.stand == Stand::Exhausted).map(|(key, _)| *key);
+        for key in exhausted.take(letters_max).collect::<Vec<_>>() {
+            self.bury(key);
+        }
+    }
+
+    /// The next delivery that a tick ends.
+    fn expired(&self) -> Option<DeliveryKey> {
+        let hidden = || self.deliveries.iter().filter(|(_, of)| of.stand == Stand::Hidden);
+        let passed = hidden().filter(|(_, of)| of.deadline <= self.clock).map(|(key, of)| (of.deadline, *key)).min();
+        let on_ended = || hidden().filter_map(|(key, of)| Some((of.lease.filter(|of| self.ended.contains(of))?, *key)));
+        passed.map(|(_, key)| key).or_else(|| on_ended().min().map(|(_, key)| key))
+    }
+
+    /// Ends the lease whose time was over first; false if none is.
+    fn end_lease(&mut self) -> bool {
+        let over = self.leases.iter().filter(|(_, (_, deadline))| *deadline <= self.clock);
+        let Some((_, client)) = over.map(|(client, (_, deadline))| (*deadline, *client)).min() else { return false };
+        let (begun, _) = self.leases.remove(&client).expect("found above");
+        self.ended.insert((client, begun));
+        true
     }
 
     /// A delivery is over, without an acknowledgement.
@@ -328,11 +353,8 @@ impl Ledger {
         let attempts_max = self.groups[&key.group].attempts_max;
         let delivery = self.deliveries.get_mut(&key).expect("there is one");
         delivery.lease = None;
-        if lives && delivery.attempt >= attempts_max && !delivery.suspended {
-            self.bury(key);
-        } else {
-            delivery.stand = Stand::Due;
-        }
+        let exhausted = lives && delivery.attempt >= attempts_max && !delivery.suspended;
+        delivery.stand = if exhausted { Stand::Exhausted } else { Stand::Due };
     }
 
     fn bury(&mut self, key: DeliveryKey) {

@@ -19,6 +19,7 @@ use super::report::Figures;
 use super::settings::Settings;
 use crate::model::{ClientKey, ConsumerGroupId};
 use crate::state::Outcome;
+use crate::state::planted::small_ticks;
 
 const IN_MEMORY: &str = "/dev/shm";
 /// All loops of a leader.
@@ -43,6 +44,7 @@ pub(super) fn run(seed: u64) -> (Figures, Option<Violation>) {
     // In memory where that is possible: what survives a crash, flushes decide, and the disk has no say.
     let folder = tempfile::tempdir_in(IN_MEMORY).or_else(|_| tempfile::tempdir()).expect("a folder for the run");
     let mut run = Run::new(seed, folder.path());
+    small_ticks(run.settings.small_ticks);
     let end = catch_unwind(AssertUnwindSafe(|| run.go()));
     let violation = match end {
         Ok(end) => end.err(),
@@ -52,6 +54,7 @@ pub(super) fn run(seed: u64) -> (Figures, Option<Violation>) {
             Some(Violation::new("assertions", text.unwrap_or_default()))
         }
     };
+    small_ticks(false);
     (run.figures, violation)
 }
 
@@ -173,6 +176,10 @@ impl Run {
 
     pub(super) fn work(&mut self, work: Work) -> Result<(), Violation> {
         let Some(reader) = self.group.reader() else { return Ok(()) };
+        // A group that goes has its part in ticks until it is erased, of which the ledger knows nothing.
+        if work == Work::Idle && self.settings.small_ticks {
+            return Ok(());
+        }
         let polls = |consumer: &&Consumer| consumer.lives;
         let groups = self.consumers.iter().filter(polls).filter_map(|consumer| reader.group(consumer.group));
         let polled: Vec<ConsumerGroupId> = groups.map(|group| group.id).collect();

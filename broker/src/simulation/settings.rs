@@ -13,6 +13,8 @@ pub(super) struct Settings {
     pub(super) faults: u64,
     /// Whether the operator deletes and changes things.
     pub(super) deletes: bool,
+    /// Whether a tick does very little.
+    pub(super) small_ticks: bool,
     /// Whether the leader's disk is too full for what retention leaves.
     pub(super) disk_is_full: bool,
     /// How much of the time one replica gets nothing.
@@ -23,12 +25,14 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn of(dice: &mut Dice) -> Settings {
+        let deletes = dice.percent(40);
         Settings {
             replicas: dice.of(&[3, 3, 3, 5]),
             steps: dice.between(2000, 8000),
             log_bytes_max: dice.of(&[2 << 10, 6 << 10, 16 << 10]),
             faults: dice.of(&[0, 3, 8, 15]),
-            deletes: dice.percent(40),
+            deletes,
+            small_ticks: !deletes && dice.percent(60),
             disk_is_full: dice.percent(20),
             lags: dice.percent(50),
             publishing: dice.of(&[15, 30, 45]),

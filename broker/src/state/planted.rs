@@ -1,4 +1,5 @@
-//! Rules that the simulation undoes one at a time, to show that it notices. None outside of tests, where this is a constant.
+//! Rules that the simulation undoes one at a time, to show that it notices, and a bound that it makes smaller. None outside of
+//! tests, where these are constants.
 
 /// A rule that is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,29 @@ pub(crate) enum Bug {
 #[cfg(test)]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+    static SMALL_TICKS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What one tick does if it does little: deliveries that it ends, and messages that it dead-letters.
+#[cfg(test)]
+const SMALL_TICK: (usize, usize) = (3, 2);
+
+/// What one tick does at most, where this is the usual bound.
+#[cfg(test)]
+pub(crate) fn tick_of(usual: (usize, usize)) -> (usize, usize) {
+    if SMALL_TICKS.get() { SMALL_TICK } else { usual }
+}
+
+/// What one tick does at most: the usual.
+#[cfg(not(test))]
+pub(crate) const fn tick_of(usual: (usize, usize)) -> (usize, usize) {
+    usual
+}
+
+/// Ticks of this thread do little, or as usual.
+#[cfg(test)]
+pub(crate) fn small_ticks(small: bool) {
+    SMALL_TICKS.set(small);
 }
 
 /// Whether this rule is undone.

@@ -29,6 +29,7 @@ fn check_pick(ledger: &Ledger, receive: &Receive, pick: &Pick, applied: &Applied
     let key = key_of(receive, pick);
     let (attempt, nonce) = match ledger.deliveries.get(&key) {
         Some(before) if before.is_done() => return Err(format!("{key:?} is delivered again after {:?}", before.stand)),
+        Some(before) if before.stand == Stand::Exhausted => return Err(format!("{key:?} has no attempts left")),
         Some(before) if before.stand == Stand::Hidden => {
             let repeat =
                 ledger.groups[&key.group].fifo && !receive.attempt.is_none() && before.attempt_key == receive.attempt;

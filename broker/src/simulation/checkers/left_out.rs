@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{QueueId, TagFilter};
-use crate::simulation::deliveries::Stand;
+use crate::simulation::deliveries::{Delivery, Stand};
 use crate::simulation::ledger::{Applied, Ledger};
 use crate::simulation::log::Log;
 use crate::simulation::order::Order;
@@ -18,8 +18,8 @@ pub(super) fn check(ledger: &Ledger, _: &Log, applied: &Applied<'_>) -> Result<(
     }
     let key = |queue, offset| DeliveryKey { topic: receive.topic, group: receive.group, queue, offset };
     let picked: BTreeSet<_> = received.picks.iter().map(|pick| key(pick.queue, pick.offset.0)).collect();
-    let hidden = |key: &DeliveryKey| ledger.deliveries.get(key).is_some_and(|of| of.stand == Stand::Hidden);
-    if picked.iter().any(hidden) {
+    let blocks = |key: &DeliveryKey| ledger.deliveries.get(key).is_some_and(Delivery::blocks);
+    if picked.iter().any(blocks) {
         // The answer to an earlier attempt.
         return Ok(());
     }
@@ -30,7 +30,7 @@ pub(super) fn check(ledger: &Ledger, _: &Log, applied: &Applied<'_>) -> Result<(
             let key = key(queue, offset);
             if deliverable(ledger, receive, key)
                 && !picked.contains(&key)
-                && !(fifo && ledger.lane(key).iter().any(hidden))
+                && !(fifo && ledger.lane(key).iter().any(blocks))
             {
                 return Err(format!("{key:?} was left out: {:?}", ledger.deliveries.get(&key)));
             }

@@ -9,6 +9,7 @@ use crate::state::consumption::{DeliveryKey, Pending};
 use crate::state::fault::Fault;
 use crate::state::index::{IndexBlock, IndexedMessage};
 use crate::state::outcome::{Origin, Outcome};
+use crate::state::planted;
 
 /// Deliveries and leases that one tick ends.
 pub(crate) const EXPIRED_MAX: usize = 1024;
@@ -18,7 +19,8 @@ pub(crate) const DEAD_LETTERS_MAX: usize = 128;
 impl Core {
     /// Takes up what is due at the state's clock, the longest due first.
     pub(super) fn tick(&mut self, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
-        for _ in 0..EXPIRED_MAX {
+        let (expired_max, dead_letters_max) = planted::tick_of((EXPIRED_MAX, DEAD_LETTERS_MAX));
+        for _ in 0..expired_max {
             let Some(key) = self.timers.expired(self.clock) else {
                 match self.leases.end(self.clock, applying.changes) {
                     Some(lease) => self.timers.end_lease(lease),
@@ -30,7 +32,7 @@ impl Core {
             let pending = *subscription.pending(key.queue, key.offset).expect("timers are of pending messages");
             self.end_delivery(key, pending, applying)?;
         }
-        for _ in 0..DEAD_LETTERS_MAX {
+        for _ in 0..dead_letters_max {
             let Some(key) = self.timers.exhausted() else { break };
             self.dead_letter(key, applying)?;
         }
