@@ -8,6 +8,8 @@ use crate::state::planted::{Bug, plant};
 const SEEDS_TO_FIND_MAX: u64 = 20;
 /// Seeds of every test run.
 const SEEDS: u64 = 30;
+/// Seeds that found something: an old delivery had never its turn while younger bodies were moved again and again.
+const FAILED_ONCE: [u64; 2] = [3009, 3031];
 
 fn passes(seed: u64) -> super::report::Figures {
     let (figures, violation) = run(seed);
@@ -23,7 +25,7 @@ fn a_seed_decides_everything() {
 
 #[test]
 fn seeds_pass() {
-    (1..=SEEDS).for_each(|seed| {
+    (1..=SEEDS).chain(FAILED_ONCE).for_each(|seed| {
         passes(seed);
     });
 }

@@ -108,6 +108,20 @@ impl Needed {
         end.map_or(to, |(first, _)| *first)
     }
 
+    /// Before which entry to look for what is to be moved first: the end of the oldest stretches that hold no more than `count`
+    /// records together, or of the first that holds any, if it holds more; at most `bound`.
+    pub(crate) fn oldest_until(&self, bound: LogIndex, count: usize) -> LogIndex {
+        let mut sum = 0;
+        for (first, counts) in self.stretches.range(..bound) {
+            let with = sum + counts.deliveries + counts.dead_letters;
+            if sum > 0 && with > count as u64 {
+                return *first;
+            }
+            sum = with;
+        }
+        bound
+    }
+
     /// How many records need what lies before a stretch: deliveries and dead letters.
     pub(crate) fn before(&self, to: LogIndex) -> (u64, u64) {
         let counts = self.stretches.range(..to).map(|(_, counts)| counts);
@@ -175,6 +189,18 @@ mod tests {
         let bounds = [1, 2, 3, 4, 5, 6].map(|to| needed.bound(LogIndex(to)).0);
         assert_eq!(bounds, [2, 2, 4, 4, 4, 4]);
         assert_eq!(Needed::default().bound(LogIndex(7)), LogIndex(7));
+    }
+
+    #[test]
+    fn the_oldest_are_moved_first_and_as_many_at_once_as_one_command_takes() {
+        let mut needed = three();
+        assert_eq!(needed.oldest_until(LogIndex(4), 2), LogIndex(4), "nobody holds anything");
+        for (need, index) in [(Need::Delivery, 0), (Need::DeadLetter, 1), (Need::DeadLetter, 2), (Need::Delivery, 4)] {
+            needed.add(need, LogIndex(index));
+        }
+        let until = [1, 2, 3, 4].map(|count| needed.oldest_until(LogIndex(6), count).0);
+        assert_eq!(until, [2, 2, 4, 6], "the first stretch goes at once, whatever it holds");
+        assert_eq!(needed.oldest_until(LogIndex(2), 9), LogIndex(2));
     }
 
     #[test]

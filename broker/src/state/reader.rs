@@ -260,12 +260,16 @@ impl StateReader {
         (start < to.min(before)).then_some(HeldBack { to, before, deliveries, dead_letters })
     }
 
-    /// Who needs bodies in entries before one, and where those lie; at most `count` of them, and never more than some tens of
-    /// thousands of deliveries looked at under one lock.
+    /// Who needs bodies in entries before one, and where those lie; at most `count` of them, of the oldest stretches of the log, and
+    /// never more than some tens of thousands of deliveries looked at under one lock.
+    ///
+    /// The oldest first: what was moved a moment ago may lie before that entry again when retention has gone on, and where there is
+    /// much of it, what holds the start would never have its turn.
     ///
     /// # Errors
     /// The store does not read.
     pub(crate) fn holders(&self, before: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
+        let before = self.shared.core().needed.oldest_until(before, count);
         let mut holders = self.dead_letters(before, count)?;
         let subscriptions: Vec<_> = self.shared.core().subscriptions.keys().copied().collect();
         for key in subscriptions {

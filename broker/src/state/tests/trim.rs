@@ -4,7 +4,7 @@ use raft_log::types::LogIndex;
 use super::harness::{INVISIBLE_MS, Rig, offsets};
 use crate::model::{GroupSettings, QueueId, QueueOffset, TopicId, TopicType};
 use crate::state::apply_limits::LOOKED_AT_MAX;
-use crate::state::{Outcome, Settled, State, outcomes, release_to, sweep, trim_to};
+use crate::state::{Outcome, Settled, State, outcomes, release_to, relocate, sweep, trim_to};
 
 /// Five entries of two messages each in one queue; answers the topic and the index of the first of them.
 fn published(rig: &mut Rig) -> (TopicId, u64) {
@@ -189,6 +189,36 @@ fn a_dead_letter_is_moved_to_the_end_of_the_log() {
     let again = rig.group("again", GroupSettings::default());
     let letters = rig.receive(again, dead, 9);
     assert_eq!(rig.message(&letters[0]).body, "0//");
+}
+
+/// However many dead letters there are and however fast retention goes on: what was moved a moment ago lies before where the start
+/// is wanted again, and an old delivery has its turn all the same.
+#[test]
+fn what_holds_the_start_longest_is_moved_first() {
+    const AT_ONCE: usize = 3;
+    let mut rig = Rig::new();
+    let topic = rig.topic("t", 1, TopicType::Normal);
+    let first = rig.log.len() as u64;
+    for _ in 0..=AT_ONCE + 1 {
+        rig.publish(topic, &[(0, "", "")]);
+    }
+    let group = rig.group("g", GroupSettings { max_attempts: 1, ..GroupSettings::default() });
+    let picks = rig.receive(group, topic, 9);
+    rig.change(group, topic, &picks[0], 100 * INVISIBLE_MS).unwrap();
+    rig.pass(INVISIBLE_MS);
+    for _ in 0..2 {
+        let end = LogIndex(rig.log.len() as u64);
+        assert_eq!(trim(&mut rig, end.0), first, "the delivery holds it");
+        let held = rig.reader().held_back().unwrap();
+        assert_eq!((held.deliveries, held.dead_letters), (1, AT_ONCE as u64 + 1));
+        let bodies = rig.needed_bodies(held.before, AT_ONCE);
+        rig.one(&relocate(&bodies));
+        let end = rig.log.len() as u64;
+        if trim(&mut rig, end) > first {
+            return;
+        }
+    }
+    panic!("others are moved again and again");
 }
 
 /// What waits for a consumer that does not come has one more time; what is with a consumer, as many as it needs.
