@@ -48,6 +48,9 @@ pub const RECEIVE_PENDING_BYTES_MAX: usize = 64 << 20;
 pub const ADMINISTRATION_PENDING_BYTES_MAX: usize = 4 << 20;
 /// The same of what keeps the log within its bounds; it is proposed one at a time.
 pub const KEEP_PENDING_BYTES_MAX: usize = 16 << 20;
+/// Requests of publish streams that are read and wait for room to be worked on, one of each stream, together, in bytes; beyond it they
+/// are refused as calls are.
+pub const STREAMS_WAITING_BYTES_MAX: usize = 64 << 20;
 /// Requests that wait for a leader to be elected, together, in bytes.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 

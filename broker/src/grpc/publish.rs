@@ -30,7 +30,10 @@ use super::{
     node::Node,
     send, stamp,
 };
-use crate::{forward::Place, publish::TakenRoom};
+use crate::{
+    forward::Place,
+    publish::{SubmitError, TakenRoom},
+};
 
 /// Requests of one stream that are worked on at once or whose answers wait. The others wait in the connection's window, as do all
 /// while there is no room for them.
@@ -70,17 +73,21 @@ impl PublishService for Publishing {
 async fn work(
     node: Arc<Node>,
     headers: Arc<MetadataMap>,
-    requests: impl Stream<Item = Result<PublishRequest, Status>>,
+    requests: impl Stream<Item = Result<PublishRequest, Status>> + Send,
     answers: mpsc::Sender<Result<PublishAnswer, Status>>,
 ) {
-    let places = stream::unfold(answers.clone(), |answers| async move {
-        let place = answers.clone().reserve_owned().await.ok()?;
-        Some((place, answers))
-    });
     // A node that stops takes no more requests, and answers those that it took.
-    let taken = requests.take_until(node.stop.clone().cancelled_owned());
-    let admitted = taken.then(|request| admit(Arc::clone(&node), request));
-    let working = places.zip(admitted).for_each_concurrent(None, |(place, admitted)| {
+    let taken = Box::pin(requests.take_until(node.stop.clone().cancelled_owned()));
+    let admitted = stream::unfold((taken, answers.clone()), |(mut taken, answers)| {
+        let node = Arc::clone(&node);
+        async move {
+            // In this order: what waits for the client to read holds nothing that others wait for.
+            let place = answers.clone().reserve_owned().await.ok()?;
+            let admitted = admit(&node, taken.next().await?).await;
+            Some(((place, admitted), (taken, answers)))
+        }
+    });
+    let working = admitted.for_each_concurrent(None, |(place, admitted)| {
         let answering = answer(Arc::clone(&node), Arc::clone(&headers), admitted);
         async { drop(place.send(answering.await)) }
     });
@@ -90,20 +97,23 @@ async fn work(
     }
 }
 
-/// A request that has room.
+/// A request whose turn it is.
 struct Admitted {
     request: PublishRequest,
-    /// What it waited for that.
+    /// What it waited for room.
     waited: Duration,
-    room: TakenRoom,
+    /// None if there was none in time.
+    room: Option<TakenRoom>,
 }
 
 /// Waits for room. The stream is read no further meanwhile.
-async fn admit(node: Arc<Node>, request: Result<PublishRequest, Status>) -> Result<Admitted, Status> {
+async fn admit(node: &Node, request: Result<PublishRequest, Status>) -> Result<Admitted, Status> {
     let request = request?;
     let came = Instant::now();
     let passed_on = node.relay.leadership().place() != Some(Place::Here);
-    let room = node.stream_room.take(request.send.len(), passed_on).await;
+    // Whoever waits for the answer is told before he gives up.
+    let within = (request.timeout_ms > 0).then(|| Duration::from_millis(request.timeout_ms) / 4 * 3);
+    let room = node.stream_room.take(request.send.len(), passed_on, within).await;
     Ok(Admitted { request, waited: came.elapsed(), room })
 }
 
@@ -113,11 +123,15 @@ async fn answer(
     headers: Arc<MetadataMap>,
     admitted: Result<Admitted, Status>,
 ) -> Result<PublishAnswer, Status> {
-    let Admitted { request, waited, room: _room } = admitted?;
+    let Admitted { request, waited, room } = admitted?;
     let PublishRequest { number, timeout_ms, producer, send } = request;
-    let Some(timeout_ms) = left_of(timeout_ms, waited) else {
-        let why = "too much is published: there was no room in time, and nothing was stored";
-        return Ok(failed(number, &send::too_late(why)));
+    let headers = headers_of(&headers, left_of(timeout_ms, waited));
+    let Some(_room) = room else {
+        let request = Request::from_parts(headers, tonic::Extensions::new(), SendMessageRequest::default());
+        return Ok(match send::refuse(&node, request, SubmitError::Overloaded).await {
+            Ok(refused) => answered(number, &refused),
+            Err(status) => failed(number, &status),
+        });
     };
     let message = match SendMessageRequest::decode(send) {
         Ok(message) => message,
@@ -127,17 +141,17 @@ async fn answer(
         }
     };
     let stamp = producer.map(|producer| stamp::of_request(&producer)).transpose();
-    let request = Request::from_parts(headers_of(&headers, timeout_ms), tonic::Extensions::new(), message);
+    let request = Request::from_parts(headers, tonic::Extensions::new(), message);
     Ok(match send::send_stamped(&node, request, stamp).await {
         Ok(response) => answered(number, &response),
         Err(status) => failed(number, &status),
     })
 }
 
-/// What is left of a time-out, in milliseconds; none stays none. Nothing if it has passed.
-fn left_of(timeout_ms: u64, waited: Duration) -> Option<u64> {
+/// What is left of a time-out, in milliseconds; none stays none.
+fn left_of(timeout_ms: u64, waited: Duration) -> u64 {
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-    if timeout_ms == 0 { Some(0) } else { timeout_ms.checked_sub(waited_ms).filter(|left| *left > 0) }
+    if timeout_ms == 0 { 0 } else { timeout_ms.saturating_sub(waited_ms).max(1) }
 }
 
 /// The stream's headers with the request's own deadline. Its stamp goes beside them.
@@ -193,11 +207,9 @@ mod tests {
 
     #[test]
     fn what_waited_for_room_has_the_rest_of_its_time() {
-        assert_eq!(left_of(0, Duration::from_secs(9)), Some(0), "it never had a deadline");
-        assert_eq!(left_of(3000, Duration::from_millis(1)), Some(2999));
-        assert_eq!(left_of(3000, Duration::from_secs(3)), None);
-        let answer = failed(4, &send::too_late("why"));
-        assert_eq!((answer.number, answer.outcome.as_str()), (4, "refused"), "surely not stored");
+        assert_eq!(left_of(0, Duration::from_secs(9)), 0, "it never had a deadline");
+        assert_eq!(left_of(3000, Duration::from_millis(1)), 2999);
+        assert_eq!(left_of(3000, Duration::from_secs(4)), 1, "it has one still");
     }
 
     #[test]

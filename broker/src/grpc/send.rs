@@ -43,7 +43,7 @@ pub(super) async fn send_stamped(
 ) -> Result<Response<SendMessageResponse>, Status> {
     let producer = match stamp {
         Ok(producer) => producer,
-        Err(refusal) => return unary::here(node, RPC, request, async |_, _, _| Err(refusal.into())).await,
+        Err(refusal) => return refuse(node, request, refusal).await,
     };
     let came = Instant::now();
     let forward = move |mut client: unary::Client, mut request: Request<SendMessageRequest>| async move {
@@ -57,20 +57,25 @@ pub(super) async fn send_stamped(
     unary::at_leader(node, RPC, request, Resend::Never, store, forward).await
 }
 
+/// Answers that nothing was done, and counts that.
+pub(super) async fn refuse(
+    node: &Arc<Node>,
+    request: Request<SendMessageRequest>,
+    why: impl Into<Refusal>,
+) -> Result<Response<SendMessageResponse>, Status> {
+    let refusal = why.into();
+    unary::here(node, RPC, request, async |_, _, _| Err(refusal.into())).await
+}
+
 /// A node that stood still does not pass on what it was about to: nobody waits for it any more, and a publish that is
 /// on its way for ever could come when its producer is forgotten, and be stored again.
 fn still_in_time(came: Instant, now: Instant) -> Result<(), Status> {
     if now.saturating_duration_since(came) <= PASSED_ON_WITHIN {
         return Ok(());
     }
-    Err(too_late("this node stood still; the publish was not passed on to the leader"))
-}
-
-/// Nothing was done with the request, and nobody waits for it any longer.
-pub(super) fn too_late(why: &str) -> Status {
-    let mut status = Status::deadline_exceeded(why);
+    let mut status = Status::deadline_exceeded("this node stood still; the publish was not passed on to the leader");
     status.metadata_mut().insert(OUTCOME_HEADER, MetadataValue::from_static("refused"));
-    status
+    Err(status)
 }
 
 async fn store(
