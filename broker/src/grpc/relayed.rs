@@ -124,6 +124,8 @@ async fn give_back_from(
             rest.extend(message.system_properties.and_then(|system| system.receipt_handle));
         }
     }
+    // The leader sees it end, and gives back what it still has: not only when all of this is done.
+    drop(stream);
     give_back(node, request, rest).await;
 }
 

@@ -131,13 +131,12 @@ impl Session {
         let reason = end.reason();
         // Nothing is renewed from here on, unless by another stream of the session: silence alone would take a while to tell.
         let session_ended = lease.is_some_and(OpenStream::leave);
-        if reason == EndReason::NotLeader {
+        if matches!(reason, EndReason::NotLeader | EndReason::Stopping) {
             // The next leader takes what is said of these deliveries, and nothing can be given back here. All of it is sent, as
             // long as the client reads.
             last.say(end);
-            drop(requests);
             return tokio::select! {
-                () = self.out.closed() => {}
+                () = self.hear_out(requests) => {}
                 () = self.is_not_read() => {
                     self.out.cut();
                 }

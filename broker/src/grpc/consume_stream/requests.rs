@@ -83,15 +83,27 @@ impl Session {
         let _ = timeout(LAST_ANSWERS_WITHIN, said).await;
     }
 
+    /// How long a client that reads what was said may take for it.
+    async fn patience(&self) {
+        // One that does not read is cut off meanwhile.
+        let _ = timeout(UNREAD_MAX * 2, self.node.stop.cancelled()).await;
+        tokio::time::sleep(LAST_ANSWERS_WITHIN).await;
+    }
+
+    /// The stream has ended, and its client may not have read all of it. Whoever stops to hear him resets the stream, and a client
+    /// that learns so before it has read everything takes what it has not read for given back.
+    pub(super) async fn hear_out(&self, mut requests: Streaming<ConsumeRequest>) {
+        let heard = async { while matches!(requests.message().await, Ok(Some(_))) {} };
+        tokio::select! {
+            () = heard => {}
+            () = self.patience() => {}
+        }
+    }
+
     /// The stream has ended. Its client, if it is there, reads so, says what has arrived, and ends its side; what it does not
     /// say is given back then. Of one that neither speaks nor goes nothing is known: what it was sent comes again after its time.
     pub(super) async fn give_back_what_does_not_arrive(&self, mut requests: Streaming<ConsumeRequest>) {
-        let patience = async {
-            // A client that does not read is cut off meanwhile.
-            let _ = timeout(UNREAD_MAX * 2, self.node.stop.cancelled()).await;
-            tokio::time::sleep(LAST_ANSWERS_WITHIN).await;
-        };
-        let mut patience = std::pin::pin!(patience);
+        let mut patience = std::pin::pin!(self.patience());
         while !self.flow.all_has_arrived() {
             let request = tokio::select! {
                 request = requests.message() => request,
