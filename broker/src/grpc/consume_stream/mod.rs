@@ -7,6 +7,7 @@
 //!   watch: leadership, stop, deletion, a client that went ─► the stream is over, for one reason
 //!   over: receives in flight come to their end; batches that have not left are withdrawn and given back; End;
 //!         what has left and is not confirmed when the client has heard of the end is given back
+//!         (a node that leads no longer, or stops, can give nothing back: there everything is sent)
 //! ```
 //! Who may consume for a group may settle its deliveries, so they are named by plain references here and not by sealed
 //! handles. Memory of one stream: a few batches on their way out, and a reference for each message that is not confirmed.
