@@ -100,10 +100,10 @@ async fn work(
 /// A request whose turn it is.
 struct Admitted {
     request: PublishRequest,
-    /// What it waited for room.
-    waited: Duration,
-    /// None if there was none in time.
-    room: Option<TakenRoom>,
+    /// What is left of its time-out, in milliseconds; 0 if it has none.
+    left_ms: u64,
+    /// None if there was none in time. It is taken until the request is stored or surely is not, though the client waits no longer.
+    room: Option<Arc<TakenRoom>>,
 }
 
 /// Waits for room. The stream is read no further meanwhile.
@@ -114,7 +114,10 @@ async fn admit(node: &Node, request: Result<PublishRequest, Status>) -> Result<A
     // Whoever waits for the answer is told before he gives up.
     let within = (request.timeout_ms > 0).then(|| Duration::from_millis(request.timeout_ms) / 4 * 3);
     let room = node.stream_room.take(request.send.len(), passed_on, within).await;
-    Ok(Admitted { request, waited: came.elapsed(), room })
+    // A node that stood still finds room for what nobody waits for any more.
+    let left_ms = left_of(request.timeout_ms, came.elapsed());
+    let room = room.filter(|_| left_ms.is_some()).map(Arc::new);
+    Ok(Admitted { request, left_ms: left_ms.unwrap_or(0), room })
 }
 
 /// Answers one request. An error ends the stream: only the stream itself can be at fault then.
@@ -123,10 +126,9 @@ async fn answer(
     headers: Arc<MetadataMap>,
     admitted: Result<Admitted, Status>,
 ) -> Result<PublishAnswer, Status> {
-    let Admitted { request, waited, room } = admitted?;
-    let PublishRequest { number, timeout_ms, producer, send } = request;
-    let headers = headers_of(&headers, left_of(timeout_ms, waited));
-    let Some(_room) = room else {
+    let Admitted { request: PublishRequest { number, producer, send, .. }, left_ms, room } = admitted?;
+    let headers = headers_of(&headers, left_ms);
+    let Some(room) = room else {
         let request = Request::from_parts(headers, tonic::Extensions::new(), SendMessageRequest::default());
         return Ok(match send::refuse(&node, request, SubmitError::Overloaded).await {
             Ok(refused) => answered(number, &refused),
@@ -142,16 +144,16 @@ async fn answer(
     };
     let stamp = producer.map(|producer| stamp::of_request(&producer)).transpose();
     let request = Request::from_parts(headers, tonic::Extensions::new(), message);
-    Ok(match send::send_stamped(&node, request, stamp).await {
+    Ok(match send::send_stamped(&node, request, stamp, Some(room)).await {
         Ok(response) => answered(number, &response),
         Err(status) => failed(number, &status),
     })
 }
 
-/// What is left of a time-out, in milliseconds; none stays none.
-fn left_of(timeout_ms: u64, waited: Duration) -> u64 {
+/// What is left of a time-out, in milliseconds; nothing if it is over. 0 is no time-out, and stays that.
+fn left_of(timeout_ms: u64, waited: Duration) -> Option<u64> {
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-    if timeout_ms == 0 { 0 } else { timeout_ms.saturating_sub(waited_ms).max(1) }
+    if timeout_ms == 0 { Some(0) } else { timeout_ms.checked_sub(waited_ms).filter(|left| *left > 0) }
 }
 
 /// The stream's headers with the request's own deadline. Its stamp goes beside them.
@@ -207,9 +209,10 @@ mod tests {
 
     #[test]
     fn what_waited_for_room_has_the_rest_of_its_time() {
-        assert_eq!(left_of(0, Duration::from_secs(9)), 0, "it never had a deadline");
-        assert_eq!(left_of(3000, Duration::from_millis(1)), 2999);
-        assert_eq!(left_of(3000, Duration::from_secs(4)), 1, "it has one still");
+        assert_eq!(left_of(0, Duration::from_secs(9)), Some(0), "it never had a deadline");
+        assert_eq!(left_of(3000, Duration::from_millis(1)), Some(2999));
+        assert_eq!(left_of(3000, Duration::from_secs(3)), None, "it is refused");
+        assert_eq!(left_of(3000, Duration::from_secs(4)), None);
     }
 
     #[test]

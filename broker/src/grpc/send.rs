@@ -16,7 +16,7 @@ use super::{
 use crate::{
     forward::Resend,
     model::TopicType,
-    publish::{Draft, DraftKind, publish_command},
+    publish::{Draft, DraftKind, TakenRoom, publish_command},
     state::{EncodedCommand, Outcome, ProducerStamp, PublishRefusal, StoredAt, TopicView},
 };
 
@@ -32,14 +32,15 @@ pub(super) async fn send_message(
     request: Request<SendMessageRequest>,
 ) -> Result<Response<SendMessageResponse>, Status> {
     let stamp = stamp::of_headers(request.metadata());
-    send_stamped(node, request, stamp).await
+    send_stamped(node, request, stamp, None).await
 }
 
-/// The same for a request whose stamp, if it has one, is known already.
+/// The same for a request whose stamp, if it has one, is known already, and which may take room of its stream.
 pub(super) async fn send_stamped(
     node: &Arc<Node>,
     request: Request<SendMessageRequest>,
     stamp: Result<Option<ProducerStamp>, Refusal>,
+    room: Option<Arc<TakenRoom>>,
 ) -> Result<Response<SendMessageResponse>, Status> {
     let producer = match stamp {
         Ok(producer) => producer,
@@ -53,7 +54,7 @@ pub(super) async fn send_stamped(
         }
         client.send_message(request).await
     };
-    let store = move |node, call, message| store(node, call, message, producer);
+    let store = move |node, call, message| store(node, call, message, producer, room.clone());
     unary::at_leader(node, RPC, request, Resend::Never, store, forward).await
 }
 
@@ -83,6 +84,7 @@ async fn store(
     call: Call,
     request: SendMessageRequest,
     producer: Option<ProducerStamp>,
+    room: Option<Arc<TakenRoom>>,
 ) -> Result<Response<SendMessageResponse>, Refused> {
     let now = node.leader_clock.now();
     let draft = send_check::check(request, now)?;
@@ -91,7 +93,7 @@ async fn store(
     let ids: Vec<String> = draft.messages.iter().map(|message| message.id.clone()).collect();
     let bytes: usize = draft.messages.iter().map(|message| message.body.len()).sum();
     let command = publish_command(draft, &topic, producer, &node.turn);
-    match submit(&node, &call, command).await? {
+    match submit(&node, &call, command, room).await? {
         Outcome::Stored(places) => {
             assert_eq!(places.len(), ids.len(), "each message has its place");
             let kind = type_name(topic.settings.kind);
@@ -104,8 +106,13 @@ async fn store(
 }
 
 /// The command's outcome, or a typed "unknown" just before the client stops waiting.
-async fn submit(node: &Node, call: &Call, command: EncodedCommand) -> Result<Outcome, Refused> {
-    let submitted = node.batcher.submit(command);
+async fn submit(
+    node: &Node,
+    call: &Call,
+    command: EncodedCommand,
+    room: Option<Arc<TakenRoom>>,
+) -> Result<Outcome, Refused> {
+    let submitted = node.batcher.submit_in(command, room);
     let Some(timeout) = call.caller.timeout else { return Ok(submitted.await?) };
     let within = timeout.saturating_sub(BEFORE_DEADLINE.min(timeout / 4));
     match tokio::time::timeout(within, submitted).await {

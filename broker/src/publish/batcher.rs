@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{lines::Lines, pipe::Pipe, proposer::Proposer, pump};
+use super::{lines::Lines, pipe::Pipe, proposer::Proposer, pump, stream_room::TakenRoom};
 use crate::{
     limits::{
         ADMINISTRATION_PENDING_BYTES_MAX, COMMAND_BYTES_MAX, COMMAND_OVERHEAD_BYTES, ENTRIES_IN_FLIGHT_MAX,
@@ -95,7 +95,18 @@ impl BatcherOptions {
     }
 }
 
-type Reply = oneshot::Sender<Result<Outcome, SubmitError>>;
+/// Whoever waits for a command's outcome, and the room that the command takes until it has one, though nobody waits any more.
+pub(super) struct Reply {
+    to: oneshot::Sender<Result<Outcome, SubmitError>>,
+    _room: Option<Arc<TakenRoom>>,
+}
+
+impl Reply {
+    /// Fails if nobody waits for it.
+    pub(super) fn send(self, outcome: Result<Outcome, SubmitError>) -> Result<(), Result<Outcome, SubmitError>> {
+        self.to.send(outcome)
+    }
+}
 
 struct Waiting {
     command: EncodedCommand,
@@ -163,6 +174,15 @@ impl Batcher {
 
     /// Puts a command into the log and waits for its outcome. Dropping the future does not take the command back.
     pub async fn submit(&self, command: EncodedCommand) -> Result<Outcome, SubmitError> {
+        self.submit_in(command, None).await
+    }
+
+    /// The same for a command that takes room of its stream: until it has an outcome, however long anybody waits for that.
+    pub async fn submit_in(
+        &self,
+        command: EncodedCommand,
+        room: Option<Arc<TakenRoom>>,
+    ) -> Result<Outcome, SubmitError> {
         let (class, bytes) = (command.class(), command.bytes());
         // Bodies are in the commands of these two.
         let large = matches!(class, Class::Publish | Class::Keep);
@@ -180,7 +200,8 @@ impl Batcher {
             self.shared.release(class, cost);
             return Err(SubmitError::Overloaded);
         }
-        let (reply, outcome) = oneshot::channel();
+        let (to, outcome) = oneshot::channel();
+        let reply = Reply { to, _room: room };
         {
             let mut door = self.shared.door();
             if door.closed {

@@ -9,7 +9,7 @@ use raft_log::{
 };
 use tokio::sync::mpsc;
 
-use super::*;
+use super::{super::stream_room::StreamRoom, *};
 use crate::{
     model::{ConsumerGroupId, QueueId, QueueOffset, TopicId},
     state::{Ack, AckEntry, NewMessage, OutcomesBuilder, PublishBuilder, tick},
@@ -242,6 +242,25 @@ async fn when_the_disks_are_full_publishes_that_wait_are_refused_and_take_no_ack
     assert_eq!(classes(&entry), [6]);
     entry.applied();
     assert_eq!(acknowledged.await.expect("no panic"), Ok(Outcome::Ticked));
+}
+
+/// Else a stream would bring more while what it brought before still waits, until calls are refused for it.
+#[tokio::test]
+async fn a_command_takes_room_of_its_stream_until_it_has_an_outcome_though_nobody_waits_for_that() {
+    let mut rig = rig(one_in_flight());
+    let _first = rig.submit(tick());
+    let (before, room) = (rig.next().await, StreamRoom::beside_calls(16 << 10));
+    let taken = room.take(12 << 10, false, None).await.map(Arc::new);
+    let mut submitted = Box::pin(rig.batcher.submit_in(publish(100), taken));
+    assert!(futures::poll!(&mut submitted).is_pending());
+    drop(submitted);
+    let mut next = Box::pin(room.take(1, false, None));
+    assert!(futures::poll!(&mut next).is_pending(), "it waits");
+    before.applied();
+    let entry = rig.next().await;
+    assert!(futures::poll!(&mut next).is_pending(), "it is in flight");
+    entry.applied();
+    assert!(next.await.is_some());
 }
 
 /// hazards 15: the three answers stay apart.

@@ -157,6 +157,35 @@ fn requests_are_worked_on_though_nobody_reads_the_answers() {
     });
 }
 
+/// While nothing is stored, what a stream has brought waits and takes its room, though its client waits no longer: calls have theirs.
+#[test]
+fn a_stream_whose_requests_run_out_of_time_leaves_calls_their_room() {
+    run(async {
+        let group = Group::start_with("stalled", |setup| setup.publish_bytes_max = 8 << 20).await;
+        let (leader, topic) = (group.leader().await, fresh("t"));
+        leader.caller().topic(&topic, 1, TopicType::Normal).await;
+        let others = group.nodes.iter().filter(|node| node.id != leader.id);
+        futures::future::join_all(others.map(|node| node.replica.shutdown())).await;
+        let messages = move |id: &str| vec![message(&topic, id, vec![7; 1 << 20])];
+        let bring = messages.clone();
+        let brought = futures::stream::iter(0..).map(move |number: u64| {
+            let send = SendMessageRequest { messages: bring(&format!("m{number}")) }.encode_to_vec().into();
+            PublishRequest { number, timeout_ms: 100, producer: None, send }
+        });
+        let caller = leader.caller();
+        let mut client = PublishServiceClient::new(caller.channel.clone());
+        let mut answers = client.publish(caller.request(brought)).await.expect("a stream").into_inner();
+        // More than fit have run out of time, or this node leads no longer.
+        for _ in 0..20 {
+            answers.message().await.expect("no gRPC error").expect("an answer");
+        }
+        // It may well have no answer in time.
+        let called = leader.caller().with("grpc-timeout", "200m").try_send(messages("called")).await;
+        let refused = called.is_ok_and(|answer| code(&answer.get_ref().status) == Code::TooManyRequests as i32);
+        assert!(!refused);
+    });
+}
+
 /// A stream that brings more than is stored is read no further; nothing of it is refused, wherever it arrives.
 #[test]
 fn who_publishes_too_much_waits_and_is_not_refused() {
