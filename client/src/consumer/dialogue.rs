@@ -11,7 +11,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tercet_proto::client::v1::{Batch, Credit, End, Settled, consume_answer, consume_request::Content};
+use tercet_proto::client::v1::{Batch, Credit, End, EndReason, Settled, consume_answer, consume_request::Content};
 use tokio::time::Instant;
 
 use super::{
@@ -88,7 +88,13 @@ impl Dialogue {
         match content {
             consume_answer::Content::Batch(batch) => self.keep(batch),
             consume_answer::Content::Settled(settled) => self.answered(&settled),
-            consume_answer::Content::End(end) => return Some(end),
+            consume_answer::Content::End(end) => {
+                if matches!(end.reason(), EndReason::Unspecified | EndReason::Overloaded) {
+                    // It may take this client for one that has gone, or that never says what has arrived.
+                    self.broke();
+                }
+                return Some(end);
+            }
             consume_answer::Content::Opened(_) => {}
         }
         None
@@ -120,7 +126,7 @@ impl Dialogue {
         self.settling.answered(settled);
     }
 
-    /// The stream has broken without an end. What the node does not know to have arrived it gives back, if it lives: that may
+    /// The stream has broken without an end, or by one that the node gives to those of whom it hears nothing. What the node does not know to have arrived it gives back, if it lives: that may
     /// be at another consumer, and is not handed out here as well.
     pub(super) fn broke(&mut self) {
         let from = if self.fifo { 0 } else { self.known_to_node + 1 };

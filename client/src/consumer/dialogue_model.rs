@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::FutureExt as _;
-use tercet_proto::client::v1::{Delivered, EndReason, Settle};
+use tercet_proto::client::v1::{Delivered, Settle};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -274,7 +274,9 @@ impl World {
             let is_batch = |answer: &consume_answer::Content| matches!(answer, consume_answer::Content::Batch(_));
             let withdrawn = stream.waiting.iter().filter(|answer| is_batch(answer)).count() as u64;
             stream.waiting.retain(|answer| !is_batch(answer));
-            let left = stream.pushed.split_off(&(stream.last - withdrawn + 1));
+            // From a client that it takes for gone, all of it.
+            let first = if reason == EndReason::Unspecified { 0 } else { stream.last - withdrawn + 1 };
+            let left = stream.pushed.split_off(&first);
             let kept = std::mem::replace(&mut stream.pushed, left);
             self.give_back_pushed(&stream);
             stream.pushed = kept;
@@ -401,8 +403,9 @@ impl World {
             71..81 => self.application_takes(),
             81..87 => self.application_acks(),
             87..91 => self.another_consumes(),
-            91..95 => self.time_passes().await,
-            95 => self.node_ends(EndReason::Stopping),
+            91..94 => self.time_passes().await,
+            94 => self.node_ends(EndReason::GroupChanged),
+            95 => self.node_ends(EndReason::Unspecified),
             96 => self.node_ends(EndReason::Overloaded),
             97 => self.node_ends(EndReason::NotLeader),
             98 => self.breaks(false),

@@ -144,8 +144,12 @@ impl Session {
             };
         }
         let has_left = self.out.cut();
-        // Who says goodbye wants nothing more, who has gone gets nothing, and who never says what arrived says nothing now.
-        let wants_nothing = matches!(reason, EndReason::Finished | EndReason::Unspecified) || self.flow.crowds_others();
+        // Who says goodbye wants nothing more, who has gone gets nothing, and who never says what arrived says nothing now. By the
+        // reason a client knows that what it has not confirmed may be at another.
+        let wants_nothing = match reason {
+            EndReason::Finished | EndReason::Unspecified => true,
+            reason => reason == EndReason::Overloaded && self.flow.crowds_others(),
+        };
         let back = self.flow.take_behind(if wants_nothing { 0 } else { has_left });
         let given_back = async {
             let given_back = timeout(GIVE_BACK_FOR, self.give_back(back));
