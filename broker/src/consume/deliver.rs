@@ -69,7 +69,7 @@ pub struct Deliverer {
 }
 
 /// The delivery that a pick is.
-pub(super) fn ack_entry(pick: &Pick) -> AckEntry {
+pub fn ack_entry(pick: &Pick) -> AckEntry {
     AckEntry { queue: pick.queue, offset: pick.offset, nonce: pick.nonce, deadline: pick.deadline }
 }
 

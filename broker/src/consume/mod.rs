@@ -16,13 +16,15 @@ mod housekeeping;
 pub(crate) mod keep;
 mod parking;
 mod poll;
+mod retry;
 mod streamed;
 pub(crate) mod timers;
 
 pub use dead_letters::count_dead_letters;
-pub use deliver::{DeliverError, Delivered, Deliverer, timestamp};
+pub use deliver::{DeliverError, Delivered, Deliverer, ack_entry, timestamp};
 pub use handle::{Delivery, HandleKey};
 pub use housekeeping::Housekeeping;
 pub use parking::{Parked, Parking};
-pub use poll::{GIVE_BACK_FOR, Poll, PollEnd, Wanted};
+pub use poll::{Poll, PollEnd, Wanted};
+pub use retry::{GIVE_BACK_FOR, is_overloaded, over, retried};
 pub use timers::{GOODBYE_FOR, LeaderClock, RENEWED_FOR, Timers, millis};

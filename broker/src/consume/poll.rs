@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     parking::{Parked, Parking},
+    retry::{GIVE_BACK_FOR, is_overloaded, over, retried},
     timers::{messages, millis},
 };
 use crate::{
@@ -16,16 +17,15 @@ use crate::{
     metrics::Traffic,
     model::{AttemptKey, ClientKey, ConsumerGroupId, TagFilter, TopicId},
     publish::{Batcher, SubmitError},
-    state::{ChangeInvisible, Outcome, Pick, Receive, Received, StateReader, UnknownName},
+    state::{AckEntry, ChangeInvisible, Outcome, Pick, Receive, Received, StateReader, UnknownName},
 };
 
 /// How long a message that could not be read stays away. Long enough for a repair from the other nodes.
 const UNREADABLE_FOR: Duration = Duration::from_secs(30);
 /// Between two attempts to get a command into an overloaded log.
 const OVERLOAD_BACKOFF: Duration = Duration::from_millis(100);
-/// What is given back or set aside is said to an overloaded log for so long: what comes back late holds up what is behind it.
-/// Most deliveries come back by themselves after that.
-pub const GIVE_BACK_FOR: Duration = Duration::from_secs(30);
+/// Changes in flight of what is given back or set aside together.
+const CHANGES_AT_ONCE: usize = 512;
 
 /// What a receive asks for.
 #[derive(Clone, Debug)]
@@ -176,32 +176,30 @@ impl Poll {
         messages(self.state.ready(wanted.group, wanted.topic))
     }
 
-    /// Sets picks aside whose messages could not be read: hidden for a while, and the delivery counts.
-    pub async fn set_aside(&self, wanted: &Wanted, picks: &[Pick]) {
-        self.change(wanted, picks, UNREADABLE_FOR, false).await;
+    /// Sets deliveries aside whose messages could not be read: hidden for a while, and the delivery counts.
+    pub async fn set_aside(&self, wanted: &Wanted, entries: &[AckEntry]) {
+        self.change(wanted, entries, UNREADABLE_FOR, false).await;
     }
 
-    /// Puts picks back that could not be delivered: available at once, and the delivery does not count.
-    pub async fn give_back(&self, wanted: &Wanted, picks: &[Pick]) {
-        self.change(wanted, picks, Duration::ZERO, true).await;
+    /// Puts back what could not be delivered: available at once, and the delivery does not count.
+    pub async fn give_back(&self, wanted: &Wanted, entries: &[AckEntry]) {
+        self.change(wanted, entries, Duration::ZERO, true).await;
     }
 
-    async fn change(&self, wanted: &Wanted, picks: &[Pick], invisible: Duration, suspend: bool) {
+    /// For [`GIVE_BACK_FOR`] at most.
+    async fn change(&self, wanted: &Wanted, entries: &[AckEntry], invisible: Duration, suspend: bool) {
         let until = Instant::now() + GIVE_BACK_FOR;
-        let changes = picks.iter().map(|pick| {
-            let change = ChangeInvisible {
-                group: wanted.group,
-                topic: wanted.topic,
-                entry: super::deliver::ack_entry(pick),
-                invisible_ms: millis(invisible),
-                suspend,
-            };
-            let change = change.encode();
-            retried(until, &self.stop, move || self.batcher.submit(change.clone()))
-        });
-        for result in futures::future::join_all(changes).await {
-            if let Err(error) = result {
-                tracing::debug!(%error, "an undelivered message was not given back; it returns after its time");
+        let change = |entry: &AckEntry| {
+            let (group, topic, entry, invisible_ms) = (wanted.group, wanted.topic, *entry, millis(invisible));
+            let change = ChangeInvisible { group, topic, entry, invisible_ms, suspend }.encode();
+            let submit = move || self.batcher.submit(change.clone());
+            retried(over(until, &self.stop), OVERLOAD_BACKOFF, is_overloaded, submit)
+        };
+        for some in entries.chunks(CHANGES_AT_ONCE) {
+            for result in futures::future::join_all(some.iter().map(change)).await {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "an undelivered message was not given back; it returns after its time");
+                }
             }
         }
     }
@@ -232,49 +230,5 @@ impl Poll {
                 Err(error) => return Err(PollEnd::Failed(error)),
             }
         }
-    }
-}
-
-/// Submits until the log has room for it, but not for ever, nor to a node that stops.
-async fn retried<S: Future<Output = Result<Outcome, SubmitError>>>(
-    until: Instant,
-    stop: &CancellationToken,
-    mut submit: impl FnMut() -> S,
-) -> Result<Outcome, SubmitError> {
-    loop {
-        match submit().await {
-            Err(SubmitError::Overloaded) if Instant::now() < until && !stop.is_cancelled() => {
-                tokio::time::sleep(OVERLOAD_BACKOFF).await;
-            }
-            result => return result,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// How often something is submitted that the log has room for after so many times, and what comes of it.
-    async fn submitted(overloaded: u32, stop: &CancellationToken) -> (u32, Result<Outcome, SubmitError>) {
-        let mut times = 0;
-        let submit = || {
-            times += 1;
-            std::future::ready(if times > overloaded { Ok(Outcome::Renewed(0)) } else { Err(SubmitError::Overloaded) })
-        };
-        let result = retried(Instant::now() + GIVE_BACK_FOR, stop, submit).await;
-        (times, result)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_given_back_is_said_again_to_an_overloaded_log_but_not_for_ever() {
-        let stop = CancellationToken::new();
-        assert!(matches!(submitted(0, &stop).await, (1, Ok(_))));
-        assert!(matches!(submitted(9, &stop).await, (10, Ok(_))));
-        let began = Instant::now();
-        assert!(matches!(submitted(u32::MAX, &stop).await, (_, Err(SubmitError::Overloaded))));
-        assert!(began.elapsed() < GIVE_BACK_FOR * 2);
-        stop.cancel();
-        assert!(matches!(submitted(9, &stop).await, (1, Err(SubmitError::Overloaded))));
     }
 }

@@ -39,6 +39,8 @@ pub struct ServiceOptions {
     pub receive_bytes_max: usize,
     /// Bytes of all publishes that wait to be stored.
     pub publish_bytes_in_flight_max: usize,
+    /// Bytes of all that settles deliveries or keeps them alive, and waits to be stored.
+    pub settle_bytes_in_flight_max: usize,
     /// Longest long poll.
     pub long_poll_max: Duration,
     /// Whether a first subscription makes a normal consumer group.
@@ -100,7 +102,7 @@ impl Node {
             entry_bytes_target: options.batch_bytes_max,
             entries_in_flight_max: ENTRIES_IN_FLIGHT_MAX,
             publish_bytes_max: options.publish_bytes_in_flight_max,
-            ..BatcherOptions::default()
+            settle_bytes_max: options.settle_bytes_in_flight_max,
         };
         let stamps = Arc::clone(&leader_clock);
         let traffic = options.traffic.clone();

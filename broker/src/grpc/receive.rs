@@ -23,10 +23,10 @@ use super::{
     unary::{FIND_LEADER_MAX, Refused, client},
 };
 use crate::{
-    consume::{Delivered, PollEnd, Wanted, timestamp},
+    consume::{Delivered, PollEnd, Wanted, ack_entry, timestamp},
     forward::{Errand, HOP_HEADER, Line, Relayed, Resend},
     listen::Load,
-    state::UnknownName,
+    state::{AckEntry, Pick, UnknownName},
 };
 
 /// How long after the end of the poll a forwarded one is taken for lost.
@@ -197,7 +197,9 @@ async fn poll_here(node: &Arc<Node>, draft: &ReceiveDraft, until: Instant, mut s
         };
         looks += 1;
         let (outcome, unused) = deliver(node, (&delivered, &draft.group, wanted.fifo), &picks, sender).await;
-        tokio::join!(node.poll.set_aside(&wanted, &outcome.aside), node.poll.give_back(&wanted, &outcome.back));
+        let entries = |picks: &[Pick]| picks.iter().map(ack_entry).collect::<Vec<AckEntry>>();
+        let (aside, back) = (entries(&outcome.aside), entries(&outcome.back));
+        tokio::join!(node.poll.set_aside(&wanted, &aside), node.poll.give_back(&wanted, &back));
         let Some(unused) = unused else {
             return Turn::Ended(if outcome.over { Answered::Gone } else { Answered::Done(Code::Ok as i32) });
         };

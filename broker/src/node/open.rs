@@ -7,7 +7,7 @@ use raft_log::{ElectionOptions, NodeAddresses, PeerListen, Replica, ReplicaOptio
 use crate::{
     config::{Config, Durability},
     grpc::ServiceOptions,
-    limits::{ENTRIES_IN_FLIGHT_MAX, ENTRY_BYTES_MAX},
+    limits::{ENTRIES_IN_FLIGHT_MAX, ENTRY_BYTES_MAX, SETTLE_PENDING_BYTES_MAX},
     metrics::Traffic,
     peer_secret,
     process::ProcessError,
@@ -101,6 +101,7 @@ pub(super) fn service_options(config: &Config, traffic: Traffic) -> ServiceOptio
         receive_bytes_max: config.limits.receive_bytes_max,
         request_bytes_max: config.limits.request_bytes_max,
         publish_bytes_in_flight_max: config.limits.publish_bytes_in_flight_max,
+        settle_bytes_in_flight_max: SETTLE_PENDING_BYTES_MAX,
         long_poll_max: config.consume.long_poll_max,
         auto_create_group: config.consume.auto_create_group,
         unused_group_age: config.consume.unused_group_age,

@@ -86,6 +86,8 @@ pub(crate) struct Setup {
     pub auto_create_group: bool,
     /// Bytes of all publishes that wait to be stored.
     pub publish_bytes_max: usize,
+    /// The same of what settles deliveries.
+    pub settle_bytes_max: usize,
 }
 
 /// One node.
@@ -175,9 +177,10 @@ impl Node {
             advertised_client: client.clone(),
             auto_create_group: true,
             publish_bytes_max: limits::PENDING_BYTES_MAX,
+            settle_bytes_max: limits::SETTLE_PENDING_BYTES_MAX,
         };
         change(&mut setup);
-        let Setup { env, advertised_client, auto_create_group, publish_bytes_max, .. } = setup;
+        let Setup { env, advertised_client, auto_create_group, publish_bytes_max, settle_bytes_max, .. } = setup;
         let state = State::open(&dir.join("state")).expect("a new state");
         let reader = state.reader();
         let advertised = NodeAddresses { peer: peer.clone(), client: advertised_client.clone(), http: String::new() };
@@ -189,6 +192,7 @@ impl Node {
         let service = ServiceOptions {
             auto_create_group,
             publish_bytes_in_flight_max: publish_bytes_max,
+            settle_bytes_in_flight_max: settle_bytes_max,
             ..service_options(&advertised_client)
         };
         let traffic = service.traffic.clone();
@@ -238,6 +242,7 @@ fn service_options(client: &str) -> ServiceOptions {
         batch_bytes_max: limits::ENTRY_BYTES_TARGET,
         receive_bytes_max: 4 << 20,
         publish_bytes_in_flight_max: limits::PENDING_BYTES_MAX,
+        settle_bytes_in_flight_max: limits::SETTLE_PENDING_BYTES_MAX,
         long_poll_max: Duration::from_secs(20),
         auto_create_group: true,
     }

@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::future::join_all;
 use tercet_proto::{
     admin::v1::{TopicType, UpdateGroupRequest},
-    client::v1::{Batch, EndReason, Open, Settle, consume_answer::Content},
+    client::v1::{Batch, EndReason, Open, Settle, consume_answer::Content, consume_request},
 };
 use tokio::time::{Instant, timeout};
 use tonic::transport::Channel;
 
 use super::{
     rig::{Caller, Group, Node, fresh, message, run},
-    stream_rig::{Stream, count, credit, done, ids, open, runs, sorted, topic_with},
+    stream_rig::{Stream, count, credit, done, ids, open, request, runs, sorted, topic_with},
 };
 
 /// A client that takes no more than fits into the smallest window.
@@ -120,6 +120,27 @@ fn what_waits_at_an_orderly_end_is_either_sent_or_given_back() {
         // All of it is the client's.
         let mut settling = Stream::opened(&caller, open(&topic, &group, 0)).await;
         assert_eq!(settling.settle(done(1, &own)).await.over, Vec::<u32>::new());
+    });
+}
+
+/// Whatever it still has to put back: the client goes on elsewhere, and what is left comes back by its time.
+#[test]
+fn a_stream_ends_soon_though_the_log_takes_nothing_that_settles() {
+    run(async {
+        let nodes = Group::start_with("full-log", |setup| setup.settle_bytes_max = 0).await;
+        let leader = nodes.leader().await;
+        let (caller, topic, group) = (leader.caller(), fresh("t"), fresh("g"));
+        caller.topic(&topic, 1, TopicType::Normal).await;
+        for n in 0..40 {
+            caller.send(vec![message(&topic, &n.to_string(), vec![0; 100_000])]).await;
+        }
+        let mut stream = Stream::opened(&reluctant(leader), greedy(&topic, &group)).await;
+        let first = stream.batch().await;
+        stream.requests.send(request(consume_request::Content::Settle(done(1, &[first])))).await.expect("room");
+        let update = UpdateGroupRequest { name: group.clone(), fifo: Some(true), ..Default::default() };
+        caller.admin().update_group(update).await.expect("updated");
+        let end = timeout(Duration::from_secs(10), stream.end()).await;
+        assert_eq!(end.expect("it is not held up").reason(), EndReason::GroupChanged);
     });
 }
 

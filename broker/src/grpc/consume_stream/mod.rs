@@ -37,11 +37,12 @@ use self::{
     end::Ending,
     open::Opened,
     outgoing::{Answers, Last, Outgoing},
+    push::Left,
     references::References,
 };
 use super::{caller::Caller, node::Node, presence, sessions::OpenStream};
 use crate::{
-    consume::{Delivered, GIVE_BACK_FOR, Wanted},
+    consume::{Delivered, Wanted},
     limits::STREAM_SETTLING_MESSAGES_MAX,
     listen::Load,
     metrics::Traffic,
@@ -118,16 +119,17 @@ async fn serve(
     };
     let flow = flow::Flow::new(&credit, node.streams.references.clone());
     let session = Session { node, wanted, of, group, connection, flow, out, ending: Ending::default() };
+    let mut left = Left::default();
     if session.say_opened().await.is_ok() {
-        tokio::join!(session.push(), session.read(&mut requests), session.watch(term));
+        (left, (), ()) = tokio::join!(session.push(), session.read(&mut requests), session.watch(term));
     }
-    session.finish(requests, lease, last).await;
+    session.finish(requests, lease, last, left).await;
 }
 
 impl Session {
     /// Whether a delivery is the client's or comes again is decided for each batch, once: what has not left is withdrawn and
     /// given back, what has left is the client's, unless it does not confirm it when it has read the end, or has gone.
-    async fn finish(&self, requests: Streaming<ConsumeRequest>, lease: Option<OpenStream>, last: Last) {
+    async fn finish(&self, requests: Streaming<ConsumeRequest>, lease: Option<OpenStream>, last: Last, mut left: Left) {
         let end = self.ending.take();
         let reason = end.reason();
         // Nothing is renewed from here on, unless by another stream of the session: silence alone would take a while to tell.
@@ -136,12 +138,15 @@ impl Session {
             // The next leader takes what is said of these deliveries, and nothing can be given back here. All of it is sent, as
             // long as the client reads.
             last.say(end);
-            return tokio::select! {
-                () = self.hear_out(requests) => {}
-                () = self.is_not_read() => {
-                    self.out.cut();
+            let heard = async {
+                tokio::select! {
+                    () = self.hear_out(requests) => {}
+                    () = self.is_not_read() => drop(self.out.cut()),
                 }
             };
+            // A command without an outcome ends a stream as well, and then this may do.
+            tokio::join!(self.put_back(&left), heard);
+            return;
         }
         let has_left = self.out.cut();
         // Who says goodbye wants nothing more, who has gone gets nothing, and who never says what arrived says nothing now. By the
@@ -150,9 +155,8 @@ impl Session {
             EndReason::Finished | EndReason::Unspecified => true,
             reason => reason == EndReason::Overloaded && self.flow.crowds_others(),
         };
-        let back = self.flow.take_behind(if wants_nothing { 0 } else { has_left });
+        left.back.extend(self.flow.take_behind(if wants_nothing { 0 } else { has_left }));
         let given_back = async {
-            let given_back = timeout(GIVE_BACK_FOR, self.give_back(back));
             // What a client that says goodbye still holds comes back soon; of one that was cut off, when the lease has run out.
             let shortened = async {
                 if session_ended && reason == EndReason::Finished {
@@ -160,10 +164,7 @@ impl Session {
                         timeout(GIVE_BACK_WITHIN, presence::stop_renewing(&self.node, self.wanted.auto_renew)).await;
                 }
             };
-            let (given_back, ()) = tokio::join!(given_back, shortened);
-            if given_back.is_err() {
-                tracing::debug!(group = %self.group, "not all of a stream was given back; it returns after its time");
-            }
+            tokio::join!(self.put_back(&left), shortened);
         };
         let mut given_back = std::pin::pin!(given_back);
         let in_time = timeout(GIVE_BACK_WITHIN, &mut given_back).await.is_ok();

@@ -25,7 +25,7 @@ use super::{
     flow::Share,
 };
 use crate::{
-    consume::{Deliverer, PollEnd, Wanted},
+    consume::{Deliverer, PollEnd, Wanted, ack_entry},
     limits::STREAM_BATCH_BYTES,
     state::{AckEntry, Pick},
 };
@@ -37,14 +37,24 @@ const POLLS_AT_REST: usize = 2;
 /// A receive that waits for longer takes its place in line anew, which says that the group is in use.
 const POLL_MAX: Duration = Duration::from_secs(20);
 
+/// What was received and not pushed.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// It cannot be read, and is to be set aside.
+    pub(super) aside: Vec<AckEntry>,
+    /// It is to be given back.
+    pub(super) back: Vec<AckEntry>,
+}
+
 /// What a receive ended with.
 type Received = (Share, Result<Vec<Pick>, PollEnd>);
 
 impl Session {
-    /// Pushes until the stream is over.
-    pub(super) async fn push(&self) {
+    /// Pushes until the stream is over. What is left then it hands on: to put that back may take an overloaded log long.
+    pub(super) async fn push(&self) -> Left {
         let (picked, picks) = mpsc::channel(1);
-        tokio::join!(self.receive(picked), self.deliver_all(picks));
+        let ((), left) = tokio::join!(self.receive(picked), self.deliver_all(picks));
+        left
     }
 
     /// Keeps receives in flight, and drives them whatever becomes of what they brought: one that waits in line and is woken
@@ -118,14 +128,16 @@ impl Session {
         picks
     }
 
-    /// Pushes what is picked; once the stream is over, gives it back.
-    async fn deliver_all(&self, mut picks: mpsc::Receiver<Vec<Pick>>) {
+    /// Pushes what is picked, until the stream is over.
+    async fn deliver_all(&self, mut picks: mpsc::Receiver<Vec<Pick>>) -> Left {
+        let mut left = Left::default();
         while let Some(picks) = picks.recv().await {
-            self.deliver(&picks).await;
+            self.deliver(&picks, &mut left).await;
         }
+        left
     }
 
-    async fn deliver(&self, picks: &[Pick]) {
+    async fn deliver(&self, picks: &[Pick], left: &mut Left) {
         let (mut blocked, mut rest) = (BTreeSet::new(), picks);
         while !rest.is_empty() && !self.ending.is_over() {
             let (portion, later) = rest.split_at(Deliverer::portion_within(rest, STREAM_BATCH_BYTES));
@@ -137,19 +149,32 @@ impl Session {
             rest = later;
             let read = self.node.deliverer.read_as_stored(portion).await;
             let sorted = sort(portion, read, self.wanted.fifo, &mut blocked);
-            let (aside, back) = self.unread(&sorted);
+            let unread = self.unread(&sorted);
             if !sorted.deliver.is_empty() {
                 self.say_batch(sorted.deliver, room).await;
             }
-            tokio::join!(self.node.poll.set_aside(&self.wanted, &aside), self.node.poll.give_back(&self.wanted, &back));
+            let is_put_back = tokio::select! {
+                biased;
+                () = self.ending.over() => false,
+                () = self.put_back(&unread) => true,
+            };
+            if !is_put_back {
+                // Said again, it changes nothing.
+                left.aside.extend(unread.aside);
+                left.back.extend(unread.back);
+            }
         }
-        if !rest.is_empty() {
-            self.node.poll.give_back(&self.wanted, rest).await;
-        }
+        left.back.extend(rest.iter().map(ack_entry));
+    }
+
+    /// Sets aside, and gives back.
+    pub(super) async fn put_back(&self, left: &Left) {
+        let (poll, wanted) = (&self.node.poll, &self.wanted);
+        tokio::join!(poll.set_aside(wanted, &left.aside), poll.give_back(wanted, &left.back));
     }
 
     /// What could not be read, and what is held back because of that.
-    fn unread(&self, sorted: &Sorted<Delivered>) -> (Vec<Pick>, Vec<Pick>) {
+    fn unread(&self, sorted: &Sorted<Delivered>) -> Left {
         let (topic, group) = (&self.of.topic_name, &self.group);
         for (pick, error) in &sorted.aside {
             tracing::error!(%error, %topic, %group, attempt = pick.attempt, "a message is set aside");
@@ -158,7 +183,7 @@ impl Session {
         let aside: Vec<Pick> = sorted.aside.iter().map(|(pick, _)| *pick).collect();
         let bytes = bytes_of(&aside) + bytes_of(&sorted.back);
         self.flow.not_pushed(aside.len() + sorted.back.len(), bytes);
-        (aside, sorted.back.clone())
+        Left { aside: aside.iter().map(ack_entry).collect(), back: sorted.back.iter().map(ack_entry).collect() }
     }
 
     async fn say_batch(&self, messages: Vec<(Pick, Delivered)>, room: Room) {
@@ -166,7 +191,7 @@ impl Session {
         let (picks, messages): (Vec<Pick>, Vec<Delivered>) = messages.into_iter().unzip();
         let Pick { nonce, deadline, .. } = picks[0];
         assert!(picks.iter().all(|pick| (pick.nonce, pick.deadline) == (nonce, deadline)), "of one receive");
-        let number = self.flow.pushed(picks.iter().map(entry).collect());
+        let number = self.flow.pushed(picks.iter().map(ack_entry).collect());
         let bytes = bytes_of(&picks);
         let batch = Batch { number, nonce, deadline_unix_ms: deadline.0, bytes, messages };
         // One that is not handed over stays among what was pushed, and is given back with that.
@@ -205,8 +230,4 @@ fn bytes_of(picks: &[Pick]) -> u64 {
 
 fn size(picks: &[Pick]) -> usize {
     picks.iter().map(|pick| pick.position.length as usize).sum()
-}
-
-fn entry(pick: &Pick) -> AckEntry {
-    AckEntry { queue: pick.queue, offset: pick.offset, nonce: pick.nonce, deadline: pick.deadline }
 }

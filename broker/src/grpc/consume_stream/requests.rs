@@ -9,7 +9,7 @@ use tokio::{sync::SemaphorePermit, time::timeout};
 use tonic::Streaming;
 
 use super::{Session, end, settle};
-use crate::{consume::GIVE_BACK_FOR, listen::UNREAD_MAX};
+use crate::listen::UNREAD_MAX;
 
 /// Settles of one stream that are worked on at once; the others wait in the connection's window.
 const SETTLES_MAX: usize = 16;
@@ -118,6 +118,6 @@ impl Session {
                 Ok(None) | Err(_) => break,
             }
         }
-        let _ = timeout(GIVE_BACK_FOR, self.give_back(self.flow.take_behind(0))).await;
+        self.node.poll.give_back(&self.wanted, &self.flow.take_behind(0)).await;
     }
 }

@@ -7,10 +7,10 @@ use tercet_proto::client::v1::{Change, End, Run, Settle, Settled as Answer};
 
 use super::{Session, end};
 use crate::{
+    consume::{is_overloaded, retried},
     grpc::receive_check::INVISIBLE_MILLIS_MAX,
     limits::ACK_ENTRIES_MAX,
     model::{QueueId, QueueOffset},
-    publish::SubmitError,
     state::{Ack, AckEntry, ChangeInvisible, EncodedCommand, Outcome, Settled},
 };
 
@@ -33,15 +33,6 @@ impl Session {
         let (done, changes) = expand_all(settle).map_err(end::bad_request)?;
         let (over, deadlines_unix_ms) = tokio::try_join!(self.acknowledge(done), self.change(&changes))?;
         Ok(Answer { number: settle.number, over, deadlines_unix_ms })
-    }
-
-    /// Gives deliveries back: at once, and without counting.
-    pub(super) async fn give_back(&self, entries: Vec<AckEntry>) {
-        let back = |entry| OneChange { entry, invisible_ms: 0, uncounted: true };
-        let back: Vec<OneChange> = entries.into_iter().map(back).collect();
-        if let Err(end) = self.change(&back).await {
-            tracing::debug!(why = end.text, "what did not arrive is not given back; it returns after its time");
-        }
     }
 
     /// The positions of those whose delivery was over.
@@ -83,17 +74,12 @@ impl Session {
         }
     }
 
-    /// Under the load that others make, what is done with waits and is not sent away: else it would be delivered again.
+    /// Under the load that others make, what is done with waits and is not sent away: else it would be delivered again. It does
+    /// not hold up the end of the stream: then it is asked for again on the next one.
     async fn submit(&self, command: &EncodedCommand) -> Result<Outcome, End> {
-        loop {
-            match self.node.batcher.submit(command.clone()).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(SubmitError::Overloaded) if !self.node.stop.is_cancelled() => {
-                    tokio::time::sleep(OVERLOAD_BACKOFF).await;
-                }
-                Err(error) => return Err(end::failed(&self.node, &error)),
-            }
-        }
+        let submit = || self.node.batcher.submit(command.clone());
+        let submitted = retried(self.ending.over(), OVERLOAD_BACKOFF, is_overloaded, submit).await;
+        submitted.map_err(|error| end::failed(&self.node, &error))
     }
 }
 
