@@ -7,9 +7,10 @@ use raft_log::{
     env::{Clock, Env},
     types::GroupId,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{answers::Answers, consume_stream::Streams, groups::LostOrder, sessions::Sessions};
+use super::{answers::Answers, consume_stream::Streams, groups::LostOrder, relayed, sessions::Sessions};
 use crate::{
     consume::{Deliverer, Housekeeping, LeaderClock, Parking, Poll, Timers, count_dead_letters},
     forward::{Leadership, Relay},
@@ -79,6 +80,8 @@ pub struct Node {
     pub deliverer: Deliverer,
     /// Room for what is delivered.
     pub answers: Answers,
+    /// Places for calls that give back what was passed on to this node.
+    pub giving_back: Semaphore,
     /// What consume streams share.
     pub streams: Streams,
     /// What was told of groups that lose the order of a topic.
@@ -156,6 +159,7 @@ impl Node {
             poll,
             deliverer,
             answers: Answers::of_node(),
+            giving_back: relayed::places(),
             streams,
             lost_order: LostOrder::default(),
             stop,

@@ -142,10 +142,16 @@ async fn turn(
     };
     match relayed {
         Err(error) => Turn::Ended(Answered::Not(error.into(), sender)),
-        Ok(Relayed::Answer((stream, _seat))) => {
-            match relayed::pass_on(node, request, stream.into_inner(), until + LOST_AFTER, sender).await {
+        Ok(Relayed::Answer((stream, seat))) => {
+            let passed = relayed::pass_on(node, stream.into_inner(), until + LOST_AFTER, sender).await;
+            // Its receive is over: while it gives back, others have its seat.
+            drop(seat);
+            match passed {
                 Passed::Done(code) => Turn::Ended(Answered::Done(code)),
-                Passed::Gone => Turn::Ended(Answered::Gone),
+                Passed::Gone(handles) => {
+                    relayed::give_back(node, request, handles).await;
+                    Turn::Ended(Answered::Gone)
+                }
                 Passed::Stopped(sender) => Turn::Ended(Answered::Not(nothing().into(), sender)),
                 Passed::Broken(sender) => Turn::LeaderLost(sender),
             }

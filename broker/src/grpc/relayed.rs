@@ -3,14 +3,17 @@
 //! The leader counts as delivered what left it. So what has arrived here and not left for the client when that one goes, or
 //! stops reading, is given back from here, by its handles; else it would stay hidden for its time.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tercet_proto::rocketmq::v2::{
     ChangeInvisibleDurationRequest, Code, ReceiveMessageRequest, ReceiveMessageResponse, Status,
     receive_message_response::Content,
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::{Request, Streaming, metadata::MetadataValue};
 
 use super::{
@@ -19,19 +22,29 @@ use super::{
     node::Node,
     receive_items::Sender,
 };
-use crate::{consume::GIVE_BACK_FOR, forward::RECEIVE_WINDOW};
+use crate::{
+    consume::{GIVE_BACK_FOR, over, retried},
+    forward::RECEIVE_WINDOW,
+};
 
 /// How long the rest of an answer is waited for that nobody reads any more.
 const REST_WITHIN: Duration = Duration::from_secs(2);
 /// Between two attempts to give something back.
 const GIVE_BACK_BACKOFF: Duration = Duration::from_millis(200);
+/// Calls by which all receives of a node give back at once, each of them one message: what settles goes the same way.
+const GIVE_BACKS_AT_ONCE: usize = 256;
+
+/// Places for calls by which a node gives back what was passed on to it.
+pub(super) fn places() -> Semaphore {
+    Semaphore::new(GIVE_BACKS_AT_ONCE)
+}
 
 /// How passing on the leader's stream ended.
 pub(super) enum Passed {
     /// With this code.
     Done(i32),
-    /// The client went away, or was cut off.
-    Gone,
+    /// The client went away, or was cut off. What these handles are of is to be given back.
+    Gone(Vec<String>),
     /// This node stops, and nothing was passed on.
     Stopped(Sender),
     /// Before anything was passed on; another leader may answer.
@@ -40,8 +53,7 @@ pub(super) enum Passed {
 
 /// What the leader has picked is passed on whole, also by a node that stops.
 pub(super) async fn pass_on(
-    node: &Arc<Node>,
-    request: &ReceiveMessageRequest,
+    node: &Node,
     mut stream: Streaming<ReceiveMessageResponse>,
     until: Instant,
     sender: Sender,
@@ -52,11 +64,10 @@ pub(super) async fn pass_on(
             biased;
             next = stream.message() => next,
             // Without a message, the leader notices and gives all of it back.
-            () = sender.closed(), if !complete && handles.is_empty() => return Passed::Gone,
+            () = sender.closed(), if !complete && handles.is_empty() => return Passed::Gone(Vec::new()),
             () = sender.closed(), if !complete => {
                 let taken = sender.messages_taken();
-                give_back_from(node, request, (handles, taken), stream).await;
-                return Passed::Gone;
+                return Passed::Gone(not_taken((handles, taken), stream).await);
             }
             () = node.stop.cancelled(), if code.is_none() => return Passed::Stopped(sender),
             () = tokio::time::sleep_until(until), if code.is_none() => return Passed::Broken(sender),
@@ -100,23 +111,20 @@ pub(super) async fn pass_on(
         let sent = sent.await;
         if let Err(why) = sent {
             let taken = end(node, sender, &why);
-            match why {
-                Unsent::Gone => give_back_from(node, request, (handles, taken), stream).await,
+            return Passed::Gone(match why {
+                Unsent::Gone => not_taken((handles, taken), stream).await,
                 // The leader sees the stream end, and gives back what it still has.
-                Unsent::Unread => give_back(node, request, handles.into_iter().skip(taken).flatten().collect()).await,
-            }
-            return Passed::Gone;
+                Unsent::Unread => handles.into_iter().skip(taken).flatten().collect(),
+            });
         }
     }
 }
 
-/// Gives back what was not taken of an answer, and the rest of it, which is on its way.
-async fn give_back_from(
-    node: &Arc<Node>,
-    request: &ReceiveMessageRequest,
+/// What was not taken of an answer, and the rest of it, which is on its way.
+async fn not_taken(
     (handles, taken): (Vec<Option<String>>, usize),
     mut stream: Streaming<ReceiveMessageResponse>,
-) {
+) -> Vec<String> {
     let mut rest: Vec<String> = handles.into_iter().skip(taken).flatten().collect();
     let end = Instant::now() + REST_WITHIN;
     while let Ok(Ok(Some(item))) = tokio::time::timeout_at(end, stream.message()).await {
@@ -124,31 +132,33 @@ async fn give_back_from(
             rest.extend(message.system_properties.and_then(|system| system.receipt_handle));
         }
     }
-    // The leader sees it end, and gives back what it still has: not only when all of this is done.
-    drop(stream);
-    give_back(node, request, rest).await;
+    rest
 }
 
 /// Available at once, and the delivery does not count. Said again for a while to a leader that has too much to do, or that is not
 /// there: what comes back late holds up what is behind it.
-async fn give_back(node: &Arc<Node>, request: &ReceiveMessageRequest, handles: Vec<String>) {
+pub(super) async fn give_back(node: &Arc<Node>, request: &ReceiveMessageRequest, handles: Vec<String>) {
     let until = Instant::now() + GIVE_BACK_FOR;
-    let given_back = handles.into_iter().map(|handle| async move {
-        loop {
-            let change = change_of(request, handle.clone());
-            let answered = timeout(REST_WITHIN, change::change_invisible_duration(node, change)).await;
-            let code = answered.ok().and_then(Result::ok).map(|answer| code(answer.get_ref().status.as_ref()));
-            if !may_go_better(code) || Instant::now() >= until || node.stop.is_cancelled() {
-                return code;
-            }
-            tokio::time::sleep(GIVE_BACK_BACKOFF).await;
-        }
+    let change = |handle: String| async move {
+        let change = change::change_invisible_duration(node, change_of(request, handle));
+        let answered = timeout(REST_WITHIN, change).await;
+        answered.ok().and_then(Result::ok).map(|answer| code(answer.get_ref().status.as_ref()))
+    };
+    let given_back = handles.into_iter().map(|handle| {
+        let attempt = move || in_turn(&node.giving_back, until, change(handle.clone()));
+        retried(over(until, &node.stop), GIVE_BACK_BACKOFF, |code| may_go_better(*code), attempt)
     });
     for code in futures::future::join_all(given_back).await {
         if code != Some(Code::Ok as i32) {
             tracing::debug!(code, "an undelivered message was not given back; it returns after its time");
         }
     }
+}
+
+/// Makes a call as soon as one of the places for those is free; makes none if none is by then.
+async fn in_turn<T>(places: &Semaphore, until: Instant, call: impl Future<Output = Option<T>>) -> Option<T> {
+    let _place = timeout_at(until, places.acquire()).await.ok()?.expect("nobody closes it");
+    call.await
 }
 
 fn change_of(request: &ReceiveMessageRequest, receipt_handle: String) -> Request<ChangeInvisibleDurationRequest> {
@@ -175,7 +185,25 @@ fn may_go_better(code: Option<i32>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// Thousands of receives may have their answers cut short together, each of them with many messages.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_at_once_is_bounded_and_what_has_no_turn_in_time_is_not_sent() {
+        let (places, until) = (Semaphore::new(2), Instant::now() + Duration::from_secs(10));
+        let (under_way, most) = (Cell::new(0), Cell::new(0));
+        let call = || async {
+            under_way.set(under_way.get() + 1);
+            most.set(most.get().max(under_way.get()));
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            under_way.set(under_way.get() - 1);
+            Some(())
+        };
+        let came = futures::future::join_all((0..10).map(|_| in_turn(&places, until, call()))).await;
+        assert_eq!((most.get(), came.iter().flatten().count()), (2, 8), "four times two began in time");
+    }
 
     #[test]
     fn giving_back_is_tried_again_where_that_may_help() {
