@@ -144,6 +144,28 @@ fn a_stream_ends_soon_though_the_log_takes_nothing_that_settles() {
     });
 }
 
+/// They come again, with all of their time, to one that reads now.
+#[test]
+fn deliveries_that_wait_at_the_node_until_their_time_is_over_are_not_sent() {
+    run(async {
+        let (caller, topic, group) = topic_with(1, 0).await;
+        for n in 0..40 {
+            caller.send(vec![message(&topic, &n.to_string(), vec![0; 100_000])]).await;
+        }
+        let leader = super::rig::shared().leader().await;
+        let ask = Open { invisible_ms: 10_000, ..greedy(&topic, &group) };
+        let mut stream = Stream::opened(&reluctant(leader), ask).await;
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let (first, mut late) = (stream.batch().await.deadline_unix_ms, 1);
+        // Until one that was received after that time.
+        while stream.batch().await.deadline_unix_ms < first + 10_000 {
+            late += 1;
+        }
+        // One was on its way, and a few were handed over to be.
+        assert!(late <= 7, "{late}");
+    });
+}
+
 /// One that went away while its stream ended did not get what it does not say to have got.
 #[test]
 fn what_was_sent_and_is_not_confirmed_comes_again_when_the_client_of_an_ended_stream_has_gone() {

@@ -60,6 +60,13 @@ pub(super) struct Outgoing {
     line: Arc<Mutex<Line>>,
 }
 
+/// A place for one answer.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    place: mpsc::Permit<'a, ()>,
+    out: &'a Outgoing,
+}
+
 /// Room for the last answer, so that it waits for nobody.
 #[derive(Debug)]
 pub(super) struct Last {
@@ -85,17 +92,15 @@ impl Outgoing {
         Last { place, line: Arc::clone(&self.line) }
     }
 
-    /// Hands an answer over, once there is a place for it, with the room that it takes in memory. Of a stream that is cut, no
-    /// batch.
+    /// Hands an answer over, once there is a place for it, with the room that it takes in memory.
     pub(super) async fn say(&self, content: Content, room: Option<Room>) -> Result<(), Gone> {
+        self.place().await?.say(content, room)
+    }
+
+    /// Waits for a place.
+    pub(super) async fn place(&self) -> Result<Place<'_>, Gone> {
         let place = self.places.reserve().await.map_err(|_| Gone)?;
-        let mut line = lock(&self.line);
-        if self.places.is_closed() || (line.cut && matches!(content, Content::Batch(_))) {
-            return Err(Gone);
-        }
-        line.waiting.push_back(Some(Waiting { content, room }));
-        place.send(());
-        Ok(())
+        Ok(Place { place, out: self })
     }
 
     /// How many answers the connection has taken, if others that take room wait for it.
@@ -118,6 +123,19 @@ impl Outgoing {
     /// Returns when the client went away.
     pub(super) async fn closed(&self) {
         self.places.closed().await;
+    }
+}
+
+impl Place<'_> {
+    /// Hands the answer over. Of a stream that is cut, no batch.
+    pub(super) fn say(self, content: Content, room: Option<Room>) -> Result<(), Gone> {
+        let mut line = lock(&self.out.line);
+        if self.out.places.is_closed() || (line.cut && matches!(content, Content::Batch(_))) {
+            return Err(Gone);
+        }
+        line.waiting.push_back(Some(Waiting { content, room }));
+        self.place.send(());
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
+use raft_log::types::UnixMillis;
 use tercet_proto::client::v1::{Batch, Delivered, consume_answer::Content};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -20,6 +21,7 @@ use super::{
     super::{
         answers::Room,
         delivery::{Sorted, sort},
+        receive_items::Gone,
     },
     Session, end,
     flow::Share,
@@ -149,9 +151,9 @@ impl Session {
             rest = later;
             let read = self.node.deliverer.read_as_stored(portion).await;
             let sorted = sort(portion, read, self.wanted.fifo, &mut blocked);
-            let unread = self.unread(&sorted);
+            let mut unread = self.unread(&sorted);
             if !sorted.deliver.is_empty() {
-                self.say_batch(sorted.deliver, room).await;
+                unread.back.extend(self.say_batch(sorted.deliver, room).await);
             }
             let is_put_back = tokio::select! {
                 biased;
@@ -186,7 +188,18 @@ impl Session {
         Left { aside: aside.iter().map(ack_entry).collect(), back: sorted.back.iter().map(ack_entry).collect() }
     }
 
-    async fn say_batch(&self, messages: Vec<(Pick, Delivered)>, room: Room) {
+    /// What is not pushed comes back: the stream is over, or the time of these deliveries.
+    async fn say_batch(&self, messages: Vec<(Pick, Delivered)>, room: Room) -> Vec<AckEntry> {
+        let place = tokio::select! {
+            biased;
+            place = self.out.place() => place.map_err(|Gone| self.ending.set(end::gone())).ok(),
+            () = self.ending.over() => None,
+        };
+        let Some(place) = place.filter(|_| !self.is_late(messages[0].0.deadline)) else {
+            let picks: Vec<Pick> = messages.iter().map(|(pick, _)| *pick).collect();
+            self.flow.not_pushed(picks.len(), bytes_of(&picks));
+            return picks.iter().map(ack_entry).collect();
+        };
         self.count(&messages);
         let (picks, messages): (Vec<Pick>, Vec<Delivered>) = messages.into_iter().unzip();
         let Pick { nonce, deadline, .. } = picks[0];
@@ -195,15 +208,16 @@ impl Session {
         let bytes = bytes_of(&picks);
         let batch = Batch { number, nonce, deadline_unix_ms: deadline.0, bytes, messages };
         // One that is not handed over stays among what was pushed, and is given back with that.
-        tokio::select! {
-            biased;
-            said = self.out.say(Content::Batch(batch), Some(room)) => {
-                if said.is_err() {
-                    self.ending.set(end::gone());
-                }
-            }
-            () = self.ending.over() => {}
+        if place.say(Content::Batch(batch), Some(room)).is_err() {
+            self.ending.set(end::gone());
         }
+        Vec::new()
+    }
+
+    /// Whether deliveries with this deadline have waited until it: they come again, and would come twice. With a lease they may
+    /// last longer.
+    fn is_late(&self, deadline: UnixMillis) -> bool {
+        self.wanted.auto_renew.is_none() && deadline <= self.node.leader_clock.now()
     }
 
     fn count(&self, messages: &[(Pick, Delivered)]) {
