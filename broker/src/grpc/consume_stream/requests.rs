@@ -92,22 +92,26 @@ impl Session {
 
     /// The stream has ended, and its client may not have read all of it. Whoever stops to hear him resets the stream, and a client
     /// that learns so before it has read everything takes what it has not read for given back.
-    pub(super) async fn hear_out(&self, mut requests: Streaming<ConsumeRequest>) {
-        let heard = async { while matches!(requests.message().await, Ok(Some(_))) {} };
-        tokio::select! {
-            () = heard => {}
-            () = self.patience() => {}
-        }
+    pub(super) async fn hear_out(&self, requests: Streaming<ConsumeRequest>) {
+        self.hear_until(requests, || false).await;
     }
 
     /// The stream has ended. Its client, if it is there, reads so, says what has arrived, and ends its side; what it does not
     /// say is given back then. Of one that neither speaks nor goes nothing is known: what it was sent comes again after its time.
-    pub(super) async fn give_back_what_does_not_arrive(&self, mut requests: Streaming<ConsumeRequest>) {
+    pub(super) async fn give_back_what_does_not_arrive(&self, requests: Streaming<ConsumeRequest>) {
+        if self.hear_until(requests, || self.flow.all_has_arrived()).await {
+            self.node.poll.give_back(&self.wanted, &self.flow.take_behind(0)).await;
+        }
+    }
+
+    /// Hears what still comes on a stream that has ended, until that is enough or the client has ended its side. Answers whether
+    /// it was heard to there.
+    async fn hear_until(&self, mut requests: Streaming<ConsumeRequest>, enough: impl Fn() -> bool) -> bool {
         let mut patience = std::pin::pin!(self.patience());
-        while !self.flow.all_has_arrived() {
+        while !enough() {
             let request = tokio::select! {
                 request = requests.message() => request,
-                () = &mut patience => return,
+                () = &mut patience => return false,
             };
             match request.map(|request| request.map(|request| request.content)) {
                 Ok(Some(Some(Content::Credit(credit)))) if credit.arrived <= self.flow.last() => {
@@ -118,6 +122,6 @@ impl Session {
                 Ok(None) | Err(_) => break,
             }
         }
-        self.node.poll.give_back(&self.wanted, &self.flow.take_behind(0)).await;
+        true
     }
 }
