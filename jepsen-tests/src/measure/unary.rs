@@ -13,10 +13,7 @@ use tercet_proto::rocketmq::v2::{
     SystemProperties, messaging_service_client::MessagingServiceClient, receive_message_response::Content,
 };
 use tokio::task::JoinSet;
-use tonic::{
-    Request,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, transport::Channel};
 
 use super::waiters;
 use crate::{
@@ -146,9 +143,7 @@ where
     let leader = cluster.node(cluster.leader().await?);
     let mut channels = Vec::new();
     for _ in 0..callers.div_ceil(PER_CONNECTION) {
-        let address = format!("http://{}", leader.client());
-        let endpoint = Endpoint::from_shared(address).doing(|| format!("address {}", leader.client()))?;
-        channels.push(endpoint.connect().await.doing(|| format!("connect to {}", leader.client()))?);
+        channels.push(waiters::connect(leader.client()).await?);
     }
     let messages = Arc::new(AtomicU64::new(0));
     let (begun, before) = (Instant::now(), process::usage(leader.pid())?);

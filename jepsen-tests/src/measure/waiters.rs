@@ -38,14 +38,19 @@ pub async fn start(address: &str, topic: &str, group: &str, count: usize) -> Res
     let (received, messages) = mpsc::channel(1024);
     let mut polls = JoinSet::new();
     for connection in 0..count.div_ceil(PER_CONNECTION) {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).doing(|| format!("address {address}"))?;
-        let channel = endpoint.connect().await.doing(|| format!("connect to {address}"))?;
+        let channel = connect(address).await?;
         for _ in 0..PER_CONNECTION.min(count - connection * PER_CONNECTION) {
             let (client, received) = (MessagingServiceClient::new(channel.clone()), received.clone());
             polls.spawn(poll(client, request(topic, group), format!("waiter-{connection}"), received));
         }
     }
     Ok(Waiters { _polls: polls, messages })
+}
+
+/// A connection to this node.
+pub(super) async fn connect(address: &str) -> Result<Channel, Failure> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).doing(|| format!("address {address}"))?;
+    endpoint.connect().await.doing(|| format!("connect to {address}"))
 }
 
 impl Waiters {
