@@ -10,6 +10,7 @@ pub mod consume;
 pub mod dev;
 pub mod forward;
 pub mod grpc;
+mod held_bytes;
 pub mod http;
 pub mod limits;
 pub mod listen;

@@ -8,7 +8,8 @@ use raft_log::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::{held_bytes::HeldBytes, line::Line};
+use super::line::Line;
+use crate::held_bytes::HeldBytes;
 
 /// Where a request that needs the leader is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Leadership {
         if let Some(place) = acceptable(&self.standing.borrow()) {
             return Some(place);
         }
-        let _waiting = self.waiting.hold(bytes, line)?;
+        let _waiting = line.hold(bytes, &self.waiting)?;
         let mut standing = self.standing.clone();
         let found = tokio::time::timeout_at(until, standing.wait_for(|standing| acceptable(standing).is_some())).await;
         acceptable(&*found.ok()?.ok()?)

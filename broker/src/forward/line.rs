@@ -1,6 +1,9 @@
 //! The lines between two nodes: connections of their own for calls that must not stand in each other's way.
 
-use crate::limits::{FORWARDED_CALLS_MAX, FORWARDED_RECEIVES_MAX, REQUESTS_PER_CONNECTION_MAX};
+use crate::{
+    held_bytes::{HeldBytes, Hold},
+    limits::{FORWARDED_CALLS_MAX, FORWARDED_RECEIVES_MAX, REQUESTS_PER_CONNECTION_MAX},
+};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,14 @@ pub const RECEIVE_WINDOW: u32 = 128 << 10;
 
 impl Line {
     pub(super) const ALL: [Line; 3] = [Line::Calls, Line::Publishes, Line::Receives];
+
+    /// Publishes leave a part of the bytes to what settles and keeps alive: the overload of the ones never refuses the others.
+    pub(super) fn hold(self, bytes: usize, of: &HeldBytes) -> Option<Hold<'_>> {
+        match self {
+            Line::Publishes => of.hold_and_leave_a_quarter(bytes),
+            Line::Calls | Line::Receives => of.hold(bytes),
+        }
+    }
 
     pub(super) const fn size(self) -> Size {
         let calls_max = CALLS_PER_CONNECTION;

@@ -7,7 +7,6 @@
 //! Invariant (hazards 15): a publish is sent again only when it is sure that the first time did nothing: not a byte left
 //! this node, or the other one answered that it does not lead. A connection that broke later means: outcome unknown.
 
-mod held_bytes;
 mod leadership;
 mod line;
 mod peers;

@@ -6,13 +6,12 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Channel};
 
 use super::{
-    held_bytes::HeldBytes,
     leadership::{Leadership, Place},
     line::Line,
     peers::{NoSeat, Peers, never_sent},
     pool::Seat,
 };
-use crate::limits::FORWARDED_BYTES_MAX;
+use crate::{held_bytes::HeldBytes, limits::FORWARDED_BYTES_MAX};
 
 /// Marks a request that another node forwarded.
 pub const HOP_HEADER: &str = "x-tercet-hop";
@@ -123,7 +122,7 @@ impl Relay {
             let place = found.ok_or(RelayError::NoLeader)?;
             let Place::At { client, .. } = &place else { return Ok(Relayed::Here(errand.message)) };
             assert!(!forwarded, "a forwarded request is done here or not at all");
-            let _on_the_way = self.on_the_way.hold(errand.bytes, errand.line).ok_or(RelayError::Overloaded)?;
+            let _on_the_way = errand.line.hold(errand.bytes, &self.on_the_way).ok_or(RelayError::Overloaded)?;
             let seat = self.peers.seat(client, errand.line).map_err(|why| match why {
                 NoSeat::Address => RelayError::NoLeader,
                 NoSeat::Full => RelayError::Overloaded,

@@ -4,20 +4,14 @@
 //! where it costs this node nothing. To receive, decode and refuse everything would take the processors from those who settle
 //! deliveries. Calls of their own cannot be held back like that, so a part of the bound on publishes is left to them.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use crate::limits::STREAMS_WAITING_BYTES_MAX;
+use crate::{held_bytes::HeldBytes, limits::STREAMS_WAITING_BYTES_MAX};
 
 /// Room is counted in these.
 const UNIT_BYTES: usize = 1 << 10;
@@ -30,8 +24,8 @@ const PASSED_ON: usize = 8;
 pub struct StreamRoom {
     units: u32,
     free: Arc<Semaphore>,
-    /// Bytes of requests that wait.
-    waiting: Arc<AtomicUsize>,
+    /// Requests that wait.
+    waiting: Arc<HeldBytes>,
 }
 
 /// Room that is taken until this is dropped.
@@ -45,7 +39,8 @@ impl StreamRoom {
     /// Three quarters of what publishes may hold in all.
     pub fn beside_calls(publish_bytes_max: usize) -> StreamRoom {
         let units = u32::try_from(publish_bytes_max / 4 * 3 / UNIT_BYTES).unwrap_or(u32::MAX >> 1).max(1);
-        StreamRoom { units, free: Arc::new(Semaphore::new(units as usize)), waiting: Arc::default() }
+        let waiting = Arc::new(HeldBytes::new(STREAMS_WAITING_BYTES_MAX));
+        StreamRoom { units, free: Arc::new(Semaphore::new(units as usize)), waiting }
     }
 
     /// Waits for room for a request that this node stores, or passes on to the leader; one that is larger than all of it waits
@@ -56,34 +51,13 @@ impl StreamRoom {
         if let Ok(taken) = Arc::clone(&self.free).try_acquire_many_owned(units) {
             return Some(TakenRoom { _units: taken });
         }
-        let _waiting = Waiting::join(&self.waiting, bytes)?;
+        let _waiting = self.waiting.hold(bytes)?;
         let taken = Arc::clone(&self.free).acquire_many_owned(units);
         let taken = match within {
             Some(within) => timeout(within, taken).await.ok()?,
             None => taken.await,
         };
         Some(TakenRoom { _units: taken.expect("nobody closes it") })
-    }
-}
-
-/// A request that waits; dropping it leaves.
-struct Waiting<'a> {
-    all: &'a AtomicUsize,
-    bytes: usize,
-}
-
-impl Waiting<'_> {
-    /// Nothing if too much waits. One that waits alone always may.
-    fn join(all: &AtomicUsize, bytes: usize) -> Option<Waiting<'_>> {
-        let before = all.fetch_add(bytes, Ordering::Relaxed);
-        let waiting = Waiting { all, bytes };
-        (before == 0 || before + bytes <= STREAMS_WAITING_BYTES_MAX).then_some(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -116,14 +90,14 @@ mod tests {
         let room = StreamRoom::beside_calls(16 << 10);
         let all = room.take(1 << 20, false, None).await;
         let wait = |bytes| Box::pin(room.take(bytes, false, Some(Duration::from_secs(1))));
-        let (mut first, mut second) = (wait(STREAMS_WAITING_BYTES_MAX + 1), wait(1));
-        assert!(poll!(&mut first).is_pending(), "one always may");
+        let (mut first, mut second) = (wait(STREAMS_WAITING_BYTES_MAX), wait(1));
+        assert!(poll!(&mut first).is_pending());
         assert!(matches!(poll!(&mut second), std::task::Poll::Ready(None)), "too much waits");
         assert!(first.await.is_none(), "not in time");
         let (mut first, mut second) = (wait(STREAMS_WAITING_BYTES_MAX - 1), wait(1));
         assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
         drop(all);
         assert!(first.await.is_some() && second.await.is_some());
-        assert_eq!(room.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(room.waiting.now(), 0);
     }
 }
