@@ -56,8 +56,17 @@ impl Core {
         // Dead letters hold the start by themselves.
         for topic in self.topics.all().filter(|topic| !topic.name.is_dead_letter()) {
             for (queue, range) in (0..).map(QueueId).zip(&topic.queues) {
-                let taken = |group: &ConsumerGroupId| self.subscriptions[&(topic.id, *group)].taken(queue);
-                let offset = topic.subscribers.iter().filter_map(taken).min().unwrap_or(range.first).max(range.first);
+                let there = |group: &ConsumerGroupId| self.groups.get(*group).is_some();
+                let taken = |group: &ConsumerGroupId| {
+                    self.subscriptions[&(topic.id, *group)].taken(queue).filter(|_| there(group))
+                };
+                let mut offset =
+                    topic.subscribers.iter().filter_map(taken).min().unwrap_or(range.first).max(range.first);
+                if self.retained.swept < self.retained.start {
+                    // What is gone is not unread, whether the sweep has come here or not.
+                    let start = self.retained.start;
+                    offset = offset.max(first_from(&self.recent, store, (topic.id, queue), *range, start)?);
+                }
                 if offset >= range.next {
                     continue;
                 }
@@ -68,7 +77,9 @@ impl Core {
             }
         }
         let tails = TailReader { store, unwritten: &self.unwritten_tails, start: self.retained.start };
-        for of in self.subscriptions.values() {
+        // What was deleted and is not erased yet reads nothing any more.
+        let there = self.subscriptions.values().filter(|of| self.unknown(of.topic, of.group).is_none());
+        for of in there {
             for (lane, tail) in of.tailed() {
                 if let Some(oldest) = tails.oldest(of, lane, tail)? {
                     unread = Some(unread.map_or(oldest, |unread| unread.min(oldest)));

@@ -159,6 +159,31 @@ fn a_release_stops_at_the_first_message_that_somebody_has_yet_to_read() {
     assert_eq!(offsets(&rig.receive(slow, other, 9)), [0]);
 }
 
+/// Nobody has yet to read what retention has taken, though no sweep has come to its queue.
+#[test]
+fn a_release_is_not_held_by_what_is_gone_and_not_swept() {
+    let mut rig = Rig::new();
+    let (_, first) = published(&mut rig);
+    assert_eq!(trim_only(&mut rig, first + 5), first + 5);
+    assert!(rig.reader().sweep_due());
+    assert_eq!(release(&mut rig, first + 6), first + 6);
+}
+
+/// Nor has a group that was deleted, though it is not erased yet.
+#[test]
+fn a_release_is_not_held_by_a_deleted_group() {
+    let mut rig = Rig::new();
+    let (topic, first) = published(&mut rig);
+    let (gone, there) = (rig.group("gone", GroupSettings::default()), rig.group("there", GroupSettings::default()));
+    for (group, count) in [(gone, 1), (there, 10)] {
+        let picks = rig.receive(group, topic, count);
+        rig.ack(group, topic, &picks);
+    }
+    rig.delete_group(gone, false, 0);
+    assert!(rig.reader().erasing());
+    assert_eq!(release(&mut rig, first + 4), first + 4);
+}
+
 /// hazards 23: a dead letter holds the start until its body is moved, also for who was restarted.
 #[test]
 fn a_dead_letter_is_moved_to_the_end_of_the_log() {
