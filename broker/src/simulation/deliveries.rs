@@ -1,9 +1,11 @@
-//! One message as one group has seen it.
+//! One message as one group has seen it, and all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft_log::types::LogIndex;
 
-use crate::model::{AttemptKey, ClientKey};
-use crate::state::Origin;
+use crate::model::{AttemptKey, ClientKey, ConsumerGroupId, QueueId, TopicId};
+use crate::state::DeliveryKey;
 
 /// Where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +38,10 @@ pub(super) struct Delivery {
     pub(super) at: LogIndex,
     pub(super) lease: Option<(ClientKey, LogIndex)>,
     pub(super) attempt_key: AttemptKey,
-    /// Of a dead letter.
-    pub(super) origin: Option<Origin>,
 }
 
 impl Delivery {
-    /// One that was never delivered, and that its group has passed over.
+    /// One that was never delivered, and is the next of its message group.
     pub(super) fn waiting(at: LogIndex) -> Delivery {
         Delivery {
             attempt: 0,
@@ -53,7 +53,6 @@ impl Delivery {
             at,
             lease: None,
             attempt_key: AttemptKey::NONE,
-            origin: None,
         }
     }
 
@@ -69,5 +68,51 @@ impl Delivery {
     /// It was moved while nobody came for it, and is not moved a second time.
     pub(super) fn ends_when_moved(&self) -> bool {
         self.stand == Stand::Due && self.moved
+    }
+}
+
+/// What each group has of each message that it was given, or that is the next of its message group.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deliveries {
+    all: BTreeMap<DeliveryKey, Delivery>,
+    /// Those that are not done with: most are, and whoever looks for the others need not go over all.
+    open: BTreeSet<DeliveryKey>,
+}
+
+impl Deliveries {
+    pub(super) fn get(&self, key: &DeliveryKey) -> Option<&Delivery> {
+        self.all.get(key)
+    }
+
+    pub(super) fn set(&mut self, key: DeliveryKey, delivery: Delivery) {
+        if delivery.is_done() {
+            self.open.remove(&key);
+        } else {
+            self.open.insert(key);
+        }
+        self.all.insert(key, delivery);
+    }
+
+    /// Changes one that is not done with.
+    pub(super) fn change(&mut self, key: DeliveryKey, change: impl FnOnce(&mut Delivery)) {
+        let mut delivery = self.all[&key].clone();
+        change(&mut delivery);
+        self.set(key, delivery);
+    }
+
+    /// What is not done with.
+    pub(super) fn open(&self) -> impl Iterator<Item = (DeliveryKey, &Delivery)> {
+        self.open.iter().map(|key| (*key, &self.all[key]))
+    }
+
+    /// What a group has of a topic and is not done with.
+    pub(super) fn open_of(
+        &self,
+        topic: TopicId,
+        group: ConsumerGroupId,
+    ) -> impl Iterator<Item = (DeliveryKey, &Delivery)> {
+        let first = DeliveryKey { topic, group, queue: QueueId(0), offset: 0 };
+        let of = move |key: &&DeliveryKey| (key.topic, key.group) == (topic, group);
+        self.open.range(first..).take_while(of).map(|key| (*key, &self.all[key]))
     }
 }

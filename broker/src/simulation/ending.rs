@@ -1,11 +1,10 @@
 //! The end of a run: faults stop, everything that is left is received and acknowledged, and the replicas are compared.
 
-use std::collections::BTreeMap;
-
 use super::checkers::held_log::needed_bytes;
-use super::checkers::{Violation, pending_kept};
-use super::clients::{ABSENT, KEEPERS, LINE, PLAIN, REVIEWERS, VISITORS, WORKERS};
-use super::ledger::Letter;
+use super::checkers::replicas_agree::same_records;
+use super::checkers::{Violation, letters, pending_kept};
+use super::clients::{ABSENT, KEEPERS, LINE, May, PLAIN, REVIEWERS, VISITORS, WORKERS};
+use super::ledger::{LETTERS, Standing};
 use super::log::Asker;
 use super::run::{Run, WORKS};
 use crate::model::QueueId;
@@ -37,7 +36,7 @@ fn round(run: &mut Run) -> Result<(), Violation> {
         run.group.elect(&mut run.dice, 0);
     }
     if let Some(reader) = run.group.reader() {
-        let order = run.operator.turn(&mut run.dice, &reader, true);
+        let order = run.operator.turn(&mut run.dice, &reader, May::Nothing);
         run.submit(order, Asker::Operator);
         for at in 0..run.producers.len() {
             let order = run.producers[at].turn(&mut run.dice, &reader, true);
@@ -77,6 +76,7 @@ fn is_quiet(run: &Run) -> bool {
         && run.group.all_applied()
         && run.group.is_idle()
         && !reader.erasing()
+        && (reader.pending(), reader.next_due()) == (0, None)
         && run.group.ledger.pending().next().is_none()
         && unread(run, &reader).is_none()
         && run.group.log.bytes_from(run.group.start()) <= run.group.held.bound(needed_bytes(&run.group.ledger))
@@ -85,7 +85,7 @@ fn is_quiet(run: &Run) -> bool {
 /// Whom something waits for.
 fn unread(run: &Run, reader: &StateReader) -> Option<String> {
     let mut read = READ.into_iter().map(|(group, topic)| (group, topic.to_owned()));
-    let letters = [WORKERS, KEEPERS, ABSENT, VISITORS].map(|group| (REVIEWERS, format!("%DLQ%{group}")));
+    let letters = [WORKERS, KEEPERS, ABSENT, VISITORS].map(|group| (REVIEWERS, format!("{LETTERS}{group}")));
     let waits = |(group, topic): &(&str, String)| {
         let ids = reader.group(group).zip(reader.topic(topic));
         ids.is_some_and(|(group, topic)| reader.ready(group.id, topic.id).any())
@@ -104,7 +104,9 @@ fn left(run: &Run) -> String {
     let (bytes, needed) = (run.group.log.bytes_from(run.group.start()), needed_bytes(&run.group.ledger));
     let producers: Vec<_> = run.producers.iter().map(super::clients::Producer::is_settled).collect();
     format!(
-        "pending {pending:?}; unread {:?}; held {:?}; erasing {}; log {bytes}, needed {needed}; settled {producers:?}; applied {}",
+        "pending {} {pending:?}, due {:?}; unread {:?}; held {:?}; erasing {}; log {bytes}, needed {needed}; settled {producers:?}; applied {}",
+        reader.pending(),
+        reader.next_due(),
         unread(run, &reader),
         reader.held_back(),
         reader.erasing(),
@@ -113,43 +115,49 @@ fn left(run: &Run) -> String {
 }
 
 fn compare(run: &mut Run) -> Result<(), Violation> {
+    let mut records = Vec::new();
+    for node in &mut run.group.nodes {
+        node.finish();
+        node.persist(false);
+        node.finish();
+        records.push(node.reader().stored());
+    }
+    same_records(&records)?;
     let digests: Vec<_> = run.group.nodes.iter().map(|node| node.reader().digest()).collect();
     if digests.iter().any(|digest| *digest != digests[0]) {
         return Err(Violation::new("replicas agree", format!("in the end they differ: {digests:?}")));
     }
     for node in &run.group.nodes {
         pending_kept::check(&run.group.ledger, node)?;
+        letters::check(&run.group.ledger, &run.group.log, node)?;
     }
     let reader = run.group.nodes[0].reader();
     nothing_lost(run, &reader)?;
     letters_read(run, &reader)?;
-    let counters = reader.counters();
-    run.figures.entries = run.group.log.end();
-    run.figures.expired = counters.expired_unread;
-    run.figures.letters = run.group.ledger.letters.values().map(|count| u64::from(*count)).sum();
-    run.figures.trimmed_to = run.group.start();
-    run.figures.purged_to = run.group.nodes.iter().map(|node| node.first).max().unwrap_or(0);
-    run.figures.installs = run.group.nodes.iter().map(|node| node.installs).sum();
-    run.figures.digest = digests[0].map_or(0, |digest| digest.digest);
+    let purged = run.group.nodes.iter().filter(|node| node.first > 0).count() as u64;
+    let installs = run.group.nodes.iter().map(|node| node.installs).sum();
+    let figures = &mut run.group.figures;
+    figures.add("entries", run.group.log.end());
+    figures.add("expired unread", reader.counters().expired_unread);
+    figures.add("letters", run.group.ledger.letters.values().map(|letters| letters.len() as u64).sum());
+    figures.add("leases ended", run.group.ledger.ended.len() as u64);
+    figures.add("purges", purged);
+    figures.add("checkpoints from others", installs);
+    figures.held_steps = run.group.held.steps_most;
+    figures.digest = digests[0].map_or(0, |digest| digest.digest);
     Ok(())
 }
 
-/// Whatever a topic holds, each group that reads there is done with, or retention took it before the group came to it, or somebody
-/// of the group did not want it.
+/// Whatever a topic holds, each group that reads there is done with, or retention took it before the group came to it.
 fn nothing_lost(run: &Run, reader: &StateReader) -> Result<(), Violation> {
     let ledger = &run.group.ledger;
     for (group, name) in READ {
         let (Some(group), Some(topic)) = (reader.group(group), reader.topic(name)) else { continue };
-        for (queue, messages) in (0..).map(QueueId).zip(&ledger.topics[&topic.id].queues) {
-            for (offset, stored) in (0..).zip(messages) {
-                let key = DeliveryKey { topic: topic.id, group: group.id, queue, offset };
-                let done = match ledger.deliveries.get(&key) {
-                    Some(delivery) => delivery.is_done(),
-                    None => ledger.passed(key.group, stored) || ledger.unwanted.contains(&key),
-                };
-                if !done {
-                    return Err(Violation::new("nothing lost", format!("{key:?} was never delivered")));
-                }
+        for (queue, offset) in ledger.places(topic.id) {
+            let key = DeliveryKey { topic: topic.id, group: group.id, queue, offset };
+            let standing = ledger.standing(key);
+            if !matches!(standing, Standing::Done | Standing::Gone) {
+                return Err(Violation::new("nothing lost", format!("{key:?} is {standing:?} in the end")));
             }
         }
     }
@@ -159,28 +167,23 @@ fn nothing_lost(run: &Run, reader: &StateReader) -> Result<(), Violation> {
 /// Every dead letter is there, and was read by the group that reads them.
 fn letters_read(run: &Run, reader: &StateReader) -> Result<(), Violation> {
     let ledger = &run.group.ledger;
-    let Some(reviewers) = reader.group(REVIEWERS) else { return Ok(()) };
-    let mut expected: BTreeMap<Letter, u32> = ledger.letters.clone();
-    let own = format!("%DLQ%{REVIEWERS}");
-    for name in [WORKERS, KEEPERS, ABSENT, VISITORS, REVIEWERS].map(|group| format!("%DLQ%{group}")) {
-        let count: u64 = ledger.letters.iter().filter(|((of, ..), _)| *of == name).map(|(_, n)| u64::from(*n)).sum();
+    for name in [WORKERS, KEEPERS, ABSENT, VISITORS, REVIEWERS].map(|group| format!("{LETTERS}{group}")) {
+        let count = ledger.letters.get(&name).map_or(0, Vec::len) as u64;
         let topic = reader.topic(&name);
-        let there = topic.and_then(|topic| reader.queue_bounds(topic.id)).map_or(0, |of| of[0].next.0 - of[0].first.0);
+        let there = topic.as_ref().and_then(|topic| reader.queue_bounds(topic.id));
+        let there = there.map_or(0, |of| of[0].next.0 - of[0].first.0);
         if there != count {
             return Err(Violation::new("letters", format!("{name} holds {there} letters, {count} were buried")));
         }
-    }
-    for (key, delivery) in ledger.deliveries.iter().filter(|(key, _)| key.group == reviewers.id) {
-        let Some(topic) = ledger.topics.get(&key.topic).filter(|topic| !topic.gone) else { continue };
-        let Some(origin) = delivery.origin else { continue };
-        let of = (topic.name.clone(), origin.topic, origin.queue.0, origin.offset.0);
-        match expected.get_mut(&of).filter(|left| **left > 0) {
-            Some(left) => *left -= 1,
-            None => return Err(Violation::new("letters", format!("{of:?} was read and never buried"))),
+        let (Some(reviewers), Some(topic)) = (reader.group(REVIEWERS), topic) else { continue };
+        let read = |offset: &u64| {
+            let key = DeliveryKey { topic: topic.id, group: reviewers.id, queue: QueueId(0), offset: *offset };
+            ledger.standing(key) == Standing::Done
+        };
+        // Nobody reads what its readers bury.
+        if let Some(unread) = (0..count).find(|offset| !read(offset) && !name.ends_with(REVIEWERS)) {
+            return Err(Violation::new("letters", format!("letter {unread} of {name} was never read")));
         }
     }
-    match expected.iter().find(|((name, ..), left)| **left > 0 && *name != own) {
-        Some((letter, left)) => Err(Violation::new("letters", format!("{left} of {letter:?} were never read"))),
-        None => Ok(()),
-    }
+    Ok(())
 }

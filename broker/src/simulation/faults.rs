@@ -9,7 +9,7 @@ pub(super) fn strike(run: &mut Run) {
     match run.dice.below(12) {
         0..4 => crash(run, node),
         4..6 => {
-            run.figures.elections += 1;
+            run.group.figures.add("elections", 1);
             run.group.depose();
             run.group.elect(&mut run.dice, ahead);
         }
@@ -21,7 +21,7 @@ pub(super) fn strike(run: &mut Run) {
         8 if run.group.nodes[node].is_up() => {
             // A state is emptied where it was ahead of its log; nobody leads with one.
             if run.group.leader.as_ref().is_none_or(|leader| leader.node != node) {
-                run.figures.lost_states += 1;
+                run.group.figures.add("lost states", 1);
                 run.group.nodes[node].lose_state();
             }
         }
@@ -41,7 +41,7 @@ fn crash(run: &mut Run, node: usize) {
     if !run.group.nodes[node].is_up() {
         run.group.nodes[node].start();
     } else if down < (run.settings.replicas - 1) / 2 || run.dice.percent(30) {
-        run.figures.crashes += 1;
+        run.group.figures.add("crashes", 1);
         if run.group.leader.as_ref().is_some_and(|leader| leader.node == node) {
             run.group.depose();
         }

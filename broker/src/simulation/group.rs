@@ -12,6 +12,7 @@ use super::ledger::{Applied, Ledger, TopicLine};
 use super::log::{Asker, Log, Work};
 use super::node::{AppliedEntry, Node};
 use super::order::Order;
+use super::report::Figures;
 use crate::state::{Outcome, StateReader, entry_stamp, outcomes};
 
 /// See the module.
@@ -24,6 +25,7 @@ pub(super) struct Group {
     /// What was answered, and what was lost.
     pub(super) answers: Vec<(Asker, Option<Outcome>)>,
     pub(super) held: HeldLog,
+    pub(super) figures: Figures,
     term: Term,
     agree: ReplicasAgree,
     /// What waits for the next entry.
@@ -40,6 +42,7 @@ impl Group {
             now: 1_000_000,
             answers: Vec::new(),
             held: HeldLog::new(log_bytes_max),
+            figures: Figures::default(),
             term: Term(0),
             agree: ReplicasAgree::default(),
             waiting: Vec::new(),
@@ -183,6 +186,7 @@ impl Group {
         for ((order, _), outcome) in entry.orders.iter().zip(results) {
             let applied = Applied { index: LogIndex(index), order, outcome };
             check(&self.ledger, &self.log, &applied)?;
+            self.figures.count(&self.ledger, &applied);
             self.ledger.enter(&applied);
             self.held.check(&self.ledger, &self.log, order)?;
         }

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raft_log::types::LogIndex;
 
-use super::deliveries::{Delivery, Stand};
+use super::deliveries::{Deliveries, Delivery};
 use super::order::{Message, Order};
-use crate::model::{ClientKey, ConsumerGroupId, ProducerId, QueueId, TagFilter, TopicId, TopicType};
-use crate::state::planted::tick_of;
-use crate::state::{
-    AckEntry, Created, Deleted, DeliveryKey, Holder, NeededBody, Origin, Outcome, Pick, ProducerStamp, Receive,
-    Received, RenewLeases, Settled, StoredAt,
-};
+use super::progress::{Lane, Progress};
+use crate::model::{ClientKey, ConsumerGroupId, ProducerId, QueueId, TopicId};
+use crate::state::{AckEntry, DeliveryKey, Holder, Origin, Outcome, RenewLeases, StoredAt};
+
+/// What the name of a topic of dead letters begins with.
+pub(super) const LETTERS: &str = "%DLQ%";
 
 /// A command that was applied.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Stored {
     pub(super) message: Message,
 }
 
-/// A topic; one that a dead letter made has no messages here, because they are known by their origins.
+/// A topic; one that a dead letter made has no queues here: its letters are known by its name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TopicLine {
     pub(super) name: String,
@@ -56,12 +56,44 @@ pub(super) struct Sequences {
     pub(super) stored: BTreeMap<u64, StoredAt>,
     /// The greatest lowest sequence in doubt that was accepted.
     pub(super) floor: u64,
+    /// The ledger's clock when something was stored or repeated last.
+    pub(super) used: u64,
 }
 
 /// By topic, producer and epoch.
 pub(super) type ProducerKey = (TopicId, ProducerId, u64);
-/// A dead letter: the name of its topic, and where its message was first.
-pub(super) type Letter = (String, TopicId, u32, u64);
+
+/// A dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) origin: Origin,
+    /// The entry in which its body lies.
+    pub(super) at: LogIndex,
+}
+
+/// A message where somebody reads it: in its topic, or among the dead letters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    pub(super) stored: &'a Stored,
+    /// The entry in which it lies for who has not taken it.
+    pub(super) at: LogIndex,
+    /// Of a dead letter.
+    pub(super) origin: Option<Origin>,
+}
+
+/// How a group stands to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has not come to it.
+    Fresh,
+    /// It passed it for the sake of the order.
+    Waits(Lane),
+    /// It was delivered, or is the next of its message group, and is not done with.
+    Taken,
+    Done,
+    /// Retention took it before it was delivered.
+    Gone,
+}
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -73,37 +105,83 @@ pub(super) struct Ledger {
     pub(super) asked: LogIndex,
     pub(super) topics: BTreeMap<TopicId, TopicLine>,
     pub(super) groups: BTreeMap<ConsumerGroupId, GroupLine>,
-    /// Groups that have received from topics, ever so little.
-    pub(super) subscriptions: BTreeSet<(TopicId, ConsumerGroupId)>,
-    pub(super) deliveries: BTreeMap<DeliveryKey, Delivery>,
-    /// Never delivered; the group may be done with it, because somebody did not want it.
-    pub(super) unwanted: BTreeSet<DeliveryKey>,
+    /// Of groups that have received from topics, ever so little.
+    pub(super) progress: BTreeMap<(TopicId, ConsumerGroupId), Progress>,
+    pub(super) deliveries: Deliveries,
     /// Leases that have not ended: the entry with which each began, and its deadline.
     pub(super) leases: BTreeMap<ClientKey, (LogIndex, u64)>,
     /// Leases that have ended.
     pub(super) ended: BTreeSet<(ClientKey, LogIndex)>,
-    /// Dead letters that are there, and how often.
-    pub(super) letters: BTreeMap<Letter, u32>,
+    /// Dead letters that are there, by the names of their topics, in the order of their offsets.
+    pub(super) letters: BTreeMap<String, Vec<Letter>>,
     pub(super) sequences: BTreeMap<ProducerKey, Sequences>,
     /// Whether the start or a body has moved since somebody looked.
     pub(super) moved: bool,
 }
 
-pub(super) fn letter(name: &str, Origin { topic, queue, offset }: Origin) -> Letter {
-    (format!("%DLQ%{name}"), topic, queue.0, offset.0)
-}
-
 impl Ledger {
-    /// The message of a delivery; nothing for a dead letter that nobody has got.
+    /// The message of a delivery.
     pub(super) fn message(&self, key: DeliveryKey) -> Option<&Stored> {
-        if let Some(Origin { topic, queue, offset }) = self.deliveries.get(&key).and_then(|of| of.origin) {
-            return self.stored(topic, queue, offset.0);
-        }
-        self.stored(key.topic, key.queue, key.offset)
+        self.found(key.topic, key.queue, key.offset).map(|found| found.stored)
     }
 
     pub(super) fn stored(&self, topic: TopicId, queue: QueueId, offset: u64) -> Option<&Stored> {
         self.topics.get(&topic)?.queues.get(queue.0 as usize)?.get(usize::try_from(offset).ok()?)
+    }
+
+    /// A message at its place in a topic, which may be one of dead letters.
+    pub(super) fn found(&self, topic: TopicId, queue: QueueId, offset: u64) -> Option<Found<'_>> {
+        let Some(letters) = self.letters_of(topic) else {
+            let stored = self.stored(topic, queue, offset)?;
+            return Some(Found { stored, at: stored.index, origin: None });
+        };
+        let Letter { origin, at } = *letters.get(usize::try_from(offset).ok()?).filter(|_| queue == QueueId(0))?;
+        let stored = self.stored(origin.topic, origin.queue, origin.offset.0)?;
+        Some(Found { stored, at, origin: Some(origin) })
+    }
+
+    /// The letters of a topic of dead letters that is there.
+    fn letters_of(&self, topic: TopicId) -> Option<&[Letter]> {
+        let line = self.topics.get(&topic).filter(|line| line.name.starts_with(LETTERS))?;
+        let letters = self.letters.get(&line.name).filter(|_| !line.gone);
+        Some(letters.map_or(&[], Vec::as_slice))
+    }
+
+    /// How many queues a topic has.
+    pub(super) fn queues(&self, topic: TopicId) -> u32 {
+        let queues = self.topics.get(&topic).map_or(0, |line| line.queues.len());
+        u32::try_from(queues).expect("few queues").max(1)
+    }
+
+    /// Behind the last message of a queue.
+    pub(super) fn end_of(&self, topic: TopicId, queue: QueueId) -> u64 {
+        let messages = || self.topics.get(&topic)?.queues.get(queue.0 as usize).map(Vec::len);
+        let letters = self.letters_of(topic).map(<[Letter]>::len);
+        letters.or_else(messages).unwrap_or(0) as u64
+    }
+
+    /// All places of a topic.
+    pub(super) fn places(&self, topic: TopicId) -> impl Iterator<Item = (QueueId, u64)> {
+        let queues = (0..self.queues(topic)).map(QueueId);
+        queues.flat_map(move |queue| (0..self.end_of(topic, queue)).map(move |offset| (queue, offset)))
+    }
+
+    pub(super) fn standing(&self, key: DeliveryKey) -> Standing {
+        match self.deliveries.get(&key) {
+            Some(of) if of.is_done() => return Standing::Done,
+            Some(_) => return Standing::Taken,
+            None => {}
+        }
+        let progress = self.progress.get(&(key.topic, key.group));
+        let fresh = key.offset >= progress.map_or(0, |progress| progress.taken(key.queue));
+        let lane = self.lane_of(key).filter(|lane| progress.is_some_and(|of| of.waits(*lane, key.offset)));
+        let there = self.found(key.topic, key.queue, key.offset).is_none_or(|of| of.at >= self.start);
+        match lane {
+            _ if !there => Standing::Gone,
+            _ if fresh => Standing::Fresh,
+            Some(lane) => Standing::Waits(lane),
+            None => Standing::Done,
+        }
     }
 
     /// Whether a topic and a group are there.
@@ -112,186 +190,36 @@ impl Ledger {
             && self.groups.get(&group).is_some_and(|group| !group.gone)
     }
 
-    /// Whether retention may have taken a message before its group came to it. What waits for the sake of the order may go as soon as
-    /// retention wants it, the rest once the start has passed it.
-    pub(super) fn passed(&self, group: ConsumerGroupId, stored: &Stored) -> bool {
-        stored.index < if self.groups[&group].fifo { self.asked } else { self.start }
-    }
-
     /// What groups that are there have taken and not finished.
     pub(super) fn pending(&self) -> impl Iterator<Item = (DeliveryKey, &Delivery)> {
-        let there = self.deliveries.iter().filter(|(key, of)| !of.is_done() && self.lives(key.topic, key.group));
-        there.map(|(key, of)| (*key, of))
+        self.deliveries.open().filter(|(key, _)| self.lives(key.topic, key.group))
     }
 
-    /// The messages of one message group, in order.
-    pub(super) fn lane(&self, key: DeliveryKey) -> Vec<DeliveryKey> {
-        let Some(of) = self.stored(key.topic, key.queue, key.offset).map(|stored| stored.message.key) else {
-            return vec![key];
-        };
-        if of.is_empty() {
-            return vec![key];
-        }
-        let queue = &self.topics[&key.topic].queues[key.queue.0 as usize];
-        let same = (0..).zip(queue).filter(|(_, stored)| stored.message.key == of);
-        same.map(|(offset, _)| DeliveryKey { offset, ..key }).collect()
+    /// The message group of a message, if it has one.
+    pub(super) fn lane_of(&self, key: DeliveryKey) -> Option<Lane> {
+        let of = self.message(key)?.message.key;
+        (!of.is_empty()).then_some((key.queue, of))
     }
 
-    /// An entry of this stamp begins.
-    pub(super) fn begin_entry(&mut self, stamp: u64) {
-        self.clock = self.clock.max(stamp);
+    /// The oldest entry with a message that is there and that a group has yet to be given; in a topic without groups that is every
+    /// message.
+    pub(super) fn oldest_unread(&self) -> Option<(DeliveryKey, LogIndex)> {
+        let topics = self.topics.iter().filter(|(_, line)| !line.gone && !line.name.starts_with(LETTERS));
+        let unread = topics.flat_map(|(topic, _)| {
+            let groups = self.progress.keys().filter(|(of, group)| of == topic && self.lives(*topic, *group));
+            let mut groups: Vec<_> = groups.map(|(_, group)| *group).collect();
+            if groups.is_empty() {
+                groups.push(ConsumerGroupId(0));
+            }
+            groups.into_iter().filter_map(|group| self.oldest_unread_of(*topic, group))
+        });
+        unread.min_by_key(|(_, index)| *index)
     }
 
-    /// Enters a command.
-    pub(super) fn enter(&mut self, Applied { index, order, outcome }: &Applied<'_>) {
-        self.moved |= matches!(order, Order::Trim(_) | Order::Release(_) | Order::Relocate(_) | Order::Tick);
-        match (order, outcome) {
-            (Order::Publish { topic, producer, messages }, Outcome::Stored(stored)) => {
-                self.enter_publish(*index, *topic, *producer, messages, stored);
-            }
-            (Order::Receive(receive), Outcome::Received(received)) => self.enter_receive(*index, receive, received),
-            (Order::Ack(ack), Outcome::Acked(settled)) => {
-                for (entry, _) in ack.entries.iter().zip(settled).filter(|(_, settled)| **settled == Settled::Done) {
-                    self.finish(key_of(ack.topic, ack.group, entry), Stand::Acknowledged);
-                }
-            }
-            (Order::Change(change), Outcome::Changed(Ok(deadline))) => {
-                let key = key_of(change.topic, change.group, &change.entry);
-                let delivery = self.deliveries.get_mut(&key).expect("a checker has seen it");
-                (delivery.deadline, delivery.suspended, delivery.lease) = (deadline.0, change.suspend, None);
-                if change.invisible_ms == 0 {
-                    self.over(key);
-                    if self.deliveries[&key].stand == Stand::Exhausted {
-                        self.bury(key);
-                    }
-                }
-            }
-            (Order::GiveUp(dead), Outcome::DeadLettered(Settled::Done)) => {
-                self.bury(key_of(dead.topic, dead.group, &dead.entry));
-            }
-            (Order::Renew(renew), Outcome::Renewed(renewed)) => self.renew(renew, *renewed > 0),
-            (Order::Tick, Outcome::Ticked) => self.tick(),
-            (Order::Trim(to) | Order::Release(to), Outcome::Trimmed { start }) => {
-                // A release may ask for less; what that excuses is little.
-                (self.asked, self.start) = (self.asked.max((*to).min(*index)), *start);
-            }
-            (Order::Relocate(bodies), Outcome::Relocated(_)) => self.relocate(*index, bodies),
-            _ => self.enter_change_of_names(order, outcome),
-        }
-    }
-
-    fn enter_change_of_names(&mut self, order: &Order, outcome: &Outcome) {
-        match (order, outcome) {
-            (Order::CreateTopic(create), Outcome::Topic(Created::New(id))) => {
-                let (name, queues) = (create.name.as_str().to_owned(), create.settings.queues as usize);
-                assert!(matches!(create.settings.kind, TopicType::Normal | TopicType::Fifo));
-                self.topics.insert(*id, TopicLine { name, queues: vec![Vec::new(); queues], ..TopicLine::default() });
-            }
-            (Order::CreateGroup(create), Outcome::Group(Created::New(id))) => {
-                let (name, settings) = (create.name.as_str().to_owned(), create.settings);
-                let (fifo, attempts_max) = (settings.fifo, settings.max_attempts);
-                self.groups
-                    .insert(*id, GroupLine { name, fifo, attempts_max, automatic: create.automatic, gone: false });
-            }
-            (Order::UpdateGroup(update), Outcome::GroupUpdated(settings)) => {
-                let of = self.groups.values_mut().find(|group| !group.gone && group.name == update.name.as_str());
-                of.expect("it was updated").attempts_max = settings.max_attempts;
-            }
-            (Order::DeleteTopic(delete), Outcome::Deleted(Deleted::Done)) => self.delete_topic(delete.topic),
-            (Order::DeleteGroup(delete), Outcome::Deleted(Deleted::Done)) => {
-                let group = self.groups.get_mut(&delete.group).expect("it was deleted");
-                group.gone = true;
-                let letters = format!("%DLQ%{}", group.name);
-                if delete.with_dead_letters {
-                    self.letters.retain(|(name, ..), _| *name != letters);
-                    self.topics.values_mut().filter(|topic| topic.name == letters).for_each(|topic| topic.gone = true);
-                }
-            }
-            // One automatic group is there at most.
-            (Order::Keep(_), Outcome::GroupsKept { deleted }) if *deleted > 0 => {
-                self.groups.values_mut().filter(|group| group.automatic).for_each(|group| group.gone = true);
-            }
-            _ => {}
-        }
-    }
-
-    /// A topic is gone, and what was in it.
-    pub(super) fn delete_topic(&mut self, id: TopicId) {
-        let topic = self.topics.entry(id).or_default();
-        topic.gone = true;
-        let gone = topic.name.clone();
-        self.letters.retain(|(name, ..), _| *name != gone);
-    }
-
-    fn enter_publish(
-        &mut self,
-        index: LogIndex,
-        topic: TopicId,
-        producer: Option<ProducerStamp>,
-        messages: &[Message],
-        stored: &[StoredAt],
-    ) {
-        for (message, at) in messages.iter().zip(stored).filter(|(_, at)| !at.repeated) {
-            let queues = &mut self.topics.get_mut(&topic).expect("a checker has seen it").queues;
-            let message = Message { queue: at.queue, ..message.clone() };
-            queues[at.queue.0 as usize].push(Stored { index, message });
-        }
-        let Some(stamp) = producer else { return };
-        let of = self.sequences.entry((topic, stamp.id, stamp.epoch)).or_default();
-        of.floor = of.floor.max(stamp.unsettled.map_or(0, |unsettled| unsettled.lowest));
-        of.stored.extend((stamp.base_sequence..).zip(stored.iter().copied()));
-    }
-
-    fn enter_receive(&mut self, index: LogIndex, receive: &Receive, received: &Received) {
-        self.subscriptions.insert((receive.topic, receive.group));
-        let lease = self.lease_of(index, receive, received);
-        for pick in &received.picks {
-            self.deliver(index, receive, lease, pick);
-        }
-        let TagFilter::Tags(wanted) = &receive.filter else { return };
-        let Some(topic) = self.topics.get(&receive.topic) else { return };
-        for (queue, messages) in (0..).map(QueueId).zip(&topic.queues) {
-            for (offset, _) in (0..).zip(messages).filter(|(_, stored)| !wanted.contains(stored.message.tag)) {
-                let key = DeliveryKey { topic: receive.topic, group: receive.group, queue, offset };
-                if !self.deliveries.contains_key(&key) {
-                    self.unwanted.insert(key);
-                }
-            }
-        }
-    }
-
-    /// The lease on which a receive's deliveries are; it lives as long again.
-    fn lease_of(&mut self, index: LogIndex, receive: &Receive, received: &Received) -> Option<(ClientKey, LogIndex)> {
-        let client = receive.auto_renew;
-        if client.is_none() || received.picks.is_empty() {
-            return None;
-        }
-        let (begun, deadline) = self.leases.get(&client).copied().unwrap_or((index, 0));
-        let enough = self.clock + receive.invisible_ms - receive.invisible_ms / 4;
-        let deadline = if deadline < enough { self.clock + receive.invisible_ms } else { deadline };
-        self.leases.insert(client, (begun, deadline));
-        Some((client, begun))
-    }
-
-    fn deliver(&mut self, index: LogIndex, receive: &Receive, lease: Option<(ClientKey, LogIndex)>, pick: &Pick) {
-        let key = DeliveryKey { topic: receive.topic, group: receive.group, queue: pick.queue, offset: pick.offset.0 };
-        let fifo = self.groups[&receive.group].fifo;
-        let before = self.deliveries.get(&key);
-        let again = before.is_some_and(|before| before.stand == Stand::Hidden);
-        let delivery = Delivery {
-            attempt: pick.attempt,
-            stand: Stand::Hidden,
-            suspended: before.is_some_and(|before| again && before.suspended),
-            moved: false,
-            deadline: pick.deadline.0,
-            nonce: if again { pick.nonce } else { index.0 },
-            at: pick.position.index,
-            lease,
-            attempt_key: if fifo { receive.attempt } else { crate::model::AttemptKey::NONE },
-            origin: pick.origin,
-        };
-        self.deliveries.insert(key, delivery);
-        self.unwanted.remove(&key);
+    fn oldest_unread_of(&self, topic: TopicId, group: ConsumerGroupId) -> Option<(DeliveryKey, LogIndex)> {
+        let places = self.places(topic).map(|(queue, offset)| DeliveryKey { topic, group, queue, offset });
+        let unread = places.filter(|key| matches!(self.standing(*key), Standing::Fresh | Standing::Waits(_)));
+        unread.filter_map(|key| Some((key, self.message(key)?.index))).min_by_key(|(_, index)| *index)
     }
 
     /// What a renewal makes of the lease of its one client: a deadline, or nothing if it stays.
@@ -303,102 +231,15 @@ impl Ledger {
         moves.then_some((renew.clients[0], begun, deadline))
     }
 
-    /// One that was to be renewed and was not, is over: nothing was on it.
-    fn renew(&mut self, renew: &RenewLeases, renewed: bool) {
-        let Some((client, begun, deadline)) = self.renewal(renew) else { return };
-        if renewed {
-            self.leases.insert(client, (begun, deadline));
-        } else {
-            self.leases.remove(&client);
-        }
-    }
-
-    /// What a tick comes to: deliveries whose time is over, then what is on leases that have ended, then leases; and after those
-    /// what has no attempts left. Where things are deleted ticks do all there is, for what is gone has its part in them.
-    fn tick(&mut self) {
-        let (expired_max, letters_max) = tick_of((usize::MAX, usize::MAX));
-        for _ in 0..expired_max {
-            match self.expired() {
-                Some(key) => self.over(key),
-                None if self.end_lease() => {}
-                None => break,
-            }
-        }
-        let exhausted = self.deliveries.iter().filter(|(_, of)| of.stand == Stand::Exhausted).map(|(key, _)| *key);
-        for key in exhausted.take(letters_max).collect::<Vec<_>>() {
-            self.bury(key);
-        }
-    }
-
-    /// The next delivery that a tick ends.
-    fn expired(&self) -> Option<DeliveryKey> {
-        let hidden = || self.deliveries.iter().filter(|(_, of)| of.stand == Stand::Hidden);
-        let passed = hidden().filter(|(_, of)| of.deadline <= self.clock).map(|(key, of)| (of.deadline, *key)).min();
-        let on_ended = || hidden().filter_map(|(key, of)| Some((of.lease.filter(|of| self.ended.contains(of))?, *key)));
-        passed.map(|(_, key)| key).or_else(|| on_ended().min().map(|(_, key)| key))
-    }
-
-    /// Ends the lease whose time was over first; false if none is.
-    fn end_lease(&mut self) -> bool {
-        let over = self.leases.iter().filter(|(_, (_, deadline))| *deadline <= self.clock);
-        let Some((_, client)) = over.map(|(client, (_, deadline))| (*deadline, *client)).min() else { return false };
-        let (begun, _) = self.leases.remove(&client).expect("found above");
-        self.ended.insert((client, begun));
-        true
-    }
-
-    /// A delivery is over, without an acknowledgement.
-    fn over(&mut self, key: DeliveryKey) {
-        let lives = self.lives(key.topic, key.group);
-        let attempts_max = self.groups[&key.group].attempts_max;
-        let delivery = self.deliveries.get_mut(&key).expect("there is one");
-        delivery.lease = None;
-        let exhausted = lives && delivery.attempt >= attempts_max && !delivery.suspended;
-        delivery.stand = if exhausted { Stand::Exhausted } else { Stand::Due };
-    }
-
-    fn bury(&mut self, key: DeliveryKey) {
-        let own = Origin { topic: key.topic, queue: key.queue, offset: crate::model::QueueOffset(key.offset) };
-        let origin = self.deliveries[&key].origin.unwrap_or(own);
-        *self.letters.entry(letter(&self.groups[&key.group].name, origin)).or_default() += 1;
-        self.finish(key, Stand::Dead);
-    }
-
-    fn finish(&mut self, key: DeliveryKey, stand: Stand) {
-        self.deliveries.get_mut(&key).expect("a checker has seen it").stand = stand;
-    }
-
-    /// Whether a holder still is one of a body in this entry, as far as that stands here: nothing of dead letters does, nor of
-    /// what was deleted.
-    pub(super) fn holds(&self, holder: &Holder, from: LogIndex) -> Option<(DeliveryKey, bool)> {
-        let Holder::Delivery(key) = *holder else { return None };
-        if !self.lives(key.topic, key.group) {
-            return None;
-        }
-        let holds = match self.deliveries.get(&key) {
-            Some(of) => !of.is_done() && of.at == from,
-            // The next of its message group: it was taken and never delivered.
-            None => self.message(key).is_some_and(|stored| stored.index == from),
-        };
-        Some((key, holds))
-    }
-
-    fn relocate(&mut self, index: LogIndex, bodies: &[NeededBody]) {
-        for body in bodies {
-            for (key, _) in body
-                .holders
-                .iter()
-                .filter_map(|of| self.holds(of, body.from.index))
-                .filter(|of| of.1)
-                .collect::<Vec<_>>()
-            {
-                let of = self.deliveries.entry(key).or_insert_with(|| Delivery::waiting(body.from.index));
-                let waits = of.stand == Stand::Due;
-                if waits && of.moved {
-                    of.stand = Stand::Expired;
-                } else {
-                    (of.moved, of.at) = (waits, index);
-                }
+    /// Whether a holder still is one of a body in this entry; nothing if it is of what was deleted, which the state may or may not
+    /// have forgotten.
+    pub(super) fn holds(&self, holder: &Holder, from: LogIndex) -> Option<bool> {
+        match *holder {
+            Holder::Delivery(key) if !self.lives(key.topic, key.group) => None,
+            Holder::Delivery(key) => Some(self.deliveries.get(&key).is_some_and(|of| !of.is_done() && of.at == from)),
+            Holder::DeadLetter { topic, .. } if self.topics.get(&topic).is_none_or(|line| line.gone) => None,
+            Holder::DeadLetter { topic, offset } => {
+                Some(self.found(topic, QueueId(0), offset).is_some_and(|of| of.at == from))
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::checkers::Violation;
 use super::clients::{
-    ABSENT, Consumer, Habit, KEEPERS, LINE, Numbers, Operator, PLAIN, Producer, REVIEWERS, VISITORS, WORKERS,
+    ABSENT, Consumer, Habit, KEEPERS, LINE, May, Numbers, Operator, PLAIN, Producer, REVIEWERS, VISITORS, WORKERS,
 };
 use super::dice::Dice;
 use super::ending;
@@ -18,7 +18,6 @@ use super::order::Order;
 use super::report::Figures;
 use super::settings::Settings;
 use crate::model::{ClientKey, ConsumerGroupId};
-use crate::state::Outcome;
 use crate::state::planted::small_ticks;
 
 const IN_MEMORY: &str = "/dev/shm";
@@ -34,7 +33,6 @@ pub(super) struct Run {
     pub(super) producers: Vec<Producer>,
     pub(super) consumers: Vec<Consumer>,
     pub(super) operator: Operator,
-    pub(super) figures: Figures,
     /// Nothing new is published and no fault comes.
     pub(super) ending: bool,
 }
@@ -55,14 +53,14 @@ pub(super) fn run(seed: u64) -> (Figures, Option<Violation>) {
         }
     };
     small_ticks(false);
-    (run.figures, violation)
+    (run.group.figures, violation)
 }
 
 fn consumers() -> Vec<Consumer> {
     let plain = Habit::PLAIN;
     let letters = Habit { letters: true, ..plain };
     let of = [
-        (WORKERS, PLAIN, plain),
+        (WORKERS, PLAIN, Habit { few_bytes: true, ..plain }),
         (WORKERS, PLAIN, Habit { renewed: true, ..plain }),
         (KEEPERS, LINE, Habit { attempts: true, ..plain }),
         (KEEPERS, LINE, Habit { attempts: true, renewed: true, ..plain }),
@@ -101,7 +99,6 @@ impl Run {
             producers: producers(),
             consumers: consumers(),
             operator: Operator::default(),
-            figures: Figures::default(),
             ending: false,
         }
     }
@@ -193,8 +190,13 @@ impl Run {
         let Some(reader) = self.group.reader() else { return };
         let (order, asker) = match self.dice.below(100) {
             chosen if chosen < 3 => {
-                let leaves = !self.settings.deletes || self.dice.percent(70);
-                (self.operator.turn(&mut self.dice, &reader, leaves), Asker::Operator)
+                let deletes = self.settings.deletes && self.dice.percent(30);
+                let may = match self.settings.reorders {
+                    _ if deletes => May::Delete,
+                    true => May::Reorder,
+                    false => May::Nothing,
+                };
+                (self.operator.turn(&mut self.dice, &reader, may), Asker::Operator)
             }
             chosen if (chosen as u64) < 3 + self.settings.publishing => {
                 let at = self.dice.below(self.producers.len());
@@ -219,13 +221,9 @@ impl Run {
             match (asker, outcome) {
                 (Asker::Producer(at), Some(outcome)) => self.producers[at].answered(&outcome),
                 (Asker::Producer(at), None) => self.producers[at].lost(),
-                (Asker::Consumer(at), Some(outcome)) => {
-                    self.figures.count(&outcome);
-                    self.consumers[at].answered(&outcome);
-                }
+                (Asker::Consumer(at), Some(outcome)) => self.consumers[at].answered(&outcome),
                 (Asker::Consumer(at), None) => self.consumers[at].lost(),
                 (Asker::Operator, _) => self.operator.waits = false,
-                (Asker::Leader(_), Some(Outcome::Relocated(moved))) => self.figures.moved += u64::from(moved),
                 (Asker::Leader(_) | Asker::Nobody, _) => {}
             }
         }

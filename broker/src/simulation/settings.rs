@@ -13,7 +13,9 @@ pub(super) struct Settings {
     pub(super) faults: u64,
     /// Whether the operator deletes and changes things.
     pub(super) deletes: bool,
-    /// Whether a tick does very little.
+    /// Whether a group gives the order up now and then.
+    pub(super) reorders: bool,
+    /// Whether ticks and sweeps do very little.
     pub(super) small_ticks: bool,
     /// Whether the leader's disk is too full for what retention leaves.
     pub(super) disk_is_full: bool,
@@ -36,6 +38,7 @@ impl Settings {
             disk_is_full: dice.percent(20),
             lags: dice.percent(50),
             publishing: dice.of(&[15, 30, 45]),
+            reorders: dice.percent(30),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What every `make test` runs, and what `make broker-sim` asks for.
 
-use super::report::replay;
+use super::report::{Figures, replay};
 use super::run::run;
 use crate::state::planted::{Bug, plant};
 
@@ -11,7 +11,7 @@ const SEEDS: u64 = 30;
 /// Seeds that found something: an old delivery had never its turn while younger bodies were moved again and again.
 const FAILED_ONCE: [u64; 2] = [3009, 3031];
 
-fn passes(seed: u64) -> super::report::Figures {
+fn passes(seed: u64) -> Figures {
     let (figures, violation) = run(seed);
     assert_eq!(violation, None, "{}", replay(seed));
     figures
@@ -24,26 +24,43 @@ fn a_seed_decides_everything() {
 }
 
 #[test]
-fn seeds_pass() {
-    (1..=SEEDS).chain(FAILED_ONCE).for_each(|seed| {
-        passes(seed);
-    });
+fn seeds_pass_and_all_that_can_happen_does() {
+    let mut sum = Figures::default();
+    (1..=SEEDS).chain(FAILED_ONCE).for_each(|seed| sum.add_all(&passes(seed)));
+    assert!(sum.missing().is_empty(), "{:?} never happened: {sum:?}", sum.missing());
+}
+
+/// Who may find a rule that is undone. What the state asserts of itself does not count: it says nothing of the checkers.
+fn found_by(bug: Bug) -> &'static [&'static str] {
+    match bug {
+        Bug::CountStays | Bug::NeededIgnored | Bug::StaleMove => &["start"],
+        Bug::SweepTooFar => &["nothing lost"],
+        Bug::OldHandleCounts => &["settled"],
+        Bug::LeaseEndsNothing => &["nothing lost", "settled", "liveness"],
+        Bug::LateForgotten => &["replicas agree"],
+        Bug::TailStays => &["pending kept", "nothing lost"],
+        Bug::OrderIgnored => &["message order"],
+        Bug::RepeatStored => &["stored once", "refusals"],
+        Bug::AttemptStays => &["attempts"],
+        Bug::LeaseStays | Bug::LeaseNotExtended => &["pending kept", "settled", "attempts", "nothing lost"],
+    }
 }
 
 /// What it cannot find when it is there, proves nothing when it finds nothing.
 #[test]
-fn each_rule_that_is_undone_is_missed() {
+fn each_rule_that_is_undone_is_missed_by_who_should_miss_it() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
         plant(Some(bug));
-        let found = (1..=SEEDS_TO_FIND_MAX).find_map(|seed| Some((seed, run(seed).1?)));
+        let mut found = (1..=SEEDS_TO_FIND_MAX).filter_map(|seed| Some((seed, run(seed).1?)));
+        let first = found.find(|(_, violation)| violation.checker != "assertions");
         plant(None);
-        match found {
-            Some((seed, violation)) => println!("{bug:?}: {} at seed {seed}", violation.checker),
-            None => missed.push(bug),
+        println!("{bug:?}: {first:?}");
+        if first.is_none_or(|(_, violation)| !found_by(bug).contains(&violation.checker)) {
+            missed.push(bug);
         }
     }
-    assert!(missed.is_empty(), "{missed:?} are not found by {SEEDS_TO_FIND_MAX} seeds");
+    assert!(missed.is_empty(), "{missed:?} are not found by who should, by {SEEDS_TO_FIND_MAX} seeds");
 }
 
 /// `make broker-sim SEED=n N=count`.
@@ -63,6 +80,15 @@ fn asked_for() {
         running.into_iter().flat_map(|share| share.join().expect("a run catches its panics")).collect()
     });
     assert!(failed.is_empty(), "{} of {count} seeds failed: {failed:?}", failed.len());
+}
+
+/// The name of a test that is not there runs nothing, in silence.
+#[test]
+fn the_command_names_the_test_that_it_runs() {
+    let module = module_path!().split_once("::").expect("a module of the crate").1;
+    let name = std::any::type_name_of_val(&asked_for).rsplit("::").next().expect("a name");
+    let makefile = include_str!("../../../Makefile");
+    assert!(makefile.contains(&format!("--ignored --exact {module}::{name} ")), "{module}::{name}");
 }
 
 /// Runs a seed and says what came of it.

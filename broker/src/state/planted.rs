@@ -22,10 +22,14 @@ pub(crate) enum Bug {
     TailStays,
     /// Message groups are not held back.
     OrderIgnored,
-    /// A repeat is stored again.
+    /// What a producer has stored is not kept, and its repeat is stored again.
     RepeatStored,
     /// A delivery that comes again has the number of the last one.
     AttemptStays,
+    /// What is hidden anew stays on its lease, and is over when that is.
+    LeaseStays,
+    /// A receive makes its client's lease live no longer.
+    LeaseNotExtended,
 }
 
 #[cfg(test)]
@@ -50,7 +54,23 @@ pub(crate) const fn tick_of(usual: (usize, usize)) -> (usize, usize) {
     usual
 }
 
-/// Ticks of this thread do little, or as usual.
+/// Queues that one sweep looks at and moves if it does little.
+#[cfg(test)]
+const SMALL_SWEEP: (usize, usize) = (1, 1);
+
+/// Queues that one sweep looks at and moves at most, where this is the usual bound.
+#[cfg(test)]
+pub(crate) fn sweep_of(usual: (usize, usize)) -> (usize, usize) {
+    if SMALL_TICKS.get() { SMALL_SWEEP } else { usual }
+}
+
+/// Queues that one sweep looks at and moves at most: the usual.
+#[cfg(not(test))]
+pub(crate) const fn sweep_of(usual: (usize, usize)) -> (usize, usize) {
+    usual
+}
+
+/// Ticks and sweeps of this thread do little, or as usual.
 #[cfg(test)]
 pub(crate) fn small_ticks(small: bool) {
     SMALL_TICKS.set(small);
@@ -76,7 +96,7 @@ pub(crate) fn plant(bug: Option<Bug>) {
 
 #[cfg(test)]
 impl Bug {
-    pub(crate) const ALL: [Bug; 11] = [
+    pub(crate) const ALL: [Bug; 13] = [
         Bug::CountStays,
         Bug::NeededIgnored,
         Bug::StaleMove,
@@ -88,5 +108,7 @@ impl Bug {
         Bug::OrderIgnored,
         Bug::RepeatStored,
         Bug::AttemptStays,
+        Bug::LeaseStays,
+        Bug::LeaseNotExtended,
     ];
 }

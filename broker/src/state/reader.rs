@@ -395,6 +395,18 @@ impl StateReader {
         found
     }
 
+    /// Everything that is stored, key by key, for who compares replicas.
+    #[cfg(test)]
+    pub(crate) fn stored(&self) -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
+        let mut all = std::collections::BTreeMap::new();
+        let scanned = self.shared.store().scan::<Fault>(b"", |key, record| {
+            all.insert(key.to_vec(), record.to_vec());
+            Ok(ControlFlow::Continue(()))
+        });
+        scanned.expect("the store reads");
+        all
+    }
+
     /// Whether something is deleted and not erased yet: propose an `Erase` then.
     #[must_use]
     pub fn erasing(&self) -> bool {

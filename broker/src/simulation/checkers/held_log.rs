@@ -3,10 +3,9 @@
 //! between what goes as it is moved.
 
 use super::Violation;
-use crate::simulation::ledger::Ledger;
+use crate::simulation::ledger::{Ledger, Stored};
 use crate::simulation::log::Log;
 use crate::simulation::order::Order;
-use crate::state::DeliveryKey;
 
 /// Steps for the log that a leader may need, of some bodies each.
 const STEPS_MAX: u32 = 250;
@@ -20,11 +19,13 @@ const BESIDE_BODY_BYTES: u64 = 90;
 pub(in crate::simulation) struct HeldLog {
     log_bytes_max: u64,
     steps: u32,
+    /// The most of them at once.
+    pub(in crate::simulation) steps_most: u32,
 }
 
 impl HeldLog {
     pub(in crate::simulation) fn new(log_bytes_max: u64) -> HeldLog {
-        HeldLog { log_bytes_max, steps: 0 }
+        HeldLog { log_bytes_max, steps: 0, steps_most: 0 }
     }
 
     /// A command was applied.
@@ -38,6 +39,7 @@ impl HeldLog {
     fn see(&mut self, bytes: u64, needed: u64) -> Result<(), Violation> {
         let bound = self.bound(needed);
         self.steps = if bytes > bound { self.steps + 1 } else { 0 };
+        self.steps_most = self.steps_most.max(self.steps);
         if self.steps <= STEPS_MAX {
             return Ok(());
         }
@@ -54,13 +56,11 @@ impl HeldLog {
 
 /// Bytes of the bodies that are needed, and of what moves them.
 pub(in crate::simulation) fn needed_bytes(ledger: &Ledger) -> u64 {
-    let of = |key: DeliveryKey| ledger.message(key).map_or(0, |stored| stored.message.body.len() as u64);
-    let pending: u64 = ledger.pending().map(|(key, _)| of(key) + BESIDE_BODY_BYTES).sum();
-    let letters = ledger.letters.iter().map(|((_, topic, queue, offset), count)| {
-        let stored = ledger.stored(*topic, crate::model::QueueId(*queue), *offset);
-        (stored.map_or(0, |stored| stored.message.body.len() as u64) + BESIDE_BODY_BYTES) * u64::from(*count)
-    });
-    pending + letters.sum::<u64>()
+    let bytes = |stored: Option<&Stored>| stored.map_or(0, |of| of.message.body.len() as u64) + BESIDE_BODY_BYTES;
+    let pending: u64 = ledger.pending().map(|(key, _)| bytes(ledger.message(key))).sum();
+    let letters = ledger.letters.values().flatten().map(|of| of.origin);
+    let letters: u64 = letters.map(|of| bytes(ledger.stored(of.topic, of.queue, of.offset.0))).sum();
+    pending + letters
 }
 
 #[cfg(test)]

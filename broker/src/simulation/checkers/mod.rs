@@ -4,10 +4,12 @@
 mod attempts;
 mod bodies;
 pub(super) mod held_log;
-mod left_out;
+pub(super) mod letters;
 mod message_order;
+mod nothing_lost;
 mod offsets;
 pub(super) mod pending_kept;
+mod refusals;
 pub(super) mod replicas_agree;
 #[cfg(test)]
 mod rig;
@@ -35,13 +37,14 @@ impl Violation {
 type Check = fn(&Ledger, &Log, &Applied<'_>) -> Result<(), String>;
 
 /// All that look at single commands.
-const CHECKS: [(&str, Check); 8] = [
+const CHECKS: [(&str, Check); 9] = [
+    ("refusals", refusals::check),
     ("offsets", offsets::check),
     ("stored once", stored_once::check),
     ("attempts", attempts::check),
     ("message order", message_order::check),
     ("bodies", bodies::check),
-    ("left out", left_out::check),
+    ("nothing lost", nothing_lost::check),
     ("settled", settled::check),
     ("start", start::check),
 ];

@@ -1,8 +1,13 @@
 //! Replicas answer alike and have the same rolling digest at the same entry: those that applied other entries with it, those that
 //! crashed and applied it again, and those that got a checkpoint (hazards 17, 18).
 
+use std::collections::BTreeMap;
+
 use super::Violation;
 use crate::simulation::node::AppliedEntry;
+
+/// What a store holds, by key.
+pub(in crate::simulation) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What the first replica to apply each entry made of it: a digest of its answer, and its rolling digest.
 #[derive(Debug, Default)]
@@ -31,6 +36,21 @@ impl ReplicasAgree {
     }
 }
 
+/// Whether replicas that have applied the same and persisted all of it hold the same records. The digest covers what was written;
+/// this is what is left of it.
+pub(in crate::simulation) fn same_records(all: &[Records]) -> Result<(), Violation> {
+    for (at, records) in all.iter().enumerate() {
+        let differs = |other: &Records, key: &Vec<u8>| records.get(key) != other.get(key);
+        let keys = records.keys().chain(all[0].keys());
+        if let Some(key) = keys.into_iter().find(|key| differs(&all[0], key)) {
+            let (first, other) = (all[0].get(key), records.get(key));
+            let what = format!("replica {at} holds {other:?} at {key:?}, the first one {first:?}");
+            return Err(Violation::new("replicas agree", what));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +68,15 @@ mod tests {
         assert_eq!(agree.check(&applied(0, b"a", 1)), Ok(false));
         assert!(agree.check(&applied(1, b"c", 2)).is_err());
         assert!(agree.check(&applied(1, b"b", 3)).is_err());
+    }
+
+    #[test]
+    fn a_record_that_is_missing_one_too_many_and_another_one_are_noticed() {
+        let of = |pairs: &[(u8, u8)]| pairs.iter().map(|(key, value)| (vec![*key], vec![*value])).collect::<Records>();
+        let first = of(&[(1, 1), (2, 2)]);
+        assert_eq!(same_records(&[first.clone(), first.clone()]), Ok(()));
+        for other in [of(&[(1, 1)]), of(&[(1, 1), (2, 2), (3, 3)]), of(&[(1, 1), (2, 3)])] {
+            assert!(same_records(&[first.clone(), first.clone(), other]).is_err());
+        }
     }
 }

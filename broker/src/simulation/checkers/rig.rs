@@ -13,10 +13,12 @@ use crate::simulation::ledger::{Applied, GroupLine, Ledger, TopicLine};
 use crate::simulation::log::{Asker, Log};
 use crate::simulation::order::{Message, Order};
 use crate::state::{
-    Ack, AckEntry, DeliveryKey, Outcome, Pick, ProducerStamp, Receive, Received, Settled, StoredAt, Unsettled,
+    Ack, AckEntry, DeadLetter, DeleteTopic, Deleted, DeliveryKey, Holder, NeededBody, Outcome, Pick, ProducerStamp,
+    Receive, Received, Settled, StoredAt, Unsettled,
 };
 
 const TOPIC: TopicId = TopicId(1);
+const LETTERS_OF_GROUP: TopicId = TopicId(2);
 const GROUP: ConsumerGroupId = ConsumerGroupId(1);
 const QUEUE: QueueId = QueueId(0);
 const INVISIBLE_MS: u64 = 1000;
@@ -24,7 +26,7 @@ const MESSAGE_HEADER_BYTES: usize = 32;
 
 pub(super) struct Rig {
     pub(super) ledger: Ledger,
-    log: Log,
+    pub(super) log: Log,
     positions: BTreeMap<u64, Position>,
     /// The message in whose place another is said to lie.
     lies: BTreeMap<u64, u64>,
@@ -55,6 +57,8 @@ impl Rig {
         let mut ledger = Ledger::default();
         let name = String::from("t");
         ledger.topics.insert(TOPIC, TopicLine { name, queues: vec![Vec::new()], ..TopicLine::default() });
+        let name = String::from("%DLQ%g");
+        ledger.topics.insert(LETTERS_OF_GROUP, TopicLine { name, ..TopicLine::default() });
         let name = String::from("g");
         ledger.groups.insert(GROUP, GroupLine { name, fifo, attempts_max: 9, automatic: false, gone: false });
         Rig { ledger, log: Log::default(), positions: BTreeMap::new(), lies: BTreeMap::new() }
@@ -106,15 +110,20 @@ impl Rig {
 
     /// Messages and their attempts, as many as were asked for.
     pub(super) fn receive(&mut self, picks: &[(u64, u16)]) -> Result<(), Violation> {
-        self.receive_of(picks, u16::try_from(picks.len()).unwrap())
+        self.receive_of(picks, u16::try_from(picks.len()).unwrap(), u32::MAX)
     }
 
     /// The same, and it could have been more.
     pub(super) fn receive_with_room(&mut self, picks: &[(u64, u16)]) -> Result<(), Violation> {
-        self.receive_of(picks, 99)
+        self.receive_of(picks, 99, u32::MAX)
     }
 
-    fn receive_of(&mut self, picks: &[(u64, u16)], messages_max: u16) -> Result<(), Violation> {
+    /// The same, up to so many bytes of messages, each of 41.
+    pub(super) fn receive_bytes(&mut self, picks: &[(u64, u16)], bytes_max: u32) -> Result<(), Violation> {
+        self.receive_of(picks, 99, bytes_max)
+    }
+
+    fn receive_of(&mut self, picks: &[(u64, u16)], messages_max: u16, bytes_max: u32) -> Result<(), Violation> {
         let pick = |(offset, attempt): &(u64, u16)| Pick {
             queue: QUEUE,
             offset: QueueOffset(*offset),
@@ -125,18 +134,37 @@ impl Rig {
             origin: None,
         };
         let received = Received { picks: picks.iter().map(pick).collect(), more: false };
-        let receive = Receive {
+        let receive = Rig::receive_order(messages_max, bytes_max);
+        self.step(Order::Receive(receive), &Outcome::Received(received))
+    }
+
+    fn receive_order(messages_max: u16, bytes_max: u32) -> Receive {
+        Receive {
             group: GROUP,
             topic: TOPIC,
             queue: None,
             filter: TagFilter::All,
             messages_max,
-            bytes_max: u32::MAX,
+            bytes_max,
             invisible_ms: INVISIBLE_MS,
             auto_renew: ClientKey::NONE,
             attempt: AttemptKey::NONE,
-        };
-        self.step(Order::Receive(receive), &Outcome::Received(received))
+        }
+    }
+
+    /// A receive that is answered like this.
+    pub(super) fn answer_receive(&mut self, outcome: Outcome) -> Result<(), Violation> {
+        self.step(Order::Receive(Rig::receive_order(9, u32::MAX)), &outcome)
+    }
+
+    /// A message that is answered like this.
+    pub(super) fn refuse(&mut self, producer: Option<ProducerStamp>, outcome: Outcome) -> Result<(), Violation> {
+        let message = Message { queue: QUEUE, tag: "", key: "", body: Bytes::from_static(b"refused") };
+        self.step(Order::Publish { topic: TOPIC, producer, messages: vec![message] }, &outcome)
+    }
+
+    pub(super) fn delete_topic(&mut self, deleted: Deleted) -> Result<(), Violation> {
+        self.step(Order::DeleteTopic(DeleteTopic { topic: TOPIC }), &Outcome::Deleted(deleted))
     }
 
     /// Time passes, and a tick takes it up.
@@ -148,7 +176,7 @@ impl Rig {
     /// The handle of a message's last delivery.
     pub(super) fn handle(&self, offset: u64) -> AckEntry {
         let key = DeliveryKey { topic: TOPIC, group: GROUP, queue: QUEUE, offset };
-        let of = &self.ledger.deliveries[&key];
+        let of = self.ledger.deliveries.get(&key).unwrap();
         AckEntry { queue: QUEUE, offset: QueueOffset(offset), nonce: of.nonce, deadline: UnixMillis(of.deadline) }
     }
 
@@ -157,8 +185,46 @@ impl Rig {
     }
 
     pub(super) fn ack_by(&mut self, entry: AckEntry, settled: Settled) -> Result<(), Violation> {
-        let ack = Ack { group: GROUP, topic: TOPIC, entries: vec![entry] };
-        self.step(Order::Ack(ack), &Outcome::Acked(vec![settled]))
+        self.settle(entry, Outcome::Acked(vec![settled]))
+    }
+
+    /// An acknowledgement that is answered like this.
+    pub(super) fn answer_ack(&mut self, offset: u64, outcome: Outcome) -> Result<(), Violation> {
+        self.settle(self.handle(offset), outcome)
+    }
+
+    fn settle(&mut self, entry: AckEntry, outcome: Outcome) -> Result<(), Violation> {
+        self.step(Order::Ack(Ack { group: GROUP, topic: TOPIC, entries: vec![entry] }), &outcome)
+    }
+
+    /// The consumer gives a message up, which goes to the dead letters.
+    pub(super) fn give_up(&mut self, offset: u64) -> Result<(), Violation> {
+        let dead = DeadLetter { group: GROUP, topic: TOPIC, entry: self.handle(offset) };
+        self.step(Order::GiveUp(dead), &Outcome::DeadLettered(Settled::Done))
+    }
+
+    /// Where a message was published.
+    pub(super) fn position(&self, offset: u64) -> Position {
+        self.positions[&offset]
+    }
+
+    /// The bodies of messages move to the log's end, for their deliveries or, of dead letters, by their offsets there.
+    pub(super) fn relocate(&mut self, bodies: &[(u64, Holder)], moved: u32) -> Result<(), Violation> {
+        let body = |(message, holder): &(u64, Holder)| {
+            let from = self.positions[message];
+            NeededBody { from, holders: vec![*holder], record: Bytes::from(vec![0; from.length as usize]) }
+        };
+        let bodies = bodies.iter().map(body).collect();
+        self.step(Order::Relocate(bodies), &Outcome::Relocated(moved))
+    }
+
+    /// Who holds the body of a delivery, and of a dead letter.
+    pub(super) fn delivery(offset: u64) -> Holder {
+        Holder::Delivery(DeliveryKey { topic: TOPIC, group: GROUP, queue: QUEUE, offset })
+    }
+
+    pub(super) fn letter(offset: u64) -> Holder {
+        Holder::DeadLetter { topic: LETTERS_OF_GROUP, offset }
     }
 
     /// A trim to `to` that is answered by `start`.

@@ -1,7 +1,7 @@
 //! A numbered message is stored once; a repeat is answered by the place of the first time, and what its producer gave up is not
 //! stored afterwards (hazards 16).
 
-use crate::simulation::ledger::{Applied, Ledger};
+use crate::simulation::ledger::{Applied, Ledger, Sequences};
 use crate::simulation::log::Log;
 use crate::simulation::order::Order;
 use crate::state::Outcome;
@@ -12,7 +12,8 @@ pub(super) fn check(ledger: &Ledger, _: &Log, applied: &Applied<'_>) -> Result<(
     else {
         return Ok(());
     };
-    let known = ledger.sequences.get(&(*topic, stamp.id, stamp.epoch)).cloned().unwrap_or_default();
+    let none = Sequences::default();
+    let known = ledger.sequences.get(&(*topic, stamp.id, stamp.epoch)).unwrap_or(&none);
     for (sequence, at) in (stamp.base_sequence..).zip(stored) {
         match known.stored.get(&sequence) {
             Some(_) if !at.repeated => return Err(format!("sequence {sequence} of {stamp:?} is stored twice")),

@@ -3,7 +3,12 @@
 use crate::model::{AttemptKey, ClientKey, ConsumerGroupId, GroupName, GroupSettings, TagFilter, TopicId};
 use crate::simulation::dice::Dice;
 use crate::simulation::order::Order;
-use crate::state::{Ack, AckEntry, ChangeInvisible, CreateGroup, DeadLetter, Outcome, Pick, Receive, StateReader};
+use crate::state::{
+    Ack, AckEntry, ChangeInvisible, CreateGroup, DeadLetter, Outcome, Pick, Receive, RenewLeases, StateReader,
+};
+
+/// What a consumer says that wants few bytes at once, and one that takes any.
+const BYTES_MAX: [u32; 4] = [100, 250, 1 << 20, 1 << 20];
 
 /// Handles that it remembers after it is done with them, to use them again.
 const OLD_MAX: usize = 8;
@@ -21,13 +26,31 @@ pub(in crate::simulation) struct Habit {
     pub(in crate::simulation) absent: bool,
     /// Its first receive makes the group.
     pub(in crate::simulation) makes_group: bool,
+    /// Asks for few bytes sometimes.
+    pub(in crate::simulation) few_bytes: bool,
     /// Reads the dead letters of the group of this name instead of a topic.
     pub(in crate::simulation) letters: bool,
 }
 
 impl Habit {
-    pub(in crate::simulation) const PLAIN: Habit =
-        Habit { renewed: false, filters: false, attempts: false, absent: false, makes_group: false, letters: false };
+    pub(in crate::simulation) const PLAIN: Habit = Habit {
+        renewed: false,
+        filters: false,
+        attempts: false,
+        absent: false,
+        makes_group: false,
+        few_bytes: false,
+        letters: false,
+    };
+}
+
+/// What a receive asks for.
+struct Asked {
+    filter: TagFilter,
+    messages_max: u16,
+    bytes_max: u32,
+    invisible_ms: u64,
+    renewed: bool,
 }
 
 /// A delivery that it knows of.
@@ -93,7 +116,11 @@ impl Consumer {
         match self.held.last().copied() {
             Some(last) => self.ack(|held| (held.topic, held.group) == (last.topic, last.group)),
             // As a poll that is parked until there is something.
-            None if self.is_ready(reader) => self.receive(reader, TagFilter::All, 32, 10_000, false),
+            None if self.is_ready(reader) => {
+                let filter = TagFilter::All;
+                let (messages_max, bytes_max, invisible_ms, renewed) = (32, 1 << 20, 10_000, false);
+                self.receive(reader, Asked { filter, messages_max, bytes_max, invisible_ms, renewed })
+            }
             None => None,
         }
     }
@@ -105,7 +132,20 @@ impl Consumer {
 
     fn act(&mut self, dice: &mut Dice, reader: &StateReader) -> Option<Order> {
         if !self.lives {
+            if dice.percent(4) {
+                self.restart();
+            }
             return None;
+        }
+        if self.habit.renewed && !self.held.is_empty() {
+            match dice.below(30) {
+                0 => {
+                    self.lives = false;
+                    return None;
+                }
+                1 => return Some(self.say_goodbye()),
+                _ => {}
+            }
         }
         if self.held.is_empty() || dice.percent(35) {
             if let (false, true) = (self.old.is_empty(), dice.percent(10)) {
@@ -115,7 +155,9 @@ impl Consumer {
             let filter = if self.habit.filters && dice.percent(30) { red() } else { TagFilter::All };
             let invisible_ms = dice.of(&[500, 5000, 30_000]);
             let messages_max = u16::try_from(dice.between(1, 6)).expect("few");
-            return self.receive(reader, filter, messages_max, invisible_ms, self.habit.renewed);
+            let bytes_max = if self.habit.few_bytes { dice.of(&BYTES_MAX) } else { 1 << 20 };
+            let of = Asked { filter, messages_max, bytes_max, invisible_ms, renewed: self.habit.renewed };
+            return self.receive(reader, of);
         }
         let at = dice.below(self.held.len());
         let Held { topic, group, entry } = self.held[at];
@@ -126,7 +168,7 @@ impl Consumer {
         match dice.below(20) {
             0 => self.forget(at),
             1 | 2 => {
-                let (invisible_ms, suspend) = (dice.of(&[0, 0, 300, 20_000]), dice.percent(30));
+                let (invisible_ms, suspend) = (dice.of(&[0, 0, 300, 20_000, 300_000]), dice.percent(30));
                 if invisible_ms == 0 {
                     self.put_away(at);
                 }
@@ -142,6 +184,13 @@ impl Consumer {
             }
             _ => self.ack(|held| (held.topic, held.group) == (topic, group)),
         }
+    }
+
+    /// What it holds is not hidden for long any more.
+    fn say_goodbye(&mut self) -> Order {
+        self.held.clear();
+        let (clients, invisible_ms) = (vec![self.client], crate::consume::millis(crate::consume::GOODBYE_FOR));
+        Order::Renew(RenewLeases { clients, invisible_ms, shorten: true })
     }
 
     fn forget(&mut self, at: usize) -> Option<Order> {
@@ -162,14 +211,8 @@ impl Consumer {
         Some(Order::Ack(Ack { group, topic, entries: acked.into_iter().map(|held| held.entry).collect() }))
     }
 
-    fn receive(
-        &self,
-        reader: &StateReader,
-        filter: TagFilter,
-        messages_max: u16,
-        invisible_ms: u64,
-        renewed: bool,
-    ) -> Option<Order> {
+    fn receive(&self, reader: &StateReader, asked: Asked) -> Option<Order> {
+        let Asked { filter, messages_max, bytes_max, invisible_ms, renewed } = asked;
         let topic = reader.topic(&self.topic())?.id;
         let Some(group) = reader.group(self.group) else { return self.make_group() };
         let fifo = group.settings.fifo && self.habit.attempts;
@@ -179,7 +222,7 @@ impl Consumer {
             queue: None,
             filter,
             messages_max,
-            bytes_max: 1 << 20,
+            bytes_max,
             invisible_ms: if renewed { crate::consume::millis(crate::consume::RENEWED_FOR) } else { invisible_ms },
             auto_renew: if renewed { self.client } else { ClientKey::NONE },
             attempt: if fifo { AttemptKey(self.client.0 << 32 | self.attempt) } else { AttemptKey::NONE },

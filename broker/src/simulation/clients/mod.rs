@@ -6,7 +6,7 @@ mod operator;
 mod producer;
 
 pub(super) use consumer::{Consumer, Habit};
-pub(super) use operator::Operator;
+pub(super) use operator::{May, Operator};
 pub(super) use producer::{Numbers, Producer};
 
 /// A topic without order, and one with.

@@ -10,6 +10,15 @@ use crate::state::{CreateGroup, CreateTopic, DeleteGroup, DeleteTopic, StateRead
 const ATTEMPTS_MAX: u16 = 3;
 const GROUPS: [&str; 4] = [WORKERS, KEEPERS, ABSENT, REVIEWERS];
 
+/// What it may do beside making what is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::simulation) enum May {
+    Nothing,
+    /// Change whether a group keeps the order.
+    Reorder,
+    Delete,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(in crate::simulation) struct Operator {
@@ -17,12 +26,16 @@ pub(in crate::simulation) struct Operator {
 }
 
 impl Operator {
-    /// What is missing is made first; what is there is left alone if it `leaves` it.
-    pub(in crate::simulation) fn turn(&mut self, dice: &mut Dice, reader: &StateReader, leaves: bool) -> Option<Order> {
+    /// What is missing is made first.
+    pub(in crate::simulation) fn turn(&mut self, dice: &mut Dice, reader: &StateReader, may: May) -> Option<Order> {
         if self.waits {
             return None;
         }
-        let order = missing(reader).or_else(|| if leaves { None } else { change(dice, reader) });
+        let order = missing(reader).or_else(|| match may {
+            May::Nothing => None,
+            May::Reorder => reorder(dice),
+            May::Delete => change(dice, reader),
+        });
         self.waits = order.is_some();
         order
     }
@@ -40,6 +53,13 @@ fn missing(reader: &StateReader) -> Option<Order> {
     let settings = GroupSettings { fifo: name == KEEPERS, max_attempts, ..GroupSettings::default() };
     let name = GroupName::parse(name).expect("a name");
     Some(Order::CreateGroup(CreateGroup { name, settings, automatic: false }))
+}
+
+/// A group that keeps the order gives it up for a while.
+fn reorder(dice: &mut Dice) -> Option<Order> {
+    let change = GroupChange { fifo: Some(dice.percent(70)), ..GroupChange::default() };
+    dice.percent(30)
+        .then(|| Order::UpdateGroup(UpdateGroup { name: GroupName::parse(KEEPERS).expect("a name"), change }))
 }
 
 fn change(dice: &mut Dice, reader: &StateReader) -> Option<Order> {

@@ -13,6 +13,7 @@ use crate::state::fault::Fault;
 use crate::state::index::{IndexBlock, IndexedMessage, OpenBlocks};
 use crate::state::keys;
 use crate::state::outcome::{Outcome, PublishRefusal, StoredAt};
+use crate::state::planted::{self, Bug};
 use crate::state::producers::{Place, Plan};
 use crate::state::topics::Topic;
 
@@ -76,7 +77,7 @@ impl Core {
 
     /// Keeps what the new messages of an idempotent producer got, and that it was heard.
     fn keep_results(&mut self, publish: &PublishView<'_>, stored: &[StoredAt], applying: &mut Applying<'_>) {
-        let Some(stamp) = publish.producer else { return };
+        let Some(stamp) = publish.producer.filter(|_| !planted::is(Bug::RepeatStored)) else { return };
         let mut rows: Vec<(u64, Vec<Place>)> = Vec::new();
         for (at, message) in stored.iter().enumerate().filter(|(_, message)| !message.repeated) {
             let sequence = stamp.base_sequence + at as u64;

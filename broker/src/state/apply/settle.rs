@@ -62,7 +62,7 @@ impl Core {
         pending.deadline = UnixMillis(clock.0.saturating_add(change.invisible_ms));
         pending.suspended = change.suspend;
         // Whoever sets a deadline takes the message off its lease.
-        pending.lease = None;
+        pending.lease = pending.lease.filter(|_| planted::is(Bug::LeaseStays));
         let key = subscription.key(change.entry.queue, change.entry.offset.0);
         if change.invisible_ms == 0 {
             self.give_back(key, pending, applying)?;

@@ -117,12 +117,13 @@ impl Core {
         store: &Store,
     ) -> Result<(Vec<(TopicId, QueueId, Queue)>, Option<Sweep>), Fault> {
         let start = if planted::is(Bug::SweepTooFar) { self.retained.asked } else { self.retained.start };
+        let (looked_at_max, moved_max) = planted::sweep_of((LOOKED_AT_MAX, MOVED_MAX));
         let (mut looked, mut moved) = (0, Vec::new());
         // Dead letters hold the start, and their entries do not ascend along the queue.
         for topic in self.topics.from(at.topic).filter(|topic| !topic.name.is_dead_letter()) {
             let done = if topic.id == at.topic { at.queue.0 as usize } else { 0 };
             for (queue, range) in (0..).map(QueueId).zip(&topic.queues).skip(done) {
-                if looked == LOOKED_AT_MAX || moved.len() == MOVED_MAX {
+                if looked == looked_at_max || moved.len() == moved_max {
                     return Ok((moved, Some(Sweep { topic: topic.id, queue, ..at })));
                 }
                 looked += 1;
