@@ -1,7 +1,7 @@
 //! The items of an answer to a receive, on their way from the task that makes them to the connection.
 //!
 //! ```text
-//!   task ─► Sender ─► at most ITEMS_AHEAD items ─► Items ─► connection
+//!   task ─► Sender ─► at most ITEMS_AHEAD places ─► Items ─► connection
 //!     ▲                                             │
 //!     └────────── how many messages were taken ◄────┘
 //! ```
@@ -25,8 +25,12 @@ use crate::listen::Load;
 
 pub(super) type Item = Result<ReceiveMessageResponse, Status>;
 
-/// Items between the task and the connection; a message each, so few.
-const ITEMS_AHEAD: usize = 4;
+/// Places between the task and the connection: for as many small items as one answer to most official clients has, so that it
+/// leaves in a few pieces.
+const ITEMS_AHEAD: usize = 32;
+/// A message takes a place for so many bytes, and at most [`PLACES_MAX`]: whoever reads slowly holds few large ones.
+const BYTES_PER_PLACE: usize = 8 << 10;
+const PLACES_MAX: usize = 8;
 
 /// The client went away, or was cut off because it read no longer.
 #[derive(Debug)]
@@ -35,7 +39,8 @@ pub(super) struct Gone;
 /// What waits, and what the connection has taken.
 #[derive(Debug, Default)]
 struct Taken {
-    /// As many as there are places taken in the line; a message that was let go is nothing.
+    /// As many as there are places taken in the line; a message that was let go is nothing, and so are the further places of a large
+    /// one.
     waiting: VecDeque<Option<(Item, Option<Room>)>>,
     messages: usize,
     /// Cut short: no further message leaves, and this is the last item.
@@ -68,6 +73,16 @@ pub(super) fn answer(connection: Option<Arc<Load>>) -> (Sender, Items) {
 
 fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The places that an item takes in the line.
+fn places(item: &Item) -> usize {
+    match item {
+        Ok(ReceiveMessageResponse { content: Some(Content::Message(message)) }) => {
+            (1 + message.body.len() / BYTES_PER_PLACE).min(PLACES_MAX)
+        }
+        _ => 1,
+    }
 }
 
 fn content(content: Content) -> Item {
@@ -118,24 +133,27 @@ impl Drop for Items {
 impl Sender {
     /// Hands an item over, once there is room for it in the line, with the room that it takes in memory.
     pub(super) async fn send(&self, item: Item, room: Option<Room>) -> Result<(), Gone> {
-        let place = self.places.reserve().await.map_err(|_| Gone)?;
+        let places = self.places.reserve_many(places(&item)).await.map_err(|_| Gone)?;
         let mut taken = lock(&self.taken);
         if self.places.is_closed() {
             return Err(Gone);
         }
-        taken.waiting.push_back(Some((item, room)));
-        place.send(());
+        let mut item = Some((item, room));
+        for place in places {
+            taken.waiting.push_back(item.take());
+            place.send(());
+        }
         Ok(())
     }
 
-    /// How many items wait for the connection.
+    /// How many places are taken by what waits for the connection.
     pub(super) fn waiting(&self) -> usize {
         lock(&self.taken).waiting.len()
     }
 
-    /// Whether an item would have to wait for the connection.
+    /// Whether an item may have to wait for the connection.
     pub(super) fn is_full(&self) -> bool {
-        self.places.capacity() == 0
+        self.places.capacity() < PLACES_MAX
     }
 
     /// Returns when the client went away.
@@ -177,6 +195,7 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use prost_types::Timestamp;
     use tercet_proto::rocketmq::v2::Message;
     use tokio_stream::StreamExt as _;
@@ -210,17 +229,17 @@ mod tests {
     /// The connection does not look for its end before the client reads.
     #[tokio::test]
     async fn what_waits_takes_no_room_behind_a_cut_and_when_the_client_has_gone() {
-        let node = Answers::of_node();
+        let (node, few) = (Answers::of_node(), 4);
         let waiting = async || {
             let (sender, items) = answer(None);
-            for _ in 0..ITEMS_AHEAD {
+            for _ in 0..few {
                 let room = node.room(None, CONNECTION_ANSWERS_BYTES_MAX).await;
                 sender.send(message(), Some(room)).await.expect("a place");
             }
             (sender, items)
         };
         let (sender, items) = waiting().await;
-        assert_eq!((sender.waiting(), node.is_scarce()), (ITEMS_AHEAD, true));
+        assert_eq!((sender.waiting(), node.is_scarce()), (few, true));
         assert_eq!(sender.cut(Content::DeliveryTimestamp(Timestamp::default())), 0);
         assert!(!node.is_scarce());
         drop(items);
@@ -228,6 +247,26 @@ mod tests {
         drop(items);
         assert!(!node.is_scarce());
         assert!(sender.send(message(), None).await.is_err());
+    }
+
+    /// However large each of them is, a client that does not read makes a node hold few.
+    #[tokio::test]
+    async fn few_large_items_wait_and_many_small_ones() {
+        for (bytes, ahead) in [(0, 32), (BYTES_PER_PLACE - 1, 32), (BYTES_PER_PLACE, 16), (1 << 20, 4)] {
+            let (sender, items) = answer(None);
+            let large = || {
+                let body = vec![0; bytes].into();
+                content(Content::Message(Message { body, ..Message::default() }))
+            };
+            for _ in 0..ahead {
+                sender.send(large(), None).now_or_never().expect("a place").expect("not gone");
+            }
+            assert!(sender.send(large(), None).now_or_never().is_none(), "{ahead} of {bytes} bytes wait");
+            let read = tokio::spawn(items.collect::<Vec<_>>());
+            sender.drained(ahead).await.expect("read");
+            drop(sender);
+            assert_eq!(read.await.expect("no panic").len(), ahead);
+        }
     }
 
     #[tokio::test]
