@@ -53,6 +53,8 @@ pub struct Traffic {
     rpc_latency: Family<RpcLabels, Histogram>,
     batch_messages: Histogram,
     batch_bytes: Histogram,
+    batch_latency: Histogram,
+    line_latency: Family<ClassLabels, Histogram>,
     pending_bytes: Family<ClassLabels, Gauge>,
     parked_receives: Gauge,
     unconfirmed_deliveries: Gauge,
@@ -81,6 +83,8 @@ impl Default for Traffic {
             rpc_latency: Family::new_with_constructor(latency_buckets),
             batch_messages: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             batch_bytes: size_buckets(),
+            batch_latency: latency_buckets(),
+            line_latency: Family::new_with_constructor(latency_buckets),
             pending_bytes: Family::default(),
             parked_receives: Gauge::default(),
             unconfirmed_deliveries: Gauge::default(),
@@ -127,6 +131,16 @@ impl Traffic {
         self.batch_bytes.observe(bytes as f64);
     }
 
+    /// A batch was answered so long after it was proposed.
+    pub fn batch_answered(&self, after: Duration) {
+        self.batch_latency.observe(after.as_secs_f64());
+    }
+
+    /// The first command of a class in a batch waited for it so long.
+    pub fn waited_in_line(&self, class: &'static str, time: Duration) {
+        self.line_latency.get_or_create(&ClassLabels { class }).observe(time.as_secs_f64());
+    }
+
     /// Commands of a class hold so many bytes while they wait to be stored, all clients together.
     pub fn pending_bytes(&self, class: &'static str, bytes: u64) {
         self.pending_bytes.get_or_create(&ClassLabels { class }).set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -155,6 +169,9 @@ impl Traffic {
         registry.register("rocketmq_rpc_latency", "Seconds until an RPC was answered, by code", t.rpc_latency);
         registry.register("tercet_batch_messages", "Messages in one log entry", t.batch_messages);
         registry.register("tercet_batch_bytes", "Bytes of one log entry", t.batch_bytes);
+        registry.register("tercet_batch_latency", "Seconds from proposing a log entry to its outcome", t.batch_latency);
+        let help = "Seconds that the oldest command of a class waited for its log entry";
+        registry.register("tercet_line_latency", help, t.line_latency);
         registry.register("tercet_pending_bytes", "Bytes that wait to be stored, by class of command", t.pending_bytes);
         registry.register("tercet_parked_receives", "Receives that wait for a message", t.parked_receives);
         let help = "Messages pushed on consume streams and not confirmed as arrived";

@@ -111,6 +111,7 @@ impl Reply {
 struct Waiting {
     command: EncodedCommand,
     reply: Reply,
+    since: Instant,
 }
 
 #[derive(Default)]
@@ -138,11 +139,12 @@ pub struct Batcher {
 }
 
 /// Commands that share an entry.
-#[derive(Default)]
 pub(super) struct Batch {
     /// What they hold, by class.
     pub(super) held: [usize; Class::COUNT],
     pub(super) replies: Vec<Reply>,
+    /// When it was made.
+    pub(super) since: Instant,
 }
 
 /// What a command holds while it waits or is in flight.
@@ -208,7 +210,7 @@ impl Batcher {
                 self.shared.release(class, cost);
                 return Err(SubmitError::NotLeader);
             }
-            door.lines.push(class, bytes, Waiting { command, reply });
+            door.lines.push(class, bytes, Waiting { command, reply, since: Instant::now() });
         }
         self.shared.wake.notify_one();
         outcome.await.unwrap_or_else(|_| Err(SubmitError::Unknown(String::from("the node stops"))))
@@ -241,10 +243,13 @@ impl Shared {
             lines.take(target, pipe.publish_room(target, now))?
         };
         let mut builder = BatchBuilder::with_capacity(taken.bytes);
-        let mut batch = Batch::default();
-        for (commands, held) in taken.commands.into_iter().zip(&mut batch.held) {
-            for Waiting { command, reply } in commands {
-                *held += cost(&command);
+        let mut batch = Batch { held: Default::default(), replies: Vec::new(), since: now };
+        for (class, commands) in Class::ALL.into_iter().zip(taken.commands) {
+            if let Some(first) = commands.first() {
+                self.traffic.waited_in_line(class.name(), now.saturating_duration_since(first.since));
+            }
+            for Waiting { command, reply, .. } in commands {
+                batch.held[class as usize] += cost(&command);
                 builder.push(&command);
                 batch.replies.push(reply);
             }
@@ -267,7 +272,7 @@ impl Shared {
     /// Answers all commands of a class that wait.
     pub(super) fn refuse(&self, class: Class, why: &SubmitError) {
         let waiting: Vec<Waiting> = self.door().lines.drain(class).collect();
-        for Waiting { command, reply } in waiting {
+        for Waiting { command, reply, .. } in waiting {
             self.release(class, cost(&command));
             // A client that went away does not wait for it.
             let _ = reply.send(Err(why.clone()));

@@ -67,6 +67,7 @@ fn settle(shared: &Shared, batch: Batch, result: Result<Proposed, ProposeError>)
     for (class, held) in Class::ALL.into_iter().zip(batch.held) {
         shared.release(class, held);
     }
+    shared.traffic.batch_answered(batch.since.elapsed());
     let error = match result {
         Ok(proposed) => match outcomes(&proposed.response) {
             Ok(outcomes) if outcomes.len() == batch.replies.len() => {
