@@ -24,9 +24,11 @@ mod lanes;
 mod late;
 mod leases;
 mod pending;
+mod runs;
 mod subscription;
 mod tail;
 mod timers;
+mod window;
 
 pub(crate) use lanes::LaneKey;
 pub(crate) use late::{LATE_MAX, LateRecords};

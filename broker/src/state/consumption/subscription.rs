@@ -9,6 +9,7 @@ use super::late::RecordState;
 use super::pending::{DeliveryKey, Pending, Phase};
 use super::tail::Tail;
 use super::timers::Timers;
+use super::window::Window;
 use crate::model::{AttemptKey, ConsumerGroupId, QueueId, TopicId};
 use crate::state::needed::{Need, Needed};
 use crate::state::planted::{self, Bug};
@@ -45,7 +46,7 @@ pub(crate) struct Subscription {
 #[derive(Debug, Default)]
 struct QueueTaken {
     taken: u64,
-    pending: BTreeMap<u64, Held>,
+    pending: Window<Held>,
 }
 
 /// A pending message, and how its record stands.
@@ -93,7 +94,7 @@ impl Subscription {
     }
 
     pub(crate) fn pending(&self, queue: QueueId, offset: u64) -> Option<&Pending> {
-        self.queue(queue)?.pending.get(&offset).map(|held| &held.pending)
+        self.queue(queue)?.pending.get(offset).map(|held| &held.pending)
     }
 
     /// Whether nothing fresh may be taken from a queue.
@@ -107,22 +108,22 @@ impl Subscription {
 
     /// The first message that is not done with.
     pub(crate) fn consumer_offset(&self, queue: QueueId, range: Queue) -> u64 {
-        let pending = self.queue(queue).and_then(|queue| queue.pending.first_key_value());
-        pending.map_or(self.taken(queue).unwrap_or(0).max(range.first), |(offset, _)| *offset)
+        let pending = self.queue(queue).and_then(|queue| queue.pending.first());
+        pending.map_or(self.taken(queue).unwrap_or(0).max(range.first), |(offset, _)| offset)
     }
 
     /// What is pending of the queues, from a place on.
     pub(crate) fn pending_from(&self, queue: QueueId, offset: u64) -> impl Iterator<Item = (DeliveryKey, &Pending)> {
         self.queues.range(queue..).flat_map(move |(at, taken)| {
             let from = if *at == queue { offset } else { 0 };
-            taken.pending.range(from..).map(move |(offset, held)| (self.key(*at, *offset), &held.pending))
+            taken.pending.from(from).map(move |(offset, held)| (self.key(*at, offset), &held.pending))
         })
     }
 
     /// Some pending messages, at most `count`.
     pub(crate) fn some_pending(&self, count: usize) -> Vec<(QueueId, u64)> {
         let pending =
-            self.queues.iter().flat_map(|(queue, taken)| taken.pending.keys().map(|offset| (*queue, *offset)));
+            self.queues.iter().flat_map(|(queue, taken)| taken.pending.from(0).map(|(offset, _)| (*queue, offset)));
         pending.take(count).collect()
     }
 
@@ -138,10 +139,10 @@ impl Subscription {
         let at = &mut self.queue_mut(queue).pending;
         let held = match now {
             Some(pending) => {
-                let stored = at.get(&offset).is_some_and(|held| held.record.stored);
+                let stored = at.get(offset).is_some_and(|held| held.record.stored);
                 at.insert(offset, Held { pending, record: RecordState { stored, late: true } })
             }
-            None => at.remove(&offset),
+            None => at.remove(offset),
         };
         let before = held.map(|held| held.pending);
         // A body that moves ends no lease and begins none.
@@ -181,13 +182,13 @@ impl Subscription {
         pending: Pending,
     ) {
         self.set(timers, needed, queue, offset, Some(pending));
-        let held = self.queue_mut(queue).pending.get_mut(&offset).expect("just set");
+        let held = self.queue_mut(queue).pending.get_mut(offset).expect("just set");
         held.record = RecordState { stored: true, late: false };
     }
 
     /// A message whose record is still to be written; it counts as written from now on.
     pub(crate) fn take_late(&mut self, queue: QueueId, offset: u64) -> Option<Pending> {
-        let held = self.queues.get_mut(&queue)?.pending.get_mut(&offset).filter(|held| held.record.late)?;
+        let held = self.queues.get_mut(&queue)?.pending.get_mut(offset).filter(|held| held.record.late)?;
         held.record = RecordState { stored: true, late: false };
         Some(held.pending)
     }

@@ -6,6 +6,7 @@ use raft_log::types::{LogIndex, UnixMillis};
 
 use super::leases::{LeaseId, Leases};
 use super::pending::{DeliveryKey, Pending, Phase};
+use super::runs::Runs;
 use crate::model::ClientKey;
 use crate::state::planted::{self, Bug};
 
@@ -17,9 +18,9 @@ const ROOM: usize = if cfg!(test) { 10 } else { 1024 };
 /// Deadlines of hidden messages, and what has no attempts left. Follows the phases of the subscriptions' messages.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    deadlines: BTreeSet<(UnixMillis, DeliveryKey)>,
+    deadlines: Runs<UnixMillis>,
     exhausted: BTreeSet<DeliveryKey>,
-    by_lease: BTreeSet<(LeaseId, DeliveryKey)>,
+    by_lease: Runs<LeaseId>,
     /// Leases that have ended and have deliveries left.
     ended: BTreeSet<LeaseId>,
     /// Messages that are pending, of all groups.
@@ -35,9 +36,9 @@ impl Timers {
         let new = match pending.phase {
             Phase::Hidden => {
                 if let Some(lease) = pending.lease {
-                    self.by_lease.insert((lease, key));
+                    self.by_lease.insert(lease, key);
                 }
-                self.deadlines.insert((pending.deadline, key))
+                self.deadlines.insert(pending.deadline, key)
             }
             Phase::Exhausted => self.exhausted.insert(key),
             Phase::Waiting | Phase::Due => true,
@@ -50,12 +51,12 @@ impl Timers {
         let there = match pending.phase {
             Phase::Hidden => {
                 if let Some(lease) = pending.lease {
-                    self.by_lease.remove(&(lease, key));
+                    self.by_lease.remove(lease, key);
                     if self.on_lease(lease).is_none() {
                         self.ended.remove(&lease);
                     }
                 }
-                self.deadlines.remove(&(pending.deadline, key))
+                self.deadlines.remove(pending.deadline, key)
             }
             Phase::Exhausted => self.exhausted.remove(&key),
             Phase::Waiting | Phase::Due => true,
@@ -65,7 +66,7 @@ impl Timers {
 
     /// A hidden message whose time is over: the one whose deadline passed first, or else one of a lease that has ended.
     pub(crate) fn expired(&self, clock: UnixMillis) -> Option<DeliveryKey> {
-        let passed = self.deadlines.first().filter(|(deadline, _)| *deadline <= clock).map(|(_, key)| *key);
+        let passed = self.deadlines.first().filter(|(deadline, _)| *deadline <= clock).map(|(_, key)| key);
         passed.or_else(|| self.ended.first().and_then(|lease| self.on_lease(*lease)))
     }
 
@@ -98,13 +99,12 @@ impl Timers {
     /// When there is work: at the first deadline, or at once while something is left over.
     pub(crate) fn next_due(&self, clock: UnixMillis) -> Option<UnixMillis> {
         let left_over = !self.exhausted.is_empty() || !self.ended.is_empty();
-        if left_over { Some(clock) } else { self.deadlines.first().map(|(deadline, _)| *deadline) }
+        if left_over { Some(clock) } else { self.deadlines.first().map(|(deadline, _)| deadline) }
     }
 
     /// Something on a lease.
     pub(crate) fn on_lease(&self, lease: LeaseId) -> Option<DeliveryKey> {
-        let (of, key) = self.by_lease.range((lease, DeliveryKey::FIRST)..).next()?;
-        (*of == lease).then_some(*key)
+        self.by_lease.first_from(lease).filter(|(of, _)| *of == lease).map(|(_, key)| key)
     }
 
     /// What is on the lease is over.
@@ -117,11 +117,11 @@ impl Timers {
     /// All leases on which there is something, of which only `leases` have not ended.
     pub(crate) fn load_ended(&mut self, leases: &Leases) {
         let mut from = LeaseId { client: ClientKey::NONE, begun: LogIndex(0) };
-        while let Some((lease, _)) = self.by_lease.range((from, DeliveryKey::FIRST)..).next() {
-            if leases.of(lease.client) != Some(*lease) {
-                self.ended.insert(*lease);
+        while let Some((lease, _)) = self.by_lease.first_from(from) {
+            if leases.of(lease.client) != Some(lease) {
+                self.ended.insert(lease);
             }
-            from = LeaseId { begun: lease.begun.next(), ..*lease };
+            from = LeaseId { begun: lease.begun.next(), ..lease };
         }
     }
 }
