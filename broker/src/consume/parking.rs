@@ -93,10 +93,7 @@ impl Parking {
 
     /// The groups that wait for something in this topic.
     pub fn groups(&self, topic: TopicId) -> Vec<ConsumerGroupId> {
-        let lines = self.lock();
-        let range = (topic, ConsumerGroupId(0))..=(topic, ConsumerGroupId(u64::MAX));
-        let waits = lines.by_key.range(range).filter(|(_, line)| !line.tickets.is_empty());
-        waits.map(|((_, group), _)| *group).collect()
+        self.lock().waiting(topic)
     }
 
     /// Counts as polling for the group.
@@ -112,6 +109,18 @@ impl Parking {
     /// So many messages are there, some of them new: wakes the first in line until they are claimed, at least one.
     pub fn arrived(&self, topic: TopicId, group: ConsumerGroupId, messages: u64) {
         self.lock().wake((topic, group), messages, u64::from(messages > 0));
+    }
+
+    /// So many messages are about to be stored in this topic: wakes the first in each of its lines until they are claimed, so that
+    /// their receives share the entry with what they wait for. One that comes too early finds nothing, and has kept its place.
+    pub fn expected(&self, topic: TopicId, messages: u64) {
+        let mut lines = self.lock();
+        if lines.parked == 0 {
+            return;
+        }
+        for group in lines.waiting(topic) {
+            lines.wake((topic, group), messages, 0);
+        }
     }
 
     /// So many messages are left: wakes the first in line until they are claimed.
@@ -137,6 +146,13 @@ impl Parking {
 }
 
 impl Lines {
+    /// The groups that wait for something in this topic.
+    fn waiting(&self, topic: TopicId) -> Vec<ConsumerGroupId> {
+        let range = (topic, ConsumerGroupId(0))..=(topic, ConsumerGroupId(u64::MAX));
+        let waits = self.by_key.range(range).filter(|(_, line)| !line.tickets.is_empty());
+        waits.map(|((_, group), _)| *group).collect()
+    }
+
     /// Wakes the first in line, who leave it, until so many messages are claimed and so many were woken.
     fn wake(&mut self, key: Key, messages: u64, at_least: u64) {
         let Some(line) = self.by_key.get_mut(&key) else { return };

@@ -112,8 +112,36 @@ fn what_is_there_for_nobody_makes_nobody_run_in_circles() {
     assert!(!is_woken(&mut first) && !is_woken(&mut second));
 }
 
+#[test]
+fn what_is_expected_wakes_as_many_in_each_line_as_it_can_serve() {
+    let parking = Parking::new(10);
+    let others = ConsumerGroupId(3);
+    let mut ours = [1, 1, 1].map(|max| park(&parking, max));
+    let mut theirs = [32, 32].map(|max| parking.park(TOPIC, others, max).expect("room"));
+    let mut elsewhere = parking.park(TopicId(9), GROUP, 1).expect("room");
+    parking.expected(TOPIC, 2);
+    assert_eq!(ours.each_mut().map(is_woken), [true, true, false]);
+    assert_eq!(theirs.each_mut().map(is_woken), [true, false]);
+    parking.expected(TOPIC, 2);
+    assert!(!is_woken(&mut ours[2]) && !is_woken(&mut theirs[1]), "who is on his way serves the next one too");
+    assert!(!is_woken(&mut elsewhere));
+}
+
+#[test]
+fn one_who_came_too_early_is_woken_by_what_he_came_for() {
+    let parking = Parking::new(10);
+    let mut early = park(&parking, 32);
+    parking.expected(TOPIC, 1);
+    assert!(is_woken(&mut early));
+    let next = parking.park(TOPIC, GROUP, 32);
+    // It looked before the message was stored, and hears only behind it that there was nothing.
+    parking.arrived(TOPIC, GROUP, 1);
+    assert!(is_woken(&mut early.looked(false, next, || 1).expect("it goes on")));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
+    Expect(u64),
     Publish(u64),
     Park(u16),
     /// The look of one of those who were woken is applied.
@@ -126,6 +154,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
+        (1_u64..100).prop_map(Step::Expect),
         (1_u64..100).prop_map(Step::Publish),
         (1_u16..=32).prop_map(Step::Park),
         any::<prop::sample::Index>().prop_map(Step::Look),
@@ -147,6 +176,7 @@ struct Model {
 impl Model {
     fn take(&mut self, parking: &Arc<Parking>, step: &Step) {
         match step {
+            Step::Expect(messages) => parking.expected(TOPIC, *messages),
             Step::Publish(messages) => {
                 self.messages += messages;
                 parking.arrived(TOPIC, GROUP, self.messages);

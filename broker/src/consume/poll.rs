@@ -146,6 +146,11 @@ impl Poll {
         }
     }
 
+    /// So many messages are about to be stored in this topic.
+    pub fn expect(&self, topic: TopicId, messages: u64) {
+        self.parking.expected(topic, messages);
+    }
+
     /// Somebody uses the group, though he asks for nothing at the moment.
     pub fn in_use(&self, group: ConsumerGroupId) {
         self.parking.in_use(group);

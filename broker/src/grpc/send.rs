@@ -93,6 +93,7 @@ async fn store(
     let ids: Vec<String> = draft.messages.iter().map(|message| message.id.clone()).collect();
     let bytes: usize = draft.messages.iter().map(|message| message.body.len()).sum();
     let command = publish_command(draft, &topic, producer, &node.turn);
+    node.poll.expect(topic.id, ids.len() as u64);
     match submit(&node, &call, command, room).await? {
         Outcome::Stored(places) => {
             assert_eq!(places.len(), ids.len(), "each message has its place");

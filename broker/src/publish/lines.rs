@@ -3,15 +3,16 @@
 //! ```text
 //! settle      ●●●●            3 of 16 parts of an entry
 //! time        ●               1
-//! deliver     ●●              2              ┌──────┬─┬────┬─┬─┬────────────────┐
-//! administer  ●               1        ───►  │settle│t│del.│a│k│    publish     │  one entry
-//! keep        ●●              1              └──────┴─┴────┴─┴─┴────────────────┘
-//! publish     ●●●●●●●●●●●●●   8
+//! administer  ●               1              ┌──────┬─┬─┬─┬────────────────┬────┐
+//! keep        ●●              1        ───►  │settle│t│a│k│    publish     │del.│  one entry
+//! publish     ●●●●●●●●●●●●●   8              └──────┴─┴─┴─┴────────────────┴────┘
+//! deliver     ●●              2
 //! ```
 //! A class that waits gets its part of each entry, and at least one command (of the two classes with large commands, one may fill
 //! an entry, and the other has the next); what others do not need goes to whoever waits.
 //! So none stops another, however much of it comes: no strict priority. Within an entry the commands of a class stand
-//! together, which also lets publishes of many clients share the index blocks that `apply` writes.
+//! together, which also lets publishes of many clients share the index blocks that `apply` writes; receives come last, and pick what
+//! the entry itself publishes.
 
 use std::collections::VecDeque;
 

@@ -10,8 +10,6 @@ pub enum Class {
     Settle,
     /// Lets happen what is due. Not the class above: what was settled in time counts, however much becomes due.
     Time,
-    /// Delivers messages.
-    Deliver,
     /// Makes and changes topics and groups.
     Administer,
     /// Keeps what is held within its bounds: moves bodies that are still needed, lets queues follow the readable start,
@@ -19,6 +17,8 @@ pub enum Class {
     Keep,
     /// Publishes messages.
     Publish,
+    /// Delivers messages. Behind the class above: who waits for a message can have one of the same entry.
+    Deliver,
 }
 
 impl Class {
@@ -26,7 +26,7 @@ impl Class {
     pub const COUNT: usize = 6;
     /// All of them, in the order in which an entry holds them.
     pub const ALL: [Class; Class::COUNT] =
-        [Class::Settle, Class::Time, Class::Deliver, Class::Administer, Class::Keep, Class::Publish];
+        [Class::Settle, Class::Time, Class::Administer, Class::Keep, Class::Publish, Class::Deliver];
 
     /// In metrics.
     #[must_use]
@@ -65,5 +65,16 @@ impl EncodedCommand {
             kind::PUBLISH => Class::Publish,
             other => unreachable!("commands of kind {other} have no class: give them one here"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_hold_the_classes_in_their_order_and_receives_pick_what_came_with_them() {
+        assert!(Class::ALL.iter().enumerate().all(|(at, class)| *class as usize == at));
+        assert!(Class::Publish < Class::Deliver);
     }
 }
