@@ -98,7 +98,7 @@ async fn measure(args: &Args, report: &mut Report) -> Result<(), Failure> {
         tokio::time::sleep(SETTLE).await;
         report.idle = idle::watch(&cluster, Duration::from_secs(args.idle_seconds)).await?;
         if let Some(program) = &args.ceiling {
-            for in_flight in [1024, 1] {
+            for in_flight in [1024, 256, 1] {
                 let load = Load { size: 1024, in_flight, duration };
                 report.comparisons.push(compare(&cluster, program, load).await?);
             }

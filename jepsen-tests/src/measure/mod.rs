@@ -3,6 +3,7 @@
 //! - [`figures`]: what one run found.
 //! - [`load`]: one run, by `tercet bench`.
 //! - [`yardstick`]: one run of a program that shows what the machine can give.
+//! - [`consume`]: runs of `tercet bench consume`.
 //! - [`open_loop`]: messages that are published when they are due.
 //! - [`idle`]: what nodes use while nothing happens.
 //! - [`overload`]: what acknowledgements take while more is published than fits.
@@ -10,6 +11,7 @@
 //! - [`unary`]: what a call costs the leader, as official clients make them.
 //! - [`report`]: all of it as a table for people and as JSON.
 
+pub mod consume;
 pub mod figures;
 pub mod idle;
 pub mod load;
