@@ -12,8 +12,9 @@ use tonic::service::Routes;
 
 use crate::{
     admin::Administration,
-    grpc::{ConsumeServer, Consuming, Messaging, Node, Publishing, ServiceOptions},
+    grpc::{ConsumeServer, Consuming, DirectCalls, Messaging, Node, Publishing, ServiceOptions},
     limits::{ANSWER_BYTES_MAX, CONSUME_REQUEST_BYTES_MAX},
+    listen::Services,
     state::StateReader,
 };
 
@@ -35,7 +36,7 @@ impl Api {
     }
 
     /// The services, for the client port.
-    pub fn routes(&self) -> Routes {
+    pub fn services(&self) -> Services {
         let messaging = MessagingServiceServer::new(Messaging::new(Arc::clone(&self.node)))
             .max_decoding_message_size(self.node.options.request_bytes_max)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
@@ -46,7 +47,8 @@ impl Api {
             .max_encoding_message_size(ANSWER_BYTES_MAX);
         let consuming = Consuming::new(Arc::clone(&self.node));
         let consuming = ConsumeServer::new(consuming, CONSUME_REQUEST_BYTES_MAX);
-        Routes::new(messaging).add_service(publishing).add_service(consuming).add_service(admin)
+        let routes = Routes::new(messaging).add_service(publishing).add_service(consuming).add_service(admin);
+        Services::from(routes).with_direct(DirectCalls::new(Arc::clone(&self.node)))
     }
 
     /// Ends long polls and telemetry streams, and refuses what is not in the log yet. Hand the leadership over first:

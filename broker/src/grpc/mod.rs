@@ -12,6 +12,7 @@ mod change;
 mod consume_stream;
 mod dead_letter;
 mod delivery;
+mod direct;
 pub mod filter;
 mod groups;
 pub mod names;
@@ -36,6 +37,7 @@ mod unary;
 
 pub use answers::Answers;
 pub use consume_stream::{ConsumeServer, Consuming};
+pub use direct::DirectCalls;
 pub use groups::{AUTOMATIC_HEADER, automatic_settings, buried};
 pub use node::{Node, ServiceOptions};
 pub use publish::Publishing;

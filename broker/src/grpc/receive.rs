@@ -37,12 +37,21 @@ const UNREADABLE_LOOKS_MAX: u32 = 3;
 /// Answers the RPC.
 pub(super) fn receive_message(node: &Arc<Node>, request: Request<ReceiveMessageRequest>) -> Response<Items> {
     let (metadata, extensions, message) = request.into_parts();
+    Response::new(receive(node, metadata, extensions.get::<Arc<Load>>().map(Arc::clone), message))
+}
+
+/// The items of the answer to a request that came with these headers, on this connection if that is known.
+pub(super) fn receive(
+    node: &Arc<Node>,
+    metadata: MetadataMap,
+    connection: Option<Arc<Load>>,
+    message: ReceiveMessageRequest,
+) -> Items {
     // What another node forwards is for many clients.
-    let forwarded = metadata.contains_key(HOP_HEADER);
-    let connection = extensions.get::<Arc<Load>>().filter(|_| !forwarded).map(Arc::clone);
+    let connection = connection.filter(|_| !metadata.contains_key(HOP_HEADER));
     let (sender, items) = receive_items::answer(connection);
     tokio::spawn(serve(Arc::clone(node), metadata, message, sender));
-    Response::new(items)
+    items
 }
 
 async fn serve(node: Arc<Node>, metadata: MetadataMap, request: ReceiveMessageRequest, sender: Sender) {

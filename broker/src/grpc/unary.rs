@@ -164,7 +164,8 @@ where
                 let bytes = message.encoded_len();
                 let metadata = &*context.metadata;
                 let errand = Errand { metadata, message, bytes, find_until, answer_until, resend, line };
-                match node.relay.run(errand, |channel, request| call(client(channel), request)).await? {
+                // In a box: most calls come to the leader, and do not carry the room that this would take.
+                match Box::pin(node.relay.run(errand, |channel, request| call(client(channel), request))).await? {
                     Relayed::Here(message) => act(Arc::clone(&node), context, message).await,
                     Relayed::Answer(answer) => Ok(answer),
                 }

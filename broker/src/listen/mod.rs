@@ -12,6 +12,7 @@
 //! (`serve`), bytes of requests that are not whole (`unfinished`), answers that nobody reads (`load`). What the
 //! requests mean is not known here.
 
+mod answer;
 mod load;
 mod places;
 mod port;
@@ -26,11 +27,12 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+pub(crate) use answer::{AnswerBody, PREFIX_BYTES, put, well, whole};
 pub use load::Load;
 pub(crate) use places::{Place, Places};
 pub(crate) use port::prepare;
-pub use port::{GrpcPort, PortOptions};
-pub(crate) use requests::{OpenBody, UNREAD_MAX};
+pub use port::{GrpcPort, PortOptions, Services};
+pub(crate) use requests::{Direct, OpenBody, RequestBody, UNREAD_MAX};
 pub use tls::{TlsError, acceptor};
 
 /// Connections that wait to be accepted.

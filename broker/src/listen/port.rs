@@ -20,7 +20,7 @@ use tonic::service::Routes;
 
 use super::{
     places::{Place, Places},
-    requests::{Requests, Shared},
+    requests::{Direct, Requests, Shared},
     serve::serve,
     stream::ClientStream,
     unfinished::Budget,
@@ -55,6 +55,26 @@ pub struct PortOptions {
     pub ports: Ports,
 }
 
+/// What a port serves.
+pub struct Services {
+    routes: Routes,
+    direct: Option<Arc<dyn Direct>>,
+}
+
+impl From<Routes> for Services {
+    fn from(routes: Routes) -> Services {
+        Services { routes, direct: None }
+    }
+}
+
+impl Services {
+    /// The same, with a shorter way to some of it.
+    #[must_use]
+    pub(crate) fn with_direct(self, direct: impl Direct) -> Services {
+        Services { direct: Some(Arc::new(direct)), ..self }
+    }
+}
+
 /// A port that serves.
 #[derive(Debug)]
 pub struct GrpcPort {
@@ -67,13 +87,14 @@ pub struct GrpcPort {
 impl GrpcPort {
     /// Serves these services on the current runtime.
     #[must_use]
-    pub fn start(listener: TcpListener, options: PortOptions, routes: Routes) -> GrpcPort {
+    pub fn start(listener: TcpListener, options: PortOptions, services: impl Into<Services>) -> GrpcPort {
+        let Services { routes, direct } = services.into();
         let (stop, end, connections) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let budget = Budget::new(options.ports.clone());
         let accepting = Accepting {
             listener,
             places: Places::new(options.connections_max, options.ports.open(options.name)),
-            shared: Shared { routes: routes.prepare(), budget },
+            shared: Shared { routes: routes.prepare(), direct, budget },
             options,
             connections: connections.clone(),
             stop: stop.clone(),

@@ -10,18 +10,16 @@ use std::{
     time::Duration,
 };
 
-use bytes::{BufMut as _, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{Request, Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use prost::Message as _;
 use tercet_proto::rocketmq::v2::{Code, SendMessageResponse, Status as Answer};
 use tokio::time::timeout;
 use tonic::{body::Body as GrpcBody, service::Routes};
 use tower::Service as _;
 
 use super::{
+    answer::{AnswerBody, whole},
     load::{Load, OpenRequest},
     unfinished::{Budget, Refused, UnfinishedBody},
 };
@@ -39,10 +37,28 @@ const REQUEST_STREAMS: [&str; 3] = [
 /// The RPC whose refusal official clients understand, and slow down for.
 const SEND_MESSAGE: &str = "/apache.rocketmq.v2.MessagingService/SendMessage";
 
+/// The body of a request on its way to whoever answers it.
+pub(crate) type RequestBody = UnfinishedBody<Incoming>;
+
+/// Answers some of the calls without the generated services.
+pub(crate) trait Direct: Send + Sync + 'static {
+    /// Whether the call is one of them.
+    fn knows(&self, head: &Parts) -> bool;
+
+    /// Answers a call that it knows.
+    fn answer(
+        &self,
+        head: Parts,
+        body: RequestBody,
+        connection: &Arc<Load>,
+    ) -> Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>;
+}
+
 /// What all connections of a port share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) routes: Routes,
+    pub(super) direct: Option<Arc<dyn Direct>>,
     pub(super) budget: Arc<Budget>,
 }
 
@@ -59,10 +75,10 @@ impl Requests {
     }
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<OpenBody<GrpcBody>>, Infallible>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Response<OpenBody<AnswerBody>>, Infallible>> + Send>>;
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
-    type Response = Response<OpenBody<GrpcBody>>;
+    type Response = Response<OpenBody<AnswerBody>>;
     type Error = Infallible;
     type Future = Answering;
 
@@ -71,20 +87,24 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let open = self.load.open_request(if forwarded { UNREAD_MAX * 2 } else { UNREAD_MAX });
         let within = caller::timeout_in(request.headers());
         let (mut head, body) = request.into_parts();
-        head.extensions.insert(Arc::clone(&self.load));
         let streams = REQUEST_STREAMS.contains(&head.uri.path());
         let sends = head.uri.path() == SEND_MESSAGE;
         let refused = Arc::new(Refused::default());
         let owners = (Arc::clone(&self.shared.budget), Arc::clone(&self.load));
         let body = UnfinishedBody::new(body, streams, owners, Arc::clone(&refused));
-        let answering = self.shared.routes.clone().call(Request::from_parts(head, GrpcBody::new(body)));
+        let answering = match &self.shared.direct {
+            Some(direct) if direct.knows(&head) => direct.answer(head, body, &self.load),
+            _ => {
+                head.extensions.insert(Arc::clone(&self.load));
+                generated(&self.shared.routes, Request::from_parts(head, GrpcBody::new(body)))
+            }
+        };
         Box::pin(async move {
             let mut answer = match within {
-                None => answering.await?,
-                Some(within) => match timeout(within, answering).await {
-                    Ok(answer) => answer?,
-                    Err(_) => tonic::Status::deadline_exceeded("not answered within the client's deadline").into_http(),
-                },
+                None => answering.await,
+                Some(within) => timeout(within, answering).await.unwrap_or_else(|_| {
+                    tonic::Status::deadline_exceeded("not answered within the client's deadline").into_http()
+                }),
             };
             if sends && let Some(why) = refused.why() {
                 answer = too_many(why.message());
@@ -94,19 +114,22 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     }
 }
 
+/// Answers by the generated service whose path it is.
+fn generated(
+    routes: &Routes,
+    request: Request<GrpcBody>,
+) -> Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>> {
+    let answering = routes.clone().call(request);
+    Box::pin(async move {
+        let Ok(answer) = answering.await;
+        answer.map(AnswerBody::Boxed)
+    })
+}
+
 /// The typed refusal of a send of which not even the whole request was taken.
-fn too_many(why: &str) -> Response<GrpcBody> {
+fn too_many(why: &str) -> Response<AnswerBody> {
     let status = Answer { code: Code::TooManyRequests.into(), message: why.to_owned() };
-    let message = SendMessageResponse { status: Some(status), entries: Vec::new() }.encode_to_vec();
-    let mut frame = BytesMut::with_capacity(5 + message.len());
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message.len()).expect("a line of text"));
-    frame.extend_from_slice(&message);
-    let ended = HeaderMap::from_iter([(tonic::Status::GRPC_STATUS, HeaderValue::from_static("0"))]);
-    let body = Full::new(frame.freeze()).with_trailers(async { Some(Ok(ended)) });
-    let mut answer = Response::new(GrpcBody::new(body));
-    answer.headers_mut().insert(CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-    answer
+    whole(&SendMessageResponse { status: Some(status), entries: Vec::new() })
 }
 
 /// An answer on its way out; its request is open until then.
@@ -145,6 +168,8 @@ impl<B: Body + Unpin> Body for OpenBody<B> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -46,6 +46,8 @@ fn http2(connections: usize) -> http2::Builder<TokioExecutor> {
         .max_concurrent_streams(REQUESTS_PER_CONNECTION_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADERS_BYTES_MAX)
+        // gRPC knows no date.
+        .auto_date_header(false)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         // What arrives late on requests that were refused is no attack.

@@ -23,7 +23,7 @@ use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use super::load::Load;
+use super::{answer::PREFIX_BYTES, load::Load};
 use crate::{
     limits::{
         CONNECTION_UNFINISHED_BYTES_MAX, SMALL_REQUEST_BYTES_MAX, SMALL_UNFINISHED_BYTES_MAX, UNFINISHED_BYTES_MAX,
@@ -33,8 +33,6 @@ use crate::{
 
 /// A request must be whole so long after its first byte, and each message of a stream of requests as well.
 const WHOLE_WITHIN: Duration = Duration::from_secs(30);
-/// Compression flag and length of a message, in bytes.
-const PREFIX_BYTES: usize = 5;
 
 /// What all connections of a process may hold.
 #[derive(Debug)]
@@ -181,7 +179,7 @@ impl Extent {
 }
 
 /// The body of a request on its way in.
-pub(super) struct UnfinishedBody<B> {
+pub(crate) struct UnfinishedBody<B> {
     body: B,
     extent: Extent,
     charge: Charge,

@@ -78,7 +78,7 @@ pub async fn run(config: Config, lines: Lines) -> Result<(), ProcessError> {
         connections_max: count(descriptors.clients),
         ports: ports.clone(),
     };
-    let clients = GrpcPort::start(client_port, options, api.routes());
+    let clients = GrpcPort::start(client_port, options, api.services());
     let (announcement, changed) = announce::announcement(&config, replica.watch_standing(), state);
     let registrar = Registrar::start(&config.discovery, announcement, changed);
     tracing::info!(

@@ -161,6 +161,23 @@ fn the_largest_body_arrives_and_one_byte_more_is_refused() {
     });
 }
 
+/// The calls made for every message are answered below the generated service, which still says no to what is compressed.
+#[test]
+fn a_compressed_request_is_refused_by_what_it_lacks_here() {
+    run(async {
+        let caller = shared().leader().await.caller();
+        let topic = fresh("t");
+        caller.topic(&topic, 1, TopicType::Normal).await;
+        let send = |encoding| {
+            let (caller, message) = (caller.with("grpc-encoding", encoding), message(&topic, "1", "x"));
+            async move { caller.try_send(vec![message]).await }
+        };
+        let plain = send("identity").await.expect("an answer");
+        assert_eq!(code(&plain.get_ref().status), 20000);
+        assert_eq!(send("gzip").await.expect_err("not served").code(), tonic::Code::Unimplemented);
+    });
+}
+
 #[test]
 fn many_senders_share_entries_and_offsets_stay_dense() {
     run(async {

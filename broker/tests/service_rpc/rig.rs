@@ -4,7 +4,7 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     sync::{
-        LazyLock, OnceLock,
+        LazyLock, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,7 +20,8 @@ use tercet_broker::{
     api::Api,
     grpc::ServiceOptions,
     limits,
-    metrics::{Exposition, NodeLabels, Traffic},
+    listen::{GrpcPort, PortOptions},
+    metrics::{Exposition, NodeLabels, Ports, Traffic},
     state::State,
 };
 use tercet_proto::{
@@ -33,11 +34,7 @@ use tercet_proto::{
     },
 };
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request, Response, Status,
-    transport::{Channel, Server},
-};
+use tonic::{Request, Response, Status, transport::Channel};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SHARED: OnceLock<Group> = OnceLock::new();
@@ -97,7 +94,7 @@ pub(crate) struct Node {
     pub api: Api,
     pub client: String,
     traffic: Traffic,
-    stop: CancellationToken,
+    port: Mutex<Option<GrpcPort>>,
 }
 
 /// Three of them.
@@ -197,22 +194,16 @@ impl Node {
         };
         let traffic = service.traffic.clone();
         let api = Api::start(service, replica.clone(), reader, &env);
-        let stop = CancellationToken::new();
-        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        let server = Server::builder()
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(16 << 20)
-            .add_routes(api.routes())
-            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
-        tokio::spawn(stop.clone().run_until_cancelled_owned(server));
-        (Node { id, replica, api, client, traffic, stop }, peer)
+        let options = PortOptions { name: "client", tls: None, connections_max: 1000, ports: Ports::default() };
+        let port = Mutex::new(Some(GrpcPort::start(listener, options, api.services())));
+        (Node { id, replica, api, client, traffic, port }, peer)
     }
 
     /// Stops it in order: leadership goes to another.
     pub(crate) async fn stop(&self) {
         self.replica.shutdown().await;
         self.api.shutdown();
-        self.stop.cancel();
+        drop(self.port.lock().expect("no panic").take());
     }
 
     /// The sum of a metric's lines that contain `words`.
