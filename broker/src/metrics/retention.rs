@@ -6,7 +6,7 @@ use std::fmt;
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
 use super::replica::{counter, gauge};
-use crate::state::StateReader;
+use crate::state::{Counts, StateReader};
 
 /// Counters of the state.
 #[derive(Debug)]
@@ -31,8 +31,7 @@ impl Collector for RetentionCollector {
         counter(&mut encoder, "tercet_expired_unread_messages", help, counters.expired_unread)?;
         let help = "Bodies that were moved to the end of the log because they were still needed";
         counter(&mut encoder, "tercet_relocated_messages", help, counters.relocated)?;
-        let (deliveries, dead_letters) =
-            self.state.held_back().map_or((0, 0), |held| (held.deliveries, held.dead_letters));
+        let Counts { deliveries, dead_letters } = self.state.held_back().map(|held| held.counts).unwrap_or_default();
         let help =
             "Messages that consumer groups have taken and not finished and that hold the log against retention now";
         gauge(&mut encoder, "tercet_log_held_by_deliveries", help, deliveries)?;

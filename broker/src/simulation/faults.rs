@@ -28,7 +28,7 @@ pub(super) fn strike(run: &mut Run) {
         9 | 10 => {
             // A deadline passed: the leader's loops propose again what may still come.
             if let Some(leader) = &mut run.group.leader {
-                leader.busy.clear();
+                leader.give_up_waiting();
             }
         }
         _ => run.group.now += run.dice.of(&[60_000, 600_000]),

@@ -8,7 +8,7 @@ use raft_log::types::{LogIndex, Term, UnixMillis};
 use super::log::{Log, Work};
 use super::node::Node;
 use super::order::Order;
-use crate::consume::keep::{Step, next_step};
+use crate::consume::keep::{Round, Step, next_step};
 use crate::consume::millis;
 use crate::consume::timers::{OVERDUE_GRACE, is_due, to_renew};
 use crate::model::{ClientKey, ConsumerGroupId};
@@ -32,6 +32,7 @@ pub(super) struct Leader {
     /// Whether deliveries were due when it began.
     overdue: bool,
     idle_at: u64,
+    round: Round,
     /// What has a command under way.
     pub(super) busy: BTreeSet<Work>,
     /// Behind the last entry that it has applied while it leads.
@@ -40,7 +41,14 @@ pub(super) struct Leader {
 
 impl Leader {
     pub(super) fn new(node: usize, term: Term, ahead: u64) -> Leader {
-        Leader { node, term, ahead, serves_from: None, overdue: false, idle_at: 0, busy: BTreeSet::new(), applied: 0 }
+        let (serves_from, overdue, idle_at, round) = (None, false, 0, Round::default());
+        Leader { node, term, ahead, serves_from, overdue, idle_at, round, busy: BTreeSet::new(), applied: 0 }
+    }
+
+    /// What it proposed last may still come, and it proposes again.
+    pub(super) fn give_up_waiting(&mut self) {
+        self.busy.clear();
+        self.round = Round::default();
     }
 
     /// The time that it stamps (hazards 19).
@@ -86,11 +94,13 @@ impl Leader {
                 };
                 renew.map_or(Vec::new(), alone)
             }
-            Work::Keep => one(next_step(&reader, |index| node.read(log, index))?.map(|step| match step {
-                Step::Sweep => Order::Sweep,
-                Step::Move(_, bodies) => Order::Relocate(bodies),
-                Step::Trim(to) => Order::Trim(to),
-            })),
+            Work::Keep => one(match next_step(&reader, &mut self.round, |index| node.read(log, index))? {
+                Some(Step::Sweep) => Some(Order::Sweep),
+                Some(Step::Move(_, bodies)) => Some(Order::Relocate(bodies)),
+                Some(Step::Trim(to)) => Some(Order::Trim(to)),
+                Some(Step::Missing { held, news: true }) => return Err(format!("nobody needs {held:?}")),
+                Some(Step::LookOn | Step::Missing { .. }) | None => None,
+            }),
             Work::Erase => one(reader.erasing().then_some(Order::Erase(Erase { records: ERASED_AT_ONCE }))),
             Work::Idle if now < self.idle_at => Vec::new(),
             Work::Idle => {

@@ -55,12 +55,12 @@ pub use command::{
     Receive, RenewLeases, StoredMessage, Unsettled, UpdateGroup, entry_stamp, release_to, sweep, tick, trim_to,
 };
 pub(crate) use command::{Holder, NeededBody, relocate};
-#[cfg(test)]
 pub(crate) use consumption::DeliveryKey;
 pub use dead_letter_tally::{DeadLetterTally, DeadLettered};
 pub use events::Events;
 pub use flush::FlushTriggers;
 pub use machine::{OpenStateError, State};
+pub(crate) use needed::Counts;
 #[cfg(test)]
 pub(crate) use outcome::OutcomesBuilder;
 pub use outcome::{

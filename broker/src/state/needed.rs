@@ -28,10 +28,12 @@ pub(crate) enum Need {
     DeadLetter,
 }
 
+/// How many records need bodies somewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    deliveries: u64,
-    dead_letters: u64,
+pub(crate) struct Counts {
+    /// Messages that groups have taken and not finished.
+    pub(crate) deliveries: u64,
+    pub(crate) dead_letters: u64,
 }
 
 impl Counts {
@@ -42,8 +44,17 @@ impl Counts {
         }
     }
 
-    fn none(self) -> bool {
+    pub(crate) fn none(self) -> bool {
         self == Counts::default()
+    }
+
+    fn all(self) -> u64 {
+        self.deliveries + self.dead_letters
+    }
+
+    fn with(self, other: Counts) -> Counts {
+        let Counts { deliveries, dead_letters } = other;
+        Counts { deliveries: self.deliveries + deliveries, dead_letters: self.dead_letters + dead_letters }
     }
 }
 
@@ -108,24 +119,23 @@ impl Needed {
         end.map_or(to, |(first, _)| *first)
     }
 
-    /// Before which entry to look for what is to be moved first: the end of the oldest stretches that hold no more than `count`
-    /// records together, or of the first that holds any, if it holds more; at most `bound`.
-    pub(crate) fn oldest_until(&self, bound: LogIndex, count: usize) -> LogIndex {
-        let mut sum = 0;
+    /// Before which entry to look for what is to be moved first, and how many records there are: the end of the oldest stretches that
+    /// hold no more than `count` together, or of the first that holds any, if it holds more; at most `bound`.
+    pub(crate) fn oldest_until(&self, bound: LogIndex, count: usize) -> (LogIndex, Counts) {
+        let mut sum = Counts::default();
         for (first, counts) in self.stretches.range(..bound) {
-            let with = sum + counts.deliveries + counts.dead_letters;
-            if sum > 0 && with > count as u64 {
-                return *first;
+            let with = sum.with(*counts);
+            if !sum.none() && with.all() > count as u64 {
+                return (*first, sum);
             }
             sum = with;
         }
-        bound
+        (bound, sum)
     }
 
-    /// How many records need what lies before a stretch: deliveries and dead letters.
-    pub(crate) fn before(&self, to: LogIndex) -> (u64, u64) {
-        let counts = self.stretches.range(..to).map(|(_, counts)| counts);
-        counts.fold((0, 0), |sum, counts| (sum.0 + counts.deliveries, sum.1 + counts.dead_letters))
+    /// How many records need what lies before a stretch.
+    pub(crate) fn before(&self, to: LogIndex) -> Counts {
+        self.stretches.range(..to).map(|(_, counts)| *counts).fold(Counts::default(), Counts::with)
     }
 
     /// Forgets the stretches that end at or before the readable start.
@@ -175,7 +185,8 @@ mod tests {
         needed.add(Need::Delivery, LogIndex(5));
         needed.add(Need::DeadLetter, LogIndex(3));
         assert_eq!(needed.oldest(), Some(LogIndex(2)));
-        assert_eq!((needed.before(LogIndex(4)), needed.before(LogIndex(6))), ((0, 1), (1, 1)));
+        let before = [4, 6].map(|to| needed.before(LogIndex(to)));
+        assert_eq!(before, [(0, 1), (1, 1)].map(|(deliveries, dead_letters)| Counts { deliveries, dead_letters }));
         needed.remove(Need::DeadLetter, LogIndex(2));
         assert_eq!(needed.oldest(), Some(LogIndex(4)));
         needed.forget_below(LogIndex(5));
@@ -194,13 +205,18 @@ mod tests {
     #[test]
     fn the_oldest_are_moved_first_and_as_many_at_once_as_one_command_takes() {
         let mut needed = three();
-        assert_eq!(needed.oldest_until(LogIndex(4), 2), LogIndex(4), "nobody holds anything");
+        assert_eq!(needed.oldest_until(LogIndex(4), 2), (LogIndex(4), Counts::default()), "nobody holds anything");
         for (need, index) in [(Need::Delivery, 0), (Need::DeadLetter, 1), (Need::DeadLetter, 2), (Need::Delivery, 4)] {
             needed.add(need, LogIndex(index));
         }
-        let until = [1, 2, 3, 4].map(|count| needed.oldest_until(LogIndex(6), count).0);
-        assert_eq!(until, [2, 2, 4, 6], "the first stretch goes at once, whatever it holds");
-        assert_eq!(needed.oldest_until(LogIndex(2), 9), LogIndex(2));
+        let until = [1, 2, 3, 4].map(|count| needed.oldest_until(LogIndex(6), count));
+        let ends = until.map(|(end, counts)| (end.0, counts.deliveries, counts.dead_letters));
+        assert_eq!(
+            ends,
+            [(2, 1, 1), (2, 1, 1), (4, 1, 2), (6, 2, 2)],
+            "the first stretch goes at once, whatever it holds"
+        );
+        assert_eq!(needed.oldest_until(LogIndex(2), 9).0, LogIndex(2));
     }
 
     #[test]

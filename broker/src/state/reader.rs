@@ -8,6 +8,7 @@ use raft_log::types::{LogIndex, UnixMillis};
 
 use super::apply::{Core, first_at};
 use super::command::{Bootstrap, Holder};
+use super::consumption::DeliveryKey;
 #[cfg(test)]
 use super::consumption::InTail;
 use super::dead_letter_tally::DeadLetterTally;
@@ -20,8 +21,8 @@ use super::retained::Retained;
 use super::store::Store;
 use super::topics::{Queue, Topic};
 use super::views::{
-    GroupView, HeldBack, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest,
-    TopicView,
+    GroupView, HeldBack, Holders, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters,
+    StateDigest, TopicView,
 };
 use crate::model::{ClientKey, ConsumerGroupId, Position, QueueId, QueueOffset, TopicId};
 
@@ -76,8 +77,11 @@ impl Shared {
     }
 }
 
-/// Deliveries that [`StateReader::holders`] looks at under one lock.
-const HOLDERS_SCAN_MAX: usize = 16_384;
+/// Deliveries that [`StateReader::holders`] looks at, and those of them under one lock.
+const LOOKED_AT_MAX: usize = if cfg!(test) { 100 } else { 131_072 };
+const HOLDERS_SLICE: usize = if cfg!(test) { 5 } else { 4096 };
+/// How many times as many dead letters it looks at as it may find: those of deleted topics it passes over.
+const LETTER_SLICES_MAX: usize = if cfg!(test) { 4 } else { 16 };
 
 /// A view of the state at its applied index. Clones share it; each call sees one applied index.
 #[derive(Clone, Debug)]
@@ -256,63 +260,83 @@ impl StateReader {
         let core = self.shared.core();
         let Retained { start, asked: to, .. } = core.retained;
         let before = core.needed.bound(to);
-        let (deliveries, dead_letters) = core.needed.before(before);
-        (start < to.min(before)).then_some(HeldBack { to, before, deliveries, dead_letters })
+        (start < to.min(before)).then(|| HeldBack { to, before, counts: core.needed.before(before) })
     }
 
-    /// Who needs bodies in entries before one, and where those lie; at most `count` of them, of the oldest stretches of the log, and
-    /// never more than some tens of thousands of deliveries looked at under one lock.
+    /// Who needs bodies in entries before one, and where those lie; at most `count` of them, of the oldest stretches of the log. Looks
+    /// at so many deliveries and no more, from `from` on, and no further than all that are there are found.
     ///
     /// The oldest first: what was moved a moment ago may lie before that entry again when retention has gone on, and where there is
     /// much of it, what holds the start would never have its turn.
     ///
     /// # Errors
     /// The store does not read.
-    pub(crate) fn holders(&self, before: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
-        let before = self.shared.core().needed.oldest_until(before, count);
-        let mut holders = self.dead_letters(before, count)?;
-        let subscriptions: Vec<_> = self.shared.core().subscriptions.keys().copied().collect();
-        for key in subscriptions {
-            let mut from = Some((QueueId(0), 0));
-            while let Some((queue, offset)) = from.take().filter(|_| holders.len() < count) {
-                let core = self.shared.core();
-                let Some(subscription) = core.subscriptions.get(&key) else { break };
-                for (at, (key, pending)) in subscription.pending_from(queue, offset).enumerate() {
-                    if at == HOLDERS_SCAN_MAX || holders.len() == count {
-                        from = Some((key.queue, key.offset));
+    pub(crate) fn holders(&self, before: LogIndex, count: usize, from: DeliveryKey) -> Result<Holders, ReadStateError> {
+        let (before, counts) = self.shared.core().needed.oldest_until(before, count);
+        let at_most = |wanted: u64, room: usize| usize::try_from(wanted).unwrap_or(usize::MAX).min(room);
+        let letters = self.dead_letters(before, at_most(counts.dead_letters, count))?;
+        let wanted = at_most(counts.deliveries, count - letters.len());
+        let next = if wanted == 0 { DeliveryKey::FIRST } else { from };
+        let mut holders = Holders { found: letters, next, looked_at: 0 };
+        let enough = holders.found.len() + wanted;
+        while holders.found.len() < enough && holders.looked_at < LOOKED_AT_MAX {
+            let core = self.shared.core();
+            let at = holders.next;
+            let subscription = core.subscriptions.range((at.topic, at.group)..).next();
+            let Some((&(topic, group), subscription)) = subscription else {
+                holders.next = DeliveryKey::FIRST;
+                break;
+            };
+            let (queue, offset) =
+                if (topic, group) == (at.topic, at.group) { (at.queue, at.offset) } else { (QueueId(0), 0) };
+            holders.looked_at += 1;
+            let mut left = subscription.pending_from(queue, offset);
+            for (key, pending) in left.by_ref().take(HOLDERS_SLICE) {
+                holders.looked_at += 1;
+                if pending.message.position.index < before {
+                    holders.found.push((pending.message.position, Holder::Delivery(key)));
+                    if holders.found.len() == enough {
                         break;
-                    }
-                    if pending.message.position.index < before {
-                        holders.push((pending.message.position, Holder::Delivery(key)));
                     }
                 }
             }
+            let behind = DeliveryKey { topic, group: ConsumerGroupId(group.0 + 1), ..DeliveryKey::FIRST };
+            holders.next = left.next().map_or(behind, |(key, _)| key);
         }
         Ok(holders)
     }
 
+    /// Dead letters before an entry. Those of deleted topics hold it until they are erased, and nobody moves them.
     fn dead_letters(&self, before: LogIndex, count: usize) -> Result<Vec<(Position, Holder)>, ReadStateError> {
-        let start = self.shared.core().retained.start;
         let mut letters = Vec::new();
-        let from = keys::dead_letter(start, TopicId(0), 0);
-        self.shared.store().scan_from(keys::DEAD_LETTERS, from.as_ref(), |key, _| {
-            let mut numbers = KeyReader::new(key);
-            let (Some(index), Some(topic), Some(offset)) = (numbers.u64(), numbers.u64(), numbers.u64()) else {
-                return Err(Fault::damaged(key, "the key of a dead letter"));
-            };
-            if index >= before.0 || letters.len() == count {
-                return Ok(ControlFlow::Break(()));
+        let mut from = Some(keys::dead_letter(self.shared.core().retained.start, TopicId(0), 0));
+        let mut slices = 0..LETTER_SLICES_MAX;
+        while let Some(key) = from.take_if(|_| letters.len() < count && slices.next().is_some()) {
+            let mut slice = Vec::new();
+            self.shared.store().scan_from(keys::DEAD_LETTERS, key.as_ref(), |key, _| {
+                let mut numbers = KeyReader::new(key);
+                let (Some(index), Some(topic), Some(offset)) = (numbers.u64(), numbers.u64(), numbers.u64()) else {
+                    return Err(Fault::damaged(key, "the key of a dead letter"));
+                };
+                if index >= before.0 {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if slice.len() == count {
+                    from = Some(keys::dead_letter(LogIndex(index), TopicId(topic), offset));
+                    return Ok(ControlFlow::Break(()));
+                }
+                slice.push((TopicId(topic), offset));
+                Ok(ControlFlow::Continue(()))
+            })?;
+            for (topic, offset) in slice {
+                let at = self.locate(topic, QueueId(0), QueueOffset(offset), 1)?;
+                // One that was moved just now may still be found where it was.
+                if let Some(at) = at.first().filter(|at| at.position.index < before && letters.len() < count) {
+                    letters.push((at.position, Holder::DeadLetter { topic, offset }));
+                }
             }
-            letters.push((TopicId(topic), offset));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        let located = letters.into_iter().map(|(topic, offset)| {
-            let at = self.locate(topic, QueueId(0), QueueOffset(offset), 1)?;
-            // One that was moved just now may still be found where it was.
-            let at = at.first().filter(|at| at.position.index < before);
-            Ok(at.map(|at| (at.position, Holder::DeadLetter { topic, offset })))
-        });
-        located.filter_map(Result::transpose).collect()
+        }
+        Ok(letters)
     }
 
     /// Whether queues begin below the readable start: propose a sweep.
@@ -362,6 +386,14 @@ impl StateReader {
     #[must_use]
     pub fn dead_letter_tally(&self) -> &DeadLetterTally {
         &self.shared.dead_letters
+    }
+
+    /// The oldest position that a delivery needs, by a look at all of them and no count.
+    #[cfg(test)]
+    pub(crate) fn oldest_needed(&self) -> Option<(Position, DeliveryKey)> {
+        let core = self.shared.core();
+        let all = core.subscriptions.values().flat_map(|of| of.pending_from(QueueId(0), 0));
+        all.map(|(key, pending)| (pending.message.position, key)).min()
     }
 
     /// Whether the group has taken a message and not finished it: what cannot be seen from outside, for the model test.

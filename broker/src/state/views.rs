@@ -2,6 +2,9 @@
 
 use raft_log::types::{LogId, LogIndex, UnixMillis};
 
+use super::command::Holder;
+use super::consumption::DeliveryKey;
+use super::needed::Counts;
 use crate::model::{
     ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, Position, QueueId, QueueOffset, TopicId, TopicName,
     TopicSettings,
@@ -80,10 +83,18 @@ pub(crate) struct HeldBack {
     pub(crate) to: LogIndex,
     /// What is needed of the entries before this one stands in the way.
     pub(crate) before: LogIndex,
-    /// Messages that groups have taken and not finished.
-    pub(crate) deliveries: u64,
-    /// Dead letters.
-    pub(crate) dead_letters: u64,
+    /// How much that is.
+    pub(crate) counts: Counts,
+}
+
+/// What of a walk over all deliveries was found, and where it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holders {
+    pub(crate) found: Vec<(Position, Holder)>,
+    /// The next walk begins here: at the first of all, if this one has come to the end.
+    pub(crate) next: DeliveryKey,
+    /// Deliveries and subscriptions that were looked at.
+    pub(crate) looked_at: usize,
 }
 
 /// How far a group has come in a queue.

@@ -13,11 +13,8 @@ pub(in crate::simulation) fn check(ledger: &Ledger, node: &Node) -> Result<(), V
     let kept = |key: DeliveryKey| reader.is_pending(key.group, key.topic, key.queue, key.offset);
     find_lost(ledger, kept).map_err(|what| Violation::new("pending kept", what))?;
     let start = node.state().needed_from();
-    let below = reader.holders(start, 1).map_err(|error| Violation::new("pending kept", error.to_string()))?;
-    match below.first() {
-        Some((at, holder)) => {
-            Err(Violation::new("pending kept", format!("{holder:?} needs {at:?}, the start is {start}")))
-        }
+    match reader.oldest_needed().filter(|(at, _)| at.index < start) {
+        Some((at, key)) => Err(Violation::new("pending kept", format!("{key:?} needs {at:?}, the start is {start}"))),
         None => Ok(()),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct DeliveryKey {
 
 impl DeliveryKey {
     /// Before or at all others.
-    pub(super) const FIRST: DeliveryKey =
+    pub(crate) const FIRST: DeliveryKey =
         DeliveryKey { topic: TopicId(0), group: ConsumerGroupId(0), queue: QueueId(0), offset: 0 };
 }
 

@@ -12,9 +12,9 @@ use crate::model::{
 };
 use crate::state::{
     Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup, DeleteTopic,
-    Deleted, EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick, ProducerStamp, PublishBuilder,
-    PublishRefusal, Receive, Received, Settled, State, StateReader, StoredAt, StoredMessage, Unsettled, UpdateGroup,
-    outcomes, relocate, sweep, tick, trim_to,
+    Deleted, DeliveryKey, EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick, ProducerStamp,
+    PublishBuilder, PublishRefusal, Receive, Received, Settled, State, StateReader, StoredAt, StoredMessage, Unsettled,
+    UpdateGroup, outcomes, relocate, sweep, tick, trim_to,
 };
 
 /// How long a receive of these tests hides.
@@ -86,7 +86,21 @@ impl Rig {
 
     /// What needs bodies before an entry, as a leader finds it: at most so many.
     pub(super) fn needed_bodies(&self, before: LogIndex, count: usize) -> Vec<NeededBody> {
-        let holders = self.reader().holders(before, count).unwrap();
+        let (mut found, mut next) = (Vec::new(), DeliveryKey::FIRST);
+        while found.len() < count {
+            let holders = self.reader().holders(before, count, next).unwrap();
+            // Letters are found by each look.
+            holders.found.into_iter().for_each(|of| {
+                if !found.contains(&of) {
+                    found.push(of);
+                }
+            });
+            next = holders.next;
+            if next == DeliveryKey::FIRST {
+                break;
+            }
+        }
+        found.truncate(count);
         let body = |(from, holder): (Position, Holder)| {
             let ApplyKind::Command(payload) = &self.log[usize::try_from(from.index.0).unwrap()].kind else {
                 panic!("messages lie in commands")
@@ -94,7 +108,7 @@ impl Rig {
             let (start, end) = (from.offset as usize, (from.offset + from.length) as usize);
             NeededBody { from, holders: vec![holder], record: payload.slice(start..end) }
         };
-        holders.into_iter().map(body).collect()
+        found.into_iter().map(body).collect()
     }
 
     /// What retention and the leader do together until the readable start is at `to`; `relocating` sees what moves.

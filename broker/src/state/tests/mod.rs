@@ -9,6 +9,7 @@ mod fifo;
 mod flush;
 mod group_settings;
 mod harness;
+mod holders;
 mod idempotence;
 mod idle_groups;
 mod model;

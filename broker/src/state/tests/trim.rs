@@ -4,7 +4,7 @@ use raft_log::types::LogIndex;
 use super::harness::{INVISIBLE_MS, Rig, offsets};
 use crate::model::{GroupSettings, QueueId, QueueOffset, TopicId, TopicType};
 use crate::state::apply_limits::LOOKED_AT_MAX;
-use crate::state::{Outcome, Settled, State, outcomes, release_to, relocate, sweep, trim_to};
+use crate::state::{Counts, Outcome, Settled, State, outcomes, release_to, relocate, sweep, trim_to};
 
 /// Five entries of two messages each in one queue; answers the topic and the index of the first of them.
 fn published(rig: &mut Rig) -> (TopicId, u64) {
@@ -199,7 +199,7 @@ fn a_dead_letter_is_moved_to_the_end_of_the_log() {
     rig.crash_and_replay();
     assert_eq!(trim(&mut rig, first + 4), first + 1);
     let held = rig.reader().held_back().unwrap();
-    assert_eq!((held.to, held.deliveries, held.dead_letters), (LogIndex(first + 4), 0, 1));
+    assert_eq!((held.to, held.counts), (LogIndex(first + 4), Counts { deliveries: 0, dead_letters: 1 }));
     let mut moved = 0;
     rig.retain(LogIndex(first + 4), |_, bodies| moved += bodies.len());
     assert_eq!(moved, 1);
@@ -235,7 +235,7 @@ fn what_holds_the_start_longest_is_moved_first() {
         let end = LogIndex(rig.log.len() as u64);
         assert_eq!(trim(&mut rig, end.0), first, "the delivery holds it");
         let held = rig.reader().held_back().unwrap();
-        assert_eq!((held.deliveries, held.dead_letters), (1, AT_ONCE as u64 + 1));
+        assert_eq!(held.counts, Counts { deliveries: 1, dead_letters: AT_ONCE as u64 + 1 });
         let bodies = rig.needed_bodies(held.before, AT_ONCE);
         rig.one(&relocate(&bodies));
         let end = rig.log.len() as u64;
