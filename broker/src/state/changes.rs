@@ -4,11 +4,19 @@ use rocksdb::WriteBatch;
 
 use super::digest::Digest;
 
+/// Keys of a range that are deleted one by one. More go as a range, which costs the same however many there are, but makes every read
+/// slower until it is flushed (see [`Changes::delete_range`]).
+pub(crate) const ONE_BY_ONE_MAX: usize = if cfg!(test) { 4 } else { 128 };
+/// Keys that one command deletes so: one that settles thousands of deliveries may pass as many ranges.
+const ONE_BY_ONE_OF_COMMAND_MAX: usize = if cfg!(test) { 16 } else { 4096 };
+
 /// The writes of a call so far.
 pub(crate) struct Changes {
     batch: WriteBatch,
     digest: Digest,
     ranges: u64,
+    /// Keys that the command may still delete one by one.
+    one_by_one: usize,
 }
 
 impl std::fmt::Debug for Changes {
@@ -19,7 +27,12 @@ impl std::fmt::Debug for Changes {
 
 impl Changes {
     pub(crate) fn new(digest: Digest) -> Changes {
-        Changes { batch: WriteBatch::default(), digest, ranges: 0 }
+        Changes { batch: WriteBatch::default(), digest, ranges: 0, one_by_one: ONE_BY_ONE_OF_COMMAND_MAX }
+    }
+
+    /// A command begins: what it writes follows from it and the state, however entries are grouped in calls.
+    pub(crate) fn begin_command(&mut self) {
+        self.one_by_one = ONE_BY_ONE_OF_COMMAND_MAX;
     }
 
     pub(crate) fn put(&mut self, key: impl AsRef<[u8]>, value: &[u8]) {
@@ -51,6 +64,19 @@ impl Changes {
         self.digest.absorb_number(u64::MAX);
         if stored {
             self.batch.delete(key);
+        }
+    }
+
+    /// Deletes `keys`, which are all that are there from `from` on and before `until`: one by one while they are few, else as a range.
+    /// Of many, only the first [`ONE_BY_ONE_MAX`] and one more are asked for.
+    pub(crate) fn delete_keys<K: AsRef<[u8]>>(&mut self, from: K, until: K, keys: impl Iterator<Item = K>) {
+        let few = self.one_by_one.min(ONE_BY_ONE_MAX);
+        let keys: Vec<K> = keys.take(few + 1).collect();
+        if keys.len() > few {
+            self.delete_range(from, until);
+        } else {
+            self.one_by_one -= keys.len();
+            keys.into_iter().for_each(|key| self.delete(key));
         }
     }
 
@@ -118,5 +144,24 @@ mod tests {
             changes.digest().0
         });
         assert_eq!(BTreeSet::from(digests).len(), changes.len(), "{digests:?}");
+    }
+
+    /// However many ranges a command passes, and however long each is.
+    #[test]
+    fn one_command_deletes_so_many_keys_one_by_one_and_the_rest_as_ranges() {
+        let keys = |count: usize| (0..count).map(|key| key.to_be_bytes());
+        let mut changes = Changes::new(Digest::default());
+        let delete = |changes: &mut Changes, count: usize| {
+            let (from, until) = (0_usize.to_be_bytes(), count.to_be_bytes());
+            changes.delete_keys(from, until, keys(count).inspect(|key| assert!(key <= &ONE_BY_ONE_MAX.to_be_bytes())));
+            changes.ranges()
+        };
+        assert_eq!([ONE_BY_ONE_MAX, ONE_BY_ONE_MAX + 1, 1 << 40].map(|count| delete(&mut changes, count)), [0, 1, 2]);
+        for _ in ONE_BY_ONE_MAX..ONE_BY_ONE_OF_COMMAND_MAX {
+            assert_eq!(delete(&mut changes, 1), 2);
+        }
+        assert_eq!(delete(&mut changes, 1), 3, "no more of this command");
+        changes.begin_command();
+        assert_eq!(delete(&mut changes, 1), 3);
     }
 }

@@ -118,6 +118,7 @@ impl Core {
         let mut outcomes = OutcomesBuilder::new();
         for command in 0..entry.commands {
             applying.command = command;
+            applying.changes.begin_command();
             let frame = entry.next_frame()?;
             outcomes.push(&self.apply_command(&Command::decode(&frame)?, applying)?);
         }

@@ -12,9 +12,6 @@ use crate::state::fault::Fault;
 use crate::state::keys;
 use crate::state::store::Store;
 
-/// Records that are deleted one by one; more go as a range.
-const ONE_BY_ONE_MAX: u64 = if cfg!(test) { 2 } else { 128 };
-
 /// A message in a tail: its lane and its number there.
 type Place = (ConsumerGroupId, TopicId, QueueId, MessageGroupKey, u64);
 
@@ -105,7 +102,9 @@ impl Tails<'_> {
             tail.first = first;
             found = self.reader().read(place(of, lane, first))?;
         }
-        self.forget(of, lane, tail.first, tail.first + 1);
+        let taken = place(of, lane, tail.first);
+        self.changes.delete(key(taken));
+        self.unwritten.remove(&taken);
         let left = Tail { first: tail.first + 1, oldest: found.message.position.index, ..tail };
         self.set(of, lane, (left.first < left.next).then_some(left));
         Ok(Some(found))
@@ -115,13 +114,10 @@ impl Tails<'_> {
         TailReader { store: self.store, unwritten: self.unwritten, start: self.start }
     }
 
+    /// Takes messages out of a tail.
     fn forget(&mut self, of: &Subscription, lane: LaneKey, from: u64, until: u64) {
         let (first, end) = (place(of, lane, from), place(of, lane, until));
-        if until - from > ONE_BY_ONE_MAX {
-            self.changes.delete_range(key(first), key(end));
-        } else {
-            (from..until).for_each(|number| self.changes.delete(key(place(of, lane, number))));
-        }
+        self.changes.delete_keys(key(first), key(end), (from..until).map(|number| key(place(of, lane, number))));
         let gone: Vec<Place> = self.unwritten.range(first..end).map(|(place, _)| *place).collect();
         for place in gone {
             self.unwritten.remove(&place);

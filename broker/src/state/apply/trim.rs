@@ -13,6 +13,7 @@ use raft_log::types::LogIndex;
 use super::tails::TailReader;
 use super::{Applying, Core};
 use crate::model::{ConsumerGroupId, QueueId, TopicId};
+use crate::state::changes::ONE_BY_ONE_MAX;
 use crate::state::fault::Fault;
 use crate::state::index::{bases, first_from, read_block};
 use crate::state::keys;
@@ -25,9 +26,6 @@ use crate::state::topics::Queue;
 /// Queues that one sweep command looks at, and those that it moves: each costs some reads of the index.
 pub(crate) const LOOKED_AT_MAX: usize = 256;
 const MOVED_MAX: usize = 32;
-/// Index records of a queue that are deleted one by one. More go as a range, which costs the same however many there are, but makes
-/// every read slower until it is flushed (see `Changes::delete_range`).
-const ONE_BY_ONE_MAX: usize = if cfg!(test) { 4 } else { 128 };
 
 impl Core {
     /// Moves the start up to `to`, or as far as nothing that is needed stands in the way.
@@ -149,11 +147,8 @@ impl Core {
         applying.changes.put(keys::queue(topic, queue), &range.encode());
         let gone = before.first..range.first;
         let blocks = bases(&self.recent, applying.store, (topic, queue), gone.clone(), ONE_BY_ONE_MAX + 1)?;
-        if blocks.len() > ONE_BY_ONE_MAX {
-            applying.changes.delete_range(keys::index(topic, queue, gone.start), keys::index(topic, queue, gone.end));
-        } else {
-            blocks.into_iter().for_each(|base| applying.changes.delete(keys::index(topic, queue, base)));
-        }
+        let key = |base| keys::index(topic, queue, base);
+        applying.changes.delete_keys(key(gone.start), key(gone.end), blocks.into_iter().map(key));
         self.counters.trimmed += range.first - before.first;
         for group in &of.subscribers {
             let taken = self.subscriptions[&(topic, *group)].taken(queue).expect("a queue of the topic");

@@ -120,6 +120,27 @@ fn a_tail_that_retention_took_as_a_whole_is_no_tail() {
     assert_eq!(offsets(&rig.receive(group, topic, 9)), [5, 6]);
 }
 
+/// What one acknowledgement of many heads deletes one by one is bounded, and what is beyond goes as well.
+#[test]
+fn many_tails_that_retention_took_are_done_with_in_one_command() {
+    let (mut rig, topic, group) = rig();
+    let lanes: Vec<String> = (0..12).map(|lane| lane.to_string()).collect();
+    let all: Vec<_> = lanes.iter().map(|lane| (0, "", lane.as_str())).collect();
+    (0..5).for_each(|_| drop(rig.publish(topic, &all)));
+    let first = rig.receive(group, topic, 12);
+    assert!(rig.receive(group, topic, 9).is_empty());
+    let end = LogIndex(rig.log.len() as u64);
+    rig.retain(end, |_, _| ());
+    rig.state().flush().unwrap();
+    rig.ack(group, topic, &first);
+    assert_eq!((held(&rig, topic, group, 60), rig.reader().counters().expired_unread), ((vec![], vec![]), 48));
+    let digest = rig.digest();
+    rig.crash_and_replay();
+    assert_eq!(rig.digest(), digest);
+    rig.publish(topic, &all);
+    assert_eq!(rig.receive(group, topic, 32).len(), 12);
+}
+
 /// Dead letters are moved by retention, also while they wait for their message group at whoever looks through them.
 #[test]
 fn dead_letters_that_wait_follow_their_bodies() {
