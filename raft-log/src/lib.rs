@@ -32,7 +32,7 @@ pub use replica::{
 };
 pub use secret::{PeerSecret, SecretParseError};
 pub use state_machine::{
-    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, PrepareRestore,
-    StampReader, StateMachine,
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, MakeCommand,
+    PrepareRestore, StampReader, StateMachine,
 };
 pub use storage::{Durability, Record, RecordKind, Room, Sizes};

@@ -10,6 +10,7 @@
 //!               └─ FinishCheckpoint(dir) ► as above; the files are kept and may be sent
 //!            trim_command(to) ◄──────── on the leader, when retention wants entries below `to` gone; proposed
 //!            release_command(to) ◄───── on the leader, when disks fill: the same for what nobody has yet to read
+//!               └─ MakeCommand ► called on another thread; apply and reads go on meanwhile
 //!            needed_from() ───────────► entries below may be purged once a kept checkpoint covers them
 //!   behind   prepare_restore() ◄─────── a checkpoint has come from a peer
 //!               └─ PrepareRestore(dir) ► called on another thread; apply and reads go on meanwhile
@@ -157,6 +158,12 @@ pub type FinishCheckpoint = Box<dyn FnOnce(&Path) -> Result<(), ApplyError> + Se
 /// The files do not make a state, or the store refused. The state is as it was.
 pub type PrepareRestore = Box<dyn FnOnce(&Path) -> Result<(), ApplyError> + Send>;
 
+/// Makes a command of what was applied, on another thread, while applying goes on; `None` if there is nothing to propose. Blocks.
+///
+/// # Errors
+/// The store did not read. It is asked for again after a while.
+pub type MakeCommand = Box<dyn FnOnce() -> Result<Option<Bytes>, ApplyError> + Send>;
+
 /// Reads from a command the time at which it was stamped; `None` for one that carries none.
 pub type StampReader = fn(&[u8]) -> Option<UnixMillis>;
 
@@ -214,9 +221,9 @@ pub trait StateMachine: Send + 'static {
     fn trim_command(&self, to: LogIndex) -> Option<Bytes>;
 
     /// Like [`trim_command`](Self::trim_command), but when it is applied, only that may be let go of which nobody has yet to
-    /// read; that is decided by what was applied until then. Proposed when disks fill (hazards 35). `None` if this state
-    /// machine does not know who reads what.
-    fn release_command(&self, _to: LogIndex) -> Option<Bytes> {
+    /// read, by what was applied until then. Proposed when disks fill (hazards 35). `None` if this state machine does not know
+    /// who reads what. To find out may take long, and is left to the answer.
+    fn release_command(&self, _to: LogIndex) -> Option<MakeCommand> {
         None
     }
 

@@ -10,7 +10,7 @@ use crate::model::{AttemptKey, ClientKey, QueueOffset, TopicId, TopicType};
 use crate::state::planted::tick_of;
 use crate::state::{
     Created, Deleted, DeliveryKey, Holder, NeededBody, Origin, Outcome, Pick, ProducerStamp, Receive, Received,
-    RenewLeases, Settled, StoredAt,
+    ReleaseTo, RenewLeases, Settled, StoredAt,
 };
 
 impl Ledger {
@@ -49,7 +49,7 @@ impl Ledger {
             (Order::Trim(to), Outcome::Trimmed { start }) => {
                 (self.asked, self.start) = (self.asked.max((*to).min(*index)), *start);
             }
-            (Order::Release(to), Outcome::Trimmed { start }) => {
+            (Order::Release(ReleaseTo { to, .. }), Outcome::Trimmed { start }) => {
                 let to = self.oldest_unread().map_or(*to, |(_, unread)| unread.min(*to));
                 (self.asked, self.start) = (self.asked.max(to.min(*index)), *start);
             }

@@ -12,7 +12,7 @@ use crate::consume::keep::{Round, Step, next_step};
 use crate::consume::millis;
 use crate::consume::timers::{OVERDUE_GRACE, is_due, to_renew};
 use crate::model::{ClientKey, ConsumerGroupId};
-use crate::state::{Erase, KeepGroups, StateReader};
+use crate::state::{Erase, KeepGroups, Looked, ReleaseTo, StateReader, UnreadLook};
 
 /// Records that one step of an erasure takes.
 const ERASED_AT_ONCE: u32 = 5;
@@ -33,6 +33,7 @@ pub(super) struct Leader {
     overdue: bool,
     idle_at: u64,
     round: Round,
+    unread: Option<UnreadLook>,
     /// What has a command under way.
     pub(super) busy: BTreeSet<Work>,
     /// Behind the last entry that it has applied while it leads.
@@ -41,8 +42,9 @@ pub(super) struct Leader {
 
 impl Leader {
     pub(super) fn new(node: usize, term: Term, ahead: u64) -> Leader {
-        let (serves_from, overdue, idle_at, round) = (None, false, 0, Round::default());
-        Leader { node, term, ahead, serves_from, overdue, idle_at, round, busy: BTreeSet::new(), applied: 0 }
+        let (serves_from, overdue, idle_at, busy, applied) = (None, false, 0, BTreeSet::new(), 0);
+        let (round, unread) = (Round::default(), None);
+        Leader { node, term, ahead, serves_from, overdue, idle_at, round, unread, busy, applied }
     }
 
     /// What it proposed last may still come, and it proposes again.
@@ -109,9 +111,24 @@ impl Leader {
                 one(reader.has_automatic_groups().then_some(Order::Keep(KeepGroups { polled, unused_ms, idle_ms })))
             }
             Work::Retain => one(over(node, log, seen.log_bytes_max).map(Order::Trim)),
-            Work::Release if seen.disk_is_full => one(over(node, log, seen.log_bytes_max / 4).map(Order::Release)),
+            Work::Release if seen.disk_is_full => one(self.release(&reader, at, seen)?.map(Order::Release)),
             Work::Release => Vec::new(),
         })
+    }
+}
+
+impl Leader {
+    /// Looks on for what everybody has read, one slice in a turn, or begins to; so the state changes in between.
+    fn release(&mut self, reader: &StateReader, at: &At<'_>, seen: &Seen<'_>) -> Result<Option<ReleaseTo>, String> {
+        let begun = self.unread.take();
+        let begin = || reader.look_for_unread(over(at.node, at.log, seen.log_bytes_max / 4)?);
+        let Some(look) = begun.or_else(begin) else { return Ok(None) };
+        match reader.look_on(look).map_err(|error| error.to_string())? {
+            Looked::Further(look) => self.unread = Some(look),
+            Looked::Done(release) => return Ok(Some(release)),
+            Looked::Nothing => {}
+        }
+        Ok(None)
     }
 }
 

@@ -6,7 +6,7 @@ use raft_log::types::LogIndex;
 use crate::model::{MessageGroupKey, QueueId, TopicId};
 use crate::state::{
     Ack, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup, DeleteTopic, EncodedCommand, Erase,
-    KeepGroups, NeededBody, NewMessage, ProducerStamp, PublishBuilder, Receive, RenewLeases, UpdateGroup, release_to,
+    KeepGroups, NeededBody, NewMessage, ProducerStamp, PublishBuilder, Receive, ReleaseTo, RenewLeases, UpdateGroup,
     relocate, sweep, tick, trim_to,
 };
 
@@ -31,7 +31,7 @@ pub(super) enum Order {
     Renew(RenewLeases),
     Tick,
     Trim(LogIndex),
-    Release(LogIndex),
+    Release(ReleaseTo),
     Sweep,
     Relocate(Vec<NeededBody>),
     CreateTopic(CreateTopic),
@@ -54,7 +54,7 @@ impl Order {
             Order::Renew(renew) => renew.encode(),
             Order::Tick => tick(),
             Order::Trim(to) => trim_to(*to),
-            Order::Release(to) => release_to(*to),
+            Order::Release(release) => release.encode(),
             Order::Sweep => sweep(),
             Order::Relocate(bodies) => relocate(bodies),
             Order::CreateTopic(create) => create.encode(),

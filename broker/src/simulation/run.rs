@@ -25,6 +25,9 @@ const IN_MEMORY: &str = "/dev/shm";
 pub(super) const WORKS: [Work; 7] =
     [Work::Tick, Work::Renew, Work::Keep, Work::Erase, Work::Idle, Work::Retain, Work::Release];
 
+/// Entry from which those come who come late.
+const LATE_FROM: u64 = 150;
+
 /// Everything of a run.
 pub(super) struct Run {
     pub(super) dice: Dice,
@@ -204,6 +207,11 @@ impl Run {
             }
             _ => {
                 let at = self.dice.below(self.consumers.len());
+                // Where a disk is full, a group comes when much was read by the others, and let go.
+                let comes_late = self.settings.disk_is_full && self.consumers[at].group == ABSENT;
+                if comes_late && self.group.log.end() < LATE_FROM {
+                    return;
+                }
                 (self.consumers[at].turn(&mut self.dice, &reader, false), Asker::Consumer(at))
             }
         };

@@ -35,7 +35,7 @@ impl Settings {
             faults: dice.of(&[0, 3, 8, 15]),
             deletes,
             small_ticks: !deletes && dice.percent(60),
-            disk_is_full: dice.percent(20),
+            disk_is_full: dice.percent(35),
             lags: dice.percent(50),
             publishing: dice.of(&[15, 30, 45]),
             reorders: dice.percent(30),

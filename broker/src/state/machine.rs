@@ -8,14 +8,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use raft_log::types::{LogId, LogIndex};
 use raft_log::{
-    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, PrepareRestore,
-    StampReader, StateMachine,
+    AppliedPoint, ApplyEntry, ApplyError, ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed, MakeCommand,
+    PrepareRestore, StampReader, StateMachine,
 };
 use rocksdb::WriteBatch;
 
 use super::apply::{Applying, Core};
 use super::changes::Changes;
-use super::command::{BatchBuilder, entry_stamp, release_to, trim_to};
+use super::command::{BatchBuilder, entry_stamp, trim_to};
 use super::consumption::LATE_MAX;
 use super::dead_letter_tally::DeadLettered;
 use super::digest::Digest;
@@ -30,7 +30,7 @@ use super::views::StateCounters;
 use crate::model::TopicId;
 
 const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
-const FORMAT_VERSION: u32 = 4;
+const FORMAT_VERSION: u32 = 5;
 
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]
@@ -286,10 +286,16 @@ impl StateMachine for State {
         Some(batch.build(self.shared.core().clock))
     }
 
-    fn release_command(&self, to: LogIndex) -> Option<Bytes> {
-        let mut batch = BatchBuilder::new();
-        batch.push(&release_to(to));
-        Some(batch.build(self.shared.core().clock))
+    fn release_command(&self, to: LogIndex) -> Option<MakeCommand> {
+        let reader = self.reader();
+        Some(Box::new(move || {
+            let release = reader.release(to).map_err(|error| ApplyError::new(error.to_string()))?;
+            Ok(release.map(|release| {
+                let mut batch = BatchBuilder::new();
+                batch.push(&release.encode());
+                batch.build(reader.clock())
+            }))
+        }))
     }
 
     fn stamp_reader(&self) -> Option<StampReader> {

@@ -45,6 +45,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod unread;
 mod views;
 
 pub use apply::IDLE_AT_ONCE_MAX;
@@ -52,9 +53,9 @@ pub use codec::DecodeError;
 pub use command::{
     Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, Class, CreateGroup, CreateTopic,
     DeadLetter, DeleteGroup, DeleteTopic, EncodedCommand, Erase, KeepGroups, NewMessage, ProducerStamp, PublishBuilder,
-    Receive, RenewLeases, StoredMessage, Unsettled, UpdateGroup, entry_stamp, release_to, sweep, tick, trim_to,
+    Receive, RenewLeases, StoredMessage, Unsettled, UpdateGroup, entry_stamp, sweep, tick, trim_to,
 };
-pub(crate) use command::{Holder, NeededBody, relocate};
+pub(crate) use command::{Holder, NeededBody, ReleaseTo, relocate};
 pub(crate) use consumption::DeliveryKey;
 pub use dead_letter_tally::{DeadLetterTally, DeadLettered};
 pub use events::Events;
@@ -68,6 +69,8 @@ pub use outcome::{
 };
 pub use reader::{ReadStateError, StateReader};
 pub(crate) use store::open_files_max;
+#[cfg(test)]
+pub(crate) use unread::{Looked, UnreadLook};
 pub(crate) use views::HeldBack;
 pub use views::{
     GroupView, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView,

@@ -7,7 +7,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use raft_log::types::{LogIndex, UnixMillis};
 
 use super::apply::{Core, first_at};
-use super::command::{Bootstrap, Holder};
+use super::command::{Bootstrap, Holder, ReleaseTo};
 use super::consumption::DeliveryKey;
 #[cfg(test)]
 use super::consumption::InTail;
@@ -20,6 +20,7 @@ use super::keys::{self, KeyReader};
 use super::retained::Retained;
 use super::store::Store;
 use super::topics::{Queue, Topic};
+use super::unread::{Looked, UnreadLook};
 use super::views::{
     GroupView, HeldBack, Holders, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters,
     StateDigest, TopicView,
@@ -337,6 +338,35 @@ impl StateReader {
             }
         }
         Ok(letters)
+    }
+
+    /// Begins to look how far the start may move towards `to` without passing over what somebody has yet to read.
+    pub(crate) fn look_for_unread(&self, to: LogIndex) -> Option<UnreadLook> {
+        UnreadLook::begin(&self.shared.core(), to)
+    }
+
+    /// Looks on, at a bounded number of queues or tails.
+    ///
+    /// # Errors
+    /// The store does not read.
+    pub(crate) fn look_on(&self, look: UnreadLook) -> Result<Looked, ReadStateError> {
+        let core = self.shared.core();
+        Ok(look.slice(&core, &self.shared.store())?)
+    }
+
+    /// How far the start may move towards `to`, if at all, as the whole state says: takes long where there is much.
+    ///
+    /// # Errors
+    /// The store does not read.
+    pub(crate) fn release(&self, to: LogIndex) -> Result<Option<ReleaseTo>, ReadStateError> {
+        let Some(mut look) = self.look_for_unread(to) else { return Ok(None) };
+        loop {
+            look = match self.look_on(look)? {
+                Looked::Further(look) => look,
+                Looked::Done(release) => return Ok(Some(release)),
+                Looked::Nothing => return Ok(None),
+            }
+        }
     }
 
     /// Whether queues begin below the readable start: propose a sweep.

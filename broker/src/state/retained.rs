@@ -18,6 +18,8 @@ pub(crate) struct Retained {
     pub(crate) swept: LogIndex,
     /// The sweep that is under way.
     pub(crate) sweep: Option<Sweep>,
+    /// The last entry with which something became unread that everybody had read; see [`unread`](super::unread).
+    pub(crate) unread_again: LogIndex,
 }
 
 /// A walk over all queues, in steps; each begins where this one says.
@@ -31,10 +33,11 @@ pub(crate) struct Sweep {
 
 impl Retained {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(48);
+        let mut out = Vec::with_capacity(56);
         out.put_u64_le(self.start.0);
         out.put_u64_le(self.asked.0);
         out.put_u64_le(self.swept.0);
+        out.put_u64_le(self.unread_again.0);
         out.put_u8(u8::from(self.sweep.is_some()));
         if let Some(sweep) = self.sweep {
             out.put_u64_le(sweep.to.0);
@@ -47,6 +50,7 @@ impl Retained {
     pub(crate) fn decode(record: &[u8]) -> Result<Retained, DecodeError> {
         let mut reader = Reader::new("retained", record);
         let [start, asked, swept] = [reader.u64()?, reader.u64()?, reader.u64()?].map(LogIndex);
+        let unread_again = LogIndex(reader.u64()?);
         let sweep = match reader.flag()? {
             true => {
                 let (to, topic) = (LogIndex(reader.u64()?), TopicId(reader.u64()?));
@@ -55,7 +59,7 @@ impl Retained {
             false => None,
         };
         reader.finish()?;
-        Ok(Retained { start, asked, swept, sweep })
+        Ok(Retained { start, asked, swept, sweep, unread_again })
     }
 }
 
@@ -67,7 +71,8 @@ mod tests {
     fn the_record_goes_both_ways() {
         let sweep = Sweep { to: LogIndex(7), topic: TopicId(8), queue: QueueId(9) };
         for sweep in [None, Some(sweep)] {
-            let retained = Retained { start: LogIndex(7), asked: LogIndex(9), swept: LogIndex(3), sweep };
+            let [start, asked, swept, unread_again] = [7, 9, 3, 8].map(LogIndex);
+            let retained = Retained { start, asked, swept, sweep, unread_again };
             assert_eq!(Retained::decode(&retained.encode()), Ok(retained));
         }
     }

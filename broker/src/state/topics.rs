@@ -81,10 +81,6 @@ impl Topics {
         self.all.range(id..).map(|(_, topic)| topic)
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Topic> {
-        self.all.values()
-    }
-
     pub(crate) fn by_name(&self) -> impl Iterator<Item = &Topic> {
         self.by_name.values().filter_map(|id| self.get(*id))
     }

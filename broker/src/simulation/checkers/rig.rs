@@ -14,7 +14,7 @@ use crate::simulation::log::{Asker, Log};
 use crate::simulation::order::{Message, Order};
 use crate::state::{
     Ack, AckEntry, DeadLetter, DeleteTopic, Deleted, DeliveryKey, Holder, NeededBody, Outcome, Pick, ProducerStamp,
-    Receive, Received, Settled, StoredAt, Unsettled,
+    Receive, Received, ReleaseTo, Settled, StoredAt, Unsettled,
 };
 
 const TOPIC: TopicId = TopicId(1);
@@ -233,7 +233,8 @@ impl Rig {
     }
 
     pub(super) fn release(&mut self, to: u64, start: u64) -> Result<(), Violation> {
-        self.step(Order::Release(LogIndex(to)), &Outcome::Trimmed { start: LogIndex(start) })
+        let release = ReleaseTo { to: LogIndex(to), seen: LogIndex(self.log.end() - 1) };
+        self.step(Order::Release(release), &Outcome::Trimmed { start: LogIndex(start) })
     }
 
     /// The start is behind everything, however it came there.

@@ -7,11 +7,11 @@ use crate::simulation::deliveries::Delivery;
 use crate::simulation::ledger::{Applied, Ledger};
 use crate::simulation::log::Log;
 use crate::simulation::order::Order;
-use crate::state::{Holder, Outcome};
+use crate::state::{Holder, Outcome, ReleaseTo};
 
 pub(super) fn check(ledger: &Ledger, log: &Log, applied: &Applied<'_>) -> Result<(), String> {
     match (applied.order, applied.outcome) {
-        (Order::Trim(to) | Order::Release(to), Outcome::Trimmed { start }) => {
+        (Order::Trim(to) | Order::Release(ReleaseTo { to, .. }), Outcome::Trimmed { start }) => {
             if *start < ledger.start || *start > ledger.start.max(*to).min(applied.index.max(ledger.start)) {
                 return Err(format!("asked for {to}, the start goes from {} to {start}", ledger.start));
             }
@@ -95,6 +95,7 @@ mod tests {
         let mut rig = Rig::new();
         rig.publish(&[0], None).unwrap();
         rig.publish(&[1], None).unwrap();
+        rig.expect("start", |rig| rig.release(1, 1));
         rig.receive(&[(0, 1)]).unwrap();
         rig.ack(0).unwrap();
         rig.expect("start", |rig| rig.release(2, 2));

@@ -181,6 +181,10 @@ impl Core {
         self.topics_of_groups.remove(&(group, topic));
         if let Some(topic) = self.topics.get_mut(topic) {
             topic.unsubscribe(group);
+            // Nobody reads it now, so everybody may.
+            if topic.subscribers.is_empty() {
+                self.note_unread_again(applying);
+            }
         }
         let (first, last) = (QueueId(0), QueueId(u32::MAX));
         applying.changes.delete_range(keys::taken(group, topic, first), keys::taken(group, topic, last));

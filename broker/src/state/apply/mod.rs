@@ -20,7 +20,7 @@ pub(crate) use expire::{DEAD_LETTERS_MAX, EXPIRED_MAX};
 #[cfg(test)]
 pub(crate) use receive::SCAN_MAX;
 pub(crate) use subscribe::first_at;
-pub(crate) use tails::UnwrittenTails;
+pub(crate) use tails::{TailReader, UnwrittenTails};
 #[cfg(test)]
 pub(crate) use trim::LOOKED_AT_MAX;
 
@@ -159,10 +159,7 @@ impl Core {
                 self.close_blocks(applying);
                 self.relocate(relocate, applying)
             }
-            Command::ReleaseTo(to) => {
-                self.close_blocks(applying);
-                self.release(*to, applying)
-            }
+            Command::ReleaseTo(release) => Ok(self.release(*release, applying)),
             // What is in an open block belongs to what is deleted here.
             Command::DeleteTopic(delete) => {
                 self.close_blocks(applying);

@@ -35,6 +35,7 @@ impl Core {
         self.subscriptions.insert((topic, group), subscription);
         self.topics_of_groups.insert((group, topic));
         self.topics.get_mut(topic).expect("looked up above").subscribe(group);
+        self.note_unread_again(applying);
         Ok(())
     }
 }

@@ -20,16 +20,16 @@ pub(crate) type UnwrittenTails = BTreeMap<Place, InTail>;
 
 /// Reads tails.
 #[derive(Clone, Copy)]
-pub(super) struct TailReader<'a> {
-    pub(super) store: &'a Store,
-    pub(super) unwritten: &'a UnwrittenTails,
+pub(crate) struct TailReader<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) unwritten: &'a UnwrittenTails,
     /// What lies in older entries is not there any more.
-    pub(super) start: LogIndex,
+    pub(crate) start: LogIndex,
 }
 
 impl TailReader<'_> {
     /// The oldest entry with a message of a tail that is still there; nothing if none is.
-    pub(super) fn oldest(&self, of: &Subscription, lane: LaneKey, tail: Tail) -> Result<Option<LogIndex>, Fault> {
+    pub(crate) fn oldest(&self, of: &Subscription, lane: LaneKey, tail: Tail) -> Result<Option<LogIndex>, Fault> {
         if tail.oldest >= self.start {
             return Ok(Some(tail.oldest));
         }

@@ -10,12 +10,12 @@
 
 use raft_log::types::LogIndex;
 
-use super::tails::TailReader;
 use super::{Applying, Core};
-use crate::model::{ConsumerGroupId, QueueId, TopicId};
+use crate::model::{QueueId, TopicId};
 use crate::state::changes::ONE_BY_ONE_MAX;
+use crate::state::command::ReleaseTo;
 use crate::state::fault::Fault;
-use crate::state::index::{bases, first_from, read_block};
+use crate::state::index::{bases, first_from};
 use crate::state::keys;
 use crate::state::outcome::Outcome;
 use crate::state::planted::{self, Bug};
@@ -42,49 +42,32 @@ impl Core {
         Outcome::Trimmed { start: self.retained.start }
     }
 
-    /// Moves the start up to `to`, or as far as nothing stands in the way that is needed or has yet to be read.
-    pub(super) fn release(&mut self, to: LogIndex, applying: &mut Applying<'_>) -> Result<Outcome, Fault> {
-        let unread = self.unread_from(applying.store)?;
-        Ok(self.trim(to.min(unread.unwrap_or(to)), applying))
+    /// Moves the start like a trim, up to where everybody has read as far as the leader saw; not at all if something became unread
+    /// since (see [`unread`](crate::state::unread)).
+    pub(super) fn release(&mut self, release: ReleaseTo, applying: &mut Applying<'_>) -> Outcome {
+        let ReleaseTo { to, seen } = release;
+        if self.retained.unread_again > seen {
+            return Outcome::Trimmed { start: self.retained.start };
+        }
+        let to = to.min(seen.next());
+        #[cfg(test)]
+        self.assert_read(to, applying);
+        self.trim(to, applying)
     }
 
-    /// The oldest entry with a message that a group has not taken; in a topic without groups, that is every message.
-    fn unread_from(&self, store: &Store) -> Result<Option<LogIndex>, Fault> {
-        let mut unread: Option<LogIndex> = None;
-        // Dead letters hold the start by themselves.
-        for topic in self.topics.all().filter(|topic| !topic.name.is_dead_letter()) {
-            for (queue, range) in (0..).map(QueueId).zip(&topic.queues) {
-                let there = |group: &ConsumerGroupId| self.groups.get(*group).is_some();
-                let taken = |group: &ConsumerGroupId| {
-                    self.subscriptions[&(topic.id, *group)].taken(queue).filter(|_| there(group))
-                };
-                let mut offset =
-                    topic.subscribers.iter().filter_map(taken).min().unwrap_or(range.first).max(range.first);
-                if self.retained.swept < self.retained.start {
-                    // What is gone is not unread, whether the sweep has come here or not.
-                    let start = self.retained.start;
-                    offset = offset.max(first_from(&self.recent, store, (topic.id, queue), *range, start)?);
-                }
-                if offset >= range.next {
-                    continue;
-                }
-                let block = read_block(&self.recent, store, (topic.id, queue), offset)?.ok_or_else(|| {
-                    Fault::damaged(keys::index(topic.id, queue, offset).as_ref(), "no index of an unread message")
-                })?;
-                unread = Some(unread.map_or(block.index, |unread| unread.min(block.index)));
-            }
+    /// What a release rests on, and tests look at.
+    #[cfg(test)]
+    fn assert_read(&self, to: LogIndex, applying: &Applying<'_>) {
+        if to > self.retained.start && self.open_blocks.is_empty() {
+            let read = crate::state::unread::UnreadLook::all_read(self, applying.store, to);
+            assert!(read.expect("the store reads"), "a release to {to} passes over what somebody has yet to read");
         }
-        let tails = TailReader { store, unwritten: &self.unwritten_tails, start: self.retained.start };
-        // What was deleted and is not erased yet reads nothing any more.
-        let there = self.subscriptions.values().filter(|of| self.unknown(of.topic, of.group).is_none());
-        for of in there {
-            for (lane, tail) in of.tailed() {
-                if let Some(oldest) = tails.oldest(of, lane, tail)? {
-                    unread = Some(unread.map_or(oldest, |unread| unread.min(oldest)));
-                }
-            }
-        }
-        Ok(unread)
+    }
+
+    /// A group came to a topic, or the last one left it: what everybody had read may be unread now.
+    pub(super) fn note_unread_again(&mut self, applying: &mut Applying<'_>) {
+        self.retained.unread_again = applying.id.index;
+        applying.changes.put(keys::RETAINED, &self.retained.encode());
     }
 
     /// Lets the next queues follow the start.

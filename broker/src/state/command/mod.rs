@@ -44,11 +44,11 @@ pub(crate) mod kind {
     pub(crate) const RENEW_LEASES: u8 = 8;
     pub(crate) const TICK: u8 = 9;
     pub(crate) const TRIM_TO: u8 = 10;
-    pub(crate) const RELEASE_TO: u8 = 11;
     pub(crate) const SWEEP: u8 = 12;
     pub(crate) const RELOCATE: u8 = 13;
     pub(crate) const UPDATE_GROUP: u8 = 14;
     pub(crate) const DEAD_LETTER: u8 = 15;
+    pub(crate) const RELEASE_TO: u8 = 16;
     pub(crate) const DELETE_TOPIC: u8 = 20;
     pub(crate) const DELETE_GROUP: u8 = 21;
     pub(crate) const ERASE: u8 = 22;
@@ -111,10 +111,27 @@ pub fn trim_to(index: LogIndex) -> EncodedCommand {
     EncodedCommand::new(kind::TRIM_TO, 8, 0, |out| out.put_u64_le(index.0))
 }
 
-/// The command by which the readable start moves up to an entry, as far as everybody has read what lies before.
-#[must_use]
-pub fn release_to(index: LogIndex) -> EncodedCommand {
-    EncodedCommand::new(kind::RELEASE_TO, 8, 0, |out| out.put_u64_le(index.0))
+/// The command by which the readable start moves up to an entry before which everybody has read everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReleaseTo {
+    pub(crate) to: LogIndex,
+    /// The last entry that was applied when the leader began to look for that.
+    pub(crate) seen: LogIndex,
+}
+
+impl ReleaseTo {
+    pub(crate) fn encode(self) -> EncodedCommand {
+        EncodedCommand::new(kind::RELEASE_TO, 16, 0, |out| {
+            [self.to, self.seen].iter().for_each(|of| out.put_u64_le(of.0))
+        })
+    }
+
+    fn decode(body: &[u8]) -> Result<ReleaseTo, DecodeError> {
+        let mut reader = Reader::new("release to", body);
+        let (to, seen) = (LogIndex(reader.u64()?), LogIndex(reader.u64()?));
+        reader.finish()?;
+        Ok(ReleaseTo { to, seen })
+    }
 }
 
 fn read_trim_to(body: &[u8]) -> Result<LogIndex, DecodeError> {
@@ -139,7 +156,7 @@ pub(crate) enum Command<'a> {
     RenewLeases(RenewLeases),
     Tick,
     TrimTo(LogIndex),
-    ReleaseTo(LogIndex),
+    ReleaseTo(ReleaseTo),
     Sweep,
     Relocate(RelocateView),
     DeleteTopic(DeleteTopic),
@@ -167,7 +184,7 @@ impl<'a> Command<'a> {
             kind::TICK | kind::SWEEP => return Err(DecodeError::Long { what: "tick or sweep", left: body.len() }),
             kind::RELOCATE => Command::Relocate(RelocateView::decode(body, frame.body_offset)?),
             kind::TRIM_TO => Command::TrimTo(read_trim_to(body)?),
-            kind::RELEASE_TO => Command::ReleaseTo(read_trim_to(body)?),
+            kind::RELEASE_TO => Command::ReleaseTo(ReleaseTo::decode(body)?),
             kind::DELETE_TOPIC => Command::DeleteTopic(DeleteTopic::decode(body)?),
             kind::DELETE_GROUP => Command::DeleteGroup(DeleteGroup::decode(body)?),
             kind::ERASE => Command::Erase(Erase::decode(body)?),

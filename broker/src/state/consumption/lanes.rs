@@ -12,6 +12,9 @@ use crate::model::{MessageGroupKey, QueueId};
 /// Lanes are kept per queue: a message group stays in its queue, and offsets of two queues have no order.
 pub(crate) type LaneKey = (QueueId, MessageGroupKey);
 
+/// Before or at all others.
+pub(crate) const FIRST_LANE: LaneKey = (QueueId(0), MessageGroupKey(0));
+
 #[derive(Debug, Default)]
 struct Lane {
     offsets: BTreeSet<u64>,
@@ -84,9 +87,9 @@ impl Lanes {
         self.lanes.get(&key).is_some_and(|lane| lane.offsets.is_empty() && lane.tail.is_some())
     }
 
-    /// Lanes with a tail.
-    pub(super) fn tailed(&self) -> impl Iterator<Item = (LaneKey, Tail)> + '_ {
-        self.tailed.iter().map(|key| (*key, self.tail(*key).expect("it has one")))
+    /// Lanes with a tail, from one on.
+    pub(super) fn tailed(&self, from: LaneKey) -> impl Iterator<Item = (LaneKey, Tail)> + '_ {
+        self.tailed.range(from..).map(|key| (*key, self.tail(*key).expect("it has one")))
     }
 
     /// How many messages of a queue are in tails.

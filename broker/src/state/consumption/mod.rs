@@ -30,7 +30,7 @@ mod tail;
 mod timers;
 mod window;
 
-pub(crate) use lanes::LaneKey;
+pub(crate) use lanes::{FIRST_LANE, LaneKey};
 pub(crate) use late::{LATE_MAX, LateRecords};
 pub(crate) use leases::{LeaseId, Leases};
 pub(crate) use pending::{DeliveryKey, Pending, Phase, TakenMessage};

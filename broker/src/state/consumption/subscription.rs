@@ -263,9 +263,9 @@ impl Subscription {
         self.lanes.only_tail(lane)
     }
 
-    /// The lanes with a tail.
-    pub(crate) fn tailed(&self) -> impl Iterator<Item = (LaneKey, Tail)> + '_ {
-        self.lanes.tailed()
+    /// The lanes with a tail, from one on.
+    pub(crate) fn tailed(&self, from: LaneKey) -> impl Iterator<Item = (LaneKey, Tail)> + '_ {
+        self.lanes.tailed(from)
     }
 
     /// How many messages of a queue wait in tails.

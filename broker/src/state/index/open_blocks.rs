@@ -37,6 +37,11 @@ impl OpenBlocks {
         block.messages.push(message);
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// All blocks, in the order of their queues; none are left.
     pub(crate) fn take(&mut self) -> BTreeMap<(TopicId, QueueId), IndexBlock> {
         std::mem::take(&mut self.blocks)

@@ -86,6 +86,17 @@ pub(crate) fn read_block(
     Ok((offset < block.end()).then(|| Arc::new(block)))
 }
 
+/// The block of a message that is known to be there.
+pub(crate) fn read_known_block(
+    recent: &RecentBlocks,
+    store: &Store,
+    queue: (TopicId, QueueId),
+    offset: u64,
+) -> Result<Arc<IndexBlock>, Fault> {
+    let damaged = || Fault::damaged(keys::index(queue.0, queue.1, offset).as_ref(), "no index of a message");
+    read_block(recent, store, queue, offset)?.ok_or_else(damaged)
+}
+
 /// The first offset of a queue whose message lies in an entry at or above `start`; its end if there is none. A binary
 /// search: entries ascend along a queue.
 pub(crate) fn first_from(

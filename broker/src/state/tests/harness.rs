@@ -13,8 +13,8 @@ use crate::model::{
 use crate::state::{
     Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup, DeleteTopic,
     Deleted, DeliveryKey, EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick, ProducerStamp,
-    PublishBuilder, PublishRefusal, Receive, Received, Settled, State, StateReader, StoredAt, StoredMessage, Unsettled,
-    UpdateGroup, outcomes, relocate, sweep, tick, trim_to,
+    PublishBuilder, PublishRefusal, Receive, Received, ReleaseTo, Settled, State, StateReader, StoredAt, StoredMessage,
+    Unsettled, UpdateGroup, outcomes, relocate, sweep, tick, trim_to,
 };
 
 /// How long a receive of these tests hides.
@@ -130,6 +130,22 @@ impl Rig {
             self.one(&sweep());
         }
         assert_eq!(self.state().needed_from(), to);
+    }
+
+    /// What everybody has read goes, up to `to`, as a leader has it; answers the start.
+    pub(super) fn release(&mut self, to: LogIndex) -> LogIndex {
+        match self.reader().release(to).unwrap() {
+            Some(release) => self.apply_release(release),
+            None => self.state().needed_from(),
+        }
+    }
+
+    /// The same, of what was found to be read at some time.
+    pub(super) fn apply_release(&mut self, release: ReleaseTo) -> LogIndex {
+        match self.one(&release.encode()) {
+            Outcome::Trimmed { start } => start,
+            other => panic!("a release answers {other:?}"),
+        }
     }
 
     /// The group serves for so long: entries keep coming.

@@ -16,6 +16,7 @@ mod model;
 mod producers;
 mod publish;
 mod receive;
+mod release;
 mod settle;
 mod start;
 mod tails;

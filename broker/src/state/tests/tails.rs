@@ -5,7 +5,7 @@ use raft_log::types::LogIndex;
 
 use super::harness::{INVISIBLE_MS, Rig, attempts, offsets, receive, tags};
 use crate::model::{ConsumerGroupId, GroupChange, GroupSettings, QueueId, TopicId, TopicType};
-use crate::state::{Settled, release_to};
+use crate::state::Settled;
 
 fn rig() -> (Rig, TopicId, ConsumerGroupId) {
     let mut rig = Rig::new();
@@ -90,13 +90,13 @@ fn retention_takes_from_what_waits_and_the_rest_comes() {
     rig.publish(topic, &[(0, "", "a"); 2]);
     let first = rig.receive(group, topic, 1);
     assert!(rig.receive(group, topic, 9).is_empty());
-    rig.one(&release_to(LogIndex(start)));
+    rig.release(LogIndex(start));
     assert!(rig.state().needed_from() < LogIndex(start), "a release stops at what nobody has read");
     rig.retain(LogIndex(start), |_, _| ());
     assert_eq!(rig.state().needed_from(), LogIndex(start));
     assert_eq!(held(&rig, topic, group, 8), (vec![0], (1..8).collect()), "nobody has looked yet");
     let end = LogIndex(rig.log.len() as u64);
-    rig.one(&release_to(end));
+    rig.release(end);
     assert_eq!(rig.state().needed_from(), LogIndex(start), "what is gone from a tail holds nothing, what is left does");
     rig.ack(group, topic, &first);
     assert_eq!(rig.reader().counters().expired_unread, 5);

@@ -4,7 +4,7 @@ use raft_log::types::LogIndex;
 use super::harness::{INVISIBLE_MS, Rig, offsets};
 use crate::model::{GroupSettings, QueueId, QueueOffset, TopicId, TopicType};
 use crate::state::apply_limits::LOOKED_AT_MAX;
-use crate::state::{Counts, Outcome, Settled, State, outcomes, release_to, relocate, sweep, trim_to};
+use crate::state::{Counts, Outcome, Settled, State, outcomes, relocate, sweep, trim_to};
 
 /// Five entries of two messages each in one queue; answers the topic and the index of the first of them.
 fn published(rig: &mut Rig) -> (TopicId, u64) {
@@ -33,15 +33,11 @@ fn trim_only(rig: &mut Rig, to: u64) -> u64 {
 }
 
 fn release(rig: &mut Rig, to: u64) -> u64 {
-    match rig.one(&release_to(LogIndex(to))) {
-        Outcome::Trimmed { start } => {
-            while rig.reader().sweep_due() {
-                rig.one(&sweep());
-            }
-            start.0
-        }
-        other => panic!("a release answers {other:?}"),
+    let start = rig.release(LogIndex(to));
+    while rig.reader().sweep_due() {
+        rig.one(&sweep());
     }
+    start.0
 }
 
 fn bounds(rig: &Rig, topic: TopicId) -> (u64, u64) {

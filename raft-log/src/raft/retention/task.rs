@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
@@ -28,7 +29,7 @@ use crate::raft::clocks::millis;
 use crate::raft::log_store::{completed, completion};
 use crate::raft::network::peers::Peers;
 use crate::raft::state_adapter::StateAdapter;
-use crate::raft::state_worker::{StateWorker, TrimKind};
+use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{Command, RaftCore};
 use crate::replica::{RELEASE_AHEAD_PERCENT, RetentionOptions};
 use crate::state_machine::{StampReader, StateMachine};
@@ -166,7 +167,8 @@ impl Retention {
         if to <= needed || repeated {
             return Ok(());
         }
-        self.propose_trim(to, TrimKind::All).await?;
+        let command = self.parts.worker.trim_command(to).await.map_err(io::Error::other)?;
+        self.propose(command).await?;
         self.trimmed = Some(Trimmed { to, at: Instant::now() });
         let reason = if too_old >= too_large { "age" } else { "size" };
         tracing::info!(node = %self.parts.node, %to, reason, "the log is trimmed");
@@ -188,16 +190,22 @@ impl Retention {
         }
         let sealed = segments.iter().filter(|segment| segment.sealed).count();
         let to = one_trim(segments, sealed, needed, options.trim_percent_max);
-        if to > needed {
-            self.propose_trim(to, TrimKind::Read).await?;
-            self.released_early = Some(Instant::now());
+        if to <= needed {
+            return Ok(());
+        }
+        let make = self.parts.worker.release_command(to).await.map_err(io::Error::other)?;
+        let Some(make) = make else { return Ok(()) };
+        let command = exec::blocking(make).await?.map_err(io::Error::other)?;
+        let any = command.is_some();
+        self.propose(command).await?;
+        self.released_early = Some(Instant::now());
+        if any {
             tracing::info!(node = %self.parts.node, %to, "a disk fills: what everybody has read goes before its time");
         }
         Ok(())
     }
 
-    async fn propose_trim(&self, to: LogIndex, kind: TrimKind) -> io::Result<()> {
-        let command = self.parts.worker.trim_command(to, kind).await.map_err(io::Error::other)?;
+    async fn propose(&self, command: Option<Bytes>) -> io::Result<()> {
         let Some(payload) = command else { return Ok(()) };
         let command = Command { payload_crc: crc32c::crc32c(&payload), payload, count: 0 };
         let written = tokio::time::timeout(TRIM_TIMEOUT, self.parts.raft.client_write(command)).await;

@@ -36,7 +36,7 @@ use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::exec::{self, Thread};
 use crate::planted::{self, Bug};
 use crate::raft::type_config::TypeConfig;
-use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, PrepareRestore, StateMachine};
+use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, MakeCommand, PrepareRestore, StateMachine};
 use crate::storage::StorageError;
 use crate::types::{LogIndex, NodeId};
 
@@ -61,15 +61,6 @@ struct Batch {
     room: OwnedSemaphorePermit,
 }
 
-/// What a trim takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TrimKind {
-    /// Everything.
-    All,
-    /// What nobody has yet to read.
-    Read,
-}
-
 enum Job {
     Apply(Batch),
     Point { done: oneshot::Sender<Option<AppliedPoint>> },
@@ -77,7 +68,8 @@ enum Job {
     PrepareRestore { done: oneshot::Sender<PrepareRestore> },
     Restore { from: Arc<Checkpoint>, done: oneshot::Sender<Result<(), ApplyError>> },
     Needed { done: oneshot::Sender<LogIndex> },
-    TrimCommand { to: LogIndex, kind: TrimKind, done: oneshot::Sender<Option<Bytes>> },
+    TrimCommand { to: LogIndex, done: oneshot::Sender<Option<Bytes>> },
+    ReleaseCommand { to: LogIndex, done: oneshot::Sender<Option<MakeCommand>> },
     Finish,
 }
 
@@ -196,9 +188,16 @@ impl StateWorker {
     }
 
     /// The command that makes the state machines let go of what is below `to`.
-    pub(crate) async fn trim_command(&self, to: LogIndex, kind: TrimKind) -> Result<Option<Bytes>, ApplyError> {
+    pub(crate) async fn trim_command(&self, to: LogIndex) -> Result<Option<Bytes>, ApplyError> {
         let (done, receiver) = oneshot::channel();
-        self.send(Job::TrimCommand { to, kind, done })?;
+        self.send(Job::TrimCommand { to, done })?;
+        receiver.await.map_err(|_| stopped())
+    }
+
+    /// What makes the command that makes them let go of what nobody has yet to read below `to`.
+    pub(crate) async fn release_command(&self, to: LogIndex) -> Result<Option<MakeCommand>, ApplyError> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Job::ReleaseCommand { to, done })?;
         receiver.await.map_err(|_| stopped())
     }
 

@@ -10,7 +10,7 @@ use openraft::storage::ApplyResponder;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::flusher::Flusher;
-use super::{AppliedIndex, Batch, CheckpointMade, Job, LogProgress, TrimKind, WantedCheckpoint, restore};
+use super::{AppliedIndex, Batch, CheckpointMade, Job, LogProgress, WantedCheckpoint, restore};
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::planted::{self, Bug};
 use crate::raft::type_config::TypeConfig;
@@ -148,8 +148,8 @@ impl WorkerThread {
                 failed?;
             }
             Job::Needed { done } => drop(done.send(self.machine.needed_from())),
-            Job::TrimCommand { to, kind: TrimKind::All, done } => drop(done.send(self.machine.trim_command(to))),
-            Job::TrimCommand { to, kind: TrimKind::Read, done } => drop(done.send(self.machine.release_command(to))),
+            Job::TrimCommand { to, done } => drop(done.send(self.machine.trim_command(to))),
+            Job::ReleaseCommand { to, done } => drop(done.send(self.machine.release_command(to))),
             Job::Finish => {
                 self.finish().await?;
                 return Ok(Next::End);

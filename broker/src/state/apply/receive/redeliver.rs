@@ -6,7 +6,7 @@ use raft_log::types::LogIndex;
 use super::{Look, Picking, SCAN_MAX};
 use crate::model::QueueId;
 use crate::state::apply::tails::Tails;
-use crate::state::consumption::{InTail, LaneKey, Pending, Subscription};
+use crate::state::consumption::{FIRST_LANE, InTail, LaneKey, Pending, Subscription};
 use crate::state::fault::Fault;
 
 /// What a part of a tail that retention has taken counts for at most among what a receive looks at.
@@ -35,7 +35,7 @@ impl Picking<'_> {
 
     /// Without order, everything that waited for the sake of the order before is there to be had.
     fn take_tails(&mut self, count: usize) -> Result<(), Fault> {
-        let lanes: Vec<LaneKey> = self.subscription.tailed().map(|(lane, _)| lane).take(count).collect();
+        let lanes: Vec<LaneKey> = self.subscription.tailed(FIRST_LANE).map(|(lane, _)| lane).take(count).collect();
         for lane in lanes.into_iter().filter(|lane| self.receive.queue.is_none_or(|only| only == lane.0)) {
             self.take_tail(lane)?;
         }
