@@ -138,6 +138,13 @@ pub(crate) fn index(topic: TopicId, queue: QueueId, base: u64) -> Key {
     queue_index(topic, queue).u64(base)
 }
 
+/// Where the block with this key begins.
+pub(crate) fn base_of(index: &[u8]) -> Option<u64> {
+    let mut numbers = KeyReader::new(index);
+    let (_, _, base) = (numbers.u64()?, numbers.u32()?, numbers.u64()?);
+    Some(base)
+}
+
 pub(crate) fn group(group: ConsumerGroupId) -> Key {
     Key::new(b'G').u64(group.0)
 }
@@ -235,6 +242,7 @@ mod tests {
         let key = |base| index(TopicId(1), QueueId(2), base);
         assert!(key(255).as_ref() < key(256).as_ref());
         assert!(key(256).as_ref().starts_with(queue_index(TopicId(1), QueueId(2)).as_ref()));
+        assert_eq!((base_of(key(7).as_ref()), base_of(queue_index(TopicId(1), QueueId(2)).as_ref())), (Some(7), None));
         let longest = producer_row(TopicId(7), ProducerId(u128::MAX), 9);
         let mut reader = KeyReader::new(longest.as_ref());
         assert_eq!((reader.u64(), reader.u128(), reader.u64()), (Some(7), Some(u128::MAX), Some(9)));

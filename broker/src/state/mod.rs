@@ -50,12 +50,14 @@ mod views;
 
 pub use apply::IDLE_AT_ONCE_MAX;
 pub use codec::DecodeError;
+#[cfg(test)]
+pub(crate) use command::ReleaseTo;
 pub use command::{
     Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, Class, CreateGroup, CreateTopic,
     DeadLetter, DeleteGroup, DeleteTopic, EncodedCommand, Erase, KeepGroups, NewMessage, ProducerStamp, PublishBuilder,
     Receive, RenewLeases, StoredMessage, Unsettled, UpdateGroup, entry_stamp, sweep, tick, trim_to,
 };
-pub(crate) use command::{Holder, NeededBody, ReleaseTo, relocate};
+pub(crate) use command::{Holder, NeededBody, relocate};
 pub(crate) use consumption::DeliveryKey;
 pub use dead_letter_tally::{DeadLetterTally, DeadLettered};
 pub use events::Events;

@@ -4,7 +4,7 @@ use super::{Applying, Core};
 use crate::model::{ConsumerGroupId, QueueId, TopicId, TopicName};
 use crate::state::command::{DeleteGroup, DeleteTopic, Erase, KeepGroups};
 use crate::state::fault::Fault;
-use crate::state::index::read_block;
+use crate::state::index::read_known_block;
 use crate::state::keys;
 use crate::state::outcome::{Deleted, Outcome, UnknownName};
 use raft_log::types::UnixMillis;
@@ -130,10 +130,7 @@ impl Core {
             && let Some((queue, mut range)) = self.erasures.letters_of(topic)
         {
             while *budget > 0 && range.first < range.next {
-                let block =
-                    read_block(&self.recent, applying.store, (topic, queue), range.first)?.ok_or_else(|| {
-                        Fault::damaged(keys::index(topic, queue, range.first).as_ref(), "no index of a dead letter")
-                    })?;
+                let block = read_known_block(&self.recent, applying.store, (topic, queue), range.first)?;
                 self.forget_dead_letter(block.index, topic, range.first, applying);
                 range.first += 1;
                 *budget -= 1;

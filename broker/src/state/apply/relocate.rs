@@ -13,7 +13,7 @@ use crate::model::{Position, QueueId, TopicId};
 use crate::state::command::{Holder, RelocateView};
 use crate::state::consumption::{DeliveryKey, Pending, Phase};
 use crate::state::fault::Fault;
-use crate::state::index::{IndexBlock, read_block};
+use crate::state::index::{IndexBlock, read_known_block};
 use crate::state::keys;
 use crate::state::needed::Need;
 use crate::state::outcome::Outcome;
@@ -75,8 +75,7 @@ impl Core {
         if !(range.first..range.next).contains(&offset) {
             return Ok(false);
         }
-        let block = read_block(&self.recent, applying.store, (topic, queue), offset)?
-            .ok_or_else(|| Fault::damaged(keys::index(topic, queue, offset).as_ref(), "no index of a dead letter"))?;
+        let block = read_known_block(&self.recent, applying.store, (topic, queue), offset)?;
         let mut message = *block.message(offset).expect("the block of this message");
         if block.position(&message) != from {
             return Ok(false);

@@ -4,7 +4,7 @@ use super::{Applying, Core};
 use crate::model::{ConsumerGroupId, QueueId, StartPoint, TopicId};
 use crate::state::consumption::Subscription;
 use crate::state::fault::Fault;
-use crate::state::index::{RecentBlocks, read_block};
+use crate::state::index::{RecentBlocks, read_known_block};
 use crate::state::keys;
 use crate::state::store::Store;
 use crate::state::topics::{Queue, Topic};
@@ -63,8 +63,7 @@ pub(crate) fn first_at(
     let (mut low, mut high) = (range.first, range.next);
     while low < high {
         let middle = low + (high - low) / 2;
-        let block = read_block(recent, store, queue, middle)?
-            .ok_or_else(|| Fault::damaged(keys::index(queue.0, queue.1, middle).as_ref(), "no index of a message"))?;
+        let block = read_known_block(recent, store, queue, middle)?;
         if block.stamp < time {
             low = block.end();
         } else {

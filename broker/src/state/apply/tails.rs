@@ -110,6 +110,12 @@ impl Tails<'_> {
         Ok(Some(found))
     }
 
+    /// The first of the tail, if nothing is pending of its lane any more: it is to become so. Without a consumer, what retention wants
+    /// to be gone must not begin to hold the log, so `start` is where retention wants it.
+    pub(super) fn advance(&mut self, of: &mut Subscription, lane: LaneKey) -> Result<Option<InTail>, Fault> {
+        if of.only_tail(lane) { self.pop(of, lane) } else { Ok(None) }
+    }
+
     fn reader(&self) -> TailReader<'_> {
         TailReader { store: self.store, unwritten: self.unwritten, start: self.start }
     }
@@ -151,18 +157,9 @@ impl Core {
         applying: &mut Applying<'_>,
     ) -> Result<(), Fault> {
         let subscription = self.subscriptions.get_mut(&(of.topic, of.group)).expect("the caller read from it");
-        if !subscription.only_tail(lane) {
-            return Ok(());
-        }
-        let mut tails = Tails {
-            store: applying.store,
-            changes: applying.changes,
-            unwritten: &mut self.unwritten_tails,
-            // Without a consumer, what retention wants to be gone must not begin to hold the log.
-            start: self.retained.asked,
-            expired: 0,
-        };
-        let first = tails.pop(subscription, lane)?;
+        let (store, changes, unwritten) = (applying.store, &mut *applying.changes, &mut self.unwritten_tails);
+        let mut tails = Tails { store, changes, unwritten, start: self.retained.asked, expired: 0 };
+        let first = tails.advance(subscription, lane)?;
         self.counters.expired_unread += tails.expired;
         if let Some(InTail { offset, message }) = first {
             let key = DeliveryKey { queue: lane.0, offset, ..of };

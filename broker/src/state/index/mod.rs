@@ -9,4 +9,4 @@ mod recent;
 
 pub(crate) use block::{IndexBlock, IndexedMessage};
 pub(crate) use open_blocks::OpenBlocks;
-pub(crate) use recent::{BlockReader, RecentBlocks, bases, first_from, read_block, read_known_block};
+pub(crate) use recent::{BlockReader, RecentBlocks, bases, first_from, read_known_block};

@@ -13,7 +13,7 @@ use raft_log::types::LogIndex;
 use super::block::IndexBlock;
 use crate::model::{QueueId, TopicId};
 use crate::state::fault::Fault;
-use crate::state::keys::{self, KeyReader};
+use crate::state::keys;
 use crate::state::store::Store;
 use crate::state::topics::Queue;
 
@@ -66,7 +66,7 @@ impl RecentBlocks {
 }
 
 /// The block that holds an offset, from the cache or the store; nothing if no block does.
-pub(crate) fn read_block(
+fn read_block(
     recent: &RecentBlocks,
     store: &Store,
     queue: (TopicId, QueueId),
@@ -78,10 +78,7 @@ pub(crate) fn read_block(
     let prefix = keys::queue_index(queue.0, queue.1);
     let key = keys::index(queue.0, queue.1, offset);
     let Some((key, value)) = store.at_or_before(prefix.as_ref(), key.as_ref())? else { return Ok(None) };
-    let mut numbers = KeyReader::new(&key);
-    let (Some(_), Some(_), Some(base)) = (numbers.u64(), numbers.u32(), numbers.u64()) else {
-        return Err(Fault::damaged(&key, "the key of an index block"));
-    };
+    let base = keys::base_of(&key).ok_or_else(|| Fault::damaged(&key, "the key of an index block"))?;
     let block = IndexBlock::decode(base, &value).map_err(|error| Fault::damaged(&key, error))?;
     Ok((offset < block.end()).then(|| Arc::new(block)))
 }
@@ -110,8 +107,7 @@ pub(crate) fn first_from(
     while low < high {
         // The beginning first: most queues have nothing to trim.
         let at = if low == range.first && high == range.next { low } else { low + (high - low) / 2 };
-        let block = read_block(recent, store, queue, at)?
-            .ok_or_else(|| Fault::damaged(keys::index(queue.0, queue.1, at).as_ref(), "no index of a message"))?;
+        let block = read_known_block(recent, store, queue, at)?;
         if block.index < start {
             low = block.end();
         } else {
@@ -135,10 +131,7 @@ pub(crate) fn bases(
     let (prefix, from) = (keys::queue_index(topic, queue), keys::index(topic, queue, range.start));
     let mut stored = 0;
     store.scan_from::<Fault>(prefix.as_ref(), from.as_ref(), |key, _| {
-        let mut numbers = KeyReader::new(key);
-        let (Some(_), Some(_), Some(base)) = (numbers.u64(), numbers.u32(), numbers.u64()) else {
-            return Err(Fault::damaged(key, "the key of an index block"));
-        };
+        let base = keys::base_of(key).ok_or_else(|| Fault::damaged(key, "the key of an index block"))?;
         if base >= range.end || stored == count {
             return Ok(ControlFlow::Break(()));
         }
@@ -178,8 +171,7 @@ impl<'a> BlockReader<'a> {
         {
             return Ok(Arc::clone(block));
         }
-        let block = read_block(self.recent, self.store, queue, offset)?
-            .ok_or_else(|| Fault::damaged(keys::index(queue.0, queue.1, offset).as_ref(), "no index of a message"))?;
+        let block = read_known_block(self.recent, self.store, queue, offset)?;
         self.last = Some((queue, Arc::clone(&block)));
         Ok(block)
     }

@@ -65,7 +65,8 @@ impl Picking<'_> {
     /// Picks what waits behind the pending messages of a lane, all of which were looked at. Says whether that was everything.
     fn take_tail(&mut self, lane: LaneKey) -> Result<bool, Fault> {
         while !self.full() && !self.subscription.is_full(lane.0) && !self.timers.is_full() {
-            let Some(InTail { offset, message }) = self.pop(lane, self.retained.start)? else { return Ok(true) };
+            let first = self.take_out(self.retained.start, |of, tails| tails.pop(of, lane))?;
+            let Some(InTail { offset, message }) = first else { return Ok(true) };
             if self.look(lane.0, offset, Pending::waiting(message)) == Look::Full {
                 self.hand_out(lane.0, offset, Pending::waiting(message));
             }
@@ -76,19 +77,23 @@ impl Picking<'_> {
 
     /// If nothing is pending of a lane any more, the first of its tail becomes so.
     fn advance(&mut self, lane: LaneKey) -> Result<(), Fault> {
-        if self.subscription.only_tail(lane)
-            // Without a consumer, what retention wants to be gone must not begin to hold the log.
-            && let Some(InTail { offset, message }) = self.pop(lane, self.retained.asked)?
+        if let Some(InTail { offset, message }) =
+            self.take_out(self.retained.asked, |of, tails| tails.advance(of, lane))?
         {
             self.hand_out(lane.0, offset, Pending::waiting(message));
         }
         Ok(())
     }
 
-    fn pop(&mut self, lane: LaneKey, start: LogIndex) -> Result<Option<InTail>, Fault> {
+    /// Takes something out of a tail, if it is not older than `start`; what is, is counted.
+    fn take_out(
+        &mut self,
+        start: LogIndex,
+        take: impl FnOnce(&mut Subscription, &mut Tails<'_>) -> Result<Option<InTail>, Fault>,
+    ) -> Result<Option<InTail>, Fault> {
         let (subscription, tails) = self.tails();
         let mut tails = Tails { start, ..tails };
-        let first = tails.pop(subscription, lane)?;
+        let first = take(subscription, &mut tails)?;
         let expired = tails.expired;
         self.expired += expired;
         // What is passed over costs reads and deletions.
