@@ -9,7 +9,7 @@
 //! - what is published lies behind `seen`, the last entry that was applied when the look began, and a release goes no further;
 //! - a message goes from its queue to a tail and from both to what is taken, never back. Queues are looked at before tails, so none
 //!   gets by in between; what is taken and not finished has its count, which the release itself goes by;
-//! - only a group that comes to a topic, and the last that leaves it, make unread what was not. Both say so
+//! - only a group that comes to a topic, and the deletion of the last that reads it, make unread what was not. Both say so
 //!   ([`Retained::unread_again`](super::retained::Retained)), and whatever is to set a group back must say it too: a release that has
 //!   not seen the last of them does nothing.
 
@@ -19,7 +19,7 @@ use super::apply::{Core, TailReader};
 use super::command::ReleaseTo;
 use super::consumption::{FIRST_LANE, LaneKey};
 use super::fault::Fault;
-use super::index::read_known_block;
+use super::index::{first_from, read_known_block};
 use super::store::Store;
 use super::topics::{Queue, Topic};
 use crate::model::{ConsumerGroupId, QueueId, TopicId};
@@ -123,6 +123,9 @@ impl UnreadLook {
                 return Ok(Some(Place::Tail(*key, FIRST_LANE)));
             }
             *left -= 1;
+            if core.unknown(key.0, key.1).is_some() {
+                continue;
+            }
             let lane = if *key == from.0 { from.1 } else { FIRST_LANE };
             for (lane, tail) in of.tailed(lane) {
                 if *left == 0 {
@@ -154,8 +157,15 @@ fn first_unread(
     topic: &Topic,
     (queue, range): (QueueId, Queue),
 ) -> Result<Option<LogIndex>, Fault> {
+    // What was deleted and is not erased yet reads nothing any more.
+    let there = |group: &&ConsumerGroupId| core.groups.get(**group).is_some();
     let taken = |group: &ConsumerGroupId| core.subscriptions[&(topic.id, *group)].taken(queue);
-    let offset = topic.subscribers.iter().filter_map(taken).min().unwrap_or(range.first).max(range.first);
+    let readers = topic.subscribers.iter().filter(there);
+    let mut offset = readers.filter_map(taken).min().unwrap_or(range.first).max(range.first);
+    if core.retained.swept < core.retained.start {
+        // What is gone is not unread, whether the sweep has come here or not.
+        offset = offset.max(first_from(&core.recent, store, (topic.id, queue), range, core.retained.start)?);
+    }
     if offset >= range.next {
         return Ok(None);
     }

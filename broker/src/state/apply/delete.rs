@@ -16,7 +16,7 @@ pub const IDLE_AT_ONCE_MAX: usize = if cfg!(test) { 4 } else { 256 };
 
 impl Core {
     /// What of these does not exist (any longer).
-    pub(super) fn unknown(&self, topic: TopicId, group: ConsumerGroupId) -> Option<UnknownName> {
+    pub(crate) fn unknown(&self, topic: TopicId, group: ConsumerGroupId) -> Option<UnknownName> {
         if self.topics.get(topic).is_none() {
             Some(UnknownName::Topic)
         } else if self.groups.get(group).is_none() {
@@ -64,6 +64,8 @@ impl Core {
     fn bury_group(&mut self, group: ConsumerGroupId, applying: &mut Applying<'_>) {
         let group = self.groups.remove(group, applying.changes).expect("the caller looked it up");
         self.erasures.add_group(group.id, applying.changes);
+        // What nobody reads now, everybody may.
+        self.note_unread_again(applying);
     }
 
     /// Deletes the automatic group that makes room for another with the least harm: one that never acknowledged
@@ -178,10 +180,6 @@ impl Core {
         self.topics_of_groups.remove(&(group, topic));
         if let Some(topic) = self.topics.get_mut(topic) {
             topic.unsubscribe(group);
-            // Nobody reads it now, so everybody may.
-            if topic.subscribers.is_empty() {
-                self.note_unread_again(applying);
-            }
         }
         let (first, last) = (QueueId(0), QueueId(u32::MAX));
         applying.changes.delete_range(keys::taken(group, topic, first), keys::taken(group, topic, last));

@@ -64,7 +64,7 @@ impl Core {
         }
     }
 
-    /// A group came to a topic, or the last one left it: what everybody had read may be unread now.
+    /// A group came to a topic, or one was deleted: what everybody had read may be unread now.
     pub(super) fn note_unread_again(&mut self, applying: &mut Applying<'_>) {
         self.retained.unread_again = applying.id.index;
         applying.changes.put(keys::RETAINED, &self.retained.encode());
