@@ -16,8 +16,8 @@ use super::{
 use crate::{
     forward::Resend,
     model::TopicType,
-    publish::{Draft, DraftKind, TakenRoom, publish_command},
-    state::{EncodedCommand, Outcome, ProducerStamp, PublishRefusal, StoredAt, TopicView},
+    publish::{Draft, DraftKind, SubmitError, TakenRoom, publish_command},
+    state::{Outcome, ProducerStamp, PublishRefusal, StoredAt, TopicView},
 };
 
 const RPC: &str = "SendMessage";
@@ -93,8 +93,10 @@ async fn store(
     let ids: Vec<String> = draft.messages.iter().map(|message| message.id.clone()).collect();
     let bytes: usize = draft.messages.iter().map(|message| message.body.len()).sum();
     let command = publish_command(draft, &topic, producer, &node.turn);
+    let entered = node.batcher.enter(command, room)?;
+    // Only what is in line: a refused one would bring a receive into the log for nothing, while that is full perhaps.
     node.poll.expect(topic.id, ids.len() as u64);
-    match submit(&node, &call, command, room).await? {
+    match outcome(&call, entered).await? {
         Outcome::Stored(places) => {
             assert_eq!(places.len(), ids.len(), "each message has its place");
             let kind = type_name(topic.settings.kind);
@@ -107,16 +109,10 @@ async fn store(
 }
 
 /// The command's outcome, or a typed "unknown" just before the client stops waiting.
-async fn submit(
-    node: &Node,
-    call: &Call,
-    command: EncodedCommand,
-    room: Option<Arc<TakenRoom>>,
-) -> Result<Outcome, Refused> {
-    let submitted = node.batcher.submit_in(command, room);
-    let Some(timeout) = call.caller.timeout else { return Ok(submitted.await?) };
+async fn outcome(call: &Call, entered: impl Future<Output = Result<Outcome, SubmitError>>) -> Result<Outcome, Refused> {
+    let Some(timeout) = call.caller.timeout else { return Ok(entered.await?) };
     let within = timeout.saturating_sub(BEFORE_DEADLINE.min(timeout / 4));
-    match tokio::time::timeout(within, submitted).await {
+    match tokio::time::timeout(within, entered).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => {
             let why = "not stored within the client's deadline, and it may still be stored later";

@@ -176,15 +176,16 @@ impl Batcher {
 
     /// Puts a command into the log and waits for its outcome. Dropping the future does not take the command back.
     pub async fn submit(&self, command: EncodedCommand) -> Result<Outcome, SubmitError> {
-        self.submit_in(command, None).await
+        self.enter(command, None)?.await
     }
 
-    /// The same for a command that takes room of its stream: until it has an outcome, however long anybody waits for that.
-    pub async fn submit_in(
+    /// Puts a command in line at once; answers what waits for its outcome. `room` of its stream is taken until there is one, however
+    /// long anybody waits for that.
+    pub fn enter(
         &self,
         command: EncodedCommand,
         room: Option<Arc<TakenRoom>>,
-    ) -> Result<Outcome, SubmitError> {
+    ) -> Result<impl Future<Output = Result<Outcome, SubmitError>> + use<>, SubmitError> {
         let (class, bytes) = (command.class(), command.bytes());
         // Bodies are in the commands of these two.
         let large = matches!(class, Class::Publish | Class::Keep);
@@ -213,7 +214,7 @@ impl Batcher {
             door.lines.push(class, bytes, Waiting { command, reply, since: Instant::now() });
         }
         self.shared.wake.notify_one();
-        outcome.await.unwrap_or_else(|_| Err(SubmitError::Unknown(String::from("the node stops"))))
+        Ok(async move { outcome.await.unwrap_or_else(|_| Err(SubmitError::Unknown(String::from("the node stops")))) })
     }
 
     /// What the commands of a class that wait or are in flight hold, in bytes.

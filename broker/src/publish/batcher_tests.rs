@@ -251,7 +251,7 @@ async fn a_command_takes_room_of_its_stream_until_it_has_an_outcome_though_nobod
     let _first = rig.submit(tick());
     let (before, room) = (rig.next().await, StreamRoom::beside_calls(16 << 10));
     let taken = room.take(12 << 10, false, None).await.map(Arc::new);
-    let mut submitted = Box::pin(rig.batcher.submit_in(publish(100), taken));
+    let mut submitted = Box::pin(rig.batcher.enter(publish(100), taken).expect("room"));
     assert!(futures::poll!(&mut submitted).is_pending());
     drop(submitted);
     let mut next = Box::pin(room.take(1, false, None));
