@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use raft_log::types::{LogId, LogIndex, Term, UnixMillis};
+use raft_log::types::{ClusterId, GroupId, LogId, LogIndex, Term, UnixMillis};
 use raft_log::{ApplyEntry, ApplyKind, StateMachine};
 use tercet_broker::model::{
     AttemptKey, ClientKey, ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, QueueId, TagFilter, TopicId,
     TopicName, TopicSettings, TopicType,
 };
 use tercet_broker::state::{
-    BatchBuilder, CreateGroup, CreateTopic, EncodedCommand, NewMessage, Outcome, Pick, PublishBuilder, Receive, State,
-    outcomes,
+    BatchBuilder, Bootstrap, CreateGroup, CreateTopic, EncodedCommand, NewMessage, Outcome, Pick, PublishBuilder,
+    Receive, State, outcomes,
 };
 
 /// Commands that one entry takes where many are applied that nobody measures.
@@ -29,7 +29,9 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(folder: &Path) -> Bench {
         let state = State::open(folder).expect("an empty folder, or a state");
-        Bench { state, next: 0, now: UnixMillis(1_000_000), longest: Duration::ZERO }
+        let mut bench = Bench { state, next: 0, now: UnixMillis(1_000_000), longest: Duration::ZERO };
+        bench.one(Bootstrap { cluster: ClusterId(1), group: GroupId(1), handle_key: [7; 32] }.encode());
+        bench
     }
 
     pub(crate) fn entry(&mut self, commands: &[EncodedCommand]) -> ApplyEntry {

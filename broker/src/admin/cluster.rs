@@ -19,6 +19,8 @@ use crate::grpc::Node;
 const NODE_WITHIN: Duration = Duration::from_secs(1);
 /// How long the first election after a bootstrap, or the one of a transfer, may take.
 const ELECTED_WITHIN: Duration = Duration::from_secs(10);
+/// How often a bootstrap looks whether the group serves.
+const SEEDED_LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Voters of one bootstrap.
 const VOTERS_MAX: usize = 9;
 
@@ -40,9 +42,22 @@ pub(super) async fn bootstrap(node: &Node, request: BootstrapRequest) -> Result<
     tracing::info!(%cluster, "a cluster was bootstrapped");
     let mut status = node.replica.watch_standing();
     let elected = status.wait_for(|status| status.leader.is_some());
-    match tokio::time::timeout(ELECTED_WITHIN, elected).await {
-        Ok(Ok(_)) => Ok(BootstrapResponse { cluster_id: cluster.to_string() }),
-        _ => Err(Status::deadline_exceeded(format!("cluster {cluster} is formed, but has no leader yet"))),
+    // Behind its first command, whatever comes finds the group's settings.
+    let serves = async {
+        let elected = elected.await.is_ok();
+        seeded(node).await;
+        elected
+    };
+    match tokio::time::timeout(ELECTED_WITHIN, serves).await {
+        Ok(true) => Ok(BootstrapResponse { cluster_id: cluster.to_string() }),
+        _ => Err(Status::deadline_exceeded(format!("cluster {cluster} is formed, but does not serve yet"))),
+    }
+}
+
+/// Returns once this node's state holds the group's first command.
+async fn seeded(node: &Node) {
+    while node.state.cluster().is_none() {
+        tokio::time::sleep(SEEDED_LOOK_EVERY).await;
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn create(
             return Err(Status::already_exists(why));
         }
         Created::Buried => return Err(Status::not_found(buried(&name))),
-        Created::Refused => {
+        Created::Refused | Created::Unformed => {
             let why = format!("consumer group {name}: settings out of range, or there are too many groups");
             return Err(Status::invalid_argument(why));
         }

@@ -40,6 +40,11 @@ pub(super) async fn create(
             let why = format!("topic {name} exists with other settings: {} queues, {:?}", there.queues, there.kind);
             return Err(Status::already_exists(why));
         }
+        Created::Unformed => {
+            return Err(Status::unavailable(
+                "the group has not applied its first command; nothing was done, try again",
+            ));
+        }
         Created::Refused | Created::Buried => {
             let why = format!("topic {name}: {} queues are too many, or there are too many topics", settings.queues);
             return Err(Status::invalid_argument(why));

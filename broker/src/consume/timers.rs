@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use raft_log::{
     Replica,
     env::Rng,
-    types::{Term, UnixMillis},
+    types::{GroupId, Term, UnixMillis},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +80,8 @@ pub struct Timers {
     pub rng: Arc<dyn Rng>,
     /// Whether a client lives; nothing if this node never heard of it.
     pub lives: Arc<dyn Fn(ClientKey) -> Option<bool> + Send + Sync>,
+    /// The broker group of the data folder, which a new state is told.
+    pub group: GroupId,
     /// Ends them.
     pub stop: CancellationToken,
 }
@@ -121,7 +123,7 @@ impl Timers {
                 for part in handle_key.chunks_exact_mut(8) {
                     part.copy_from_slice(&self.rng.next_u64().to_le_bytes());
                 }
-                match self.batcher.submit(Bootstrap { cluster, handle_key }.encode()).await {
+                match self.batcher.submit(Bootstrap { cluster, group: self.group, handle_key }.encode()).await {
                     Ok(_) => tracing::info!(%cluster, "the state of a new cluster is seeded"),
                     Err(error) => tracing::debug!(%error, "the state is not seeded yet"),
                 }

@@ -128,6 +128,7 @@ impl Node {
             parking: Arc::clone(&parking),
             rng: Arc::clone(&env.rng),
             lives: Arc::new(move |client| living.lives(client)),
+            group: options.group,
             stop: stop.clone(),
         }
         .start();

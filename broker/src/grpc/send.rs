@@ -206,11 +206,11 @@ pub(super) fn type_name(kind: TopicType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use raft_log::types::UnixMillis;
+    use raft_log::types::{GroupId, UnixMillis};
 
     use super::*;
     use crate::{
-        model::{QueueId, QueueOffset, TopicId, TopicName, TopicSettings},
+        model::{Placement, QueueId, QueueOffset, TopicId, TopicName, TopicSettings},
         publish::DraftMessage,
     };
 
@@ -218,7 +218,8 @@ mod tests {
 
     fn topic(kind: TopicType) -> TopicView {
         let name = TopicName::parse("t").expect("legal");
-        TopicView { id: TopicId(1), name, settings: TopicSettings { queues: 4, kind } }
+        let placement = Placement { group: GroupId(1), queues: 4, epoch: 1 };
+        TopicView { id: TopicId(1), name, settings: TopicSettings { queues: 4, kind }, placement }
     }
 
     fn draft(kind: DraftKind, deliver_at: Option<u64>) -> Draft {

@@ -17,4 +17,4 @@ pub use names::{GROUP_CHARS_MAX, GroupName, NameError, TOPIC_CHARS_MAX, TopicNam
 pub use numbers::{ConsumerGroupId, QueueId, QueueOffset, TopicId};
 pub use position::Position;
 pub use tags::TagFilter;
-pub use topic::{TopicSettings, TopicType};
+pub use topic::{Placement, SYSTEM_GROUP, TopicSettings, TopicType};

@@ -1,4 +1,6 @@
-//! What a topic is made as.
+//! What a topic is made as, and where its queues are.
+
+use raft_log::types::GroupId;
 
 /// What kinds of messages a topic takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +47,20 @@ pub struct TopicSettings {
     pub queues: u32,
     /// What it takes.
     pub kind: TopicType,
+}
+
+/// Reserved for a group that will hold what a whole cluster shares: nodes, groups, topics and users. It holds no messages.
+pub const SYSTEM_GROUP: GroupId = GroupId(0);
+
+/// Queues of a topic in one broker group. A queue is named by both, so each group has a queue 0 (hazards 29).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The group that owns them. Never [`SYSTEM_GROUP`].
+    pub group: GroupId,
+    /// How many there are, numbered from 0; at least one.
+    pub queues: u32,
+    /// Counts the changes of this entry, from 1: who acts by an older one is refused where it acts (hazards 43).
+    pub epoch: u64,
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ fn check(status: &Status, seeded: bool) -> Result<(), String> {
 mod tests {
     use raft_log::{
         ApplyEntry, ApplyKind, StateMachine as _,
-        types::{ClusterId, LogIndex, NodeId, Term, UnixMillis},
+        types::{ClusterId, GroupId, LogIndex, NodeId, Term, UnixMillis},
     };
 
     use super::*;
@@ -168,7 +168,7 @@ mod tests {
     fn seeded(dir: &std::path::Path) -> State {
         let mut state = State::open(&dir.join("state")).unwrap();
         let mut batch = BatchBuilder::new();
-        batch.push(&Bootstrap { cluster: ClusterId(5), handle_key: [0; 32] }.encode());
+        batch.push(&Bootstrap { cluster: ClusterId(5), group: GroupId(1), handle_key: [0; 32] }.encode());
         let id = LogId { term: Term(1), index: LogIndex(0) };
         state.apply(vec![ApplyEntry { id, kind: ApplyKind::Command(batch.build(UnixMillis(1))) }]).unwrap();
         state

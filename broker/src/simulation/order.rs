@@ -5,9 +5,9 @@ use raft_log::types::LogIndex;
 
 use crate::model::{MessageGroupKey, QueueId, TopicId};
 use crate::state::{
-    Ack, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup, DeleteTopic, EncodedCommand, Erase,
-    KeepGroups, NeededBody, NewMessage, ProducerStamp, PublishBuilder, Receive, ReleaseTo, RenewLeases, UpdateGroup,
-    relocate, sweep, tick, trim_to,
+    Ack, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup, DeleteTopic, EncodedCommand,
+    Erase, KeepGroups, NeededBody, NewMessage, ProducerStamp, PublishBuilder, Receive, ReleaseTo, RenewLeases,
+    UpdateGroup, relocate, sweep, tick, trim_to,
 };
 
 /// A message that somebody publishes. No two have the same body.
@@ -34,6 +34,7 @@ pub(super) enum Order {
     Release(ReleaseTo),
     Sweep,
     Relocate(Vec<NeededBody>),
+    Bootstrap(Bootstrap),
     CreateTopic(CreateTopic),
     CreateGroup(CreateGroup),
     UpdateGroup(UpdateGroup),
@@ -57,6 +58,7 @@ impl Order {
             Order::Release(release) => release.encode(),
             Order::Sweep => sweep(),
             Order::Relocate(bodies) => relocate(bodies),
+            Order::Bootstrap(bootstrap) => bootstrap.encode(),
             Order::CreateTopic(create) => create.encode(),
             Order::CreateGroup(create) => create.encode(),
             Order::UpdateGroup(update) => update.encode(),

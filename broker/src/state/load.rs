@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use raft_log::AppliedPoint;
-use raft_log::types::{ClusterId, LogId, LogIndex, Term, UnixMillis};
+use raft_log::types::{LogId, LogIndex, Term, UnixMillis};
 
 use super::apply::Core;
 use super::codec::{DecodeError, Reader};
@@ -88,7 +88,7 @@ pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault
     core.producers.served.total_ms = applied.served_ms;
     core.history.push(applied.point.id, applied.digest);
     if let Some(record) = store.get(keys::CLUSTER)? {
-        core.cluster = Some(read_cluster(&record).map_err(|error| Fault::damaged(keys::CLUSTER, error))?);
+        core.cluster = Some(Bootstrap::decode(&record).map_err(|error| Fault::damaged(keys::CLUSTER, error))?);
     }
     if let Some(record) = store.get(keys::RETAINED)? {
         core.retained = Retained::decode(&record).map_err(|error| Fault::damaged(keys::RETAINED, error))?;
@@ -107,14 +107,6 @@ pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault
     load_subscriptions(&mut core, store)?;
     load_producers(&mut core, store)?;
     Ok((core, Some(applied)))
-}
-
-fn read_cluster(record: &[u8]) -> Result<Bootstrap, DecodeError> {
-    let mut reader = Reader::new("cluster", record);
-    let cluster = ClusterId(reader.u128()?);
-    let handle_key = reader.bytes(32)?.try_into().expect("asked for 32 bytes");
-    reader.finish()?;
-    Ok(Bootstrap { cluster, handle_key })
 }
 
 /// Visits all records of a kind; a key that is too short, or a record that does not fit, is damage.
@@ -140,10 +132,10 @@ fn load_needed(core: &mut Core, store: &Store) -> Result<(), Fault> {
 }
 
 fn load_topics(core: &mut Core, store: &Store) -> Result<(), Fault> {
-    let Core { topics, ids, .. } = core;
+    let Core { topics, ids, cluster, .. } = core;
     each(store, keys::TOPICS, |mut key, record| {
-        let Some(id) = key.u64() else { return Ok(None) };
-        topics.load(TopicId(id), record)?;
+        let (Some(id), Some(formed)) = (key.u64(), &cluster) else { return Ok(None) };
+        topics.load(TopicId(id), formed.group, record)?;
         Ok((id < ids.topic.0).then_some(()))
     })?;
     // What is left of a deleted topic is nobody's any more.

@@ -30,7 +30,8 @@ use super::views::StateCounters;
 use crate::model::TopicId;
 
 const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
-const FORMAT_VERSION: u32 = 5;
+/// 6: topics list where their queues are, the cluster's record its broker group.
+const FORMAT_VERSION: u32 = 6;
 
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]

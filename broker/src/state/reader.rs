@@ -489,7 +489,7 @@ impl StateReader {
 }
 
 fn topic_view(topic: &Topic) -> TopicView {
-    TopicView { id: topic.id, name: topic.name.clone(), settings: topic.settings }
+    TopicView { id: topic.id, name: topic.name.clone(), settings: topic.settings, placement: topic.placement }
 }
 
 fn group_view(group: &Group) -> GroupView {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
+use raft_log::types::GroupId;
 
 use super::changes::Changes;
 use super::codec::{DecodeError, Reader, put_text};
 use super::ids::NextIds;
 use super::keys;
-use crate::model::{ConsumerGroupId, QueueId, TopicId, TopicName, TopicSettings, TopicType};
+use crate::model::{ConsumerGroupId, Placement, QueueId, TopicId, TopicName, TopicSettings, TopicType};
 
 /// Topics of a broker group.
 pub(crate) const TOPICS_MAX: usize = 100_000;
@@ -21,12 +22,15 @@ pub(crate) struct Topics {
     by_name: BTreeMap<TopicName, TopicId>,
 }
 
-/// A topic. Invariant: `queues` has as many as the settings say, and offsets never go back.
+/// A topic. Invariant: `queues` has as many as its placement in this state's group says, which are those of the settings;
+/// offsets never go back.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) id: TopicId,
     pub(crate) name: TopicName,
     pub(crate) settings: TopicSettings,
+    /// Its queues in this state's group; the record has room for those in others.
+    pub(crate) placement: Placement,
     pub(crate) queues: Vec<Queue>,
     /// Groups that have received from it, in order.
     pub(crate) subscribers: Vec<ConsumerGroupId>,
@@ -85,21 +89,19 @@ impl Topics {
         self.by_name.values().filter_map(|id| self.get(*id))
     }
 
-    /// Makes a topic that is not there, and its record.
+    /// Makes a topic that is not there, in the state's own group, and its record.
     pub(crate) fn create(
         &mut self,
         name: TopicName,
         settings: TopicSettings,
+        group: GroupId,
         ids: &mut NextIds,
         changes: &mut Changes,
     ) -> TopicId {
         let id = ids.take_topic(changes);
-        let mut record = BytesMut::with_capacity(64);
-        put_text(&mut record, name.as_str());
-        record.extend_from_slice(&settings.queues.to_le_bytes());
-        record.extend_from_slice(&[settings.kind.code()]);
-        changes.put(keys::topic(id), &record);
-        self.restore(id, name, settings).expect("a new number, and the name was looked up");
+        let placement = Placement { group, queues: settings.queues, epoch: 1 };
+        changes.put(keys::topic(id), &encode(&name, settings.kind, placement));
+        self.restore(id, name, settings.kind, placement).expect("a new number, and the name was looked up");
         id
     }
 
@@ -111,26 +113,57 @@ impl Topics {
         Some(topic)
     }
 
-    fn restore(&mut self, id: TopicId, name: TopicName, settings: TopicSettings) -> Option<()> {
-        let queues = vec![Queue::default(); settings.queues as usize];
+    fn restore(&mut self, id: TopicId, name: TopicName, kind: TopicType, placement: Placement) -> Option<()> {
+        let settings = TopicSettings { queues: placement.queues, kind };
+        let queues = vec![Queue::default(); placement.queues as usize];
         let named = self.by_name.insert(name.clone(), id);
-        let topic = Topic { id, name, settings, queues, subscribers: Vec::new() };
+        let topic = Topic { id, name, settings, placement, queues, subscribers: Vec::new() };
         let numbered = self.all.insert(id, topic);
         (named.is_none() && numbered.is_none()).then_some(())
     }
 
-    /// Takes a topic's record in.
-    pub(crate) fn load(&mut self, id: TopicId, record: &[u8]) -> Result<(), DecodeError> {
-        let mut reader = Reader::new("topic", record);
-        let name = TopicName::parse(reader.text()?).map_err(|_| reader.invalid())?;
-        let queues = reader.u32()?;
-        let kind = TopicType::from_code(reader.u8()?).ok_or(reader.invalid())?;
-        if queues == 0 || queues > QUEUES_MAX {
-            return Err(reader.invalid());
-        }
-        self.restore(id, name, TopicSettings { queues, kind }).ok_or(reader.invalid())?;
-        reader.finish()
+    /// Takes a topic's record into the state of a broker group.
+    pub(crate) fn load(&mut self, id: TopicId, group: GroupId, record: &[u8]) -> Result<(), DecodeError> {
+        let (name, kind, placement) = decode(group, record)?;
+        self.restore(id, name, kind, placement).ok_or(DecodeError::Invalid { what: "topic" })
     }
+}
+
+/// The record of a topic.
+///
+/// ```text
+/// name text, type u8, placements u16, each: broker group u32, queues u32, epoch u64
+/// ```
+fn encode(name: &TopicName, kind: TopicType, placement: Placement) -> BytesMut {
+    let mut record = BytesMut::with_capacity(64);
+    put_text(&mut record, name.as_str());
+    record.put_u8(kind.code());
+    record.put_u16_le(1);
+    record.put_u32_le(placement.group.0);
+    record.put_u32_le(placement.queues);
+    record.put_u64_le(placement.epoch);
+    record
+}
+
+/// Today a topic lies in one group, which is that of the state that knows it.
+fn decode(group: GroupId, record: &[u8]) -> Result<(TopicName, TopicType, Placement), DecodeError> {
+    let mut reader = Reader::new("topic", record);
+    let name = TopicName::parse(reader.text()?).map_err(|_| reader.invalid())?;
+    let kind = TopicType::from_code(reader.u8()?).ok_or(reader.invalid())?;
+    let found = reader.u16()?;
+    if found != 1 {
+        return Err(DecodeError::Unknown { what: "the number of a topic's placements", found: u64::from(found) });
+    }
+    let placement = Placement { group: GroupId(reader.u32()?), queues: reader.u32()?, epoch: reader.u64()? };
+    if placement.group != group {
+        let found = u64::from(placement.group.0);
+        return Err(DecodeError::Unknown { what: "the broker group of a topic's queues", found });
+    }
+    if !(1..=QUEUES_MAX).contains(&placement.queues) || placement.epoch == 0 {
+        return Err(reader.invalid());
+    }
+    reader.finish()?;
+    Ok((name, kind, placement))
 }
 
 impl Topic {
@@ -146,5 +179,38 @@ impl Topic {
     pub(crate) fn unsubscribe(&mut self, group: ConsumerGroupId) {
         let at = self.subscribers.binary_search(&group).expect("only a subscriber leaves");
         self.subscribers.remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: GroupId = GroupId(3);
+
+    fn record(placement: Placement) -> BytesMut {
+        encode(&TopicName::parse("orders").unwrap(), TopicType::Fifo, placement)
+    }
+
+    #[test]
+    fn a_topic_says_in_which_group_its_queues_are() {
+        let placement = Placement { group: OWN, queues: 4, epoch: 1 };
+        let mut topics = Topics::default();
+        topics.load(TopicId(1), OWN, &record(placement)).unwrap();
+        let topic = topics.named("orders").unwrap();
+        assert_eq!((topic.placement, topic.settings.queues, topic.queues.len()), (placement, 4, 4));
+    }
+
+    #[test]
+    fn queues_of_another_group_or_in_several_are_refused_by_name() {
+        let here = Placement { group: OWN, queues: 4, epoch: 1 };
+        for (group, queues, epoch) in [(OWN, 0, 1), (OWN, QUEUES_MAX + 1, 1), (OWN, 4, 0), (GroupId(4), 4, 1)] {
+            assert!(decode(OWN, &record(Placement { group, queues, epoch })).is_err(), "{group} {queues} {epoch}");
+        }
+        let mut two = record(here);
+        two.put_slice(&record(here)[9 + 2..]);
+        two[9] = 2;
+        let error = decode(OWN, &two).unwrap_err().to_string();
+        assert_eq!(error, "the number of a topic's placements is 2, which this version does not know");
     }
 }

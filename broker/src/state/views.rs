@@ -6,8 +6,8 @@ use super::command::Holder;
 use super::consumption::DeliveryKey;
 use super::needed::Counts;
 use crate::model::{
-    ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, Position, QueueId, QueueOffset, TopicId, TopicName,
-    TopicSettings,
+    ConsumerGroupId, GroupName, GroupSettings, MessageGroupKey, Placement, Position, QueueId, QueueOffset, TopicId,
+    TopicName, TopicSettings,
 };
 
 /// A topic.
@@ -19,6 +19,8 @@ pub struct TopicView {
     pub name: TopicName,
     /// What it was made as.
     pub settings: TopicSettings,
+    /// Where its queues are.
+    pub placement: Placement,
 }
 
 /// A consumer group.

@@ -53,6 +53,7 @@ fn is_expected_of_names(ledger: &Ledger, order: &Order, outcome: &Outcome) -> bo
     let group = |name: &str| ledger.groups.iter().find(|(_, of)| !of.gone && of.name == name).map(|(id, _)| *id);
     let deleted = |there: bool| *outcome == Outcome::Deleted(if there { Deleted::Done } else { Deleted::Unknown });
     match order {
+        Order::Bootstrap(_) => matches!(outcome, Outcome::Bootstrapped { .. }),
         Order::CreateTopic(create) => match (topic(create.name.as_str()), outcome) {
             (None, Outcome::Topic(Created::New(id))) => !ledger.topics.contains_key(id),
             (Some(there), Outcome::Topic(Created::Same(id))) => there == *id,

@@ -1,9 +1,9 @@
 //! Bootstrap, topics, groups.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::{Applying, Core};
-use crate::model::TopicId;
+use crate::model::{TopicId, TopicName, TopicSettings};
 use crate::state::command::{Bootstrap, CreateGroup, CreateTopic, UpdateGroup};
 use crate::state::groups::GROUPS_MAX;
 use crate::state::keys;
@@ -15,9 +15,8 @@ impl Core {
         if let Some(first) = &self.cluster {
             return Outcome::Bootstrapped { cluster: first.cluster, first: false };
         }
-        let mut record = BytesMut::with_capacity(48);
-        record.put_u128_le(bootstrap.cluster.0);
-        record.put_slice(&bootstrap.handle_key);
+        let mut record = BytesMut::with_capacity(52);
+        bootstrap.put(&mut record);
         applying.changes.put(keys::CLUSTER, &record);
         self.cluster = Some(bootstrap.clone());
         Outcome::Bootstrapped { cluster: bootstrap.cluster, first: true }
@@ -29,13 +28,24 @@ impl Core {
             Some(topic) => Created::Other(topic.id, topic.settings),
             None if !(1..=QUEUES_MAX).contains(&create.settings.queues) => Created::Refused,
             None if self.topics.len() >= TOPICS_MAX => Created::Refused,
+            None if self.cluster.is_none() => Created::Unformed,
             None => {
-                let id: TopicId =
-                    self.topics.create(create.name.clone(), create.settings, &mut self.ids, applying.changes);
+                let id: TopicId = self.add_topic(create.name.clone(), create.settings, applying);
                 applying.available.insert(id);
                 Created::New(id)
             }
         })
+    }
+
+    /// Adds a topic that is not there, all of it in this group.
+    pub(super) fn add_topic(
+        &mut self,
+        name: TopicName,
+        settings: TopicSettings,
+        applying: &mut Applying<'_>,
+    ) -> TopicId {
+        let group = self.cluster.as_ref().expect("before the bootstrap no topic is made").group;
+        self.topics.create(name, settings, group, &mut self.ids, applying.changes)
     }
 
     pub(super) fn create_group(&mut self, create: &CreateGroup, applying: &mut Applying<'_>) -> Outcome {

@@ -101,6 +101,6 @@ impl Core {
             return topic.id;
         }
         let settings = TopicSettings { queues: 1, kind: TopicType::Normal };
-        self.topics.create(name, settings, &mut self.ids, applying.changes)
+        self.add_topic(name, settings, applying)
     }
 }

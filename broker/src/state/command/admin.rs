@@ -1,10 +1,12 @@
 //! Commands that make things: the cluster itself, topics, groups.
 
-use bytes::BufMut;
-use raft_log::types::{ClusterId, UnixMillis};
+use bytes::{BufMut, BytesMut};
+use raft_log::types::{ClusterId, GroupId, UnixMillis};
 
 use super::{EncodedCommand, kind};
-use crate::model::{GroupChange, GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
+use crate::model::{
+    GroupChange, GroupName, GroupSettings, SYSTEM_GROUP, StartPoint, TopicName, TopicSettings, TopicType,
+};
 use crate::state::codec::{DecodeError, Reader, put_text};
 
 /// The first command of a cluster; a second one is refused (hazards 27).
@@ -12,13 +14,16 @@ use crate::state::codec::{DecodeError, Reader, put_text};
 pub struct Bootstrap {
     /// The cluster's identity.
     pub cluster: ClusterId,
+    /// The broker group whose state this is: its log tells each node, whatever that one's settings say. Never [`SYSTEM_GROUP`],
+    /// which holds no messages.
+    pub group: GroupId,
     /// The key by which receipt handles are sealed, drawn at bootstrap.
     pub handle_key: [u8; 32],
 }
 
 impl std::fmt::Debug for Bootstrap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bootstrap").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("Bootstrap").field("cluster", &self.cluster).field("group", &self.group).finish_non_exhaustive()
     }
 }
 
@@ -26,18 +31,26 @@ impl Bootstrap {
     /// The bytes for an entry.
     #[must_use]
     pub fn encode(&self) -> EncodedCommand {
-        EncodedCommand::new(kind::BOOTSTRAP, 48, 0, |out| {
-            out.put_u128_le(self.cluster.0);
-            out.put_slice(&self.handle_key);
-        })
+        EncodedCommand::new(kind::BOOTSTRAP, 52, 0, |out| self.put(out))
+    }
+
+    /// The command's body, which is the record of the cluster as well.
+    pub(crate) fn put(&self, out: &mut BytesMut) {
+        assert_ne!(self.group, SYSTEM_GROUP, "a data folder of group 0 is refused by the settings");
+        out.put_u128_le(self.cluster.0);
+        out.put_u32_le(self.group.0);
+        out.put_slice(&self.handle_key);
     }
 
     pub(crate) fn decode(body: &[u8]) -> Result<Bootstrap, DecodeError> {
         let mut reader = Reader::new("bootstrap", body);
-        let cluster = ClusterId(reader.u128()?);
+        let (cluster, group) = (ClusterId(reader.u128()?), GroupId(reader.u32()?));
+        if group == SYSTEM_GROUP {
+            return Err(DecodeError::Invalid { what: "broker group 0, which is reserved, as a group of data" });
+        }
         let handle_key = reader.bytes(32)?.try_into().expect("asked for 32 bytes");
         reader.finish()?;
-        Ok(Bootstrap { cluster, handle_key })
+        Ok(Bootstrap { cluster, group, handle_key })
     }
 }
 
@@ -189,7 +202,7 @@ mod tests {
     #[test]
     fn commands_go_both_ways() {
         let body = |command: EncodedCommand| command.frame.slice(super::super::FRAME_BYTES..);
-        let bootstrap = Bootstrap { cluster: ClusterId(5), handle_key: [7; 32] };
+        let bootstrap = Bootstrap { cluster: ClusterId(5), group: GroupId(9), handle_key: [7; 32] };
         assert_eq!(Bootstrap::decode(&body(bootstrap.encode())), Ok(bootstrap));
         let settings = TopicSettings { queues: 4, kind: TopicType::Fifo };
         let topic = CreateTopic { name: TopicName::parse("orders").unwrap(), settings };

@@ -80,6 +80,14 @@ impl EncodedCommand {
         EncodedCommand { frame: out.freeze(), messages }
     }
 
+    /// Writes over a part of the body, as another version might.
+    #[cfg(test)]
+    pub(crate) fn overwrite(&mut self, at: usize, with: &[u8]) {
+        let mut frame = self.frame.to_vec();
+        frame[FRAME_BYTES + at..FRAME_BYTES + at + with.len()].copy_from_slice(with);
+        self.frame = frame.into();
+    }
+
     /// How many bytes it adds to an entry.
     #[must_use]
     pub fn bytes(&self) -> usize {

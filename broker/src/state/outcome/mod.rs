@@ -96,6 +96,8 @@ pub enum Created<I, S> {
     Refused,
     /// A group of this name was deleted not long ago: no subscription makes it anew, a person may.
     Buried,
+    /// The group's first command is not applied yet, so there is no broker group to put it in: nothing was done.
+    Unformed,
 }
 
 impl<I: Copy, S> Created<I, S> {
@@ -103,7 +105,7 @@ impl<I: Copy, S> Created<I, S> {
     pub fn id(&self) -> Option<I> {
         match self {
             Created::New(id) | Created::Same(id) | Created::Other(id, _) => Some(*id),
-            Created::Refused | Created::Buried => None,
+            Created::Refused | Created::Buried | Created::Unformed => None,
         }
     }
 }

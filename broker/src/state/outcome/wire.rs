@@ -249,6 +249,7 @@ fn put_created<I: Copy, S>(
         Created::Other(..) => 2,
         Created::Refused => 3,
         Created::Buried => 4,
+        Created::Unformed => 5,
     };
     out.put_u8(code);
     out.put_u64_le(created.id().map_or(0, number));
@@ -270,6 +271,7 @@ fn read_created<I, S>(
         2 => Created::Other(id, read_settings(reader)?),
         3 => Created::Refused,
         4 => Created::Buried,
+        5 => Created::Unformed,
         _ => return Err(reader.invalid()),
     })
 }
@@ -409,6 +411,7 @@ mod tests {
             Outcome::GroupUpdated(group),
             Outcome::DeadLettered(Settled::Already),
             Outcome::Group(Created::Buried),
+            Outcome::Topic(Created::Unformed),
             Outcome::Deleted(Deleted::Done),
             Outcome::Deleted(Deleted::Unknown),
             Outcome::Deleted(Deleted::Refused),

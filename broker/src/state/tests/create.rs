@@ -1,8 +1,8 @@
 use raft_log::StateMachine;
-use raft_log::types::{ClusterId, UnixMillis};
+use raft_log::types::{ClusterId, GroupId, UnixMillis};
 
 use super::harness::Rig;
-use crate::model::{GroupChange, GroupName, GroupSettings, StartPoint, TopicName, TopicSettings, TopicType};
+use crate::model::{GroupChange, GroupName, GroupSettings, Placement, StartPoint, TopicName, TopicSettings, TopicType};
 use crate::state::{
     BatchBuilder, Bootstrap, CreateGroup, CreateTopic, Created, Outcome, UnknownName, UpdateGroup, tick,
 };
@@ -10,15 +10,42 @@ use crate::state::{
 /// hazards 27: a second bootstrap changes nothing.
 #[test]
 fn only_the_first_bootstrap_counts() {
-    let mut rig = Rig::new();
-    let first = Bootstrap { cluster: ClusterId(1), handle_key: [1; 32] };
-    let second = Bootstrap { cluster: ClusterId(2), handle_key: [2; 32] };
+    let mut rig = Rig::unformed();
+    let first = Bootstrap { cluster: ClusterId(1), group: GroupId(4), handle_key: [1; 32] };
+    let second = Bootstrap { cluster: ClusterId(2), group: GroupId(5), handle_key: [2; 32] };
     assert_eq!(rig.one(&first.encode()), Outcome::Bootstrapped { cluster: ClusterId(1), first: true });
     assert_eq!(rig.one(&second.encode()), Outcome::Bootstrapped { cluster: ClusterId(1), first: false });
     assert_eq!(rig.reader().cluster(), Some(first.clone()));
     rig.state().flush().unwrap();
     rig.crash_and_replay();
     assert_eq!(rig.reader().cluster(), Some(first));
+}
+
+/// hazards 29: where a topic's queues are stands in the replicated state, by the group that the bootstrap command said.
+#[test]
+fn a_topic_is_placed_in_the_group_that_the_bootstrap_says() {
+    let mut rig = Rig::unformed();
+    let settings = TopicSettings { queues: 4, kind: TopicType::Normal };
+    let create = CreateTopic { name: TopicName::parse("orders").unwrap(), settings };
+    assert_eq!(rig.one(&create.encode()), Outcome::Topic(Created::Unformed), "nobody knows yet where");
+    rig.one(&Bootstrap { cluster: ClusterId(1), group: GroupId(4), handle_key: [1; 32] }.encode());
+    assert!(matches!(rig.one(&create.encode()), Outcome::Topic(Created::New(_))));
+    let placement = Placement { group: GroupId(4), queues: 4, epoch: 1 };
+    assert_eq!(rig.reader().topic("orders").unwrap().placement, placement);
+    rig.state().flush().unwrap();
+    rig.crash_and_replay();
+    assert_eq!(rig.reader().topic("orders").unwrap().placement, placement);
+}
+
+/// Broker group 0 is reserved: no state of messages ever is of it.
+#[test]
+fn the_reserved_group_is_refused_for_data() {
+    let mut command = Bootstrap { cluster: ClusterId(1), group: GroupId(u32::MAX), handle_key: [1; 32] }.encode();
+    let mut rig = Rig::unformed();
+    command.overwrite(16, &[0; 4]);
+    let entry = rig.entry(&[command]);
+    let error = rig.state().apply(vec![entry]).unwrap_err();
+    assert!(error.reason.contains("broker group 0, which is reserved"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use raft_log::types::{LogId, LogIndex, Term, UnixMillis};
+use raft_log::types::{ClusterId, GroupId, LogId, LogIndex, Term, UnixMillis};
 use raft_log::{ApplyEntry, ApplyKind, StateMachine};
 
 use crate::model::{
@@ -11,10 +11,10 @@ use crate::model::{
     ProducerId, QueueId, TagFilter, TopicId, TopicName, TopicSettings, TopicType,
 };
 use crate::state::{
-    Ack, AckEntry, BatchBuilder, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup, DeleteTopic,
-    Deleted, DeliveryKey, EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick, ProducerStamp,
-    PublishBuilder, PublishRefusal, Receive, Received, ReleaseTo, Settled, State, StateReader, StoredAt, StoredMessage,
-    Unsettled, UpdateGroup, outcomes, relocate, sweep, tick, trim_to,
+    Ack, AckEntry, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup,
+    DeleteTopic, Deleted, DeliveryKey, EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick,
+    ProducerStamp, PublishBuilder, PublishRefusal, Receive, Received, ReleaseTo, Settled, State, StateReader, StoredAt,
+    StoredMessage, Unsettled, UpdateGroup, outcomes, relocate, sweep, tick, trim_to,
 };
 
 /// How long a receive of these tests hides.
@@ -26,13 +26,21 @@ pub(super) struct Rig {
     pub(super) state: Option<State>,
     pub(super) log: Vec<ApplyEntry>,
     pub(super) now: u64,
+    /// Whether the first entry begins with the bootstrap.
+    forms: bool,
 }
 
 impl Rig {
+    /// The state of a broker group, whose first entry forms it beside whatever else is in it.
     pub(super) fn new() -> Rig {
+        Rig { forms: true, ..Rig::unformed() }
+    }
+
+    /// A state that nobody has told its group.
+    pub(super) fn unformed() -> Rig {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(folder.path()).unwrap();
-        Rig { folder, state: Some(state), log: Vec::new(), now: 1_000_000 }
+        Rig { folder, state: Some(state), log: Vec::new(), now: 1_000_000, forms: false }
     }
 
     pub(super) fn state(&mut self) -> &mut State {
@@ -59,17 +67,25 @@ impl Rig {
 
     pub(super) fn entry(&self, commands: &[EncodedCommand]) -> ApplyEntry {
         let mut batch = BatchBuilder::new();
+        if self.forms_next() {
+            batch.push(&Bootstrap { cluster: ClusterId(1), group: GroupId(1), handle_key: [7; 32] }.encode());
+        }
         commands.iter().for_each(|command| batch.push(command));
         let index = LogIndex(self.log.len() as u64);
         ApplyEntry { id: LogId { term: Term(1), index }, kind: ApplyKind::Command(batch.build(UnixMillis(self.now))) }
     }
 
+    fn forms_next(&self) -> bool {
+        self.forms && self.log.is_empty()
+    }
+
     /// Applies an entry with these commands; answers their outcomes.
     pub(super) fn apply(&mut self, commands: &[EncodedCommand]) -> Vec<Outcome> {
         let entry = self.entry(commands);
+        let forms = usize::from(self.forms_next());
         self.log.push(entry.clone());
         let responses = self.state().apply(vec![entry]).unwrap();
-        outcomes(&responses[0]).unwrap()
+        outcomes(&responses[0]).unwrap().split_off(forms)
     }
 
     pub(super) fn one(&mut self, command: &EncodedCommand) -> Outcome {
