@@ -247,7 +247,7 @@ pub fn timestamp(time: UnixMillis) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MessageGroupKey, Position, QueueId, QueueOffset};
+    use crate::model::{Marks, MessageGroupKey, Position, QueueId, QueueOffset};
 
     fn delivered() -> Delivered {
         let topic_name = TopicName::parse("t").expect("legal");
@@ -280,6 +280,7 @@ mod tests {
         let message = |bytes: usize| StoredMessage {
             queue: QueueId(0),
             group: MessageGroupKey::NONE,
+            marks: Marks::NONE,
             tag: Bytes::new(),
             meta: entry.slice(..10),
             body: entry.slice(10..bytes),

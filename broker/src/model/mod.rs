@@ -5,6 +5,7 @@
 
 mod group;
 mod keys;
+mod marks;
 mod names;
 mod numbers;
 mod position;
@@ -13,6 +14,7 @@ mod topic;
 
 pub use group::{GroupChange, GroupSettings, StartPoint};
 pub use keys::{AttemptKey, ClientKey, MessageGroupKey, ProducerId, TagKey};
+pub use marks::Marks;
 pub use names::{GROUP_CHARS_MAX, GroupName, NameError, TOPIC_CHARS_MAX, TopicName};
 pub use numbers::{ConsumerGroupId, QueueId, QueueOffset, TopicId};
 pub use position::Position;

@@ -82,6 +82,8 @@ impl Core {
             index,
             stamp: self.clock,
             messages: vec![IndexedMessage { group: message.group, tag: message.tag, offset, length }],
+            // Whoever looks at it finds them in the message; by none of them is a dead letter delivered.
+            marks: Vec::new(),
             origin: Some(message.origin.unwrap_or(origin)),
         };
         self.keep_dead_letter(to, QueueId(0), dead, applying);

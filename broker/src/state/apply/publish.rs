@@ -98,8 +98,10 @@ impl Core {
             applying.available.insert(topic);
             if self.topics.get(topic).is_some_and(|topic| topic.name.is_dead_letter()) {
                 // Published by somebody: it is kept like the others there.
-                for (offset, message) in (block.base..).zip(&block.messages) {
-                    let alone = IndexBlock { base: offset, messages: vec![*message], ..block };
+                for (at, message) in block.messages.iter().enumerate() {
+                    let mut alone =
+                        IndexBlock { base: block.base + at as u64, messages: Vec::new(), marks: Vec::new(), ..block };
+                    alone.push(*message, block.marks_at(at));
                     self.keep_dead_letter(topic, queue, alone, applying);
                 }
                 continue;
@@ -122,7 +124,7 @@ fn store(
     let offset = queue.next;
     queue.next += 1;
     let message = IndexedMessage { group: header.group, tag: header.tag, offset: header.offset, length: header.length };
-    open_blocks.push((topic.id, header.queue), offset, place, message);
+    open_blocks.push((topic.id, header.queue), offset, place, (message, header.marks));
     StoredAt { queue: header.queue, offset: QueueOffset(offset), repeated: false }
 }
 

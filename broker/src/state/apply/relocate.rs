@@ -82,7 +82,7 @@ impl Core {
         }
         (message.offset, message.length) = (to.offset, to.length);
         self.forget_dead_letter(from.index, topic, offset, applying);
-        let dead = IndexBlock { index: to.index, messages: vec![message], ..*block };
+        let dead = IndexBlock { index: to.index, messages: vec![message], marks: block.marks.clone(), ..*block };
         self.keep_dead_letter(topic, queue, dead, applying);
         Ok(true)
     }

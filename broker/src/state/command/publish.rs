@@ -3,15 +3,20 @@
 //! ```text
 //! command  ┌topic u64┬flags u8┬0 u8 x 3┬messages u32┐ then, if flags bit 0: ┌producer u128┬epoch u64┬base sequence u64┐
 //!          and, if flags bit 1: ┌lowest in doubt u64┐; flags bit 2: sent again
-//! message  ┌length u32┬queue u32┬group key u64┬tag key u64┬meta length u32┬tag length u16┬0 u16┐ 32 bytes, then tag, meta, body
+//! message  ┌length u32┬queue u32┬group key u64┬tag key u64┬meta length u32┬tag length u16┬marks u16┐ 32 bytes
+//!          then, each if its bit of the marks is set: ┌1: priority u8┬2: live ms u64┬4: delivery u8┬8: key hash u64┐
+//!          then tag, meta, body
 //! ```
+//! Of [`Marks`] only what is set is written, and a bit that this build does not know stops the node like an unknown command:
+//! whoever set it meant something by it.
+//!
 //! A message's length counts its header. A [`Position`] spans exactly one message, so what is read from the log at a
 //! position is parsed by [`StoredMessage`] without the rest of the entry.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{EncodedCommand, FRAME_BYTES, kind};
-use crate::model::{MessageGroupKey, Position, ProducerId, QueueId, TagKey, TopicId};
+use crate::model::{Marks, MessageGroupKey, Position, ProducerId, QueueId, TagKey, TopicId};
 use crate::state::codec::{DecodeError, Reader};
 use crate::state::producers::WINDOW;
 
@@ -21,6 +26,13 @@ const AGAIN: u8 = 4;
 const COUNT_AT: usize = FRAME_BYTES + 12;
 const MESSAGE_HEADER_BYTES: usize = 32;
 const META_LENGTH_AT: usize = 24;
+const MARKS_AT: usize = 30;
+const PRIORITY: u16 = 1;
+const LIVE: u16 = 2;
+const DELIVERY: u16 = 4;
+const KEY_HASH: u16 = 8;
+/// All of them.
+const MARKS_BYTES_MAX: usize = 1 + 8 + 1 + 8;
 
 /// Who publishes and where its count stands: message `i` of the command has sequence `base_sequence + i` (hazards 16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,19 +151,28 @@ impl PublishBuilder {
 
     /// Adds a message.
     pub fn push(&mut self, message: &NewMessage<'_>) {
+        self.push_marked(message, Marks::NONE);
+    }
+
+    /// Adds a message with marks.
+    pub fn push_marked(&mut self, message: &NewMessage<'_>, marks: Marks) {
         let NewMessage { tag, meta, body, .. } = message;
         let length = MESSAGE_HEADER_BYTES + tag.len() + meta.len() + body.len();
-        self.out.reserve(length);
-        self.out.put_u32_le(u32::try_from(length).expect("messages are limited at the door"));
+        let begin = self.out.len();
+        self.out.reserve(length + MARKS_BYTES_MAX);
+        self.out.put_u32_le(0);
         self.out.put_u32_le(message.queue.0);
         self.out.put_u64_le(message.group.0);
         self.out.put_u64_le(TagKey::of(tag).0);
         self.out.put_u32_le(u32::try_from(meta.len()).expect("part of length"));
         self.out.put_u16_le(u16::try_from(tag.len()).expect("tags are limited at the door"));
         self.out.put_u16_le(0);
+        put_marks(&mut self.out, begin + MARKS_AT, marks);
         self.out.put_slice(tag.as_bytes());
         self.out.put_slice(meta);
         self.out.put_slice(body);
+        let length = u32::try_from(self.out.len() - begin).expect("messages are limited at the door");
+        self.out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
         self.messages += 1;
     }
 
@@ -163,6 +184,46 @@ impl PublishBuilder {
         self.out[COUNT_AT..COUNT_AT + 4].copy_from_slice(&self.messages.to_le_bytes());
         EncodedCommand::seal(self.out, self.messages)
     }
+}
+
+/// Appends those that are set, and notes at `flags_at` which.
+fn put_marks(out: &mut BytesMut, flags_at: usize, marks: Marks) {
+    if marks == Marks::NONE {
+        return;
+    }
+    let mut flags = 0;
+    if marks.priority > 0 {
+        flags |= PRIORITY;
+        out.put_u8(marks.priority);
+    }
+    if marks.live_ms > 0 {
+        flags |= LIVE;
+        out.put_u64_le(marks.live_ms);
+    }
+    if marks.delivery > 0 {
+        flags |= DELIVERY;
+        out.put_u8(marks.delivery);
+    }
+    if marks.key_hash > 0 {
+        flags |= KEY_HASH;
+        out.put_u64_le(marks.key_hash);
+    }
+    out[flags_at..flags_at + 2].copy_from_slice(&flags.to_le_bytes());
+}
+
+/// Reads what [`put_marks`] appended.
+fn read_marks(flags: u16, reader: &mut Reader<'_>) -> Result<Marks, DecodeError> {
+    let unknown = flags & !(PRIORITY | LIVE | DELIVERY | KEY_HASH);
+    if unknown != 0 {
+        return Err(DecodeError::Unknown { what: "a mark of a message", found: u64::from(unknown) });
+    }
+    let has = |mark| flags & mark != 0;
+    Ok(Marks {
+        priority: if has(PRIORITY) { reader.u8()? } else { 0 },
+        live_ms: if has(LIVE) { reader.u64()? } else { 0 },
+        delivery: if has(DELIVERY) { reader.u8()? } else { 0 },
+        key_hash: if has(KEY_HASH) { reader.u64()? } else { 0 },
+    })
 }
 
 /// A publish under `apply`: read in place.
@@ -181,7 +242,9 @@ pub(crate) struct MessageHeader {
     pub(crate) queue: QueueId,
     pub(crate) group: MessageGroupKey,
     pub(crate) tag: TagKey,
-    /// Bytes of the tag's text, behind the header.
+    pub(crate) marks: Marks,
+    /// Where in the message its tag's text begins, behind the marks.
+    tag_at: usize,
     tag_length: usize,
     /// Where in the entry the message begins.
     pub(crate) offset: u32,
@@ -194,7 +257,8 @@ impl<'a> PublishView<'a> {
         let topic = TopicId(reader.u64()?);
         let flags = reader.u8()?;
         if flags & !(PRODUCER | UNSETTLED | AGAIN) != 0 {
-            return Err(DecodeError::Unknown { what: "a flag of a publish", found: u64::from(flags) });
+            let found = u64::from(flags & !(PRODUCER | UNSETTLED | AGAIN));
+            return Err(DecodeError::Unknown { what: "a flag of a publish", found });
         }
         reader.bytes(3)?;
         let count = reader.u32()?;
@@ -231,7 +295,10 @@ impl<'a> Headers<'a> {
         let tag = TagKey(reader.u64()?);
         let meta_length = reader.u32()? as usize;
         let tag_length = usize::from(reader.u16()?);
-        if reader.u16()? != 0 || (length as usize) < MESSAGE_HEADER_BYTES + tag_length + meta_length {
+        let flags = reader.u16()?;
+        let marks = read_marks(flags, &mut reader)?;
+        let tag_at = self.messages.len() - reader.left();
+        if (length as usize) < tag_at + tag_length + meta_length {
             return Err(reader.invalid());
         }
         let mut whole = Reader::new("message", self.messages);
@@ -239,7 +306,7 @@ impl<'a> Headers<'a> {
         let offset = u32::try_from(self.offset).map_err(|_| reader.invalid())?;
         self.messages = &self.messages[length as usize..];
         self.offset += length as usize;
-        Ok(MessageHeader { queue, group, tag, tag_length, offset, length })
+        Ok(MessageHeader { queue, group, tag, marks, tag_at, tag_length, offset, length })
     }
 }
 
@@ -267,6 +334,8 @@ pub struct StoredMessage {
     pub queue: QueueId,
     /// Its message group, or none.
     pub group: MessageGroupKey,
+    /// Its marks.
+    pub marks: Marks,
     /// Its tag; empty is none.
     pub tag: Bytes,
     /// What [`NewMessage::meta`] was.
@@ -294,11 +363,12 @@ impl StoredMessage {
         let meta_length =
             u32::from_le_bytes(record[META_LENGTH_AT..META_LENGTH_AT + 4].try_into().expect("four bytes"));
         let meta_length = meta_length as usize;
-        let meta_at = MESSAGE_HEADER_BYTES + header.tag_length;
+        let meta_at = header.tag_at + header.tag_length;
         Ok(StoredMessage {
             queue: header.queue,
             group: header.group,
-            tag: record.slice(MESSAGE_HEADER_BYTES..meta_at),
+            marks: header.marks,
+            tag: record.slice(header.tag_at..meta_at),
             meta: record.slice(meta_at..meta_at + meta_length),
             body: record.slice(meta_at + meta_length..),
         })
@@ -344,6 +414,55 @@ mod tests {
         let mut wrong = position(&headers[0]);
         wrong.offset += 1;
         assert!(StoredMessage::read(&payload, wrong).is_err());
+    }
+
+    fn marked(marks: Marks) -> EncodedCommand {
+        let mut builder = PublishBuilder::new(TopicId(7), None);
+        let (queue, group) = (QueueId(1), MessageGroupKey::NONE);
+        builder.push_marked(&NewMessage { queue, group, tag: "red", meta: b"meta", body: b"body" }, marks);
+        builder.finish()
+    }
+
+    fn first_header(body: &[u8]) -> Result<MessageHeader, DecodeError> {
+        PublishView::decode(body, 0)?.headers().next().expect("a message")
+    }
+
+    #[test]
+    fn only_the_marks_that_are_set_are_written_and_all_come_back() {
+        let all = Marks { priority: 9, live_ms: 1 << 40, delivery: 2, key_hash: u64::MAX };
+        let plain = marked(Marks::NONE).frame.len();
+        for (marks, bytes) in [
+            (Marks::NONE, 0),
+            (Marks { priority: 9, ..Marks::NONE }, 1),
+            (Marks { live_ms: 5, ..Marks::NONE }, 8),
+            (Marks { delivery: 1, ..Marks::NONE }, 1),
+            (Marks { key_hash: 1, ..Marks::NONE }, 8),
+            (all, MARKS_BYTES_MAX),
+        ] {
+            let command = marked(marks);
+            assert_eq!(command.frame.len(), plain + bytes, "{marks:?}");
+            let body = command.frame.slice(FRAME_BYTES..);
+            let header = first_header(&body).unwrap();
+            let position = Position { index: LogIndex(1), offset: header.offset, length: header.length };
+            let stored = StoredMessage::read(&body, position).unwrap();
+            assert_eq!((header.marks, stored.marks), (marks, marks));
+            assert_eq!(
+                (&stored.tag[..], &stored.meta[..], &stored.body[..]),
+                (&b"red"[..], &b"meta"[..], &b"body"[..])
+            );
+            for cut in 0..body.len() {
+                assert!(first_header(&body[..cut]).is_err(), "{marks:?} cut at {cut}");
+            }
+        }
+    }
+
+    /// hazards 30: what a mark means, somebody else knows.
+    #[test]
+    fn a_mark_of_another_version_is_refused_by_name() {
+        let mut body = marked(Marks::NONE).frame[FRAME_BYTES..].to_vec();
+        body[16 + MARKS_AT] = 32;
+        let error = first_header(&body).unwrap_err().to_string();
+        assert_eq!(error, "a mark of a message is 32, which this version does not know");
     }
 
     #[test]

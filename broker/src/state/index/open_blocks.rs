@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use raft_log::types::{LogIndex, UnixMillis};
 
 use super::block::{IndexBlock, IndexedMessage};
-use crate::model::{QueueId, TopicId};
+use crate::model::{Marks, QueueId, TopicId};
 
 /// Blocks under way, by queue.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl OpenBlocks {
         queue: (TopicId, QueueId),
         offset: u64,
         place: (LogIndex, UnixMillis),
-        message: IndexedMessage,
+        (message, marks): (IndexedMessage, Marks),
     ) {
         let (index, stamp) = place;
         let block = self.blocks.entry(queue).or_insert_with(|| IndexBlock {
@@ -31,10 +31,11 @@ impl OpenBlocks {
             index,
             stamp,
             messages: Vec::new(),
+            marks: Vec::new(),
             origin: None,
         });
         assert_eq!(block.end(), offset, "offsets of a queue are dense");
-        block.messages.push(message);
+        block.push(message, marks);
     }
 
     #[cfg(test)]
