@@ -10,8 +10,8 @@ use tercet_broker::model::{
     TopicName, TopicSettings, TopicType,
 };
 use tercet_broker::state::{
-    BatchBuilder, Bootstrap, CreateGroup, CreateTopic, EncodedCommand, NewMessage, Outcome, Pick, PublishBuilder,
-    Receive, State, outcomes,
+    BatchBuilder, Bootstrap, CreateGroup, CreateTopic, EncodedCommand, Level, NewMessage, Outcome, Pick,
+    PublishBuilder, Receive, State, outcomes,
 };
 
 /// Commands that one entry takes where many are applied that nobody measures.
@@ -30,7 +30,9 @@ impl Bench {
     pub(crate) fn new(folder: &Path) -> Bench {
         let state = State::open(folder).expect("an empty folder, or a state");
         let mut bench = Bench { state, next: 0, now: UnixMillis(1_000_000), longest: Duration::ZERO };
-        bench.one(Bootstrap { cluster: ClusterId(1), group: GroupId(1), handle_key: [7; 32] }.encode());
+        bench.one(
+            Bootstrap { cluster: ClusterId(1), group: GroupId(1), level: Level::NEWEST, handle_key: [7; 32] }.encode(),
+        );
         bench
     }
 

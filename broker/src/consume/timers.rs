@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use raft_log::{
     Replica,
     env::Rng,
-    types::{GroupId, Term, UnixMillis},
+    types::{ClusterId, GroupId, Term, UnixMillis},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::{
     limits::RENEWALS_MAX,
     model::ClientKey,
     publish::Batcher,
-    state::{Bootstrap, Ready, RenewLeases, StateReader, tick},
+    state::{Bootstrap, EncodedCommand, Level, Ready, RenewLeases, StateReader, tick},
 };
 
 /// How long renewed deliveries stay hidden, and those of a receive with renewal at first.
@@ -123,7 +123,7 @@ impl Timers {
                 for part in handle_key.chunks_exact_mut(8) {
                     part.copy_from_slice(&self.rng.next_u64().to_le_bytes());
                 }
-                match self.batcher.submit(Bootstrap { cluster, group: self.group, handle_key }.encode()).await {
+                match self.batcher.submit(self.first_command(cluster, handle_key)).await {
                     Ok(_) => tracing::info!(%cluster, "the state of a new cluster is seeded"),
                     Err(error) => tracing::debug!(%error, "the state is not seeded yet"),
                 }
@@ -132,6 +132,10 @@ impl Timers {
                 tokio::time::sleep(SEED_RETRY).await;
             }
         }
+    }
+
+    fn first_command(&self, cluster: ClusterId, handle_key: [u8; 32]) -> EncodedCommand {
+        Bootstrap { cluster, group: self.group, level: Level::NEWEST, handle_key }.encode()
     }
 
     async fn tick_when_due(&self) {

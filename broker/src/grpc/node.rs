@@ -109,7 +109,9 @@ impl Node {
         };
         let stamps = Arc::clone(&leader_clock);
         let traffic = options.traffic.clone();
-        let batcher = Batcher::start(replica.clone(), move || stamps.now(), sizes, traffic.clone(), stop.clone());
+        let level = state.clone();
+        let (now, level) = (move || stamps.now(), move || level.level());
+        let batcher = Batcher::start(replica.clone(), now, level, sizes, traffic.clone(), stop.clone());
         let parking = Parking::new(PARKED_MAX);
         let streams = Streams::new(&traffic);
         let sessions = Sessions::new(Arc::clone(&env.clock), SESSIONS_MAX);

@@ -117,7 +117,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::state::{BatchBuilder, Bootstrap, State};
+    use crate::state::{BatchBuilder, Bootstrap, Level, State};
 
     fn follower() -> Status {
         let id = |index| Some(LogId { term: Term(2), index: LogIndex(index) });
@@ -168,7 +168,9 @@ mod tests {
     fn seeded(dir: &std::path::Path) -> State {
         let mut state = State::open(&dir.join("state")).unwrap();
         let mut batch = BatchBuilder::new();
-        batch.push(&Bootstrap { cluster: ClusterId(5), group: GroupId(1), handle_key: [0; 32] }.encode());
+        batch.push(
+            &Bootstrap { cluster: ClusterId(5), group: GroupId(1), level: Level::NEWEST, handle_key: [0; 32] }.encode(),
+        );
         let id = LogId { term: Term(1), index: LogIndex(0) };
         state.apply(vec![ApplyEntry { id, kind: ApplyKind::Command(batch.build(UnixMillis(1))) }]).unwrap();
         state

@@ -32,7 +32,7 @@ use crate::{
         SETTLE_PENDING_BYTES_MAX, SMALL_COMMAND_BYTES_MAX,
     },
     metrics::Traffic,
-    state::{BatchBuilder, Class, EncodedCommand, Outcome},
+    state::{BatchBuilder, Class, EncodedCommand, Level, Outcome},
 };
 
 /// Why a command has no outcome of `apply`.
@@ -130,6 +130,7 @@ pub(super) struct Shared {
     /// Publishes are refused at the door, so that none shares an entry with what still passes.
     pub(super) full: AtomicBool,
     pub(super) traffic: Traffic,
+    level: Box<dyn Fn() -> Level + Send + Sync>,
 }
 
 /// Takes commands; cheap to clone.
@@ -154,10 +155,11 @@ fn cost(command: &EncodedCommand) -> usize {
 
 impl Batcher {
     /// Starts the pump on the current runtime. It ends when `stop` is cancelled and what is in flight is answered.
-    /// `stamp` gives the leader's time at the moment an entry is made.
+    /// `stamp` gives the leader's time at the moment an entry is made, `level` the group's feature level.
     pub fn start(
         proposer: impl Proposer,
         stamp: impl Fn() -> UnixMillis + Send + Sync + 'static,
+        level: impl Fn() -> Level + Send + Sync + 'static,
         options: BatcherOptions,
         traffic: Traffic,
         stop: CancellationToken,
@@ -169,6 +171,7 @@ impl Batcher {
             wake: Notify::new(),
             full: AtomicBool::new(false),
             traffic,
+            level: Box::new(level),
         });
         tokio::spawn(pump::run(Arc::clone(&shared), proposer, stamp, stop));
         Batcher { shared }
@@ -243,7 +246,7 @@ impl Shared {
             }
             lines.take(target, pipe.publish_room(target, now))?
         };
-        let mut builder = BatchBuilder::with_capacity(taken.bytes);
+        let mut builder = BatchBuilder::with_capacity(taken.bytes).at((self.level)());
         let mut batch = Batch { held: Default::default(), replies: Vec::new(), since: now };
         for (class, commands) in Class::ALL.into_iter().zip(taken.commands) {
             if let Some(first) = commands.first() {

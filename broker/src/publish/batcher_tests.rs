@@ -63,7 +63,8 @@ fn rig(options: BatcherOptions) -> Rig {
     let (proposals, log) = mpsc::unbounded_channel();
     let (full, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
     let hand_log = HandLog { proposals, full: Arc::clone(&full) };
-    let batcher = Batcher::start(hand_log, || UnixMillis(7), options, Traffic::default(), stop.clone());
+    let batcher =
+        Batcher::start(hand_log, || UnixMillis(7), || Level::NEWEST, options, Traffic::default(), stop.clone());
     Rig { batcher, log, full, stop }
 }
 

@@ -3,6 +3,7 @@
 use rocksdb::WriteBatch;
 
 use super::digest::Digest;
+use super::level::{self, Level};
 
 /// Keys of a range that are deleted one by one. More go as a range, which costs the same however many there are, but makes every read
 /// slower until it is flushed (see [`Changes::delete_range`]).
@@ -17,6 +18,7 @@ pub(crate) struct Changes {
     ranges: u64,
     /// Keys that the command may still delete one by one.
     one_by_one: usize,
+    level: Level,
 }
 
 impl std::fmt::Debug for Changes {
@@ -27,7 +29,13 @@ impl std::fmt::Debug for Changes {
 
 impl Changes {
     pub(crate) fn new(digest: Digest) -> Changes {
-        Changes { batch: WriteBatch::default(), digest, ranges: 0, one_by_one: ONE_BY_ONE_OF_COMMAND_MAX }
+        Changes {
+            batch: WriteBatch::default(),
+            digest,
+            ranges: 0,
+            one_by_one: ONE_BY_ONE_OF_COMMAND_MAX,
+            level: Level::NEWEST,
+        }
     }
 
     /// A command begins: what it writes follows from it and the state, however entries are grouped in calls.
@@ -35,7 +43,19 @@ impl Changes {
         self.one_by_one = ONE_BY_ONE_OF_COMMAND_MAX;
     }
 
+    /// From now on, records may be of this feature level and none above.
+    pub(crate) fn set_level(&mut self, level: Level) {
+        self.level = level;
+    }
+
+    /// A node that does not know the kind of record would have another state.
+    fn check_level(&self, key: &[u8]) {
+        let (brought, level) = (level::of_record(key), self.level);
+        assert!(brought <= level, "a record of level {brought} is written in a group at level {level}");
+    }
+
     pub(crate) fn put(&mut self, key: impl AsRef<[u8]>, value: &[u8]) {
+        self.check_level(key.as_ref());
         self.digest.absorb(key.as_ref());
         self.digest.absorb(value);
         self.batch.put(key, value);
@@ -49,6 +69,7 @@ impl Changes {
 
     /// A record that [`Self::put_now`] writes later, if it is still there then.
     pub(crate) fn put_later(&mut self, key: impl AsRef<[u8]>, value: &[u8]) {
+        self.check_level(key.as_ref());
         self.digest.absorb(key.as_ref());
         self.digest.absorb(value);
     }
@@ -117,26 +138,34 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    #[should_panic(expected = "a record of level 1 is written in a group at level 0")]
+    fn no_record_is_written_above_the_level_of_the_group() {
+        let mut changes = Changes::new(Digest::default());
+        changes.set_level(Level::of_a_test(0));
+        changes.put("T", b"");
+    }
+
     /// hazards 17: what one node wrote and another did not is found.
     #[test]
     fn every_key_and_value_that_is_written_or_deleted_is_part_of_the_digest() {
         let changes: [fn(&mut Changes); 13] = [
             |_| (),
-            |changes| changes.put("a", b"x"),
-            |changes| changes.put("b", b"x"),
-            |changes| changes.put("a", b"y"),
-            |changes| changes.put("b", b"a"),
-            |changes| changes.delete("a"),
-            |changes| changes.delete("b"),
+            |changes| changes.put("T", b"x"),
+            |changes| changes.put("Q", b"x"),
+            |changes| changes.put("T", b"y"),
+            |changes| changes.put("Q", b"T"),
+            |changes| changes.delete("T"),
+            |changes| changes.delete("Q"),
             |changes| {
-                changes.delete("b");
-                changes.delete("a");
+                changes.delete("Q");
+                changes.delete("T");
             },
-            |changes| changes.put_later("c", b"x"),
-            |changes| changes.delete_if("c", false),
-            |changes| changes.delete_range("a", "b"),
-            |changes| changes.delete_range("a", "c"),
-            |changes| changes.delete_range("b", "c"),
+            |changes| changes.put_later("R", b"x"),
+            |changes| changes.delete_if("R", false),
+            |changes| changes.delete_range("T", "Q"),
+            |changes| changes.delete_range("T", "R"),
+            |changes| changes.delete_range("Q", "R"),
         ];
         let digests = changes.map(|change| {
             let mut changes = Changes::new(Digest::default());

@@ -3,7 +3,8 @@
 //! ```text
 //! F                                     format of the store
 //! A                                     applied entry, membership, clock, digest
-//! B                                     cluster identity and handle key
+//! B                                     cluster identity, broker group and handle key
+//! H                                     the feature level
 //! C                                     the numbers that the next topic and the next group get
 //! T topic                               a topic
 //! I topic queue base-offset             consume index: one block of messages
@@ -34,6 +35,7 @@ use crate::model::{ClientKey, ConsumerGroupId, GroupName, MessageGroupKey, Produ
 pub(crate) const FORMAT: &[u8] = b"F";
 pub(crate) const APPLIED: &[u8] = b"A";
 pub(crate) const CLUSTER: &[u8] = b"B";
+pub(crate) const LEVEL: &[u8] = b"H";
 pub(crate) const NEXT_IDS: &[u8] = b"C";
 pub(crate) const RETAINED: &[u8] = b"R";
 pub(crate) const TOPICS: &[u8] = b"T";

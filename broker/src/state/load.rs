@@ -18,6 +18,7 @@ use super::fault::Fault;
 use super::ids::NextIds;
 use super::index::IndexBlock;
 use super::keys::{self, KeyReader};
+use super::level::Level;
 use super::producers::{Head, Row};
 use super::retained::Retained;
 use super::store::Store;
@@ -89,6 +90,10 @@ pub(crate) fn load(store: &Store) -> Result<(Core, Option<AppliedRecord>), Fault
     core.history.push(applied.point.id, applied.digest);
     if let Some(record) = store.get(keys::CLUSTER)? {
         core.cluster = Some(Bootstrap::decode(&record).map_err(|error| Fault::damaged(keys::CLUSTER, error))?);
+    }
+    if let Some(record) = store.get(keys::LEVEL)? {
+        let level = Level::read(&mut Reader::new("level", &record));
+        core.level = level.map_err(|error| Fault::damaged(keys::LEVEL, error))?;
     }
     if let Some(record) = store.get(keys::RETAINED)? {
         core.retained = Retained::decode(&record).map_err(|error| Fault::damaged(keys::RETAINED, error))?;

@@ -22,6 +22,7 @@ use super::digest::Digest;
 use super::fault::Fault;
 use super::flush::{FlushTriggers, Unflushed};
 use super::keys;
+use super::level::Level;
 use super::load::{AppliedRecord, load};
 use super::planted::{self, Bug};
 use super::reader::{Shared, StateReader};
@@ -30,8 +31,8 @@ use super::views::StateCounters;
 use crate::model::TopicId;
 
 const FORMAT_MAGIC: &[u8; 8] = b"TERCETST";
-/// 6: topics list where their queues are, the cluster's record its broker group.
-const FORMAT_VERSION: u32 = 6;
+/// 7: topics list where their queues are, the cluster's record its broker group and level.
+const FORMAT_VERSION: u32 = 7;
 
 /// Why the state does not open.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,19 @@ pub enum OpenStateError {
         /// The format found.
         found: u32,
         /// The format known.
+        known: u32,
+    },
+    /// Its group is at a feature level of newer versions.
+    #[error(
+        "the state in {folder} is of a group at feature level {found}, this version knows levels up to {known}: a newer version reads it",
+        folder = folder.display()
+    )]
+    Level {
+        /// Its folder.
+        folder: PathBuf,
+        /// The level found.
+        found: u32,
+        /// The newest level known.
         known: u32,
     },
     /// A record in it is damaged.
@@ -141,6 +155,7 @@ impl State {
         core.forget_what_is_stored();
         let store = self.shared.store();
         let mut changes = Changes::new(Digest(core.history.latest().map_or(0, |latest| latest.digest)));
+        changes.set_level(core.level);
         let (mut available, mut dead_lettered) = (BTreeSet::new(), DeadLettered::new());
         let mut applied = self.applied.clone();
         let before = core.counters;
@@ -175,6 +190,7 @@ impl State {
         let messages = |counters: &StateCounters| counters.messages_in + counters.messages_out;
         let messages = messages(&core.counters) - messages(&before);
         let erasing = core.erasures.len() > 0;
+        self.shared.publish_level(&core);
         // Nobody waits for the store: what it has not taken in yet is found in memory until the next call.
         drop(core);
         if let Some(batch) = batch {
@@ -271,6 +287,7 @@ impl StateMachine for State {
         store.clear().map_err(Fault::from)?;
         write_format(&store).map_err(Fault::from)?;
         *core = Core::default();
+        self.shared.publish_level(&core);
         self.applied = None;
         self.unflushed = Unflushed::default();
         Ok(())
@@ -281,7 +298,7 @@ impl StateMachine for State {
     }
 
     fn trim_command(&self, to: LogIndex) -> Option<Bytes> {
-        let mut batch = BatchBuilder::new();
+        let mut batch = BatchBuilder::new().at(self.shared.core().level);
         batch.push(&trim_to(to));
         // The state's own clock: trimming is no moment in the life of a message.
         Some(batch.build(self.shared.core().clock))
@@ -292,7 +309,7 @@ impl StateMachine for State {
         Some(Box::new(move || {
             let release = reader.release(to).map_err(|error| ApplyError::new(error.to_string()))?;
             Ok(release.map(|release| {
-                let mut batch = BatchBuilder::new();
+                let mut batch = BatchBuilder::new().at(reader.level());
                 batch.push(&release.encode());
                 batch.build(reader.clock())
             }))
@@ -334,6 +351,7 @@ impl StateMachine for State {
         let mut live = self.shared.core_mut();
         self.shared.store_mut().restore().map_err(Fault::from)?;
         *live = core;
+        self.shared.publish_level(&live);
         self.applied = applied;
         self.unflushed = Unflushed::default();
         self.failed = None;
@@ -397,12 +415,25 @@ fn check_format(store: &Store, folder: &Path) -> Result<(), OpenStateError> {
             };
             let version: Option<[u8; 4]> = version.try_into().ok();
             match version.map(u32::from_le_bytes) {
-                Some(FORMAT_VERSION) if magic == FORMAT_MAGIC => Ok(()),
+                Some(FORMAT_VERSION) if magic == FORMAT_MAGIC => check_level(store, folder),
                 Some(found) if magic == FORMAT_MAGIC => {
                     Err(OpenStateError::Version { folder: folder.into(), found, known: FORMAT_VERSION })
                 }
                 _ => Err(damaged("its format record is no such record")),
             }
+        }
+    }
+}
+
+/// Before anything else is read: what a newer level brought, this version would take for damage. The record's layout never changes.
+fn check_level(store: &Store, folder: &Path) -> Result<(), OpenStateError> {
+    let unreadable = |error: StoreError| OpenStateError::Store { folder: folder.into(), reason: error.to_string() };
+    let Some(record) = store.get(keys::LEVEL).map_err(unreadable)? else { return Ok(()) };
+    match <[u8; 4]>::try_from(&record[..]).map(u32::from_le_bytes) {
+        Ok(found) if Level::known(found).is_some() => Ok(()),
+        Ok(found) => Err(OpenStateError::Level { folder: folder.into(), found, known: Level::NEWEST.number() }),
+        Err(_) => {
+            Err(OpenStateError::Damaged { folder: folder.into(), reason: "its level record is no such record".into() })
         }
     }
 }

@@ -32,6 +32,7 @@ mod idle_groups;
 mod ids;
 mod index;
 mod keys;
+mod level;
 mod load;
 mod machine;
 mod needed;
@@ -55,13 +56,14 @@ pub(crate) use command::ReleaseTo;
 pub use command::{
     Ack, AckEntry, BASE_SEQUENCE_MAX, BatchBuilder, Bootstrap, ChangeInvisible, Class, CreateGroup, CreateTopic,
     DeadLetter, DeleteGroup, DeleteTopic, EncodedCommand, Erase, KeepGroups, NewMessage, ProducerStamp, PublishBuilder,
-    Receive, RenewLeases, StoredMessage, Unsettled, UpdateGroup, entry_stamp, sweep, tick, trim_to,
+    RaiseLevel, Receive, RenewLeases, StoredMessage, Unsettled, UpdateGroup, entry_stamp, sweep, tick, trim_to,
 };
 pub(crate) use command::{Holder, NeededBody, relocate};
 pub(crate) use consumption::DeliveryKey;
 pub use dead_letter_tally::{DeadLetterTally, DeadLettered};
 pub use events::Events;
 pub use flush::FlushTriggers;
+pub use level::Level;
 pub use machine::{OpenStateError, State};
 pub(crate) use needed::Counts;
 #[cfg(test)]

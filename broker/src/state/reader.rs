@@ -1,6 +1,7 @@
 //! What the rest of the broker sees of the state.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -17,6 +18,7 @@ use super::fault::Fault;
 use super::groups::Group;
 use super::index::BlockReader;
 use super::keys::{self, KeyReader};
+use super::level::Level;
 use super::retained::Retained;
 use super::store::Store;
 use super::topics::{Queue, Topic};
@@ -46,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) dead_letters: DeadLetterTally,
     /// Seconds that calls of `apply` took.
     pub(crate) apply_seconds: Histogram,
+    /// The number of the feature level, for those who must not wait for the core.
+    level: AtomicU32,
 }
 
 impl Shared {
@@ -53,6 +57,7 @@ impl Shared {
         // 0.1 ms to 0.2 s.
         let apply_seconds = Histogram::new(exponential_buckets(0.000_1, 2.0, 12));
         Shared {
+            level: AtomicU32::new(core.level.number()),
             core: RwLock::new(core),
             store: RwLock::new(store),
             events: Events::default(),
@@ -63,6 +68,11 @@ impl Shared {
 
     pub(crate) fn core(&self) -> RwLockReadGuard<'_, Core> {
         self.core.read().expect("apply does not panic, or the process is about to end")
+    }
+
+    /// Tells everybody the core's level.
+    pub(crate) fn publish_level(&self, core: &Core) {
+        self.level.store(core.level.number(), Ordering::Release);
     }
 
     pub(crate) fn store(&self) -> RwLockReadGuard<'_, Store> {
@@ -117,6 +127,12 @@ impl StateReader {
     #[must_use]
     pub fn cluster(&self) -> Option<Bootstrap> {
         self.shared.core().cluster.clone()
+    }
+
+    /// The feature level of the group, as far as this node has applied. Waits for nobody.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        Level::known(self.shared.level.load(Ordering::Acquire)).expect("of a core, which knows its level")
     }
 
     /// Seconds that calls of `apply` took, each of some entries, during which nobody reads the state.

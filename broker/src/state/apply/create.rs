@@ -4,9 +4,10 @@ use bytes::BytesMut;
 
 use super::{Applying, Core};
 use crate::model::{TopicId, TopicName, TopicSettings};
-use crate::state::command::{Bootstrap, CreateGroup, CreateTopic, UpdateGroup};
+use crate::state::command::{Bootstrap, CreateGroup, CreateTopic, RaiseLevel, UpdateGroup};
 use crate::state::groups::GROUPS_MAX;
 use crate::state::keys;
+use crate::state::level::Level;
 use crate::state::outcome::{Created, Outcome, UnknownName};
 use crate::state::topics::{QUEUES_MAX, TOPICS_MAX};
 
@@ -15,11 +16,26 @@ impl Core {
         if let Some(first) = &self.cluster {
             return Outcome::Bootstrapped { cluster: first.cluster, first: false };
         }
-        let mut record = BytesMut::with_capacity(52);
+        let mut record = BytesMut::with_capacity(56);
         bootstrap.put(&mut record);
         applying.changes.put(keys::CLUSTER, &record);
         self.cluster = Some(bootstrap.clone());
+        self.set_level(bootstrap.level, applying);
         Outcome::Bootstrapped { cluster: bootstrap.cluster, first: true }
+    }
+
+    /// A level never falls, and nothing is raised before there is something.
+    pub(super) fn raise_level(&mut self, raise: RaiseLevel, applying: &mut Applying<'_>) -> Outcome {
+        if self.cluster.is_some() && raise.to > self.level {
+            self.set_level(raise.to, applying);
+        }
+        Outcome::Level(self.level)
+    }
+
+    fn set_level(&mut self, level: Level, applying: &mut Applying<'_>) {
+        applying.changes.put(keys::LEVEL, &level.bytes());
+        applying.changes.set_level(level);
+        self.level = level;
     }
 
     pub(super) fn create_topic(&mut self, create: &CreateTopic, applying: &mut Applying<'_>) -> Outcome {

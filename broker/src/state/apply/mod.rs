@@ -40,6 +40,7 @@ use super::fault::Fault;
 use super::groups::Groups;
 use super::ids::NextIds;
 use super::index::{OpenBlocks, RecentBlocks};
+use super::level::Level;
 use super::needed::Needed;
 use super::outcome::{Outcome, OutcomesBuilder};
 use super::producers::Producers;
@@ -53,6 +54,8 @@ use crate::model::{ConsumerGroupId, TopicId};
 #[derive(Debug, Default)]
 pub(crate) struct Core {
     pub(crate) cluster: Option<Bootstrap>,
+    /// The feature level; the first until the bootstrap says it.
+    pub(crate) level: Level,
     /// The greatest stamp applied.
     pub(crate) clock: UnixMillis,
     pub(crate) ids: NextIds,
@@ -171,6 +174,7 @@ impl Core {
             }
             Command::Erase(erase) => self.erase(erase, applying),
             Command::KeepGroups(keep) => Ok(self.keep_groups(keep, applying)),
+            Command::RaiseLevel(raise) => Ok(self.raise_level(*raise, applying)),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::model::{
     GroupChange, GroupName, GroupSettings, SYSTEM_GROUP, StartPoint, TopicName, TopicSettings, TopicType,
 };
 use crate::state::codec::{DecodeError, Reader, put_text};
+use crate::state::level::Level;
 
 /// The first command of a cluster; a second one is refused (hazards 27).
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Bootstrap {
     /// The broker group whose state this is: its log tells each node, whatever that one's settings say. Never [`SYSTEM_GROUP`],
     /// which holds no messages.
     pub group: GroupId,
+    /// The feature level that the state begins with.
+    pub level: Level,
     /// The key by which receipt handles are sealed, drawn at bootstrap.
     pub handle_key: [u8; 32],
 }
@@ -31,7 +34,7 @@ impl Bootstrap {
     /// The bytes for an entry.
     #[must_use]
     pub fn encode(&self) -> EncodedCommand {
-        EncodedCommand::new(kind::BOOTSTRAP, 52, 0, |out| self.put(out))
+        EncodedCommand::new(kind::BOOTSTRAP, 56, 0, |out| self.put(out))
     }
 
     /// The command's body, which is the record of the cluster as well.
@@ -39,6 +42,7 @@ impl Bootstrap {
         assert_ne!(self.group, SYSTEM_GROUP, "a data folder of group 0 is refused by the settings");
         out.put_u128_le(self.cluster.0);
         out.put_u32_le(self.group.0);
+        out.put_slice(&self.level.bytes());
         out.put_slice(&self.handle_key);
     }
 
@@ -48,9 +52,32 @@ impl Bootstrap {
         if group == SYSTEM_GROUP {
             return Err(DecodeError::Invalid { what: "broker group 0, which is reserved, as a group of data" });
         }
+        let level = Level::read(&mut reader)?;
         let handle_key = reader.bytes(32)?.try_into().expect("asked for 32 bytes");
         reader.finish()?;
-        Ok(Bootstrap { cluster, group, handle_key })
+        Ok(Bootstrap { cluster, group, level, handle_key })
+    }
+}
+
+/// Raises the feature level. Only if every member supports it, which the leader asks them before it proposes this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaiseLevel {
+    /// The level from the next command on.
+    pub to: Level,
+}
+
+impl RaiseLevel {
+    /// The bytes for an entry.
+    #[must_use]
+    pub fn encode(&self) -> EncodedCommand {
+        EncodedCommand::new(kind::RAISE_LEVEL, 4, 0, |out| out.put_slice(&self.to.bytes()))
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<RaiseLevel, DecodeError> {
+        let mut reader = Reader::new("raise level", body);
+        let to = Level::read(&mut reader)?;
+        reader.finish()?;
+        Ok(RaiseLevel { to })
     }
 }
 

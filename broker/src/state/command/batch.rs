@@ -5,6 +5,7 @@ use raft_log::types::UnixMillis;
 
 use super::{EncodedCommand, FRAME_BYTES};
 use crate::state::codec::{DecodeError, Reader};
+use crate::state::level::Level;
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 16;
@@ -15,6 +16,7 @@ pub struct BatchBuilder {
     out: BytesMut,
     commands: u32,
     messages: u32,
+    level: Level,
 }
 
 impl Default for BatchBuilder {
@@ -35,11 +37,24 @@ impl BatchBuilder {
     pub fn with_capacity(bytes: usize) -> BatchBuilder {
         let mut out = BytesMut::with_capacity(HEADER_BYTES + bytes);
         out.put_bytes(0, HEADER_BYTES);
-        BatchBuilder { out, commands: 0, messages: 0 }
+        BatchBuilder { out, commands: 0, messages: 0, level: Level::NEWEST }
+    }
+
+    /// For a group at this feature level, above which nothing may be in the entry.
+    #[must_use]
+    pub(crate) fn at(mut self, level: Level) -> BatchBuilder {
+        assert_eq!(self.commands, 0, "the level comes before the commands");
+        self.level = level;
+        self
     }
 
     /// Adds a command behind those that are there.
+    ///
+    /// # Panics
+    /// If it is of a feature level above that of the group: a node that does not know it would stop.
     pub fn push(&mut self, command: &EncodedCommand) {
+        let (brought, level) = (command.level(), self.level);
+        assert!(brought <= level, "a command of level {brought} is proposed to a group at level {level}");
         self.out.put_slice(&command.frame);
         self.commands += 1;
         self.messages += command.messages;
@@ -166,6 +181,12 @@ mod tests {
             payload[at] = value;
             assert!(matches!(read(&payload), Err(DecodeError::Unknown { .. })), "byte {at}");
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "a command of level 1 is proposed to a group at level 0")]
+    fn nothing_above_the_level_of_the_group_comes_into_an_entry() {
+        BatchBuilder::new().at(Level::of_a_test(0)).push(&tick());
     }
 
     #[test]

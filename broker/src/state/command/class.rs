@@ -58,7 +58,8 @@ impl EncodedCommand {
             | kind::CREATE_GROUP
             | kind::UPDATE_GROUP
             | kind::DELETE_TOPIC
-            | kind::DELETE_GROUP => Class::Administer,
+            | kind::DELETE_GROUP
+            | kind::RAISE_LEVEL => Class::Administer,
             kind::TRIM_TO | kind::RELEASE_TO | kind::SWEEP | kind::RELOCATE | kind::ERASE | kind::KEEP_GROUPS => {
                 Class::Keep
             }

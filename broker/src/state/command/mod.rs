@@ -6,7 +6,8 @@
 //! ```
 //! Little-endian. The leader stamps an entry once: time is data. The version is that of the whole layout, kinds
 //! included; a version, flag or kind that this build does not know stops the node (hazards 17, 30). A command whose
-//! layout changes gets a new kind, so that old entries stay readable.
+//! layout changes gets a new kind, so that old entries stay readable, and none is written below the [`level`](super::level)
+//! that brought it.
 
 mod admin;
 mod batch;
@@ -16,7 +17,7 @@ mod delete;
 mod publish;
 mod relocate;
 
-pub use admin::{Bootstrap, CreateGroup, CreateTopic, UpdateGroup};
+pub use admin::{Bootstrap, CreateGroup, CreateTopic, RaiseLevel, UpdateGroup};
 pub(crate) use admin::{put_group_settings, read_group_settings};
 pub use batch::{BatchBuilder, entry_stamp};
 pub(crate) use batch::{EntryView, Frame};
@@ -31,6 +32,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use raft_log::types::LogIndex;
 
 use super::codec::{DecodeError, Reader};
+use super::level::{self, Level};
 
 /// The number of each kind of command. Never used again for another layout.
 pub(crate) mod kind {
@@ -53,6 +55,7 @@ pub(crate) mod kind {
     pub(crate) const DELETE_GROUP: u8 = 21;
     pub(crate) const ERASE: u8 = 22;
     pub(crate) const KEEP_GROUPS: u8 = 23;
+    pub(crate) const RAISE_LEVEL: u8 = 24;
 }
 
 const FRAME_BYTES: usize = 5;
@@ -92,6 +95,11 @@ impl EncodedCommand {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frame.len()
+    }
+
+    /// The feature level that brought this kind of command.
+    pub(crate) fn level(&self) -> Level {
+        level::of_command(self.frame[0])
     }
 
     /// How many messages it publishes.
@@ -171,6 +179,7 @@ pub(crate) enum Command<'a> {
     DeleteGroup(DeleteGroup),
     Erase(Erase),
     KeepGroups(KeepGroups),
+    RaiseLevel(RaiseLevel),
 }
 
 impl<'a> Command<'a> {
@@ -197,6 +206,7 @@ impl<'a> Command<'a> {
             kind::DELETE_GROUP => Command::DeleteGroup(DeleteGroup::decode(body)?),
             kind::ERASE => Command::Erase(Erase::decode(body)?),
             kind::KEEP_GROUPS => Command::KeepGroups(KeepGroups::decode(body)?),
+            kind::RAISE_LEVEL => Command::RaiseLevel(RaiseLevel::decode(body)?),
             unknown => return Err(DecodeError::Unknown { what: "the kind of a command", found: u64::from(unknown) }),
         })
     }

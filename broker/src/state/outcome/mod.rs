@@ -10,6 +10,7 @@ pub use wire::outcomes;
 
 use raft_log::types::{ClusterId, LogIndex, UnixMillis};
 
+use super::level::Level;
 use crate::model::{ConsumerGroupId, GroupSettings, Position, QueueId, QueueOffset, TopicId, TopicSettings};
 
 /// The outcome of one command.
@@ -32,6 +33,8 @@ pub enum Outcome {
     Stored(Vec<StoredAt>),
     /// No message of the command is stored by it.
     PublishRefused(PublishRefusal),
+    /// Of `RaiseLevel`: the feature level now.
+    Level(Level),
     /// Of `Receive`.
     Received(Received),
     /// The command names a topic, group or queue that does not exist.

@@ -12,6 +12,7 @@ use super::{Created, Deleted, Origin, Outcome, Pick, PublishRefusal, Received, S
 use crate::model::{ConsumerGroupId, Position, QueueId, QueueOffset, TopicId, TopicSettings, TopicType};
 use crate::state::codec::{DecodeError, Reader};
 use crate::state::command::{put_group_settings, read_group_settings};
+use crate::state::level::Level;
 
 const VERSION: u8 = 1;
 const FRAME_BYTES: usize = 5;
@@ -135,6 +136,7 @@ fn put_body(out: &mut BytesMut, outcome: &Outcome) -> u8 {
         }
         Outcome::Erased { left } => put_number(out, 21, *left),
         Outcome::GroupsKept { deleted } => put_number(out, 22, *deleted),
+        Outcome::Level(level) => put_number(out, 23, level.number()),
     }
 }
 
@@ -219,6 +221,7 @@ fn read_body(kind: u8, body: &[u8]) -> Result<Outcome, DecodeError> {
             _ => return Err(reader.invalid()),
         }),
         21 => Outcome::Erased { left: reader.u32()? },
+        23 => Outcome::Level(Level::read(&mut reader)?),
         22 => Outcome::GroupsKept { deleted: reader.u32()? },
         found => return Err(DecodeError::Unknown { what: "the kind of an outcome", found: u64::from(found) }),
     };
@@ -412,6 +415,7 @@ mod tests {
             Outcome::DeadLettered(Settled::Already),
             Outcome::Group(Created::Buried),
             Outcome::Topic(Created::Unformed),
+            Outcome::Level(Level::NEWEST),
             Outcome::Deleted(Deleted::Done),
             Outcome::Deleted(Deleted::Unknown),
             Outcome::Deleted(Deleted::Refused),

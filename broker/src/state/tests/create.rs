@@ -4,15 +4,16 @@ use raft_log::types::{ClusterId, GroupId, UnixMillis};
 use super::harness::Rig;
 use crate::model::{GroupChange, GroupName, GroupSettings, Placement, StartPoint, TopicName, TopicSettings, TopicType};
 use crate::state::{
-    BatchBuilder, Bootstrap, CreateGroup, CreateTopic, Created, Outcome, UnknownName, UpdateGroup, tick,
+    BatchBuilder, Bootstrap, CreateGroup, CreateTopic, Created, Level, Outcome, RaiseLevel, UnknownName, UpdateGroup,
+    tick,
 };
 
 /// hazards 27: a second bootstrap changes nothing.
 #[test]
 fn only_the_first_bootstrap_counts() {
     let mut rig = Rig::unformed();
-    let first = Bootstrap { cluster: ClusterId(1), group: GroupId(4), handle_key: [1; 32] };
-    let second = Bootstrap { cluster: ClusterId(2), group: GroupId(5), handle_key: [2; 32] };
+    let first = Bootstrap { cluster: ClusterId(1), group: GroupId(4), level: Level::NEWEST, handle_key: [1; 32] };
+    let second = Bootstrap { cluster: ClusterId(2), group: GroupId(5), level: Level::NEWEST, handle_key: [2; 32] };
     assert_eq!(rig.one(&first.encode()), Outcome::Bootstrapped { cluster: ClusterId(1), first: true });
     assert_eq!(rig.one(&second.encode()), Outcome::Bootstrapped { cluster: ClusterId(1), first: false });
     assert_eq!(rig.reader().cluster(), Some(first.clone()));
@@ -28,7 +29,9 @@ fn a_topic_is_placed_in_the_group_that_the_bootstrap_says() {
     let settings = TopicSettings { queues: 4, kind: TopicType::Normal };
     let create = CreateTopic { name: TopicName::parse("orders").unwrap(), settings };
     assert_eq!(rig.one(&create.encode()), Outcome::Topic(Created::Unformed), "nobody knows yet where");
-    rig.one(&Bootstrap { cluster: ClusterId(1), group: GroupId(4), handle_key: [1; 32] }.encode());
+    rig.one(
+        &Bootstrap { cluster: ClusterId(1), group: GroupId(4), level: Level::NEWEST, handle_key: [1; 32] }.encode(),
+    );
     assert!(matches!(rig.one(&create.encode()), Outcome::Topic(Created::New(_))));
     let placement = Placement { group: GroupId(4), queues: 4, epoch: 1 };
     assert_eq!(rig.reader().topic("orders").unwrap().placement, placement);
@@ -40,12 +43,27 @@ fn a_topic_is_placed_in_the_group_that_the_bootstrap_says() {
 /// Broker group 0 is reserved: no state of messages ever is of it.
 #[test]
 fn the_reserved_group_is_refused_for_data() {
-    let mut command = Bootstrap { cluster: ClusterId(1), group: GroupId(u32::MAX), handle_key: [1; 32] }.encode();
+    let mut command =
+        Bootstrap { cluster: ClusterId(1), group: GroupId(u32::MAX), level: Level::NEWEST, handle_key: [1; 32] }
+            .encode();
     let mut rig = Rig::unformed();
     command.overwrite(16, &[0; 4]);
     let entry = rig.entry(&[command]);
     let error = rig.state().apply(vec![entry]).unwrap_err();
     assert!(error.reason.contains("broker group 0, which is reserved"), "{error}");
+}
+
+/// hazards 17: what a level brings, only those understand who know it.
+#[test]
+fn the_bootstrap_sets_the_level_and_one_that_is_unknown_stops_the_state() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.one(&RaiseLevel { to: Level::NEWEST }.encode()), Outcome::Level(Level::NEWEST));
+    assert_eq!(rig.reader().level(), Level::NEWEST);
+    let mut raise = RaiseLevel { to: Level::NEWEST }.encode();
+    raise.overwrite(0, &99_u32.to_le_bytes());
+    let entry = rig.entry(&[raise]);
+    let error = rig.state().apply(vec![entry]).unwrap_err();
+    assert!(error.reason.contains("the feature level of the group is 99"), "{error}");
 }
 
 #[test]

@@ -97,8 +97,8 @@ fn what_is_deleted_is_erased_step_by_step() {
             steps += 1;
         }
         assert!(if records == 1 { steps >= 10 } else { steps < 10 }, "{steps} steps of {records}");
-        // Applied point, cluster, next numbers, format, stretches of the log, readable start, names of deleted groups.
-        assert_eq!(kinds(&mut rig), "ABCFKRY");
+        // Applied point, cluster, next numbers, format, level, stretches of the log, readable start, names of deleted groups.
+        assert_eq!(kinds(&mut rig), "ABCFHKRY");
         assert_eq!(rig.reader().next_due(), None);
     }
 }

@@ -177,6 +177,32 @@ fn a_newer_or_foreign_format_is_refused() {
     assert!(matches!(State::open(folder.path()), Err(OpenStateError::Damaged { .. })));
 }
 
+/// State hazards 20: who comes back with an older program stops before it reads, or replaces, anything.
+#[test]
+fn a_store_or_a_checkpoint_of_an_unknown_level_is_refused_and_both_levels_are_named() {
+    let mut rig = Rig::new();
+    busy(&mut rig);
+    let parent = tempfile::tempdir().unwrap();
+    let checkpoint = parent.path().join("checkpoint");
+    std::fs::create_dir(&checkpoint).unwrap();
+    rig.state().checkpoint(&checkpoint).unwrap();
+    {
+        let db = rocksdb::DB::open_default(&checkpoint).unwrap();
+        db.put(b"H", 9_u32.to_le_bytes()).unwrap();
+        db.flush().unwrap();
+    }
+    let named = |text: String| text.contains("at feature level 9,") && text.contains("knows levels up to 1");
+    let before = rig.reader().digest();
+    let error = rig.state().prepare_restore()(&checkpoint).unwrap_err();
+    assert!(named(error.to_string()), "{error}");
+    let error = rig.state().restore(&checkpoint).unwrap_err();
+    assert!(named(error.to_string()), "{error}");
+    assert_eq!(rig.reader().digest(), before, "nothing was replaced");
+    rig.one(&tick());
+    let error = State::open(&checkpoint).unwrap_err();
+    assert!(matches!(error, OpenStateError::Level { found: 9, .. }) && named(error.to_string()), "{error}");
+}
+
 #[test]
 fn a_damaged_record_is_named_and_not_skipped() {
     let mut rig = Rig::new();

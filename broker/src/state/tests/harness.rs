@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::state::{
     Ack, AckEntry, BatchBuilder, Bootstrap, ChangeInvisible, CreateGroup, CreateTopic, DeadLetter, DeleteGroup,
-    DeleteTopic, Deleted, DeliveryKey, EncodedCommand, Erase, Holder, NeededBody, NewMessage, Outcome, Pick,
+    DeleteTopic, Deleted, DeliveryKey, EncodedCommand, Erase, Holder, Level, NeededBody, NewMessage, Outcome, Pick,
     ProducerStamp, PublishBuilder, PublishRefusal, Receive, Received, ReleaseTo, Settled, State, StateReader, StoredAt,
     StoredMessage, Unsettled, UpdateGroup, outcomes, relocate, sweep, tick, trim_to,
 };
@@ -68,7 +68,10 @@ impl Rig {
     pub(super) fn entry(&self, commands: &[EncodedCommand]) -> ApplyEntry {
         let mut batch = BatchBuilder::new();
         if self.forms_next() {
-            batch.push(&Bootstrap { cluster: ClusterId(1), group: GroupId(1), handle_key: [7; 32] }.encode());
+            batch.push(
+                &Bootstrap { cluster: ClusterId(1), group: GroupId(1), level: Level::NEWEST, handle_key: [7; 32] }
+                    .encode(),
+            );
         }
         commands.iter().for_each(|command| batch.push(command));
         let index = LogIndex(self.log.len() as u64);
