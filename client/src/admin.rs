@@ -185,6 +185,15 @@ impl Admin {
             .await
     }
 
+    /// Raises the group's feature level as far as all its members know it, which each of them is asked now.
+    ///
+    /// # Errors
+    /// If one knows no higher level or does not answer, or no node answers in time.
+    pub async fn raise_level(&self) -> Result<api::RaiseLevelResponse, Error> {
+        let request = api::RaiseLevelRequest {};
+        self.call("raise level", request, async |mut node, request| node.raise_level(request).await).await
+    }
+
     /// Takes an empty node, listening for peers at `peer`, into the group as a learner.
     ///
     /// # Errors

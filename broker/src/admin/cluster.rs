@@ -13,7 +13,7 @@ use tercet_proto::admin::v1::{
 use tonic::{Request, Status, metadata::MetadataMap};
 
 use super::{at_leader::client, convert};
-use crate::grpc::Node;
+use crate::{grpc::Node, state::Level};
 
 /// How long a node has to answer for its status; a dead one must not hold up the others.
 const NODE_WITHIN: Duration = Duration::from_secs(1);
@@ -65,7 +65,9 @@ async fn seeded(node: &Node) {
 pub(super) fn node_status(node: &Node) -> NodeStatusResponse {
     let status = node.replica.status();
     let cluster_id = status.cluster.map(|cluster| cluster.to_string()).unwrap_or_default();
-    NodeStatusResponse { cluster_id, group: node.options.group.0, node: Some(convert::node(&status)) }
+    let (level, newest_level) = (node.state.level().number(), Level::NEWEST.number());
+    let wire = WireNode { level, newest_level, ..convert::node(&status) };
+    NodeStatusResponse { cluster_id, group: node.options.group.0, node: Some(wire) }
 }
 
 /// All nodes, asked at once.
@@ -74,7 +76,7 @@ pub(super) async fn cluster_status(node: &Node) -> ClusterStatusResponse {
     let status = node.replica.status();
     let others = status.members.iter().filter(|member| member.id != status.node_id);
     let asked = others.map(|member| async {
-        let answer = ask(node, &member.addresses.client).await;
+        let answer = ask(node, (member.id, &own.cluster_id), &member.addresses.client).await;
         answer.unwrap_or_else(|problem| WireNode {
             node_id: member.id.0,
             addresses: Some(convert::addresses(&member.addresses)),
@@ -91,13 +93,18 @@ pub(super) async fn cluster_status(node: &Node) -> ClusterStatusResponse {
     ClusterStatusResponse { cluster_id: own.cluster_id, group: own.group, leader, nodes }
 }
 
-async fn ask(node: &Node, address: &str) -> Result<WireNode, String> {
+/// The status of a member, by its own word.
+async fn ask(node: &Node, (member, cluster): (NodeId, &str), address: &str) -> Result<WireNode, String> {
     let channel = node.relay.channel(address).ok_or_else(|| format!("has no usable client address ({address:?})"))?;
     let mut request = Request::new(NodeStatusRequest {});
     request.set_timeout(NODE_WITHIN);
     let mut client = client(channel);
     match tokio::time::timeout(NODE_WITHIN, client.node_status(request)).await {
-        Ok(Ok(answer)) => answer.into_inner().node.ok_or_else(|| format!("answered nothing at {address}")),
+        Ok(Ok(answer)) => {
+            let NodeStatusResponse { cluster_id, node, .. } = answer.into_inner();
+            let own = node.filter(|node| node.node_id == member.0 && cluster_id == cluster);
+            own.ok_or_else(|| format!("is not the one who answers at {address}"))
+        }
         Ok(Err(status)) => Err(format!("did not answer at {address}: {}", status.message())),
         Err(_) => Err(format!("did not answer at {address} within {} s", NODE_WITHIN.as_secs())),
     }

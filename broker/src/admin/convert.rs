@@ -115,6 +115,7 @@ pub(super) fn node(status: &ReplicaStatus) -> Node {
         problem,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         warnings: warnings(status),
+        ..Node::default()
     }
 }
 

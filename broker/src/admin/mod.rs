@@ -8,6 +8,7 @@ mod cluster;
 mod convert;
 mod groups;
 mod inspect;
+mod level;
 mod members;
 mod service;
 mod topics;

@@ -7,15 +7,16 @@ use tercet_proto::admin::v1::{
     CreateGroupRequest, CreateGroupResponse, CreateTopicRequest, CreateTopicResponse, DeleteGroupRequest,
     DeleteGroupResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse,
     ListGroupsRequest, ListGroupsResponse, ListTopicsRequest, ListTopicsResponse, LogRangeRequest, LogRangeResponse,
-    MembersResponse, MoveNodeRequest, NodeStatusRequest, NodeStatusResponse, PromoteNodeRequest, RemoveNodeRequest,
-    ReplaceNodeRequest, StateDigestRequest, StateDigestResponse, TransferLeadershipRequest, TransferLeadershipResponse,
-    UpdateGroupRequest, UpdateGroupResponse, admin_server::Admin,
+    MembersResponse, MoveNodeRequest, NodeStatusRequest, NodeStatusResponse, PromoteNodeRequest, RaiseLevelRequest,
+    RaiseLevelResponse, RemoveNodeRequest, ReplaceNodeRequest, StateDigestRequest, StateDigestResponse,
+    TransferLeadershipRequest, TransferLeadershipResponse, UpdateGroupRequest, UpdateGroupResponse,
+    admin_server::Admin,
 };
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     at_leader::{Client, at_leader, once_at_leader},
-    cluster, groups, inspect, members, topics,
+    cluster, groups, inspect, level, members, topics,
 };
 use crate::grpc::Node;
 
@@ -94,6 +95,11 @@ impl Admin for Administration {
     ) -> Reply<TransferLeadershipResponse> {
         let call = |mut client: Client, request| async move { client.transfer_leadership(request).await };
         at_leader(&self.node, request, cluster::transfer, call).await
+    }
+
+    async fn raise_level(&self, request: Request<RaiseLevelRequest>) -> Reply<RaiseLevelResponse> {
+        let call = |mut client: Client, request| async move { client.raise_level(request).await };
+        at_leader(&self.node, request, level::raise, call).await
     }
 
     async fn add_node(&self, request: Request<AddNodeRequest>) -> Reply<MembersResponse> {

@@ -1,12 +1,12 @@
-//! What retention took, what holds the log against it, how often the state was persisted and what it keeps of producers,
-//! read from it at each scrape.
+//! What retention took, what holds the log against it, how often the state was persisted, what it keeps of producers and
+//! at which feature level it is, read from it at each scrape.
 
 use std::fmt;
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
 use super::replica::{counter, gauge};
-use crate::state::{Counts, StateReader};
+use crate::state::{Counts, Level, StateReader};
 
 /// Counters of the state.
 #[derive(Debug)]
@@ -41,6 +41,10 @@ impl Collector for RetentionCollector {
         counter(&mut encoder, "tercet_state_flushes", help, counters.flushes)?;
         let help = "Messages that consumer groups have taken and not finished";
         gauge(&mut encoder, "tercet_pending_deliveries", help, self.state.pending() as u64)?;
+        let help = "Feature level of the group, as far as this node has applied";
+        gauge(&mut encoder, "tercet_feature_level", help, u64::from(self.state.level().number()))?;
+        let help = "Highest feature level that this program knows";
+        gauge(&mut encoder, "tercet_feature_level_newest", help, u64::from(Level::NEWEST.number()))?;
         let producers = self.state.producers();
         let help = "Idempotent producers that are remembered, each counted once per topic";
         gauge(&mut encoder, "tercet_producers", help, producers.count as u64)?;

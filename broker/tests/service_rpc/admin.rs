@@ -3,7 +3,7 @@
 use tercet_proto::admin::v1::{
     AddNodeRequest, BootstrapRequest, ClusterStatusRequest, CreateGroupRequest, CreateTopicRequest,
     DescribeTopicRequest, ListGroupsRequest, ListTopicsRequest, LogRangeRequest, Member, NodeRole, PromoteNodeRequest,
-    RemoveNodeRequest, ReplaceNodeRequest, StateDigestRequest, TopicType, Voter,
+    RaiseLevelRequest, RemoveNodeRequest, ReplaceNodeRequest, StateDigestRequest, TopicType, Voter,
 };
 use tonic::{Code, Status};
 
@@ -119,6 +119,9 @@ fn a_dead_node_is_shown_as_such() {
         assert_eq!(before.leader, Some(asked.id.0));
         let leaders = before.nodes.iter().filter(|node| node.role == NodeRole::Leader as i32).count();
         assert_eq!((leaders, before.cluster_id.len()), (1, 32));
+        assert!(before.nodes.iter().all(|node| (node.level, node.newest_level) == (1, 1)), "{before:?}");
+        let level = admin.raise_level(RaiseLevelRequest {}).await.expect("an answer").into_inner();
+        assert_eq!((level.level, level.raised), (1, false), "the newest is reached already");
         follower.stop().await;
         let after = admin.cluster_status(ClusterStatusRequest {}).await.expect("a status").into_inner();
         let node = after.nodes.iter().find(|node| node.node_id == dead.0).expect("listed");

@@ -288,6 +288,8 @@ Example:
         #[arg(long, value_name = "HOST:PORT", default_value = "", hide_default_value = true)]
         http: String,
     },
+    /// Let the group use what a newer version brought, once all its nodes run that version; there is no way back
+    RaiseLevel,
     /// Hand leadership to another node
     TransferLeader {
         /// Its id [default: whoever is best caught up]

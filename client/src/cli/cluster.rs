@@ -29,6 +29,8 @@ struct Node {
     committed: Option<u64>,
     applied: Option<u64>,
     lag: u64,
+    level: u32,
+    newest_level: u32,
     healthy: bool,
     address: String,
     problem: String,
@@ -52,6 +54,7 @@ pub(super) async fn run(client: Client, command: ClusterCommand, format: Output)
             let addresses = NodeAddresses { client: for_clients, peer, http };
             members::relocate(&client, node, addresses, format).await
         }
+        ClusterCommand::RaiseLevel => members::raise_level(&client, format).await,
         ClusterCommand::TransferLeader { node } => members::transfer(&client, node, format).await,
     }
 }
@@ -75,13 +78,23 @@ async fn status(client: Client, format: Output) -> Done {
             index(node.committed),
             index(node.applied),
             if is_down { "-".to_owned() } else { node.lag.to_string() },
+            level(node),
             health(node),
             node.address.clone(),
         ]
     });
-    let headings = ["NODE", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "LAG", "HEALTH", "ADDRESS"];
+    let headings = ["NODE", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "LAG", "LEVEL", "HEALTH", "ADDRESS"];
     output::print(format, headings, rows, &status)?;
     Ok(true)
+}
+
+/// The group's feature level, and the one that it can be raised to once all nodes know it.
+fn level(node: &Node) -> String {
+    match (node.level, node.newest_level) {
+        (_, 0) => "-".to_owned(),
+        (level, newest) if level == newest => level.to_string(),
+        (level, newest) => format!("{level} (knows {newest})"),
+    }
 }
 
 fn health(node: &Node) -> String {
@@ -111,6 +124,8 @@ fn node(node: ApiNode) -> Node {
         committed: node.committed_index,
         applied: node.applied_index,
         lag: node.lag,
+        level: node.level,
+        newest_level: node.newest_level,
         healthy: node.healthy,
         address: node.addresses.unwrap_or_default().client,
         problem: node.problem,

@@ -94,6 +94,22 @@ pub(super) async fn transfer(client: &Client, to: Option<u64>, format: Output) -
     Ok(true)
 }
 
+pub(super) async fn raise_level(client: &Client, format: Output) -> Done {
+    #[derive(Serialize)]
+    struct Level {
+        level: u32,
+        raised: bool,
+    }
+    let answer = client.admin().raise_level().await?;
+    let level = Level { level: answer.level, raised: answer.raised };
+    let text = match level {
+        Level { level, raised: true } => format!("the group is at feature level {level} now"),
+        Level { level, raised: false } => format!("the group is at feature level {level}, the newest, already"),
+    };
+    output::say(format, &text, &level)?;
+    Ok(true)
+}
+
 /// A leader does not remove itself: another one takes over first.
 async fn unless_leading(admin: &Admin, node: u64) -> Result<(), ClientError> {
     if admin.cluster_status().await?.leader == Some(node) {

@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn commands_go_both_ways() {
         let body = |command: EncodedCommand| command.frame.slice(super::super::FRAME_BYTES..);
-        let bootstrap = Bootstrap { cluster: ClusterId(5), group: GroupId(9), handle_key: [7; 32] };
+        let bootstrap =
+            Bootstrap { cluster: ClusterId(5), group: GroupId(9), level: Level::NEWEST, handle_key: [7; 32] };
         assert_eq!(Bootstrap::decode(&body(bootstrap.encode())), Ok(bootstrap));
         let settings = TopicSettings { queues: 4, kind: TopicType::Fifo };
         let topic = CreateTopic { name: TopicName::parse("orders").unwrap(), settings };
