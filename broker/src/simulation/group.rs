@@ -1,7 +1,7 @@
 //! A broker group: its log, its replicas, whoever leads, and what is known of all of them.
 
 use raft_log::StateMachine;
-use raft_log::types::{LogIndex, Term};
+use raft_log::types::{ClusterId, GroupId, LogIndex, Term};
 
 use super::checkers::held_log::HeldLog;
 use super::checkers::replicas_agree::ReplicasAgree;
@@ -13,7 +13,7 @@ use super::log::{Asker, Log, Work};
 use super::node::{AppliedEntry, Node};
 use super::order::Order;
 use super::report::Figures;
-use crate::state::{Outcome, StateReader, entry_stamp, outcomes};
+use crate::state::{Bootstrap, Level, Outcome, StateReader, entry_stamp, outcomes};
 
 /// See the module.
 pub(super) struct Group {
@@ -56,6 +56,13 @@ impl Group {
     }
 
     pub(super) fn submit(&mut self, order: Order, asker: Asker) {
+        let unformed = self.reader().is_some_and(|reader| reader.cluster().is_none());
+        if unformed && matches!(order, Order::CreateTopic(_)) {
+            // In service, the leader has done so before anybody asks it for a topic.
+            let (cluster, group) = (ClusterId(1), GroupId(1));
+            let first = Bootstrap { cluster, group, level: Level::NEWEST, handle_key: [7; 32] };
+            self.waiting.push((Order::Bootstrap(first), Asker::Nobody));
+        }
         self.waiting.push((order, asker));
     }
 

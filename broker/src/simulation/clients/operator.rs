@@ -1,12 +1,10 @@
 //! Makes topics and groups, and sometimes deletes one, which is made anew.
 
-use raft_log::types::{ClusterId, GroupId};
-
 use super::{ABSENT, KEEPERS, LINE, PLAIN, QUEUES, REVIEWERS, WORKERS};
 use crate::model::{GroupChange, GroupName, GroupSettings, TopicName, TopicSettings, TopicType};
 use crate::simulation::dice::Dice;
 use crate::simulation::order::Order;
-use crate::state::{Bootstrap, CreateGroup, CreateTopic, DeleteGroup, DeleteTopic, Level, StateReader, UpdateGroup};
+use crate::state::{CreateGroup, CreateTopic, DeleteGroup, DeleteTopic, StateReader, UpdateGroup};
 
 /// Attempts of the groups that deliver to the dead letters.
 const ATTEMPTS_MAX: u16 = 3;
@@ -44,10 +42,6 @@ impl Operator {
 }
 
 fn missing(reader: &StateReader) -> Option<Order> {
-    if reader.cluster().is_none() {
-        let (cluster, group) = (ClusterId(1), GroupId(1));
-        return Some(Order::Bootstrap(Bootstrap { cluster, group, level: Level::NEWEST, handle_key: [7; 32] }));
-    }
     for (name, kind) in [(PLAIN, TopicType::Normal), (LINE, TopicType::Fifo)] {
         if reader.topic(name).is_none() {
             let name = TopicName::parse(name).expect("a name");
