@@ -25,7 +25,9 @@ use tercet_broker::{
     state::State,
 };
 use tercet_proto::{
-    admin::v1::{CreateGroupRequest, CreateTopicRequest, TopicType, admin_client::AdminClient},
+    admin::v1::{
+        BootstrapRequest, CreateGroupRequest, CreateTopicRequest, TopicType, Voter, admin_client::AdminClient,
+    },
     rocketmq::v2::{
         AckMessageEntry, AckMessageRequest, AckMessageResponse, ChangeInvisibleDurationRequest,
         ChangeInvisibleDurationResponse, ForwardMessageToDeadLetterQueueRequest, Message, MessageQueue,
@@ -118,10 +120,11 @@ impl Group {
         let mut voters = Vec::new();
         for id in 1..=3 {
             let (node, peer) = Node::start(&root, NodeId(id), &change).await;
-            voters.push((node.id, peer));
+            voters.push(Voter { node_id: node.id.0, peer });
             nodes.push(node);
         }
-        nodes[0].replica.bootstrap(voters).await.expect("all are empty");
+        // As an operator does it; it answers when the state is seeded.
+        nodes[0].caller().admin().bootstrap(BootstrapRequest { voters }).await.expect("all are empty");
         let group = Group { nodes, root };
         group.leader().await;
         let topic = fresh("ready");
