@@ -22,8 +22,8 @@ struct Args {
     #[arg(long, default_value_t = 12)]
     backlog_seconds: u64,
     /// Runs of each kind
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
     /// Messages a second through a backlog that pass
     #[arg(long, default_value_t = 120_000.0)]
     drain_min: f64,

@@ -27,8 +27,8 @@ struct Args {
     #[arg(long, default_value_t = 6)]
     seconds: u64,
     /// Runs of each kind
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
     /// Microseconds for a publish that pass
     #[arg(long, default_value_t = 22.0)]
     send_us_max: f64,
