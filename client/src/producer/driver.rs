@@ -42,11 +42,12 @@ impl SharedLane {
         Self { topic: topic.into(), lane: Mutex::new(lane), wake: Notify::new() }
     }
 
-    /// Changes the lane and wakes its driver if there is something to do now.
+    /// Changes the lane and wakes its driver if there is something to do now, or at another time than before.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Lane) -> R) -> R {
         let mut lane = self.lock();
+        let before = lane.leaves_at();
         let result = change(&mut lane);
-        let wake = lane.has_work() || lane.is_shut();
+        let wake = lane.leaves_at() != before || lane.is_shut();
         drop(lane);
         if wake {
             self.wake.notify_one();
@@ -92,9 +93,9 @@ pub(super) async fn drive(lane: Arc<SharedLane>, road: Road) {
                 }
             }
         }
-        let is_over = {
+        let (is_over, leaves_at) = {
             let lane = lane.lock();
-            lane.is_shut() && lane.is_idle()
+            (lane.is_shut() && lane.is_idle(), lane.leaves_at())
         };
         if is_over {
             return;
@@ -106,7 +107,16 @@ pub(super) async fn drive(lane: Arc<SharedLane>, road: Road) {
                 finish(&road, batch, outcomes);
             }
             () = lane.wake.notified() => {}
+            () = until(leaves_at) => {}
         }
+    }
+}
+
+/// Never, if there is no such time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,8 +4,8 @@
 //!   push ─► open batch ─► closed batches ─► next() ─► in flight ─► ended()
 //!           grows while the lane is busy              at most `requests_in_flight_max`
 //! ```
-//! Messages wait for nothing but room in flight: an idle lane sends a single message at once, a busy one collects
-//! what comes meanwhile into its next batch.
+//! Messages wait for room in flight, and little else: an idle lane sends a single message at once, a busy one collects for a
+//! moment what comes meanwhile into its next batch.
 //!
 //! Sequence numbers are given when a batch leaves, so that a message that expired before it was ever sent uses none.
 //! Each request says which sequence is the lowest in flight: the broker keeps the results from there on, for a bounded
@@ -33,6 +33,10 @@ pub(crate) const SEQUENCE_SPAN_MAX: u64 = 4096;
 /// A request beyond the first in flight leaves when at least this many bytes wait for it, and at least as many as the
 /// average request in flight has: smaller ones wait for an answer, which costs less than a request of their own.
 const BUSY_REQUEST_BYTES_MIN: usize = 32 << 10;
+
+/// A smaller one leaves after this, if there is room in flight: where an answer takes long, waiting for one and then for one's
+/// own would take twice as long. Longer than what many senders that were answered together take to send again.
+const LITTLE_WAITS_MAX: Duration = Duration::from_millis(1);
 
 /// A lane's producer is its own and counts on for ever, so it needs no second one.
 const EPOCH: u64 = 1;
@@ -115,33 +119,30 @@ impl Lane {
         self.closed.push_back(batch);
     }
 
-    /// Whether `next` would return something.
-    pub(super) fn has_work(&self) -> bool {
-        let Some((first, is_open)) =
-            self.closed.front().map(|batch| (batch, false)).or(self.open.as_ref().map(|batch| (batch, true)))
-        else {
-            return false;
-        };
+    /// When `next` has something to return: a time that may have passed. Nothing as long as that needs a message more, or the end
+    /// of a request.
+    pub(super) fn leaves_at(&self) -> Option<Instant> {
+        let (first, is_open) =
+            self.closed.front().map(|batch| (batch, false)).or(self.open.as_ref().map(|batch| (batch, true)))?;
         let busy = self.in_flight.len();
-        if busy >= self.limits.in_flight_max {
-            return false;
-        }
-        if busy > 0 && is_open && first.request.len() < self.worthwhile_bytes() {
-            return false;
-        }
         let lowest = self.in_flight.keys().next().copied().unwrap_or(self.next_sequence);
-        self.next_sequence - lowest + first.entries.len() as u64 <= SEQUENCE_SPAN_MAX
+        let span = self.next_sequence - lowest + first.entries.len() as u64;
+        if busy >= self.limits.in_flight_max || span > SEQUENCE_SPAN_MAX {
+            return None;
+        }
+        let is_little = busy > 0 && is_open && first.request.len() < self.worthwhile_bytes();
+        Some(if is_little { first.accepted + LITTLE_WAITS_MAX } else { first.accepted })
     }
 
     /// The next batch, if there is room in flight for it.
     pub(super) fn next(&mut self, now: Instant) -> Option<Step> {
-        if !self.has_work() {
+        if self.leaves_at().is_none_or(|at| at > now) {
             return None;
         }
         if self.closed.is_empty() {
             self.close_open();
         }
-        let batch = self.closed.pop_front().expect("has_work saw a batch, and it is closed now");
+        let batch = self.closed.pop_front().expect("something leaves, and it is closed now");
         let deadline = batch.accepted + self.limits.send_timeout;
         if now >= deadline {
             return Some(Step::Expire(batch));

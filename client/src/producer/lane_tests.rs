@@ -38,9 +38,9 @@ fn headers_at(sequence: u64, lowest: u64) -> SendHeaders {
 fn an_idle_lane_sends_a_single_message_at_once() {
     let now = Instant::now();
     let mut lane = lane(Order::Free, 512, 4);
-    assert!(!lane.has_work());
+    assert_eq!(lane.leaves_at(), None);
     push(&mut lane, 1, 100, now);
-    assert!(lane.has_work());
+    assert_eq!(lane.leaves_at(), Some(now));
     let (count, headers) = send(&mut lane, now).unwrap();
     assert_eq!((count, headers), (1, headers_at(0, 0)));
 }
@@ -56,6 +56,22 @@ fn what_comes_while_a_request_is_in_flight_travels_together() {
     lane.ended(first);
     let (count, headers) = send(&mut lane, now).unwrap();
     assert_eq!((count, headers.sequence), (20, 1));
+}
+
+#[test]
+fn little_waits_a_moment_for_an_answer_and_then_goes_if_there_is_room() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Free, 512, 2);
+    push(&mut lane, 1, 100, now);
+    send(&mut lane, now).unwrap();
+    push(&mut lane, 1, 100, now);
+    push(&mut lane, 1, 100, now + LITTLE_WAITS_MAX / 2);
+    let due = now + LITTLE_WAITS_MAX;
+    assert_eq!(lane.leaves_at(), Some(due), "counted from the first of them");
+    assert!(send(&mut lane, due - Duration::from_nanos(1)).is_none());
+    assert_eq!(send(&mut lane, due).unwrap().0, 2);
+    push(&mut lane, 1, 100, due);
+    assert_eq!(lane.leaves_at(), None, "two are in flight");
 }
 
 #[test]
