@@ -14,7 +14,7 @@ use tercet_proto::{
     nameserver::v1::{self as ns, name_server_client::NameServerClient},
     rocketmq::v2::{self as pb, messaging_service_client::MessagingServiceClient},
 };
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::time::Instant;
 use tonic::{Status, transport::Channel};
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     producer::Producer,
     route::{Fault, Route, RouteTable, endpoints_of_groups, route_of},
     transport::{AttemptError, Connections, Identity, Link},
+    vigil::Asking,
 };
 
 /// A node that is asked for a route gets this long; another may know it too.
@@ -56,8 +57,8 @@ struct Shared {
     /// When the route of a topic was last asked for.
     asked: Mutex<BTreeMap<Box<str>, Instant>>,
     relearning: AtomicBool,
-    /// Held by somebody whose request waits while he asks who leads; an answer to his request ends that at any point.
-    asking: AsyncMutex<()>,
+    /// Of whoever waits for an answer and asks who leads.
+    asking: Mutex<Asking>,
 }
 
 /// What came of one attempt, and at which node.
@@ -95,7 +96,7 @@ impl Client {
             table: Mutex::new(RouteTable::new(options.endpoints.clone())),
             asked: Mutex::new(BTreeMap::new()),
             relearning: AtomicBool::new(false),
-            asking: AsyncMutex::default(),
+            asking: Mutex::default(),
             options,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -210,8 +211,13 @@ impl Client {
     /// The node did what it was asked for: it is not avoided any more.
     pub(crate) fn served(&self, endpoint: Option<&Endpoint>) {
         if let Some(endpoint) = endpoint {
-            self.table().succeeded(endpoint);
+            self.table().succeeded(endpoint, Instant::now());
         }
+    }
+
+    /// When this node last did what it was asked for, if no other has since.
+    pub(crate) fn last_served(&self, endpoint: &Endpoint) -> Option<Instant> {
+        self.table().last_served(endpoint)
     }
 
     /// Where requests go while nothing fails: the leader, as far as it is known.
@@ -236,8 +242,8 @@ impl Client {
         &self.shared.connections
     }
 
-    pub(crate) fn asking(&self) -> &AsyncMutex<()> {
-        &self.shared.asking
+    pub(crate) fn asking(&self) -> std::sync::MutexGuard<'_, Asking> {
+        self.shared.asking.lock().expect("no holder of this lock panics")
     }
 
     /// Whether requests go to `endpoint` while nothing fails.

@@ -1,13 +1,14 @@
 //! Learning in time that a request waits for a node that does not lead any longer.
 //!
 //! A leader that is killed closes its connections. One that is stopped, or whose machine is cut off, closes nothing, and a
-//! request to it would stay unanswered until its attempt's time is up. So after a short while the other nodes are asked who
-//! leads; as soon as one of them names another leader than the request was sent under, the attempt is given up. Whether it
+//! request to it would stay unanswered until its attempt's time is up. So once the leader has answered nobody for a short while the
+//! other nodes are asked who leads; as soon as one of them names another leader than the request was sent under, the attempt is given up. Whether it
 //! got through is not known then: it is judged like any attempt without an answer (see `producer::verdict`).
 
 use std::time::Duration;
 
 use tercet_proto::rocketmq::v2::{QueryRouteRequest, messaging_service_client::MessagingServiceClient};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     client::{Client, resource},
@@ -15,7 +16,7 @@ use crate::{
     route::route_of,
 };
 
-/// A request that is not answered by then makes its sender ask around. A healthy group answers far sooner.
+/// Whoever waits so long while nobody is answered asks around. A healthy group answers somebody far sooner.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Between two rounds of questions, at first ...
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
@@ -25,22 +26,50 @@ const ASK_INTERVAL_LATE: Duration = Duration::from_secs(1);
 /// How long a node has to say who leads.
 const ANSWER_LIMIT: Duration = Duration::from_millis(300);
 
+/// How all requests of a client that wait share their questions: so often is asked, whatever their number.
+#[derive(Debug, Default)]
+pub(crate) struct Asking {
+    asked: Option<Instant>,
+    round: usize,
+}
+
+impl Asking {
+    /// The number of the round that begins now; nothing if the last one began less than `interval` ago.
+    fn round(&mut self, now: Instant, interval: Duration) -> Option<usize> {
+        if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < interval) {
+            return None;
+        }
+        self.asked = Some(now);
+        self.round += 1;
+        Some(self.round)
+    }
+}
+
 impl Client {
     /// Returns once another node than `asked` says that the leader has changed since now; `leader` is the one that was
     /// believed in when the request was sent.
     pub(crate) async fn superseded(&self, topic: &str, asked: &Endpoint, leader: Option<&Endpoint>) {
-        tokio::time::sleep(PATIENCE).await;
-        let mut round = 0;
+        let begun = Instant::now();
+        let mut rounds = 0;
+        let mut wait = PATIENCE;
         loop {
+            sleep(wait).await;
             if self.preferred().as_ref() != leader {
                 return;
             }
-            // One of all the requests that wait asks for all of them.
-            if let Ok(_turn) = self.asking().try_lock() {
+            let silent_since = self.last_served(asked).map_or(begun, |served| served.max(begun));
+            let silent = silent_since.elapsed();
+            if silent < PATIENCE {
+                wait = PATIENCE - silent;
+                continue;
+            }
+            let interval = if rounds < ROUNDS_EARLY { ASK_INTERVAL } else { ASK_INTERVAL_LATE };
+            let round = self.asking().round(Instant::now(), interval);
+            if let Some(round) = round {
                 self.ask_another(topic, asked, round).await;
             }
-            round += 1;
-            tokio::time::sleep(if round <= ROUNDS_EARLY { ASK_INTERVAL } else { ASK_INTERVAL_LATE }).await;
+            rounds += 1;
+            wait = interval;
         }
     }
 
@@ -58,5 +87,24 @@ impl Client {
         if let Ok(Some(answer)) = tokio::time::timeout(ANSWER_LIMIT, answer).await {
             self.learn(route_of(&answer));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_wait_there_is_one_round_in_each_interval() {
+        let begun = Instant::now();
+        let mut asking = Asking::default();
+        let mut rounds = Vec::new();
+        for at in 0..1000 {
+            let now = begun + ASK_INTERVAL * at / 100;
+            // Some have just begun to wait, others for long.
+            let interval = if at % 2 == 0 { ASK_INTERVAL } else { ASK_INTERVAL_LATE };
+            rounds.extend(asking.round(now, interval));
+        }
+        assert_eq!(rounds, (1..=10).collect::<Vec<_>>());
     }
 }

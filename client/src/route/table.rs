@@ -51,6 +51,8 @@ pub(crate) struct RouteTable {
     seeds: Vec<Endpoint>,
     learned: Vec<Endpoint>,
     faults: BTreeMap<Endpoint, Avoided>,
+    /// Who served a request last, and when.
+    served: Option<(Endpoint, Instant)>,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,7 @@ struct Avoided {
 
 impl RouteTable {
     pub(crate) fn new(seeds: Vec<Endpoint>) -> Self {
-        Self { seeds, learned: Vec::new(), faults: BTreeMap::new() }
+        Self { seeds, learned: Vec::new(), faults: BTreeMap::new(), served: None }
     }
 
     /// All endpoints in order of preference.
@@ -94,7 +96,7 @@ impl RouteTable {
             return;
         }
         self.learned = learned;
-        let Self { seeds, learned, faults } = self;
+        let Self { seeds, learned, faults, .. } = self;
         faults.retain(|endpoint, _| seeds.contains(endpoint) || learned.contains(endpoint));
     }
 
@@ -115,8 +117,17 @@ impl RouteTable {
     }
 
     /// The endpoint served a request.
-    pub(crate) fn succeeded(&mut self, endpoint: &Endpoint) {
+    pub(crate) fn succeeded(&mut self, endpoint: &Endpoint, now: Instant) {
         self.faults.remove(endpoint);
+        match &mut self.served {
+            Some((last, at)) if last == endpoint => *at = now,
+            served => *served = Some((endpoint.clone(), now)),
+        }
+    }
+
+    /// When this endpoint last served a request, if no other has since.
+    pub(crate) fn last_served(&self, endpoint: &Endpoint) -> Option<Instant> {
+        self.served.as_ref().filter(|(last, _)| last == endpoint).map(|(_, at)| *at)
     }
 
     /// Whether `endpoint` is where requests go while nothing fails.
@@ -165,8 +176,21 @@ mod tests {
         }
         assert_eq!(picks(&table, now + AVOID_LONGEST - Duration::from_millis(1)), "b:1");
         assert_eq!(picks(&table, now + AVOID_LONGEST), "a:1");
-        table.succeeded(&a);
+        table.succeeded(&a, now);
         assert_eq!(picks(&table, now), "a:1");
+    }
+
+    #[test]
+    fn who_served_last_is_known() {
+        let now = Instant::now();
+        let mut table = RouteTable::new(endpoints("a:1,b:1"));
+        let [a, b] = ["a:1", "b:1"].map(|endpoint| endpoint.parse::<Endpoint>().unwrap());
+        assert_eq!(table.last_served(&a), None);
+        table.succeeded(&a, now);
+        table.succeeded(&a, now + AVOID_FIRST);
+        assert_eq!((table.last_served(&a), table.last_served(&b)), (Some(now + AVOID_FIRST), None));
+        table.succeeded(&b, now);
+        assert_eq!((table.last_served(&a), table.last_served(&b)), (None, Some(now)));
     }
 
     #[test]
