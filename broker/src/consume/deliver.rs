@@ -18,11 +18,12 @@ use tercet_proto::rocketmq::v2::{Digest, DigestType, Encoding, Message, Resource
 use super::{
     entries::{Entry, RecentEntries},
     handle::{Delivery, HandleKey},
+    turns::Turns,
 };
 use crate::{
     limits::{RECEIVE_READ_BYTES, RECENT_ENTRIES_BYTES_MAX},
     model::{ConsumerGroupId, TopicId, TopicName},
-    publish::MessageMeta,
+    publish::{Batcher, MessageMeta},
     state::{AckEntry, Origin, Pick, StateReader, StoredMessage, entry_stamp},
 };
 
@@ -66,6 +67,7 @@ pub struct Deliverer {
     store_host: Arc<str>,
     handles: Arc<OnceLock<HandleKey>>,
     recent: Arc<RecentEntries>,
+    turns: Arc<Turns>,
 }
 
 /// The delivery that a pick is.
@@ -74,10 +76,11 @@ pub fn ack_entry(pick: &Pick) -> AckEntry {
 }
 
 impl Deliverer {
-    /// For this broker group; `store_host` is told to clients.
-    pub fn new(replica: Replica, state: StateReader, group: GroupId, store_host: &str) -> Deliverer {
+    /// For this broker group; `store_host` is told to clients. Reads make way for what is published through `batcher`.
+    pub fn new(replica: Replica, state: StateReader, group: GroupId, store_host: &str, batcher: Batcher) -> Deliverer {
         let recent = Arc::new(RecentEntries::new(RECENT_ENTRIES_BYTES_MAX));
-        Deliverer { replica, state, group, store_host: Arc::from(store_host), handles: Arc::default(), recent }
+        let turns = Arc::new(Turns::new(move || batcher.is_publishing()));
+        Deliverer { replica, state, group, store_host: Arc::from(store_host), handles: Arc::default(), recent, turns }
     }
 
     /// The key of receipt handles; nothing until the state is seeded.
@@ -120,7 +123,7 @@ impl Deliverer {
         self.read_each(picks, move |this, pick| this.message(&of, pick)).await
     }
 
-    /// What `one` makes of each pick, in their order. Runs on the pool for blocking work.
+    /// What `one` makes of each pick, in their order. Runs on the pool for blocking work, in its turn.
     pub(super) async fn read_each<M: Send + 'static>(
         &self,
         picks: &[Pick],
@@ -129,6 +132,7 @@ impl Deliverer {
         let broken = |pick: &Pick, reason: String| DeliverError { queue: pick.queue.0, offset: pick.offset.0, reason };
         let (this, owned) = (self.clone(), picks.to_vec());
         let work = move || owned.iter().map(|pick| one(&this, pick).map_err(|reason| broken(pick, reason))).collect();
+        let _turn = self.turns.take().await;
         match tokio::task::spawn_blocking(work).await {
             Ok(messages) => messages,
             Err(error) => picks.iter().map(|pick| Err(broken(pick, error.to_string()))).collect(),

@@ -19,6 +19,7 @@ mod poll;
 mod retry;
 mod streamed;
 pub(crate) mod timers;
+mod turns;
 
 pub use dead_letters::count_dead_letters;
 pub use deliver::{DeliverError, Delivered, Deliverer, ack_entry, timestamp};

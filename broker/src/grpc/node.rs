@@ -146,7 +146,8 @@ impl Node {
         let counting = count_dead_letters(state.clone(), Arc::clone(&leadership), traffic.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(counting));
         let poll = Poll::new(state.clone(), batcher.clone(), Arc::clone(&leadership), parking, traffic, stop.clone());
-        let deliverer = Deliverer::new(replica.clone(), state.clone(), options.group, &options.advertised_client);
+        let (host, publishing) = (&options.advertised_client, batcher.clone());
+        let deliverer = Deliverer::new(replica.clone(), state.clone(), options.group, host, publishing);
         let stream_room = StreamRoom::beside_calls(options.publish_bytes_in_flight_max);
         Arc::new(Node {
             options,

@@ -12,9 +12,12 @@
 //!
 //! Three answers (hazards 15): an outcome of `apply`, surely not stored, or unknown.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use raft_log::types::UnixMillis;
@@ -114,9 +117,14 @@ struct Waiting {
     since: Instant,
 }
 
+/// So long after its last publish a node is busy with publishing.
+const PUBLISHES_REMEMBERED: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 struct Door {
     lines: Lines<Waiting>,
+    /// When the last publish came.
+    published: Option<Instant>,
     /// The pump has stopped: nothing may wait any longer.
     closed: bool,
 }
@@ -214,10 +222,19 @@ impl Batcher {
                 self.shared.release(class, cost);
                 return Err(SubmitError::NotLeader);
             }
-            door.lines.push(class, bytes, Waiting { command, reply, since: Instant::now() });
+            let since = Instant::now();
+            if class == Class::Publish {
+                door.published = Some(since);
+            }
+            door.lines.push(class, bytes, Waiting { command, reply, since });
         }
         self.shared.wake.notify_one();
         Ok(async move { outcome.await.unwrap_or_else(|_| Err(SubmitError::Unknown(String::from("the node stops")))) })
+    }
+
+    /// Whether publishes come here now, or came a moment ago.
+    pub fn is_publishing(&self) -> bool {
+        self.shared.door().published.is_some_and(|last| last.elapsed() < PUBLISHES_REMEMBERED)
     }
 
     /// What the commands of a class that wait or are in flight hold, in bytes.
