@@ -61,6 +61,15 @@ struct Shared {
     asking: Mutex<Asking>,
 }
 
+/// The one task that asks for routes; however it ends, the next one may begin.
+struct Relearning(Arc<Shared>);
+
+impl Drop for Relearning {
+    fn drop(&mut self) {
+        self.0.relearning.store(false, Ordering::Release);
+    }
+}
+
 /// What came of one attempt, and at which node.
 pub(crate) struct Attempt<T> {
     pub(crate) endpoint: Option<Endpoint>,
@@ -89,9 +98,8 @@ impl Client {
     /// If an option is out of its bounds.
     pub fn new(options: ClientOptions) -> Result<Self, Error> {
         options.check()?;
-        let identity = Identity::new(std::process::id(), u64::from_be_bytes(env::random_bytes()));
         let shared = Shared {
-            identity,
+            identity: new_identity(),
             connections: Connections::new(options.connect_timeout),
             table: Mutex::new(RouteTable::new(options.endpoints.clone())),
             asked: Mutex::new(BTreeMap::new()),
@@ -139,6 +147,11 @@ impl Client {
         &self.shared.options
     }
 
+    /// An identity for a producer or a consumer, which is a client to the broker.
+    pub(crate) fn new_identity(&self) -> Identity {
+        new_identity()
+    }
+
     pub(crate) fn identity(&self) -> &Identity {
         &self.shared.identity
     }
@@ -148,7 +161,8 @@ impl Client {
     where
         Fut: Future<Output = Result<T, Status>>,
     {
-        self.attempt_unless(timeout, |link| send(link.channel), async |_| std::future::pending().await).await
+        let best = self.table().pick(Instant::now());
+        self.attempt_at(best, timeout, |link| send(link.channel), never).await
     }
 
     /// The same with all of the connection; given up when another leader than at its begin is known.
@@ -163,11 +177,14 @@ impl Client {
     {
         let leader = self.preferred();
         let moot = async |endpoint: Endpoint| self.superseded(topic, &endpoint, leader.as_ref()).await;
-        self.attempt_unless(timeout, send, moot).await
+        let best = self.table().pick(Instant::now());
+        self.attempt_at(best, timeout, send, moot).await
     }
 
-    async fn attempt_unless<T, Fut>(
+    /// Connecting counts for the timeout as well. Given up once `moot` says so.
+    async fn attempt_at<T, Fut>(
         &self,
+        endpoint: Option<Endpoint>,
         timeout: Duration,
         send: impl FnOnce(Link) -> Fut,
         moot: impl AsyncFnOnce(Endpoint),
@@ -175,28 +192,37 @@ impl Client {
     where
         Fut: Future<Output = Result<T, Status>>,
     {
-        let Some(endpoint) = self.table().pick(Instant::now()) else {
+        let Some(endpoint) = endpoint else {
             let result = Err(AttemptError::NotSent("no nameserver knows a node".to_owned()));
             return Attempt { endpoint: None, result };
         };
-        let result = match self.shared.connections.get(&endpoint).await {
-            Err(error) => Err(error),
-            Ok(link) => tokio::select! {
-                answer = tokio::time::timeout(timeout, send(link)) => match answer {
-                    Ok(answer) => answer.map_err(AttemptError::of),
-                    Err(_) => Err(AttemptError::Failed(Status::deadline_exceeded(format!(
-                        "no answer from {endpoint} within {timeout:?}"
+        let begun = Instant::now();
+        let late = || format!("no answer from {endpoint} within {timeout:?}");
+        let connected = match tokio::time::timeout(timeout, self.shared.connections.get(&endpoint)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(AttemptError::NotSent(late())),
+        };
+        let (link, result) = match connected {
+            Err(error) => (None, Err(error)),
+            Ok(link) => {
+                let result = tokio::select! {
+                    answer = tokio::time::timeout_at(begun + timeout, send(link.clone())) => match answer {
+                        Ok(answer) => answer.map_err(AttemptError::of),
+                        Err(_) => Err(AttemptError::Failed(Status::deadline_exceeded(late()))),
+                    },
+                    () = moot(endpoint.clone()) => Err(AttemptError::Failed(Status::unavailable(format!(
+                        "no answer from {endpoint}, and the leader has changed"
                     )))),
-                },
-                () = moot(endpoint.clone()) => Err(AttemptError::Failed(Status::unavailable(format!(
-                    "no answer from {endpoint}, and the leader has changed"
-                )))),
-            },
+                };
+                (Some(link), result)
+            }
         };
         if let Some(error) = result.as_ref().err().filter(|error| error.is_silence()) {
             tracing::debug!(%endpoint, error = error.words(), "a node is silent");
-            self.shared.connections.forget(&endpoint);
-            self.table().failed(&endpoint, Fault::Silent, Instant::now());
+            if let Some(link) = link {
+                self.shared.connections.forget(&endpoint, &link);
+            }
+            self.table().failed(&endpoint, Fault::Silent, begun, Instant::now());
         }
         Attempt { endpoint: Some(endpoint), result }
     }
@@ -204,7 +230,8 @@ impl Client {
     /// The node answered that it cannot serve now.
     pub(crate) fn unready(&self, endpoint: Option<&Endpoint>) {
         if let Some(endpoint) = endpoint {
-            self.table().failed(endpoint, Fault::Unready, Instant::now());
+            let now = Instant::now();
+            self.table().failed(endpoint, Fault::Unready, now, now);
         }
     }
 
@@ -269,6 +296,7 @@ impl Client {
         let mut tried: Vec<Endpoint> = Vec::new();
         let mut failures = 0;
         loop {
+            let mut overloaded = false;
             self.learn_first_node(topic).await;
             let Attempt { endpoint, result } = match topic {
                 Some(topic) => self.attempt_at_leader(topic, attempt_timeout, |link| send(link.channel)).await,
@@ -285,9 +313,15 @@ impl Client {
                     last
                 }
                 Judged::Silent(last) => last,
+                // An overloaded leader is still the leader.
+                Judged::Overloaded(last) => {
+                    overloaded = true;
+                    last
+                }
             };
             failures += 1;
-            let wait = backoff::delay(failures, env::random_fraction());
+            let delay = if overloaded { backoff::delay_overloaded } else { backoff::delay };
+            let wait = delay(failures, env::random_fraction());
             if Instant::now() + wait >= deadline {
                 let tried = if tried.is_empty() { "no node".to_owned() } else { join(&tried) };
                 return Err(Error::Unavailable { call, waited: started.elapsed(), tried, last });
@@ -318,12 +352,13 @@ impl Client {
         let not_before = self.asked().get(topic).map(|asked| *asked + RELEARN_INTERVAL);
         let client = self.clone();
         let topic = topic.to_owned();
+        let relearning = Relearning(Arc::clone(&self.shared));
         tokio::spawn(async move {
+            let _relearning = relearning;
             if let Some(not_before) = not_before {
                 tokio::time::sleep_until(not_before).await;
             }
             client.relearn(&topic).await;
-            client.shared.relearning.store(false, Ordering::Release);
         });
     }
 
@@ -336,9 +371,10 @@ impl Client {
             }
             asked.insert(topic.into(), Instant::now());
         }
-        let nodes = self.table().candidates().count();
-        for _ in 0..nodes {
-            if let Some(route) = self.ask_node(topic).await {
+        // Each of them once: one that answers without a route is no worse than before, and would be picked again.
+        let nodes = self.table().in_turn(Instant::now());
+        for node in nodes {
+            if let Some(route) = self.ask_node(node, topic).await {
                 return self.table().learn(route);
             }
         }
@@ -350,21 +386,18 @@ impl Client {
         tracing::debug!(topic, "nobody knows a route; the last one stays in use");
     }
 
-    async fn ask_node(&self, topic: &str) -> Option<Route> {
+    async fn ask_node(&self, node: Endpoint, topic: &str) -> Option<Route> {
         let request = pb::QueryRouteRequest { topic: Some(resource(topic)), endpoints: None };
         let request = self.identity().request(request);
-        let attempt =
-            self.attempt(ROUTE_TIMEOUT, |channel| async move {
-                MessagingServiceClient::new(channel).query_route(request).await
-            })
-            .await;
+        let ask = |link: Link| async move { MessagingServiceClient::new(link.channel).query_route(request).await };
+        let attempt = self.attempt_at(Some(node), ROUTE_TIMEOUT, ask, never).await;
         let route = route_of(&attempt.result.ok()?);
         (!route.is_empty()).then_some(route)
     }
 
     async fn ask_nameserver(&self, nameserver: &Endpoint, topic: &str) -> Option<Route> {
         let link = self.shared.connections.get(nameserver).await.ok()?;
-        let mut client = NameServerClient::new(link.channel);
+        let mut client = NameServerClient::new(link.channel.clone());
         let mut request = tonic::Request::new(ns::QueryRouteRequest { topic: topic.to_owned() });
         request.set_timeout(ROUTE_TIMEOUT);
         match client.query_route(request).await {
@@ -373,7 +406,7 @@ impl Client {
                 (!route.is_empty()).then_some(route)
             }
             Err(_) => {
-                self.shared.connections.forget(nameserver);
+                self.shared.connections.forget(nameserver, &link);
                 None
             }
         }
@@ -413,11 +446,22 @@ impl Client {
     }
 }
 
+/// For an attempt that nothing makes moot.
+async fn never(_: Endpoint) {
+    std::future::pending().await
+}
+
+fn new_identity() -> Identity {
+    Identity::new(std::process::id(), u64::from_be_bytes(env::random_bytes()))
+}
+
 /// What an attempt means for a call that may be repeated.
 enum Judged<T> {
     Final(Result<T, Error>),
     /// The node answered and could not do it now.
     Unready(String),
+    /// The node answered that it has too much to do.
+    Overloaded(String),
     /// The node did not answer.
     Silent(String),
 }
@@ -437,7 +481,8 @@ fn judge<T: Answer>(call: &'static str, result: Result<T, AttemptError>) -> Judg
     let message = status.message.clone();
     match code {
         Code::OK | Code::MULTIPLE_RESULTS | Code::MESSAGE_NOT_FOUND => Judged::Final(Ok(answer)),
-        Code::HA_NOT_AVAILABLE | Code::TOO_MANY_REQUESTS => Judged::Unready(format!("{message} ({code})")),
+        Code::TOO_MANY_REQUESTS => Judged::Overloaded(format!("{message} ({code})")),
+        Code::HA_NOT_AVAILABLE => Judged::Unready(format!("{message} ({code})")),
         code if is_timeout(code) => Judged::Unready(format!("{message} ({code})")),
         code => Judged::Final(Err(Error::Refused { call, code, message })),
     }

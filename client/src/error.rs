@@ -67,6 +67,9 @@ pub enum Error {
     /// A publish that did not end as stored.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// A producer or consumer is made, or a call begun, outside of a tokio runtime.
+    #[error("there is no tokio runtime here")]
+    NoRuntime,
     /// The client, producer or consumer has been closed.
     #[error("closed")]
     Closed,
@@ -77,7 +80,7 @@ impl Error {
     #[must_use]
     pub fn can_retry(&self) -> bool {
         match self {
-            Self::Setting { .. } | Self::Endpoint(_) | Self::Message(_) | Self::Closed => false,
+            Self::Setting { .. } | Self::Endpoint(_) | Self::Message(_) | Self::NoRuntime | Self::Closed => false,
             Self::Send(error) => error.can_retry(),
             Self::Refused { code, .. } => !code.is_request_fault(),
             Self::Rpc { code, .. } => rpc_can_retry(*code),

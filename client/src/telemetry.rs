@@ -12,7 +12,7 @@ use tercet_proto::rocketmq::v2::{
 use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::transport::Channel;
 
-use crate::{client::Client, env};
+use crate::{client::Client, env, transport::Identity};
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// A broken stream is opened again after this, doubling to the longest.
@@ -25,6 +25,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
+    /// Of its own: whoever says farewell must not take others of this process with it.
+    identity: Identity,
     task: JoinHandle<()>,
 }
 
@@ -48,15 +50,16 @@ impl Session {
             ..Default::default()
         };
         let heartbeat = pb::HeartbeatRequest { group: None, client_type: client_type as i32 };
-        let task = tokio::spawn(keep_open(client.clone(), settings, heartbeat));
-        Self { client, task }
+        let identity = client.new_identity();
+        let task = tokio::spawn(keep_open(client.clone(), identity.clone(), settings, heartbeat));
+        Self { client, identity, task }
     }
 
     /// Says farewell, so that the broker forgets this client at once.
     pub(crate) async fn end(&self) {
         self.task.abort();
         let request = pb::NotifyClientTerminationRequest { group: None };
-        let request = self.client.identity().request(request);
+        let request = self.identity.request(request);
         let farewell = self.client.attempt(ANSWER_TIMEOUT, |channel| async move {
             MessagingServiceClient::new(channel).notify_client_termination(request).await
         });
@@ -70,16 +73,16 @@ impl Drop for Session {
     }
 }
 
-async fn keep_open(client: Client, settings: pb::Settings, heartbeat: pb::HeartbeatRequest) {
+async fn keep_open(client: Client, identity: Identity, settings: pb::Settings, heartbeat: pb::HeartbeatRequest) {
     let mut wait = REOPEN_FIRST;
     loop {
         client.learn_first_node(None).await;
         let opened = tokio::time::Instant::now();
         let settings = settings.clone();
         // The stream is read within the attempt's closure only until it is open; then it lives on its own.
-        let attempt = client.attempt(ANSWER_TIMEOUT, |channel| open(channel, client.clone(), settings)).await;
+        let attempt = client.attempt(ANSWER_TIMEOUT, |channel| open(channel, &identity, settings)).await;
         if let Ok((channel, commands, answers)) = attempt.result {
-            stay(&client, channel, commands, answers, &heartbeat).await;
+            stay(&identity, channel, commands, answers, &heartbeat).await;
         }
         if opened.elapsed() > REOPEN_LONGEST {
             wait = REOPEN_FIRST;
@@ -91,18 +94,18 @@ async fn keep_open(client: Client, settings: pb::Settings, heartbeat: pb::Heartb
 
 type Opened = (Channel, mpsc::Sender<pb::TelemetryCommand>, tonic::Streaming<pb::TelemetryCommand>);
 
-async fn open(channel: Channel, client: Client, settings: pb::Settings) -> Result<Opened, tonic::Status> {
+async fn open(channel: Channel, identity: &Identity, settings: pb::Settings) -> Result<Opened, tonic::Status> {
     let (commands, outgoing) = mpsc::channel(4);
     let command = pb::TelemetryCommand { status: None, command: Some(Command::Settings(settings)) };
     commands.try_send(command).expect("the channel is new and has room");
-    let request = client.identity().request(tokio_stream::wrappers::ReceiverStream::new(outgoing));
+    let request = identity.request(tokio_stream::wrappers::ReceiverStream::new(outgoing));
     let answers = MessagingServiceClient::new(channel.clone()).telemetry(request).await?.into_inner();
     Ok((channel, commands, answers))
 }
 
 /// Reads the stream and beats until the stream ends. `commands` is held so that our side stays open.
 async fn stay(
-    client: &Client,
+    identity: &Identity,
     channel: Channel,
     commands: mpsc::Sender<pb::TelemetryCommand>,
     mut answers: tonic::Streaming<pb::TelemetryCommand>,
@@ -116,7 +119,7 @@ async fn stay(
                 tracing::trace!(?command, "telemetry");
             }
             _ = beat.tick() => {
-                let request = client.identity().request(heartbeat.clone());
+                let request = identity.request(heartbeat.clone());
                 let mut service = MessagingServiceClient::new(channel.clone());
                 if tokio::time::timeout(ANSWER_TIMEOUT, service.heartbeat(request)).await.is_err() {
                     break;

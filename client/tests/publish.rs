@@ -10,7 +10,9 @@ use std::{
 };
 
 use fake::{Group, Publish, Step};
-use tercet_client::{Client, ClientOptions, Code, Endpoint, Message, Outcome, Producer, ProducerOptions, TrySendError};
+use tercet_client::{
+    Client, ClientOptions, Code, Endpoint, Error, Message, Outcome, Producer, ProducerOptions, TrySendError,
+};
 use tonic::Code as GrpcCode;
 
 const HA_NOT_AVAILABLE: i32 = 50_002;
@@ -187,7 +189,8 @@ async fn concurrent_sends_share_requests_and_every_one_gets_its_own_place() {
 #[tokio::test]
 async fn a_batch_keeps_its_messages_while_others_arrive() {
     let group = Group::start(1, [Step::AtGate, Step::Code(HA_NOT_AVAILABLE), Step::Code(HA_NOT_AVAILABLE)]).await;
-    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let options = ProducerOptions { requests_in_flight_max: 1, ..Default::default() };
+    let producer = producer(&group.addresses(), options);
     let first = producer.enqueue(message("first")).await;
     group.until("the first request is held", |shared| shared.publishes.len() == 1).await;
     let mut second = Vec::new();
@@ -313,6 +316,99 @@ async fn a_batch_is_one_request_and_a_callback_and_one_way_work() {
     assert_eq!(group.lock().kept.len(), 7, "closing waits for what was handed over");
     let outcome = producer.send(message("late")).await;
     assert!(matches!(&outcome, Outcome::Refused(refused) if refused.message.contains("closed")), "{outcome:?}");
+}
+
+/// The task that calls it sends for all others, and gives their room back.
+#[tokio::test]
+async fn a_callback_that_panics_harms_no_other_message() {
+    let group = Group::start(1, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    for _ in 0..3 {
+        producer.send_with(message("bad"), |_| panic!("as the application likes")).await;
+        let ended = tokio::time::timeout(Duration::from_secs(10), producer.send(message("good"))).await;
+        ended.expect("it is sent").stored().unwrap();
+    }
+    tokio::time::timeout(Duration::from_secs(10), producer.flush()).await.expect("nothing is under way");
+    assert_eq!(group.lock().kept.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_ends_after_the_callbacks_of_what_came_before_it() {
+    let group = Group::start(1, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let told = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    for round in 1..=20 {
+        for _ in 0..50 {
+            let told = std::sync::Arc::clone(&told);
+            let tell = move |_| {
+                std::thread::sleep(Duration::from_micros(20));
+                told.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            };
+            producer.send_with(message("m"), tell).await;
+        }
+        producer.flush().await;
+        assert_eq!(told.load(std::sync::atomic::Ordering::SeqCst), round * 50);
+    }
+}
+
+#[tokio::test]
+async fn a_flush_holds_up_nobody() {
+    let group = Group::start(1, [Step::AtGate]).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let held = producer.enqueue(message("held")).await;
+    group.until("it is there", |shared| shared.publishes.len() == 1).await;
+    let flush = tokio::spawn({
+        let producer = producer.clone();
+        async move { producer.flush().await }
+    });
+    tokio::task::yield_now().await;
+    producer.send(message("meanwhile")).await.stored().unwrap();
+    assert!(!flush.is_finished());
+    group.gate.add_permits(1);
+    held.await.stored().unwrap();
+    flush.await.unwrap();
+}
+
+/// Three nodes that never say who leads would take three seconds.
+#[tokio::test]
+async fn the_time_of_a_send_counts_from_its_begin_whatever_is_silent() {
+    let group = Group::start(3, []).await;
+    group.lock().route_hangs = true;
+    let options = ProducerOptions { send_timeout: Duration::from_millis(500), ..Default::default() };
+    let producer = producer(&group.addresses(), options);
+    let begun = std::time::Instant::now();
+    let _stored_or_not = producer.send(message("m")).await;
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+}
+
+/// One that publishes to a topic for each of its many clients goes on.
+#[tokio::test]
+async fn topics_without_end_take_turns_in_the_memory_of_a_producer() {
+    let group = Group::start(1, []).await;
+    let producer = producer(&group.addresses(), ProducerOptions::default());
+    let to = |topic: u32| Message::builder(format!("t{topic}")).body("m").build().unwrap();
+    for topic in (0..4_500).step_by(500) {
+        let sends = (topic..topic + 500).map(|topic| producer.send(to(topic)));
+        for outcome in futures::future::join_all(sends).await {
+            outcome.stored().unwrap();
+        }
+    }
+    producer.send(to(0)).await.stored().unwrap();
+    producer.close().await;
+    assert_eq!(group.lock().kept.len(), 4_501);
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_and_no_panic() {
+    let client = Client::connect("127.0.0.1:1").unwrap();
+    assert!(matches!(client.producer(ProducerOptions::default()), Err(Error::NoRuntime)));
+    let consumer = client.consumer("g", ["t"], tercet_client::ConsumerOptions::default());
+    assert!(matches!(consumer, Err(Error::NoRuntime)));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let entered = runtime.enter();
+    let producer = client.producer(ProducerOptions::default()).unwrap();
+    drop(entered);
+    assert!(producer.try_enqueue(message("from a thread of its own")).is_ok());
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! What travels in one request: encoded messages, and who waits for each of them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::{Bytes, BytesMut};
 use tokio::{sync::oneshot, time::Instant};
 
+use super::room::Room;
 use crate::{
     code::Code,
     message_id::MessageId,
@@ -27,16 +30,31 @@ impl Waiter {
         match self {
             // A sender that gave up waiting is no error.
             Self::Future(sender) => drop(sender.send(outcome)),
-            Self::Callback(callback) => callback(outcome),
+            // It runs in the task that sends for all others.
+            Self::Callback(callback) => {
+                if catch_unwind(AssertUnwindSafe(|| callback(outcome))).is_err() {
+                    tracing::error!("a callback of send_with panicked; its message has its outcome all the same");
+                }
+            }
             Self::OneWay => {}
         }
     }
 }
 
-/// A message within a batch.
+/// A message within a batch. Whatever becomes of it, its room is free once its waiter was told.
 pub(super) struct Entry {
     pub(super) id: MessageId,
     pub(super) waiter: Waiter,
+    /// Nothing if another one of its batch holds the room of all.
+    pub(super) room: Option<Room>,
+}
+
+impl Entry {
+    fn tell(self, outcome: Outcome) {
+        let Self { waiter, room, .. } = self;
+        waiter.tell(outcome);
+        drop(room);
+    }
 }
 
 /// Invariants: never empty once it is in a lane; `request` holds exactly the messages of `entries`, in their order;
@@ -46,20 +64,17 @@ pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
     /// When the first of its messages was accepted; the deadline counts from here.
     pub(super) accepted: Instant,
-    /// What it holds of the producer's buffer.
-    pub(super) cost_bytes: usize,
 }
 
 impl Batch {
     pub(super) fn new(accepted: Instant) -> Self {
-        Self { request: BytesMut::new(), entries: Vec::new(), accepted, cost_bytes: 0 }
+        Self { request: BytesMut::new(), entries: Vec::new(), accepted }
     }
 
     /// Appends a message; `encode` writes it behind the others.
-    pub(super) fn push(&mut self, entry: Entry, cost_bytes: usize, encode: impl FnOnce(MessageId, &mut BytesMut)) {
+    pub(super) fn push(&mut self, entry: Entry, encode: impl FnOnce(MessageId, &mut BytesMut)) {
         encode(entry.id, &mut self.request);
         self.entries.push(entry);
-        self.cost_bytes += cost_bytes;
     }
 
     /// The encoded request; a batch is taken once, retries share the bytes.
@@ -71,7 +86,7 @@ impl Batch {
     pub(super) fn tell(self, outcomes: Vec<Outcome>) {
         assert_eq!(self.entries.len(), outcomes.len(), "one outcome per message");
         for (entry, outcome) in self.entries.into_iter().zip(outcomes) {
-            entry.waiter.tell(outcome);
+            entry.tell(outcome);
         }
     }
 

@@ -1,15 +1,15 @@
 //! The loop that moves the batches of a lane to the broker and tells the senders.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
-    sync::{Notify, Semaphore},
-    time::Instant,
+    sync::Notify,
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -60,12 +60,15 @@ impl SharedLane {
     }
 }
 
-/// What a driver needs beside its lane.
-#[derive(Clone)]
-pub(super) struct Road {
-    pub(super) client: Client,
-    /// The producer's buffer, in bytes; what a batch held is given back when it ends.
-    pub(super) buffer: Arc<Semaphore>,
+/// A driver that comes to its end in the middle of its work leaves nobody waiting.
+struct AtEnd<'a>(&'a SharedLane);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lane.lock().unwrap_or_else(PoisonError::into_inner).abandon();
+        }
+    }
 }
 
 /// A request that ended.
@@ -76,7 +79,8 @@ struct Ended {
 }
 
 /// Runs until the lane is shut and empty.
-pub(super) async fn drive(lane: Arc<SharedLane>, road: Road) {
+pub(super) async fn drive(lane: Arc<SharedLane>, client: Client) {
+    let _at_end = AtEnd(&lane);
     let mut in_flight = FuturesUnordered::new();
     loop {
         loop {
@@ -86,10 +90,10 @@ pub(super) async fn drive(lane: Arc<SharedLane>, road: Road) {
                 Some(Step::Expire(batch)) => {
                     let why = "the broker took no message of this topic in time; this one was never sent";
                     let outcomes = batch.refusals(Code::REQUEST_TIMEOUT, why);
-                    finish(&road, batch, outcomes);
+                    batch.tell(outcomes);
                 }
                 Some(Step::Send { batch, headers, deadline }) => {
-                    in_flight.push(publish(&lane.topic, &road.client, batch, headers, deadline));
+                    in_flight.push(publish(&lane.topic, &client, batch, headers, deadline));
                 }
             }
         }
@@ -104,7 +108,7 @@ pub(super) async fn drive(lane: Arc<SharedLane>, road: Road) {
             Some(Ended { batch, headers, ending }) = in_flight.next(), if !in_flight.is_empty() => {
                 lane.lock().ended(headers);
                 let outcomes = outcomes_of(&batch, ending);
-                finish(&road, batch, outcomes);
+                batch.tell(outcomes);
             }
             () = lane.wake.notified() => {}
             () = until(leaves_at) => {}
@@ -120,18 +124,14 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-fn finish(road: &Road, batch: Batch, outcomes: Vec<Outcome>) {
-    road.buffer.add_permits(batch.cost_bytes);
-    batch.tell(outcomes);
-}
-
 /// Sends one request until it has an ending. Every attempt carries the same bytes and the same numbers, and says whether
 /// an earlier one may have got through.
 async fn publish(topic: &str, client: &Client, mut batch: Batch, headers: SendHeaders, deadline: Instant) -> Ended {
     let request = batch.take_request();
     let ids: Vec<MessageId> = batch.entries.iter().map(|entry| entry.id).collect();
     let mut attempts = Attempts::new(deadline);
-    client.fresh_route(topic).await;
+    // Without a route it goes to whoever is known.
+    let _ = timeout_at(deadline, client.fresh_route(topic)).await;
     loop {
         let headers = SendHeaders { again: attempts.are_in_doubt(), ..headers };
         let verdict = attempt(topic, client, &request, headers, deadline, &ids).await;

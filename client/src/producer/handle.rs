@@ -9,17 +9,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    sync::{Semaphore, TryAcquireError, oneshot},
-    time::Instant,
-};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
     batch::{Batch, Entry, OVERHEAD_BYTES, Waiter},
-    driver::{Road, SharedLane, drive},
+    driver::{SharedLane, drive},
     encode,
     lane::{Lane, Limits, Order},
+    room::{Room, Rooms},
 };
 use crate::{
     client::Client,
@@ -35,7 +33,7 @@ use crate::{
 
 /// Lanes of a FIFO topic: message groups are spread over them.
 const FIFO_LANES: usize = 8;
-/// Topics that one producer may publish to; each keeps a lane.
+/// Topics that one producer keeps lanes for. Beyond it those are dropped in which nothing is under way.
 const TOPICS_MAX: usize = 4096;
 /// Most bytes that encoding adds to body, keys, properties and the like: topic, ids, times, tags, lengths.
 const ENCODING_BYTES: usize = 384;
@@ -78,11 +76,13 @@ pub struct Producer {
 
 struct Inner {
     options: ProducerOptions,
-    road: Road,
+    client: Client,
+    rooms: Rooms,
     ids: MessageIds,
     host: String,
     lanes: RwLock<Lanes>,
     drivers: TaskTracker,
+    runtime: Handle,
     session: Session,
 }
 
@@ -112,7 +112,7 @@ pub enum TrySendError {
     /// The buffer has no room for it at present.
     #[error("the producer's buffer is full")]
     Full(Box<Message>),
-    /// The producer is closed, or publishes to too many topics.
+    /// The producer is closed, or too much is under way in too many topics.
     #[error("{1}")]
     Closed(Box<Message>, String),
 }
@@ -120,13 +120,16 @@ pub enum TrySendError {
 impl Producer {
     pub(crate) fn new(client: Client, options: ProducerOptions) -> Result<Self, Error> {
         options.check()?;
+        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
         let session = Session::producer(client.clone());
         let inner = Inner {
-            road: Road { client, buffer: Arc::new(Semaphore::new(options.buffer_bytes_max)) },
+            client,
+            rooms: Rooms::new(options.buffer_bytes_max),
             ids: MessageIds::new(env::random_bytes(), std::process::id()),
             host: env::host_name(),
             lanes: RwLock::new(Lanes::default()),
             drivers: TaskTracker::new(),
+            runtime,
             session,
             options,
         };
@@ -141,17 +144,18 @@ impl Producer {
     /// Hands a message over, waiting only for room in the buffer. Messages go in the order of these calls.
     pub async fn enqueue(&self, message: Message) -> Pending {
         let (sender, outcome) = oneshot::channel();
-        self.reserve(cost_of(&message)).await;
-        match self.inner.accept(message, Waiter::Future(sender)) {
+        let room = self.reserve(&message).await;
+        match self.inner.accept(message, Waiter::Future(sender), room) {
             Ok(id) => Pending(State::Waiting { id, outcome }),
             Err(rejected) => Pending(State::Ready(Some(Outcome::refused(Code::BAD_REQUEST, rejected.why)))),
         }
     }
 
-    /// Hands a message over; `callback` is called with its outcome by the task that also sends, so it must not block.
+    /// Hands a message over; `callback` is called with its outcome by the task that also sends, so it must not block. One that
+    /// panics is logged, and harms no other message.
     pub async fn send_with(&self, message: Message, callback: impl FnOnce(Outcome) + Send + 'static) {
-        self.reserve(cost_of(&message)).await;
-        if let Err(rejected) = self.inner.accept(message, Waiter::Callback(Box::new(callback))) {
+        let room = self.reserve(&message).await;
+        if let Err(rejected) = self.inner.accept(message, Waiter::Callback(Box::new(callback)), room) {
             let Rejected { waiter, why, .. } = *rejected;
             waiter.tell(Outcome::refused(Code::BAD_REQUEST, why));
         }
@@ -162,13 +166,11 @@ impl Producer {
     /// # Errors
     /// If the buffer is full or the producer closed; the message comes back.
     pub fn try_enqueue(&self, message: Message) -> Result<Pending, TrySendError> {
-        match self.inner.road.buffer.try_acquire_many(permits(cost_of(&message))) {
-            Ok(permit) => permit.forget(),
-            Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(Box::new(message))),
-            Err(TryAcquireError::Closed) => unreachable!("the buffer is never closed"),
-        }
+        let Some(room) = self.inner.rooms.try_reserve(cost_of(&message)) else {
+            return Err(TrySendError::Full(Box::new(message)));
+        };
         let (sender, outcome) = oneshot::channel();
-        match self.inner.accept(message, Waiter::Future(sender)) {
+        match self.inner.accept(message, Waiter::Future(sender), room) {
             Ok(id) => Ok(Pending(State::Waiting { id, outcome })),
             Err(rejected) => Err(TrySendError::Closed(Box::new(rejected.message), rejected.why)),
         }
@@ -176,8 +178,8 @@ impl Producer {
 
     /// Hands a message over and forgets about it: it is sent and retried like any other, but nobody is told.
     pub async fn send_one_way(&self, message: Message) {
-        self.reserve(cost_of(&message)).await;
-        drop(self.inner.accept(message, Waiter::OneWay));
+        let room = self.reserve(&message).await;
+        drop(self.inner.accept(message, Waiter::OneWay, room));
     }
 
     /// Publishes messages of one topic in one request: all are stored or none. Messages with message groups must
@@ -194,40 +196,29 @@ impl Producer {
             return refuse(why);
         }
         let Some(first) = messages.first() else { return Vec::new() };
-        let lane = match self.inner.lane_of(first) {
-            Ok(lane) => lane,
-            Err(why) => return refuse(why),
-        };
-        self.reserve(cost).await;
+        let (topic, group) = (first.topic.clone(), first.group.clone());
+        let mut room = Some(self.inner.rooms.reserve(cost).await);
         let mut batch = Batch::new(Instant::now());
         let born = env::wall_clock();
         let mut pending = Vec::with_capacity(count);
         for message in messages {
             let (sender, outcome) = oneshot::channel();
             let id = self.inner.ids.next(born);
-            let entry = Entry { id, waiter: Waiter::Future(sender) };
-            let cost = cost_of(&message);
-            batch.push(entry, cost, |id, request| encode::append(message, id, born, &self.inner.host, request));
+            // All of it is free when the first has its outcome: they have theirs at once.
+            let entry = Entry { id, waiter: Waiter::Future(sender), room: room.take() };
+            batch.push(entry, |id, request| encode::append(message, id, born, &self.inner.host, request));
             pending.push(Pending(State::Waiting { id, outcome }));
         }
-        let refused = lane.change(|lane| {
-            if lane.is_shut() {
-                return Some(batch);
-            }
-            lane.push_whole(batch);
-            None
-        });
-        if let Some(batch) = refused {
-            self.inner.road.buffer.add_permits(batch.cost_bytes);
-            return refuse(CLOSED.to_owned());
+        match self.inner.enter(&topic, group.as_deref(), batch, Lane::push_whole) {
+            Ok(()) => futures::future::join_all(pending).await,
+            Err((_, why)) => refuse(why),
         }
-        futures::future::join_all(pending).await
     }
 
-    /// Waits until every message that was handed over has its outcome. Sends that begin meanwhile wait for it.
+    /// Waits until every message that was handed over by now has its outcome, and its callback has been called. Messages that are
+    /// handed over meanwhile are not waited for, and do not wait.
     pub async fn flush(&self) {
-        let whole = self.inner.options.buffer_bytes_max;
-        drop(self.inner.road.buffer.acquire_many(permits(whole)).await);
+        self.inner.rooms.all_given_back().await;
     }
 
     /// Takes no more messages, and waits until every one that was handed over has its outcome.
@@ -238,10 +229,20 @@ impl Producer {
         self.inner.session.end().await;
     }
 
-    async fn reserve(&self, cost: usize) {
-        let permit = self.inner.road.buffer.acquire_many(permits(cost)).await;
-        permit.expect("the buffer is never closed").forget();
+    async fn reserve(&self, message: &Message) -> Room {
+        self.inner.rooms.reserve(cost_of(message)).await
     }
+}
+
+/// Shuts the lanes of a topic if nothing is under way in any; says whether.
+fn let_go(lanes: &TopicLanes) -> bool {
+    let started = || lanes.iter().filter_map(OnceLock::get);
+    let idle = started().all(|lane| lane.change(|lane| lane.is_idle()));
+    // What came in between is still sent: a lane that is shut ends when it is empty.
+    if idle {
+        started().for_each(|lane| lane.change(Lane::shut));
+    }
+    idle
 }
 
 /// A message that no lane took.
@@ -254,44 +255,63 @@ struct Rejected {
 const CLOSED: &str = "the producer is closed";
 
 impl Inner {
-    /// Puts a message, whose room is reserved, into its lane; gives the room back if it cannot.
-    fn accept(&self, message: Message, waiter: Waiter) -> Result<MessageId, Box<Rejected>> {
-        let cost = cost_of(&message);
-        let lane = match self.lane_of(&message) {
-            Ok(lane) => lane,
-            Err(why) => {
-                self.road.buffer.add_permits(cost);
-                return Err(Box::new(Rejected { message, waiter, why }));
-            }
-        };
+    /// Puts a message, whose room is reserved, into its lane.
+    fn accept(&self, message: Message, waiter: Waiter, room: Room) -> Result<MessageId, Box<Rejected>> {
+        let bytes = cost_of(&message) - OVERHEAD_BYTES;
         let born = env::wall_clock();
         let id = self.ids.next(born);
         let now = Instant::now();
-        let refused = lane.change(|lane| {
-            if lane.is_shut() {
-                return Some((message, waiter));
-            }
-            let batch = lane.batch_for(cost - OVERHEAD_BYTES, now);
-            let entry = Entry { id, waiter };
-            batch.push(entry, cost, |id, request| encode::append(message, id, born, &self.host, request));
-            None
-        });
-        match refused {
-            None => Ok(id),
-            Some((message, waiter)) => {
-                self.road.buffer.add_permits(cost);
-                Err(Box::new(Rejected { message, waiter, why: CLOSED.to_owned() }))
+        let (topic, group) = (message.topic.clone(), message.group.clone());
+        let put = |lane: &mut Lane, (message, waiter, room): (Message, Waiter, Room)| {
+            let entry = Entry { id, waiter, room: Some(room) };
+            let append = |id, request: &mut _| encode::append(message, id, born, &self.host, request);
+            lane.batch_for(bytes, now).push(entry, append);
+        };
+        match self.enter(&topic, group.as_deref(), (message, waiter, room), put) {
+            Ok(()) => Ok(id),
+            Err(((message, waiter, _), why)) => Err(Box::new(Rejected { message, waiter, why })),
+        }
+    }
+
+    /// Has something put into the lane of these messages; it comes back if that cannot be.
+    fn enter<T>(
+        &self,
+        topic: &str,
+        group: Option<&str>,
+        thing: T,
+        put: impl Fn(&mut Lane, T),
+    ) -> Result<(), (T, String)> {
+        let mut thing = Some(thing);
+        // A lane that was dropped meanwhile because nothing was under way in it has a successor.
+        loop {
+            let lane = match self.lane_of(topic, group) {
+                Ok(lane) => lane,
+                Err(why) => return Err((thing.take().expect("it is put once"), why)),
+            };
+            lane.change(|lane| {
+                if !lane.is_shut() {
+                    put(lane, thing.take().expect("it is put once"));
+                }
+            });
+            match thing.take() {
+                None => return Ok(()),
+                Some(back) if self.is_closed() => return Err((back, CLOSED.to_owned())),
+                back => thing = back,
             }
         }
     }
 
-    fn lane_of(&self, message: &Message) -> Result<Arc<SharedLane>, String> {
-        let topic = self.lanes.read().expect("no holder of this lock panics").topics.get(&message.topic).cloned();
+    fn is_closed(&self) -> bool {
+        self.lanes.read().expect("no holder of this lock panics").closed
+    }
+
+    fn lane_of(&self, topic_name: &str, group: Option<&str>) -> Result<Arc<SharedLane>, String> {
+        let topic = self.lanes.read().expect("no holder of this lock panics").topics.get(topic_name).cloned();
         let topic = match topic {
             Some(topic) => topic,
-            None => self.add_topic(&message.topic)?,
+            None => self.add_topic(topic_name)?,
         };
-        let slot = message.group.as_deref().map_or(0, |group| {
+        let slot = group.map_or(0, |group| {
             let mut hasher = DefaultHasher::new();
             group.hash(&mut hasher);
             1 + usize::try_from(hasher.finish() % FIFO_LANES as u64).expect("fewer than FIFO_LANES")
@@ -300,9 +320,11 @@ impl Inner {
         if let Some(lane) = topic[slot].get() {
             return Ok(Arc::clone(lane));
         }
-        let lane = Arc::clone(topic[slot].get_or_init(|| self.start_lane(&message.topic, order)));
-        // A close that came meanwhile did not see this lane.
-        if self.lanes.read().expect("no holder of this lock panics").closed {
+        let lane = Arc::clone(topic[slot].get_or_init(|| self.start_lane(topic_name, order)));
+        // Whoever closed the producer or dropped this topic meanwhile did not see this lane.
+        let lanes = self.lanes.read().expect("no holder of this lock panics");
+        let is_kept = lanes.topics.get(topic_name).is_some_and(|kept| Arc::ptr_eq(kept, &topic));
+        if lanes.closed || !is_kept {
             lane.change(Lane::shut);
         }
         Ok(lane)
@@ -314,7 +336,10 @@ impl Inner {
             return Err(CLOSED.to_owned());
         }
         if lanes.topics.len() >= TOPICS_MAX && !lanes.topics.contains_key(topic) {
-            return Err(format!("this producer already publishes to {TOPICS_MAX} topics"));
+            lanes.topics.retain(|_, lanes| !let_go(lanes));
+            if lanes.topics.len() >= TOPICS_MAX {
+                return Err(format!("messages to {TOPICS_MAX} topics are under way"));
+            }
         }
         Ok(Arc::clone(lanes.topics.entry(topic.into()).or_default()))
     }
@@ -328,7 +353,7 @@ impl Inner {
         };
         let producer = u128::from_be_bytes(env::random_bytes());
         let lane = Arc::new(SharedLane::new(topic, Lane::new(order, limits, producer)));
-        self.drivers.spawn(drive(Arc::clone(&lane), self.road.clone()));
+        self.drivers.spawn_on(drive(Arc::clone(&lane), self.client.clone()), &self.runtime);
         lane
     }
 
@@ -390,10 +415,6 @@ fn cost_of(message: &Message) -> usize {
     let properties: usize = message.properties.iter().map(|(name, value)| name.len() + value.len() + 16).sum();
     let text = lengths(&message.tag) + lengths(&message.group) + keys + properties;
     message.body.len() + text + ENCODING_BYTES + OVERHEAD_BYTES
-}
-
-fn permits(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("buffers are at most 1 GiB, and messages smaller than any buffer")
 }
 
 fn check_batch(messages: &[Message], cost: usize, options: &ProducerOptions) -> Result<(), String> {

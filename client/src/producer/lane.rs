@@ -170,6 +170,13 @@ impl Lane {
         self.shut = true;
     }
 
+    /// Lets go of everything: whoever drove the lane does not any more.
+    pub(super) fn abandon(&mut self) {
+        self.shut = true;
+        self.open = None;
+        self.closed.clear();
+    }
+
     pub(super) fn is_shut(&self) -> bool {
         self.shut
     }

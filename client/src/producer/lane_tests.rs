@@ -1,6 +1,9 @@
 use bytes::{BufMut as _, Bytes};
 
-use super::super::batch::{Entry, Waiter};
+use super::super::{
+    batch::{Entry, Waiter},
+    room::Rooms,
+};
 use super::*;
 use crate::message_id::MessageIds;
 
@@ -13,13 +16,14 @@ fn lane(order: Order, messages_max: usize, in_flight_max: usize) -> Lane {
 
 fn entry() -> Entry {
     static IDS: std::sync::LazyLock<MessageIds> = std::sync::LazyLock::new(|| MessageIds::new([1; 6], 1));
-    Entry { id: IDS.next(Duration::ZERO), waiter: Waiter::OneWay }
+    let room = Rooms::new(1).try_reserve(1).expect("it is empty");
+    Entry { id: IDS.next(Duration::ZERO), waiter: Waiter::OneWay, room: Some(room) }
 }
 
 /// Adds `count` messages of `bytes` bytes each.
 fn push(lane: &mut Lane, count: usize, bytes: usize, now: Instant) {
     for _ in 0..count {
-        lane.batch_for(bytes, now).push(entry(), bytes, |_, request| request.put_bytes(7, bytes));
+        lane.batch_for(bytes, now).push(entry(), |_, request| request.put_bytes(7, bytes));
     }
 }
 
@@ -203,7 +207,7 @@ fn a_whole_batch_travels_alone_and_in_its_turn() {
     push(&mut lane, 2, 8, now);
     let mut whole = Batch::new(now);
     for _ in 0..3 {
-        whole.push(entry(), 8, |_, request| request.put_slice(&Bytes::from_static(b"12345678")));
+        whole.push(entry(), |_, request| request.put_slice(&Bytes::from_static(b"12345678")));
     }
     lane.push_whole(whole);
     push(&mut lane, 1, 8, now);

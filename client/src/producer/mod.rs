@@ -19,6 +19,7 @@ mod driver;
 mod encode;
 mod handle;
 mod lane;
+mod room;
 mod verdict;
 
 pub use handle::{Pending, Producer, TrySendError};

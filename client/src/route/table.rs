@@ -58,6 +58,8 @@ pub(crate) struct RouteTable {
 #[derive(Debug)]
 struct Avoided {
     failures: u32,
+    /// When the last failure that counted was seen.
+    at: Instant,
     until: Instant,
 }
 
@@ -77,6 +79,14 @@ impl RouteTable {
         let avoided_until = |endpoint: &Endpoint| self.faults.get(endpoint).map_or(now, |fault| fault.until.max(now));
         // The first of equals: the order of preference decides among those that are not avoided.
         self.candidates().min_by_key(|endpoint| avoided_until(endpoint)).cloned()
+    }
+
+    /// All endpoints in the order in which they would be picked.
+    pub(crate) fn in_turn(&self, now: Instant) -> Vec<Endpoint> {
+        let mut all: Vec<Endpoint> = self.candidates().cloned().collect();
+        // Stable: the order of preference decides among those that are not avoided.
+        all.sort_by_key(|endpoint| self.faults.get(endpoint).map_or(now, |fault| fault.until.max(now)));
+        all
     }
 
     /// A new order, the leader first. An empty one says that nobody knows better: the last route is kept; so does one that
@@ -100,16 +110,19 @@ impl RouteTable {
         faults.retain(|endpoint, _| seeds.contains(endpoint) || learned.contains(endpoint));
     }
 
-    /// The endpoint failed: others come first for a while.
-    pub(crate) fn failed(&mut self, endpoint: &Endpoint, fault: Fault, now: Instant) {
+    /// A request that was begun at `begun` failed at the endpoint: others come first for a while. What was under way when the last
+    /// failure was seen is part of that one, however many requests it was.
+    pub(crate) fn failed(&mut self, endpoint: &Endpoint, fault: Fault, begun: Instant, now: Instant) {
         if !self.candidates().any(|candidate| candidate == endpoint) {
             return;
         }
-        let avoided = self.faults.entry(endpoint.clone()).or_insert(Avoided { failures: 0, until: now });
+        let avoided = self.faults.entry(endpoint.clone()).or_insert(Avoided { failures: 0, at: begun, until: now });
         let wait = match fault {
             Fault::Unready => AVOID_FIRST,
+            Fault::Silent if avoided.failures > 0 && begun < avoided.at => return,
             Fault::Silent => {
                 avoided.failures = avoided.failures.saturating_add(1);
+                avoided.at = now;
                 AVOID_FIRST.saturating_mul(1 << (avoided.failures - 1).min(10)).min(AVOID_LONGEST)
             }
         };
@@ -161,7 +174,7 @@ mod tests {
         let now = Instant::now();
         let mut table = RouteTable::new(endpoints("a:1,b:1"));
         assert_eq!(picks(&table, now), "a:1");
-        table.failed(&"a:1".parse().unwrap(), Fault::Silent, now);
+        table.failed(&"a:1".parse().unwrap(), Fault::Silent, now, now);
         assert_eq!(picks(&table, now), "b:1");
         assert_eq!(picks(&table, now + AVOID_FIRST), "a:1");
     }
@@ -172,12 +185,37 @@ mod tests {
         let mut table = RouteTable::new(endpoints("a:1,b:1"));
         let a = "a:1".parse().unwrap();
         for _ in 0..40 {
-            table.failed(&a, Fault::Silent, now);
+            table.failed(&a, Fault::Silent, now, now);
         }
         assert_eq!(picks(&table, now + AVOID_LONGEST - Duration::from_millis(1)), "b:1");
         assert_eq!(picks(&table, now + AVOID_LONGEST), "a:1");
         table.succeeded(&a, now);
         assert_eq!(picks(&table, now), "a:1");
+    }
+
+    #[test]
+    fn requests_that_fail_together_are_one_failure() {
+        let begun = Instant::now();
+        let now = begun + Duration::from_secs(3);
+        let mut table = RouteTable::new(endpoints("a:1,b:1"));
+        let a = "a:1".parse().unwrap();
+        for _ in 0..100 {
+            table.failed(&a, Fault::Silent, begun, now);
+        }
+        assert_eq!(picks(&table, now), "b:1");
+        assert_eq!(picks(&table, now + AVOID_FIRST), "a:1");
+        let later = now + AVOID_FIRST;
+        table.failed(&a, Fault::Silent, later, later);
+        assert_eq!(picks(&table, later + AVOID_FIRST), "b:1", "one that was begun after it counts");
+    }
+
+    #[test]
+    fn endpoints_are_asked_in_the_order_of_picks() {
+        let now = Instant::now();
+        let mut table = RouteTable::new(endpoints("a:1,b:1,c:1"));
+        table.failed(&"a:1".parse().unwrap(), Fault::Unready, now, now);
+        let order: Vec<_> = table.in_turn(now).iter().map(Endpoint::to_string).collect();
+        assert_eq!(order, ["b:1", "c:1", "a:1"]);
     }
 
     #[test]
@@ -198,7 +236,7 @@ mod tests {
         let now = Instant::now();
         let mut table = RouteTable::new(endpoints("a:1,b:1"));
         for _ in 0..40 {
-            table.failed(&"a:1".parse().unwrap(), Fault::Unready, now);
+            table.failed(&"a:1".parse().unwrap(), Fault::Unready, now, now);
         }
         assert_eq!(picks(&table, now), "b:1");
         assert_eq!(picks(&table, now + AVOID_FIRST), "a:1");
@@ -212,7 +250,7 @@ mod tests {
         for step in 0..6 {
             let now = now + Duration::from_millis(step);
             let endpoint = table.pick(now).unwrap();
-            table.failed(&endpoint, Fault::Unready, now);
+            table.failed(&endpoint, Fault::Unready, now, now);
             order.push(endpoint.to_string());
         }
         assert_eq!(order, ["a:1", "b:1", "c:1", "a:1", "b:1", "c:1"]);
@@ -243,10 +281,10 @@ mod tests {
         let now = Instant::now();
         let mut table = RouteTable::new(endpoints("a:1"));
         table.learn(Route::Led(endpoints("l:1,f:1")));
-        table.failed(&"l:1".parse().unwrap(), Fault::Silent, now);
+        table.failed(&"l:1".parse().unwrap(), Fault::Silent, now, now);
         table.learn(Route::Led(endpoints("f:1")));
         assert!(table.faults.is_empty());
-        table.failed(&"l:1".parse().unwrap(), Fault::Silent, now);
+        table.failed(&"l:1".parse().unwrap(), Fault::Silent, now, now);
         assert!(table.faults.is_empty(), "a stranger's failure is not recorded");
     }
 }

@@ -35,14 +35,16 @@ impl AttemptError {
         Self::Failed(status)
     }
 
-    /// Whether the node, or the way to it, is to be avoided for a while.
+    /// Whether the node, or the way to it, is to be avoided for a while. A node that answers that something went wrong in it is
+    /// not silent.
     pub(crate) fn is_silence(&self) -> bool {
         match self {
             Self::NotSent(_) => true,
-            Self::Failed(status) => matches!(
-                status.code(),
-                Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown | Code::Internal
-            ),
+            Self::Failed(status) => match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded => true,
+                Code::Cancelled | Code::Unknown | Code::Internal => status.source().is_some(),
+                _ => false,
+            },
         }
     }
 
@@ -99,9 +101,17 @@ impl Connections {
         }
     }
 
-    /// Forgets the connection to `endpoint`. Requests that are on it run to their end.
-    pub(crate) fn forget(&self, endpoint: &Endpoint) {
-        self.lock().remove(endpoint);
+    /// Forgets this connection to `endpoint`, unless it has a successor already. Requests that are on it run to their end.
+    pub(crate) fn forget(&self, endpoint: &Endpoint, link: &Link) {
+        let mut slots = self.lock();
+        // Somebody who connects holds the lock: that makes a successor.
+        let is_kept = slots
+            .get(endpoint)
+            .and_then(|slot| slot.try_lock().ok())
+            .is_some_and(|place| place.link.as_ref().is_some_and(|kept| kept.is_same(link)));
+        if is_kept {
+            slots.remove(endpoint);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Endpoint, Arc<Slot>>> {

@@ -43,6 +43,11 @@ impl Link {
         Self { channel, dial, publishing: Arc::default() }
     }
 
+    /// Whether both are clones of one link.
+    pub(crate) fn is_same(&self, other: &Link) -> bool {
+        Arc::ptr_eq(&self.publishing, &other.publishing)
+    }
+
     /// Publishes an encoded `SendMessageRequest`: through the stream, or by a call of its own where there is none.
     pub(crate) async fn publish(
         &self,
