@@ -300,6 +300,38 @@ async fn what_nobody_received_is_given_back_at_the_end() {
     }
 }
 
+/// Whoever else holds it: a task that receives ends, and what is on its way is still answered.
+#[tokio::test]
+async fn one_clone_closes_the_consumer_for_all() {
+    let group = Group::start(1, []).await;
+    let consumer = consumer(&group);
+    let mut call = group.call().await;
+    call.open().await;
+    call.push(1, 0..1);
+    let message = receive(&consumer).await.remove(0);
+    let waiting = tokio::spawn({
+        let consumer = consumer.clone();
+        async move { consumer.receive().await.map(|_| ()) }
+    });
+    let acked = tokio::spawn({
+        let (consumer, message) = (consumer.clone(), message.clone());
+        async move { consumer.ack(&message).await }
+    });
+    let (settle, _) = call.settle().await;
+    assert_eq!(settle.done.len(), 1);
+    let closing = tokio::spawn({
+        let consumer = consumer.clone();
+        async move { consumer.close().await }
+    });
+    assert!(matches!(timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap(), Err(Error::Closed)));
+    call.settled(&settle, &[]);
+    assert!(matches!(acked.await.unwrap(), Ok(())));
+    drop(call);
+    timeout(Duration::from_secs(10), closing).await.unwrap().unwrap();
+    assert!(matches!(consumer.ack(&message).await, Err(Error::Closed)));
+    assert!(matches!(consumer.receive().await, Err(Error::Closed)));
+}
+
 #[tokio::test]
 async fn giving_up_waiting_loses_nothing() {
     let group = Group::start(1, []).await;

@@ -43,6 +43,7 @@ struct State {
     released: Vec<Amount>,
     /// By topic; one that nobody takes is not followed by another.
     errors: Vec<Option<Error>>,
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl Buffer {
             held: VecDeque::new(),
             released: vec![Amount::default(); topics],
             errors: (0..topics).map(|_| None).collect(),
+            closed: false,
         };
         Self { state: Mutex::new(state), filled: Notify::new(), taken: (0..topics).map(|_| Notify::new()).collect() }
     }
@@ -86,6 +88,12 @@ impl Buffer {
         self.filled.notify_one();
     }
 
+    /// Whoever waits, or comes later, is told so.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+    }
+
     /// The next batch, or an error, as soon as there is one.
     pub(super) async fn next(&self) -> Result<Vec<ReceivedMessage>, Error> {
         loop {
@@ -101,6 +109,7 @@ impl Buffer {
         let mut state = self.lock();
         let next = match state.errors.iter_mut().find_map(Option::take) {
             Some(error) => Err(error),
+            None if state.closed => Err(Error::Closed),
             None => {
                 let held = state.held.pop_front()?;
                 state.released[held.topic].add(held.amount);
@@ -108,7 +117,7 @@ impl Buffer {
                 Ok(held.messages)
             }
         };
-        if !state.held.is_empty() || state.errors.iter().any(Option::is_some) {
+        if state.closed || !state.held.is_empty() || state.errors.iter().any(Option::is_some) {
             self.filled.notify_one();
         }
         Some(next)

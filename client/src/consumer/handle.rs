@@ -1,11 +1,15 @@
 //! What an application holds: [`Consumer`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
-    task::JoinSet,
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
     buffer::Buffer,
@@ -27,8 +31,8 @@ const ORDERS_AHEAD: usize = 256;
 /// Longest invisible duration of a change, the broker's bound.
 const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
 
-/// Gets the messages of a consumer group as they become available, and says what becomes of them. May be shared by many
-/// tasks, each receiving and acknowledging on its own.
+/// Gets the messages of a consumer group as they become available, and says what becomes of them. Clones share everything: many
+/// tasks may receive and acknowledge, each on its own.
 ///
 /// A message that is not acknowledged within its invisible duration is delivered again, to any consumer of the group,
 /// with a higher [`attempt`](ReceivedMessage::attempt). The consumer follows the leader of the broker group by itself; what
@@ -52,12 +56,19 @@ const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Consumer {
+    inner: Arc<Inner>,
+}
+
+/// Workers end when their orders do: when the consumer is closed, or its last clone dropped.
+#[derive(Debug)]
+struct Inner {
     client: Client,
     buffer: Arc<Buffer>,
-    topics: Vec<Topic>,
-    workers: JoinSet<()>,
+    /// None once the consumer is closed.
+    topics: Mutex<Vec<Topic>>,
+    workers: TaskTracker,
 }
 
 #[derive(Debug)]
@@ -79,8 +90,10 @@ impl Consumer {
         if topics.is_empty() {
             return Err(Error::Setting { name: "topics", problem: "a consumer needs a topic".to_owned() });
         }
+        Handle::try_current().map_err(|_| Error::NoRuntime)?;
         let buffer = Arc::new(Buffer::new(topics.len()));
-        let mut workers = JoinSet::new();
+        let workers = TaskTracker::new();
+        let identity = client.new_identity();
         let start = |(source, name): (usize, String)| {
             let (orders, ordered) = mpsc::channel(ORDERS_AHEAD);
             let name: Arc<str> = name.into();
@@ -88,6 +101,7 @@ impl Consumer {
             let dialogue = Dialogue::new(Arc::clone(&name), source, buffered, options.invisible_duration);
             let worker = Worker {
                 client: client.clone(),
+                identity: identity.clone(),
                 topic: Arc::clone(&name),
                 group: group.clone(),
                 options: options.clone(),
@@ -99,8 +113,8 @@ impl Consumer {
             workers.spawn(worker.run());
             Topic { name, orders }
         };
-        let topics = topics.into_iter().enumerate().map(start).collect();
-        Ok(Self { client, buffer, topics, workers })
+        let topics = Mutex::new(topics.into_iter().enumerate().map(start).collect());
+        Ok(Self { inner: Arc::new(Inner { client, buffer, topics, workers }) })
     }
 
     /// The next messages, as soon as there are some: one or more of one topic, in the order in which they came. Giving up
@@ -108,10 +122,10 @@ impl Consumer {
     ///
     /// # Errors
     /// If topic or group does not exist, or no node answers for long, or a message cannot be read. The consumer goes on
-    /// trying; receiving again says what came of it.
+    /// trying; receiving again says what came of it. [`Error::Closed`] if it is closed.
     pub async fn receive(&self) -> Result<Vec<ReceivedMessage>, Error> {
         loop {
-            let messages = self.buffer.next().await?;
+            let messages = self.inner.buffer.next().await?;
             if !messages.is_empty() {
                 return Ok(messages);
             }
@@ -170,11 +184,13 @@ impl Consumer {
         self.order_all("give back", messages, Fate::Hidden { invisible_ms: 0, uncounted: true }).await
     }
 
-    /// Gives back what was not received, waits for what is on its way, and ends. A consumer that is dropped does the same
-    /// in the background.
-    pub async fn close(mut self) {
-        self.topics.clear();
-        while self.workers.join_next().await.is_some() {}
+    /// Gives back what was not received, waits for what is on its way, acknowledgements too, and ends; all clones with it. When the
+    /// last clone is dropped, the same happens in the background, as long as the runtime lives.
+    pub async fn close(&self) {
+        self.inner.topics().clear();
+        self.inner.buffer.close();
+        self.inner.workers.close();
+        self.inner.workers.wait().await;
     }
 
     async fn order_all(&self, call: &'static str, messages: &[ReceivedMessage], fate: Fate) -> Result<(), Error> {
@@ -201,15 +217,11 @@ impl Consumer {
         references: Vec<Reference>,
         fate: Fate,
     ) -> Result<impl Future<Output = Result<Vec<u64>, Error>> + use<>, Error> {
-        let worker = self.topics.iter().find(|of| of.name.as_ref() == topic);
-        let worker = worker.ok_or_else(|| Error::Setting {
-            name: "message",
-            problem: format!("topic {topic} is none of this consumer's"),
-        })?;
+        let orders = self.inner.orders(topic)?;
         let (waiter, answer) = oneshot::channel();
         let order = Order { references, fate, waiter: Some(waiter) };
-        worker.orders.send(order).await.map_err(|_| Error::Closed)?;
-        let patience = self.client.options().call_timeout;
+        orders.send(order).await.map_err(|_| Error::Closed)?;
+        let patience = self.inner.client.options().call_timeout;
         Ok(async move {
             match tokio::time::timeout(patience, answer).await {
                 Ok(answer) => answer.map_err(|_| Error::Closed)?,
@@ -224,10 +236,22 @@ impl Consumer {
     }
 }
 
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        // They give back what was not received, and end by themselves.
-        std::mem::take(&mut self.workers).detach_all();
+impl Inner {
+    fn topics(&self) -> MutexGuard<'_, Vec<Topic>> {
+        self.topics.lock().expect("no holder of this lock panics")
+    }
+
+    /// Where the worker of a topic takes its orders.
+    fn orders(&self, topic: &str) -> Result<mpsc::Sender<Order>, Error> {
+        let topics = self.topics();
+        if topics.is_empty() {
+            return Err(Error::Closed);
+        }
+        let worker = topics.iter().find(|of| of.name.as_ref() == topic).ok_or_else(|| Error::Setting {
+            name: "message",
+            problem: format!("topic {topic} is none of this consumer's"),
+        })?;
+        Ok(worker.orders.clone())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     env,
     error::{Error, rpc_can_retry},
     options::ConsumerOptions,
-    transport::{AttemptError, Begun, ConsumeStream, open_consume_stream},
+    transport::{AttemptError, Begun, ConsumeStream, Identity, open_consume_stream},
 };
 
 /// A topic that is not there, or a request at fault, is tried again after this: what is missing may be made.
@@ -35,6 +35,8 @@ const CLOSING_MAX: Duration = Duration::from_secs(3);
 /// Works until the consumer is closed.
 pub(super) struct Worker {
     pub(super) client: Client,
+    /// The consumer's, the same in all of its streams.
+    pub(super) identity: Identity,
     pub(super) topic: Arc<str>,
     pub(super) group: String,
     pub(super) options: ConsumerOptions,
@@ -131,7 +133,7 @@ impl Worker {
             credit: Some(self.dialogue.room(window)),
         };
         let timeout = self.client.options().attempt_timeout;
-        let attempt = |link: crate::transport::Link| open_consume_stream(link.channel, self.client.identity(), open);
+        let attempt = |link: crate::transport::Link| open_consume_stream(link.channel, &self.identity, open);
         let Attempt { endpoint, result } = self.client.attempt_at_leader(&self.topic, timeout, attempt).await;
         let opened = match (result, &endpoint) {
             (Ok(Begun::Opened(stream)), Some(node)) => {
