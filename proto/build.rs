@@ -4,12 +4,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use protox::prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "apache/rocketmq/v2/definition.proto",
     "apache/rocketmq/v2/service.proto",
     "apache/rocketmq/v2/admin.proto",
     "tercet/admin/v1/admin.proto",
     "tercet/client/v1/consume.proto",
+    "tercet/client/v1/leader.proto",
     "tercet/client/v1/publish.proto",
     "tercet/nameserver/v1/nameserver.proto",
 ];

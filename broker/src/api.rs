@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use raft_log::{Replica, env::Env};
 use tercet_proto::{
-    admin::v1::admin_server::AdminServer, client::v1::publish_service_server::PublishServiceServer,
+    admin::v1::admin_server::AdminServer,
+    client::v1::{leader_service_server::LeaderServiceServer, publish_service_server::PublishServiceServer},
     rocketmq::v2::messaging_service_server::MessagingServiceServer,
 };
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tonic::service::Routes;
 
 use crate::{
     admin::Administration,
-    grpc::{ConsumeServer, Consuming, DirectCalls, Messaging, Node, Publishing, ServiceOptions},
+    grpc::{ConsumeServer, Consuming, DirectCalls, Leading, Messaging, Node, Publishing, ServiceOptions},
     limits::{ANSWER_BYTES_MAX, CONSUME_REQUEST_BYTES_MAX},
     listen::Services,
     state::StateReader,
@@ -47,7 +48,9 @@ impl Api {
             .max_encoding_message_size(ANSWER_BYTES_MAX);
         let consuming = Consuming::new(Arc::clone(&self.node));
         let consuming = ConsumeServer::new(consuming, CONSUME_REQUEST_BYTES_MAX);
-        let routes = Routes::new(messaging).add_service(publishing).add_service(consuming).add_service(admin);
+        let leading = LeaderServiceServer::new(Leading::new(Arc::clone(&self.node)));
+        let streams = Routes::new(messaging).add_service(publishing).add_service(consuming).add_service(leading);
+        let routes = streams.add_service(admin);
         Services::from(routes).with_direct(DirectCalls::new(Arc::clone(&self.node)))
     }
 

@@ -4,17 +4,18 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use tercet_proto::{
+    client::v1::Leadership,
     nameserver::v1::{self as ns, name_server_client::NameServerClient},
     rocketmq::v2::{self as pb, messaging_service_client::MessagingServiceClient},
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tonic::{Status, transport::Channel};
 
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
     endpoint::Endpoint,
     env,
     error::{Error, rpc_can_retry},
+    leader_watch::LeaderWatch,
     options::{ClientOptions, ConsumerOptions, ProducerOptions},
     producer::Producer,
     route::{Fault, Route, RouteTable, endpoints_of_groups, route_of},
@@ -49,7 +51,7 @@ pub struct Client {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     options: ClientOptions,
     identity: Identity,
     connections: Connections,
@@ -57,6 +59,9 @@ struct Shared {
     /// When the route of a topic was last asked for.
     asked: Mutex<BTreeMap<Box<str>, Instant>>,
     relearning: AtomicBool,
+    leader_watch: LeaderWatch,
+    /// Where requests go while nothing fails, told to whoever waits for that to change.
+    preferred: watch::Sender<Option<Endpoint>>,
     /// Of whoever waits for an answer and asks who leads.
     asking: Mutex<Asking>,
 }
@@ -104,6 +109,8 @@ impl Client {
             table: Mutex::new(RouteTable::new(options.endpoints.clone())),
             asked: Mutex::new(BTreeMap::new()),
             relearning: AtomicBool::new(false),
+            leader_watch: LeaderWatch::new(),
+            preferred: watch::Sender::new(options.endpoints.first().cloned()),
             asking: Mutex::default(),
             options,
         };
@@ -175,6 +182,7 @@ impl Client {
     where
         Fut: Future<Output = Result<T, Status>>,
     {
+        self.shared.leader_watch.ensure(self.downgrade());
         let leader = self.preferred();
         let moot = async |endpoint: Endpoint| self.superseded(topic, &endpoint, leader.as_ref()).await;
         let best = self.table().pick(Instant::now());
@@ -252,17 +260,68 @@ impl Client {
         self.table().candidates().next().cloned()
     }
 
+    /// What a node said when it was asked. One that tells by itself knows better.
     pub(crate) fn learn(&self, route: Route) {
-        self.table().learn(route);
+        if !*self.shared.leader_watch.stands().borrow() {
+            self.change_table(|table| table.learn(route));
+        }
+    }
+
+    /// What a node told by itself.
+    pub(crate) fn hear_of_leader(&self, news: &Leadership) {
+        let nodes = news.nodes.iter().filter_map(|node| node.parse().ok()).collect();
+        self.change_table(|table| table.learn_term(news.term, news.leader.parse().ok(), nodes));
+    }
+
+    fn change_table(&self, change: impl FnOnce(&mut RouteTable)) {
+        let mut table = self.table();
+        change(&mut table);
+        let preferred = table.candidates().next();
+        // Under the lock of the table, so that the last change is told last.
+        self.shared.preferred.send_if_modified(|told| {
+            let changed = told.as_ref() != preferred;
+            if changed {
+                *told = preferred.cloned();
+            }
+            changed
+        });
+    }
+
+    /// Where requests go while nothing fails, and each change of it.
+    pub(crate) fn watch_preferred(&self) -> watch::Receiver<Option<Endpoint>> {
+        self.shared.preferred.subscribe()
+    }
+
+    pub(crate) fn leader_watch(&self) -> &LeaderWatch {
+        &self.shared.leader_watch
+    }
+
+    pub(crate) fn watch_post(&self, last: Option<&Endpoint>, fraction: f64) -> Option<Endpoint> {
+        self.table().watch_post(last, fraction)
+    }
+
+    /// Whether this node leads, and others can say so when it does not any more.
+    pub(crate) fn has_better_watch_post(&self, node: &Endpoint) -> bool {
+        let table = self.table();
+        table.is_preferred(node) && table.candidates().count() > 1
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
+    }
+
+    pub(crate) fn upgrade(of: &Weak<Shared>) -> Option<Self> {
+        of.upgrade().map(|shared| Self { shared })
     }
 
     /// `leader` was said to be the leader, or has shown it.
     pub(crate) fn prefer(&self, leader: &Endpoint) {
-        let mut table = self.table();
-        if !table.is_preferred(leader) {
-            let route = std::iter::once(leader.clone()).chain(table.candidates().cloned()).collect();
-            table.learn(Route::Led(route));
-        }
+        self.change_table(|table| {
+            if !table.is_preferred(leader) {
+                let route = std::iter::once(leader.clone()).chain(table.candidates().cloned()).collect();
+                table.learn(Route::Led(route));
+            }
+        });
     }
 
     pub(crate) fn connections(&self) -> &Connections {
@@ -375,12 +434,12 @@ impl Client {
         let nodes = self.table().in_turn(Instant::now());
         for node in nodes {
             if let Some(route) = self.ask_node(node, topic).await {
-                return self.table().learn(route);
+                return self.learn(route);
             }
         }
         for nameserver in &self.options().nameservers {
             if let Some(route) = self.ask_nameserver(nameserver, topic).await {
-                return self.table().learn(route);
+                return self.learn(route);
             }
         }
         tracing::debug!(topic, "nobody knows a route; the last one stays in use");
@@ -432,7 +491,7 @@ impl Client {
             let nodes = answer.into_inner().brokers.into_iter().filter_map(|known| known.broker).collect();
             let route = Route::Led(endpoints_of_groups(&[ns::GroupRoute { nodes, ..Default::default() }]));
             if !route.is_empty() {
-                return self.table().learn(route);
+                return self.learn(route);
             }
         }
     }

@@ -40,6 +40,7 @@ mod consumer;
 mod endpoint;
 mod env;
 mod error;
+mod leader_watch;
 mod message;
 mod message_id;
 mod options;

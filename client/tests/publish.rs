@@ -523,6 +523,57 @@ async fn the_next_request_asks_after_one_that_was_answered_while_it_asked() {
     assert!(matches!(tokio::time::timeout(PATIENT / 2, second).await, Ok(Outcome::Stored(_))));
 }
 
+/// The others know the next leader before its client could: it asks nobody.
+#[tokio::test]
+async fn a_silent_leader_is_given_up_as_soon_as_another_node_tells_of_the_next() {
+    let group = Group::start(3, [Step::Serve, Step::StoreThenHang]).await;
+    group.tell_leader(1, 0);
+    let producer = patient_producer(&group);
+    producer.send(message("first")).await.stored().unwrap();
+    group.until("somebody tells", |_| group.news.standing() == 1).await;
+    let asked = group.lock().route_asked;
+    let pending = producer.enqueue(message("m")).await;
+    group.until("the leader has it", |shared| shared.publishes.len() == 2).await;
+    group.tell_leader(2, 2);
+    let outcome = tokio::time::timeout(PATIENT / 2, pending).await.unwrap();
+    assert!(matches!(outcome, Outcome::Stored(stored) if stored.offset == 1), "stored once");
+    let publishes = group.publishes();
+    assert_eq!((publishes.len(), publishes[2].node), (3, 2));
+    assert!(same_request(&publishes[1..]));
+    assert!(group.lock().route_asked <= asked + 1, "once, after the attempt that failed");
+}
+
+/// Nodes with DNS names name one of them in a route, whoever it was asked for.
+#[tokio::test]
+async fn a_client_that_was_given_one_node_outlives_it() {
+    let mut group = Group::start(3, []).await;
+    group.lock().route.truncate(1);
+    group.tell_leader(1, 0);
+    let producer = producer(&group.address(0), ProducerOptions::default());
+    producer.send(message("a")).await.stored().unwrap();
+    group.until("another node tells", |_| group.news.standing() == 1).await;
+    group.kill(0);
+    group.lock().route.clear();
+    group.tell_leader(2, 1);
+    producer.send(message("b")).await.stored().unwrap();
+    assert_ne!(group.publishes().last().unwrap().node, 0);
+}
+
+/// While somebody tells who leads, who waits asks nobody, however long.
+#[tokio::test]
+async fn nobody_is_asked_while_somebody_tells() {
+    let group = Group::start(3, [Step::Serve, Step::AtGate]).await;
+    group.tell_leader(1, 0);
+    let producer = patient_producer(&group);
+    producer.send(message("first")).await.stored().unwrap();
+    group.until("somebody tells", |_| group.news.standing() == 1).await;
+    let asked = group.lock().route_asked;
+    let pending = producer.enqueue(message("slow")).await;
+    // Without the stream it would be some twenty times.
+    assert!(tokio::time::timeout(Duration::from_secs(2), pending).await.is_err());
+    assert_eq!(group.lock().route_asked, asked);
+}
+
 #[tokio::test]
 async fn a_slow_leader_is_waited_for_while_nobody_names_another() {
     let group = Group::start(3, [Step::AtGate]).await;

@@ -7,10 +7,11 @@ use raft_log::{
     env::{Clock, Env},
     types::GroupId,
 };
-use tokio::sync::Semaphore;
+use tercet_proto::client::v1::Leadership as LeaderNews;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{answers::Answers, consume_stream::Streams, groups::LostOrder, relayed, sessions::Sessions};
+use super::{answers::Answers, consume_stream::Streams, groups::LostOrder, leader, relayed, sessions::Sessions};
 use crate::{
     consume::{Deliverer, Housekeeping, LeaderClock, Parking, Poll, Timers, count_dead_letters},
     forward::{Leadership, Relay},
@@ -66,6 +67,8 @@ pub struct Node {
     pub leader_clock: Arc<LeaderClock>,
     /// The way to the leader.
     pub relay: Relay,
+    /// What clients are told of it.
+    pub leader_news: watch::Receiver<LeaderNews>,
     /// The way into the log.
     pub batcher: Batcher,
     /// Room for what publish streams bring.
@@ -101,6 +104,7 @@ impl Node {
     ) -> Arc<Node> {
         let leadership = Arc::new(Leadership::follow(replica.watch_standing(), WAITING_BYTES_MAX));
         let leader_clock = Arc::new(LeaderClock::new(replica.clone(), Arc::clone(&leadership), state.clone()));
+        let leader_news = leader::follow(replica.watch_standing(), options.group);
         let sizes = BatcherOptions {
             entry_bytes_target: options.batch_bytes_max,
             entries_in_flight_max: ENTRIES_IN_FLIGHT_MAX,
@@ -156,6 +160,7 @@ impl Node {
             clock: Arc::clone(&env.clock),
             leader_clock,
             relay: Relay::new(leadership),
+            leader_news,
             batcher,
             stream_room,
             turn: RoundRobin::new(),

@@ -53,6 +53,8 @@ pub(crate) struct RouteTable {
     faults: BTreeMap<Endpoint, Avoided>,
     /// Who served a request last, and when.
     served: Option<(Endpoint, Instant)>,
+    /// The term of the leader that stands first, if it was told with one.
+    term: u64,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,7 @@ struct Avoided {
 
 impl RouteTable {
     pub(crate) fn new(seeds: Vec<Endpoint>) -> Self {
-        Self { seeds, learned: Vec::new(), faults: BTreeMap::new(), served: None }
+        Self { seeds, learned: Vec::new(), faults: BTreeMap::new(), served: None, term: 0 }
     }
 
     /// All endpoints in order of preference.
@@ -90,12 +92,20 @@ impl RouteTable {
     }
 
     /// A new order, the leader first. An empty one says that nobody knows better: the last route is kept; so does one that
-    /// knows no leader.
+    /// knows no leader. Nodes that one of them told of by itself stay: a route may name fewer.
     pub(crate) fn learn(&mut self, route: Route) {
-        let route = match route {
+        let mut order = match route {
             Route::Leaderless(_) if !self.learned.is_empty() => return,
             Route::Led(order) | Route::Leaderless(order) => order,
         };
+        if self.term > 0 && !order.is_empty() {
+            order.extend_from_slice(&self.learned);
+        }
+        self.replace(order);
+    }
+
+    /// These and the seeds are all nodes from now on.
+    fn replace(&mut self, route: Vec<Endpoint>) {
         let mut learned: Vec<Endpoint> = Vec::with_capacity(route.len().min(ENDPOINTS_MAX));
         for endpoint in route.into_iter().take(ENDPOINTS_MAX) {
             if !learned.contains(&endpoint) {
@@ -108,6 +118,39 @@ impl RouteTable {
         self.learned = learned;
         let Self { seeds, learned, faults, .. } = self;
         faults.retain(|endpoint, _| seeds.contains(endpoint) || learned.contains(endpoint));
+    }
+
+    /// A node says who led in this term, if it knows that, and who the others are. What it says of an earlier term than is known is
+    /// old.
+    pub(crate) fn learn_term(&mut self, term: u64, leader: Option<Endpoint>, nodes: Vec<Endpoint>) {
+        if term < self.term {
+            return;
+        }
+        match leader {
+            Some(leader) => {
+                self.term = term;
+                self.replace(std::iter::once(leader).chain(nodes).collect());
+            }
+            // Who led before may lead again; the nodes are known all the same.
+            None => {
+                let known: Vec<Endpoint> = self.learned.iter().filter(|known| nodes.contains(known)).cloned().collect();
+                self.replace(known.into_iter().chain(nodes).collect());
+            }
+        }
+    }
+
+    /// A node to hear of the leader from: one that does not lead, and not the one that was heard last if there is another; the
+    /// only one that is known, if so, which may name others. `fraction` spreads clients over them.
+    pub(crate) fn watch_post(&self, last: Option<&Endpoint>, fraction: f64) -> Option<Endpoint> {
+        let mut candidates = self.candidates();
+        let first = candidates.next()?;
+        let others: Vec<&Endpoint> = candidates.collect();
+        if others.is_empty() {
+            return Some(first.clone());
+        }
+        let fresh: Vec<&Endpoint> = others.iter().filter(|other| Some(**other) != last).copied().collect();
+        let from = if fresh.is_empty() { others } else { fresh };
+        from.get((fraction * from.len() as f64) as usize).copied().cloned()
     }
 
     /// A request that was begun at `begun` failed at the endpoint: others come first for a while. What was under way when the last
@@ -191,6 +234,43 @@ mod tests {
         assert_eq!(picks(&table, now + AVOID_LONGEST), "a:1");
         table.succeeded(&a, now);
         assert_eq!(picks(&table, now), "a:1");
+    }
+
+    #[test]
+    fn of_two_leaders_the_one_of_the_later_term_is_right() {
+        let mut table = RouteTable::new(endpoints("a:1"));
+        let nodes = || endpoints("a:1,b:1,c:1");
+        let leader = |text: &str| Some(text.parse::<Endpoint>().unwrap());
+        table.learn_term(5, leader("b:1"), nodes());
+        let order: Vec<_> = table.candidates().map(Endpoint::as_str).collect();
+        assert_eq!(order, ["b:1", "a:1", "c:1"]);
+        table.learn_term(4, leader("a:1"), nodes());
+        table.learn_term(6, None, nodes());
+        assert!(table.is_preferred(&"b:1".parse().unwrap()), "an old one, and one that knows none, change nothing");
+        table.learn_term(6, leader("c:1"), nodes());
+        assert!(table.is_preferred(&"c:1".parse().unwrap()));
+        // Asked for a route, a node names the leader only where nodes have DNS names.
+        table.learn(Route::Led(endpoints("b:1")));
+        let order: Vec<_> = table.candidates().map(Endpoint::as_str).collect();
+        assert_eq!(order, ["b:1", "c:1", "a:1"]);
+        table.learn_term(7, leader("b:1"), endpoints("b:1,d:1"));
+        let order: Vec<_> = table.candidates().map(Endpoint::as_str).collect();
+        assert_eq!(order, ["b:1", "d:1", "a:1"], "c has left, and a is what the application gave");
+    }
+
+    #[test]
+    fn the_leader_is_heard_of_from_others_and_from_another_one_each_time() {
+        let mut table = RouteTable::new(endpoints("a:1"));
+        assert_eq!(table.watch_post(None, 0.0), Some("a:1".parse().unwrap()), "it may name others");
+        table.learn(Route::Led(endpoints("a:1,b:1,c:1")));
+        let post = |last: Option<&str>, fraction| {
+            let last = last.map(|last| last.parse::<Endpoint>().unwrap());
+            table.watch_post(last.as_ref(), fraction).unwrap().to_string()
+        };
+        assert_eq!((post(None, 0.0).as_str(), post(None, 0.99).as_str()), ("b:1", "c:1"));
+        assert_eq!((post(Some("b:1"), 0.0).as_str(), post(Some("c:1"), 0.99).as_str()), ("c:1", "b:1"));
+        table.learn(Route::Led(endpoints("a:1,b:1")));
+        assert_eq!(table.watch_post(Some(&"b:1".parse().unwrap()), 0.5), Some("b:1".parse().unwrap()));
     }
 
     #[test]

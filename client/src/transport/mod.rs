@@ -9,6 +9,7 @@ mod consume_stream;
 mod dial;
 mod ending;
 mod gather;
+mod leader_stream;
 mod link;
 mod metadata;
 mod publish_stream;
@@ -16,6 +17,7 @@ mod raw;
 
 pub(crate) use connections::{AttemptError, Connections};
 pub(crate) use consume_stream::{Begun, ConsumeStream, open as open_consume_stream};
+pub(crate) use leader_stream::open as open_leader_stream;
 pub(crate) use link::Link;
 pub(crate) use metadata::{Identity, OUTCOME_KEY, QUEUES_KEY, SendHeaders};
 pub(crate) use raw::SendAnswer;

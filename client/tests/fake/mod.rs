@@ -7,9 +7,11 @@
 #![allow(dead_code, reason = "each test file uses a part of this module")]
 
 mod consume;
+mod leader;
 mod service;
 
 pub(crate) use consume::Call;
+use leader::News;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,7 +19,10 @@ use std::{
 };
 
 use tercet_client::proto::{
-    client::v1::{consume_service_server::ConsumeServiceServer, publish_service_server::PublishServiceServer},
+    client::v1::{
+        consume_service_server::ConsumeServiceServer, leader_service_server::LeaderServiceServer,
+        publish_service_server::PublishServiceServer,
+    },
     rocketmq::v2::{self as pb, messaging_service_server::MessagingServiceServer},
 };
 use tokio::{
@@ -92,6 +97,7 @@ pub(crate) struct Shared {
 pub(crate) struct Group {
     pub(crate) shared: Arc<Mutex<Shared>>,
     pub(crate) gate: Arc<Semaphore>,
+    pub(crate) news: News,
     calls: tokio::sync::Mutex<mpsc::UnboundedReceiver<Call>>,
     nodes: Vec<Node>,
 }
@@ -117,6 +123,7 @@ impl Group {
         let shared = Arc::new(Mutex::new(Shared { script: script.into_iter().collect(), ..Shared::default() }));
         let gate = Arc::new(Semaphore::new(0));
         let (called, calls) = mpsc::unbounded_channel();
+        let news = News::new();
         let mut nodes = Vec::new();
         for node in 0..count {
             let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -126,17 +133,18 @@ impl Group {
             let messaging = MessagingServiceServer::new(service.clone()).max_decoding_message_size(16 << 20);
             let publishing = PublishServiceServer::new(service).max_decoding_message_size(16 << 20);
             let consuming = ConsumeServiceServer::new(consume::Service { node, called: called.clone() });
+            let leading = LeaderServiceServer::new(news.clone());
             // What knows no streams is asked by calls, also beside those that know them.
             let publishing = (node % 2 == 0 && streams).then_some(publishing);
             runtime.spawn(async move {
                 let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-                let server = Server::builder().add_service(messaging).add_service(consuming);
+                let server = Server::builder().add_service(messaging).add_service(consuming).add_service(leading);
                 let server = server.add_optional_service(publishing);
                 server.serve_with_incoming(incoming).await.unwrap();
             });
             nodes.push(Node { address, runtime: Some(runtime) });
         }
-        let group = Self { shared, gate, calls: tokio::sync::Mutex::new(calls), nodes };
+        let group = Self { shared, gate, news, calls: tokio::sync::Mutex::new(calls), nodes };
         group.lock().route = (0..count).map(|node| group.address(node)).collect();
         group
     }
@@ -153,6 +161,12 @@ impl Group {
     /// Stops listening and closes the connections of a node.
     pub(crate) fn kill(&mut self, node: usize) {
         self.nodes[node].stop();
+    }
+
+    /// All nodes say that this one leads.
+    pub(crate) fn tell_leader(&self, term: u64, node: usize) {
+        let nodes = (0..self.nodes.len()).map(|node| self.address(node)).collect();
+        self.news.tell(term, &self.address(node), nodes);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
