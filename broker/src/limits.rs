@@ -8,8 +8,10 @@
 //! body 4 MiB  <  publish command < 7 MiB  <  request, entry 8 MiB  <  raft_log::ENTRY_BYTES_LIMIT
 //! ```
 
-/// Largest legal message body.
-pub const BODY_BYTES_MAX: usize = 4 << 20;
+pub use tercet_proto::limits::{
+    BODY_BYTES_MAX, MESSAGE_GROUP_BYTES_LIMIT, PROPERTIES_BYTES_MAX, PROPERTIES_MAX, RESERVED_PROPERTIES,
+};
+
 /// Largest gRPC request that the client port decodes.
 pub const REQUEST_BYTES_MAX: usize = 8 << 20;
 /// Requests that are not whole yet, of one connection and of all, in bytes; beyond it they are refused.
@@ -68,14 +70,8 @@ pub const REQUESTS_PER_CONNECTION_MAX: u32 = 8192;
 
 /// Messages of one send request.
 pub const BATCH_MESSAGES_MAX: usize = 4096;
-/// User properties of one message.
-pub const PROPERTIES_MAX: usize = 128;
-/// Tag, keys and user properties of one message, together, in bytes.
-pub const PROPERTIES_BYTES_MAX: usize = 16 << 10;
 /// Message id, born host and trace context: each, in bytes.
 pub const LABEL_BYTES_MAX: usize = 1 << 10;
-/// A message group is shorter than this, in bytes.
-pub const MESSAGE_GROUP_BYTES_LIMIT: usize = 64;
 /// Bytes of a client id.
 pub const CLIENT_ID_BYTES_MAX: usize = 1 << 10;
 /// Bytes of a filter expression.

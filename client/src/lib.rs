@@ -58,8 +58,8 @@ pub use consumer::{Consumer, ReceivedMessage};
 pub use endpoint::{ENDPOINTS_MAX, Endpoint, EndpointError};
 pub use error::Error;
 pub use message::{
-    BODY_BYTES_MAX, GROUP_BYTES_MAX, MESSAGE_GROUP_BYTES_LIMIT, Message, MessageBuilder, MessageError, PROPERTIES_MAX,
-    PROPERTY_BYTES_MAX, TOPIC_BYTES_MAX, check_group, check_topic,
+    BODY_BYTES_MAX, GROUP_CHARS_MAX, MESSAGE_GROUP_BYTES_LIMIT, Message, MessageBuilder, MessageError,
+    PROPERTIES_BYTES_MAX, PROPERTIES_MAX, RESERVED_PROPERTIES, TOPIC_CHARS_MAX, check_group, check_topic,
 };
 pub use message_id::{MessageId, MessageIdError};
 pub use options::{ClientOptions, ConsumerOptions, ProducerOptions};

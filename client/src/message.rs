@@ -4,18 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// Largest body, in bytes; brokers refuse more.
-pub const BODY_BYTES_MAX: usize = 4 << 20;
-/// Most user properties of a message.
-pub const PROPERTIES_MAX: usize = 128;
-/// Most bytes of tag, keys and user properties together.
-pub const PROPERTY_BYTES_MAX: usize = 16 << 10;
-/// A message group is shorter than this many bytes.
-pub const MESSAGE_GROUP_BYTES_LIMIT: usize = 64;
-/// Longest topic name, in bytes.
-pub const TOPIC_BYTES_MAX: usize = 127;
-/// Longest name of a consumer group, in bytes.
-pub const GROUP_BYTES_MAX: usize = 120;
+pub use tercet_proto::limits::{
+    BODY_BYTES_MAX, GROUP_CHARS_MAX, MESSAGE_GROUP_BYTES_LIMIT, PROPERTIES_BYTES_MAX, PROPERTIES_MAX,
+    RESERVED_PROPERTIES, TOPIC_CHARS_MAX,
+};
 
 /// A message to publish.
 ///
@@ -69,9 +61,12 @@ pub enum MessageError {
     #[error("bad message group {0:?}: 1 to 63 bytes without control characters are expected")]
     MessageGroup(String),
     /// A property has a name, and no control characters.
-    #[error("bad property {0:?}: names may not be empty, and neither names nor values may contain control characters")]
+    #[error("bad property {0:?}: names may not be blank, and neither names nor values may contain control characters")]
     Property(String),
-    /// See [`PROPERTIES_MAX`] and [`PROPERTY_BYTES_MAX`].
+    /// See [`RESERVED_PROPERTIES`].
+    #[error("bad property {0:?}: RocketMQ keeps this name for its own use")]
+    ReservedProperty(String),
+    /// See [`PROPERTIES_MAX`] and [`PROPERTIES_BYTES_MAX`].
     #[error("{count} properties with {bytes} bytes of tag, keys and properties; at most 128 and 16384 are allowed")]
     PropertiesTooLarge {
         /// How many properties the message has.
@@ -203,9 +198,13 @@ impl MessageBuilder {
         }
         let has_control = |text: &str| text.contains(char::is_control);
         if let Some((name, _)) =
-            self.properties.iter().find(|(name, value)| name.is_empty() || has_control(name) || has_control(value))
+            self.properties.iter().find(|(name, value)| is_blank_or_control(name) || has_control(value))
         {
             return Err(MessageError::Property(name.clone()));
+        }
+        let is_reserved = |name: &&String| RESERVED_PROPERTIES.binary_search(&name.as_str()).is_ok();
+        if let Some(name) = self.properties.keys().find(is_reserved) {
+            return Err(MessageError::ReservedProperty(name.clone()));
         }
         check_property_bytes(self.tag.as_deref(), &self.keys, &self.properties)?;
         Ok(Message {
@@ -224,7 +223,7 @@ impl MessageBuilder {
 /// # Errors
 /// [`MessageError::Topic`] with the name.
 pub fn check_topic(topic: &str) -> Result<(), MessageError> {
-    if is_name(topic, TOPIC_BYTES_MAX) { Ok(()) } else { Err(MessageError::Topic(topic.to_owned())) }
+    if is_name(topic, TOPIC_CHARS_MAX) { Ok(()) } else { Err(MessageError::Topic(topic.to_owned())) }
 }
 
 /// Checks the name of a consumer group: 1 to 120 characters of `a-z A-Z 0-9 % | _ -`.
@@ -232,7 +231,7 @@ pub fn check_topic(topic: &str) -> Result<(), MessageError> {
 /// # Errors
 /// [`MessageError::ConsumerGroup`] with the name.
 pub fn check_group(group: &str) -> Result<(), MessageError> {
-    if is_name(group, GROUP_BYTES_MAX) { Ok(()) } else { Err(MessageError::ConsumerGroup(group.to_owned())) }
+    if is_name(group, GROUP_CHARS_MAX) { Ok(()) } else { Err(MessageError::ConsumerGroup(group.to_owned())) }
 }
 
 fn check_key(key: &str) -> Result<(), MessageError> {
@@ -251,7 +250,7 @@ fn check_property_bytes(
     let bytes = tag.map_or(0, str::len)
         + keys.iter().map(String::len).sum::<usize>()
         + properties.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    if count > PROPERTIES_MAX || bytes > PROPERTY_BYTES_MAX {
+    if count > PROPERTIES_MAX || bytes > PROPERTIES_BYTES_MAX {
         return Err(MessageError::PropertiesTooLarge { count, bytes });
     }
     Ok(())
@@ -301,7 +300,8 @@ mod tests {
             (valid().key("a\u{7}"), "bad key"),
             (valid().key("a b"), "bad key \"a b\""),
             (valid().message_group("g".repeat(64)), "bad message group"),
-            (valid().property("", "v"), "bad property"),
+            (valid().property(" ", "v"), "bad property \" \""),
+            (valid().property("TTL", "1"), "bad property \"TTL\": RocketMQ keeps"),
             (valid().property("n", "\u{1}"), "bad property \"n\""),
             (valid().property("n", "v".repeat(16_384)), "1 properties with 16385 bytes"),
         ];

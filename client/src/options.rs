@@ -170,7 +170,8 @@ mod tests {
         let bounds = ProducerOptions { batch_messages_max: 1024, requests_in_flight_max: 4, ..Default::default() };
         bounds.check().unwrap();
         assert!(
-            (bounds.batch_messages_max * bounds.requests_in_flight_max) as u64 <= crate::producer::SEQUENCE_SPAN_MAX
+            (bounds.batch_messages_max * bounds.requests_in_flight_max) as u64
+                <= tercet_proto::limits::SEQUENCE_SPAN_MAX
         );
     }
 }

@@ -411,6 +411,41 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
     assert!(producer.try_enqueue(message("from a thread of its own")).is_ok());
 }
 
+/// The producer puts messages of strangers into one request, which a broker refuses as a whole.
+#[tokio::test]
+async fn a_message_that_is_refused_takes_no_other_with_it() {
+    for group_of_messages in [None, Some("g")] {
+        let group = Group::start(1, [Step::AtGate, Step::Refuses(40_009, b"bad")]).await;
+        let producer =
+            producer(&group.addresses(), ProducerOptions { requests_in_flight_max: 1, ..Default::default() });
+        let message = |body: String| {
+            let message = Message::builder("t").body(body);
+            if let Some(of) = group_of_messages { message.message_group(of) } else { message }.build().unwrap()
+        };
+        let first = producer.enqueue(message("first".into())).await;
+        group.until("the first request is held", |shared| shared.publishes.len() == 1).await;
+        let mut pending = Vec::new();
+        for n in 0..20 {
+            pending.push(producer.enqueue(message(if n == 7 { "bad".into() } else { format!("{n:02}") })).await);
+        }
+        group.gate.add_permits(1);
+        first.await.stored().unwrap();
+        for (n, outcome) in futures::future::join_all(pending).await.into_iter().enumerate() {
+            match outcome {
+                Outcome::Refused(refused) => assert_eq!((n, refused.code), (7, Code(40_009))),
+                outcome => drop(outcome.stored().unwrap()),
+            }
+        }
+        let kept: Vec<_> = group.lock().kept.iter().skip(1).map(|kept| kept.body.clone()).collect();
+        assert_eq!(kept.len(), 19);
+        assert!(kept.is_sorted(), "in the order in which they were sent");
+        // What the application put together stays together.
+        let together = ["00", "bad"].map(|body| message(body.into())).to_vec();
+        let outcomes = producer.send_batch(together).await;
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(_))), "{outcomes:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_batch_that_cannot_be_one_request_is_refused_as_a_whole() {
     let group = Group::start(1, []).await;

@@ -1,12 +1,16 @@
-//! Generated code of Tercet's gRPC interfaces, and nothing else.
+//! Tercet's gRPC interfaces: generated code, and what both sides must know beside it.
 //!
 //! - [`rocketmq::v2`]: what RocketMQ 5 clients speak. Wire-compatible: its numbers are pinned by a test.
 //! - [`admin::v1`]: administration and inspection of a broker group.
 //! - [`client::v1`]: what the Rust client speaks beside that.
 //! - [`nameserver::v1`]: discovery of broker groups.
+//! - [`limits`] and [`headers`]: what the .proto files cannot say.
 //!
-//! Each module holds the messages, and for each service a client and a server. All `bytes` fields are
+//! Each other module holds the messages, and for each service a client and a server. All `bytes` fields are
 //! [`bytes::Bytes`]. The comments of the .proto files are the documentation of the generated types.
+
+pub mod headers;
+pub mod limits;
 
 /// The client API that official RocketMQ 5 clients were built against.
 pub mod rocketmq {

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use raft_log::ProposeError;
-use tercet_proto::admin::v1::admin_client::AdminClient;
+use tercet_proto::{admin::v1::admin_client::AdminClient, headers};
 use tokio::time::Instant;
 use tonic::{
     Request, Response, Status,
@@ -113,7 +113,7 @@ pub(super) async fn up_to_date(node: &Node) -> Result<(), Status> {
 
 fn no_leader() -> Status {
     let mut status = Status::unavailable("the broker group has no leader at the moment; nothing was done, try again");
-    status.metadata_mut().insert(caller::OUTCOME_HEADER, MetadataValue::from_static("refused"));
+    status.metadata_mut().insert(headers::OUTCOME, MetadataValue::from_static("refused"));
     status
 }
 

@@ -7,6 +7,7 @@ use tercet_proto::{
         CreateGroupRequest, CreateGroupResponse, DeleteGroupRequest, DeleteGroupResponse, ListGroupsRequest,
         ListGroupsResponse, UpdateGroupRequest, UpdateGroupResponse,
     },
+    headers,
     rocketmq::v2::Resource,
 };
 use tonic::{Status, metadata::MetadataMap};
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     consume::millis,
-    grpc::{AUTOMATIC_HEADER, Node, automatic_settings, buried, names},
+    grpc::{Node, automatic_settings, buried, names},
     model::{GroupName, TopicName},
     state::{CreateGroup, Created, DeleteGroup, Deleted, Outcome, UnknownName, UpdateGroup},
 };
@@ -30,7 +31,7 @@ pub(super) async fn create(
     let name = parse(&request.name)?;
     let settings = convert::group_settings(&request)?;
     // Set by another node, on behalf of a client that subscribed there: 1 may make the group, 0 only asks for it.
-    let automatic = metadata.get(AUTOMATIC_HEADER).map(|value| value == "1");
+    let automatic = metadata.get(headers::AUTOMATIC).map(|value| value == "1");
     if let (Some(group), Some(_)) = (node.state.group(name.as_str()), automatic) {
         let group = Some(convert::group(&group.name, group.settings));
         return Ok(CreateGroupResponse { group, created: false });

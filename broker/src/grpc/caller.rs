@@ -9,11 +9,6 @@ use tonic::metadata::MetadataMap;
 use super::refusal::Refusal;
 use crate::{forward::HOP_HEADER, limits::CLIENT_ID_BYTES_MAX};
 
-/// On answers to a send: the queues that the messages went to, run-length coded in message order (`3*100,1*20`).
-pub const QUEUES_HEADER: &str = "x-tercet-queues";
-/// On answers: `unknown` if it cannot be said that nothing was stored.
-pub const OUTCOME_HEADER: &str = "x-tercet-outcome";
-
 /// The headers of a request that the broker acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {

@@ -9,6 +9,7 @@ use std::{
 
 use tercet_proto::{
     admin::v1::{CreateGroupRequest, admin_client::AdminClient},
+    headers,
     rocketmq::v2::{Code, Status as Answer},
 };
 use tonic::metadata::MetadataValue;
@@ -27,9 +28,6 @@ use crate::{
 
 /// Groups and topics whose lost order is told to the operator; beyond it nothing new is.
 const WARNINGS_MAX: usize = 1000;
-
-/// Marks a forwarded CreateGroup that a subscription caused.
-pub const AUTOMATIC_HEADER: &str = "x-tercet-automatic";
 
 /// 40403 for a group that does not exist.
 pub(super) fn unknown_group(name: &str) -> Refusal {
@@ -132,7 +130,7 @@ pub(super) async fn policy(
     let of = |settings: &GroupSettings| GroupPolicy { attempts_max: settings.max_attempts, fifo: settings.fifo };
     let mut metadata = (*call.metadata).clone();
     let automatic = if node.options.auto_create_group { "1" } else { "0" };
-    metadata.insert(AUTOMATIC_HEADER, MetadataValue::from_static(automatic));
+    metadata.insert(headers::AUTOMATIC, MetadataValue::from_static(automatic));
     let errand = Errand {
         metadata: &metadata,
         bytes: name.as_str().len() + topics.iter().map(String::len).sum::<usize>(),

@@ -39,7 +39,7 @@ mod unary;
 pub use answers::Answers;
 pub use consume_stream::{ConsumeServer, Consuming};
 pub use direct::DirectCalls;
-pub use groups::{AUTOMATIC_HEADER, automatic_settings, buried};
+pub use groups::{automatic_settings, buried};
 pub use leader::Leading;
 pub use node::{Node, ServiceOptions};
 pub use publish::Publishing;

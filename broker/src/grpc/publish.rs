@@ -16,6 +16,7 @@ use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tercet_proto::{
     client::v1::{PublishAnswer, PublishRequest, publish_service_server::PublishService},
+    headers,
     rocketmq::v2::{SendMessageRequest, SendMessageResponse},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -25,11 +26,7 @@ use tonic::{
     metadata::{Ascii, MetadataMap, MetadataValue},
 };
 
-use super::{
-    caller::{Caller, OUTCOME_HEADER, QUEUES_HEADER},
-    node::Node,
-    send, stamp,
-};
+use super::{caller::Caller, node::Node, send, stamp};
 use crate::{
     forward::Place,
     publish::{SubmitError, TakenRoom},
@@ -173,8 +170,8 @@ fn answered(number: u64, response: &Response<SendMessageResponse>) -> PublishAns
     PublishAnswer {
         number,
         send: response.get_ref().encode_to_vec().into(),
-        queues: header(response.metadata(), QUEUES_HEADER),
-        outcome: header(response.metadata(), OUTCOME_HEADER),
+        queues: header(response.metadata(), headers::QUEUES),
+        outcome: header(response.metadata(), headers::OUTCOME),
         ..PublishAnswer::default()
     }
 }
@@ -182,7 +179,7 @@ fn answered(number: u64, response: &Response<SendMessageResponse>) -> PublishAns
 fn failed(number: u64, status: &Status) -> PublishAnswer {
     PublishAnswer {
         number,
-        outcome: header(status.metadata(), OUTCOME_HEADER),
+        outcome: header(status.metadata(), headers::OUTCOME),
         grpc_code: status.code().into(),
         grpc_message: status.message().to_owned(),
         ..PublishAnswer::default()
@@ -218,8 +215,8 @@ mod tests {
     #[test]
     fn answers_carry_what_the_headers_say() {
         let mut response = Response::new(SendMessageResponse::default());
-        response.metadata_mut().insert(QUEUES_HEADER, "3*2".parse().expect("legal"));
-        response.metadata_mut().insert(OUTCOME_HEADER, "unknown".parse().expect("legal"));
+        response.metadata_mut().insert(headers::QUEUES, "3*2".parse().expect("legal"));
+        response.metadata_mut().insert(headers::OUTCOME, "unknown".parse().expect("legal"));
         let answer = answered(9, &response);
         assert_eq!((answer.number, answer.queues.as_str(), answer.outcome.as_str()), (9, "3*2", "unknown"));
         let failure = failed(9, &Status::unavailable("gone"));

@@ -7,9 +7,12 @@
 use std::sync::Arc;
 
 use raft_log::{Member, Status as ReplicaStatus};
-use tercet_proto::rocketmq::v2::{
-    Assignment, Broker, MessageQueue, MessageType, Permission, QueryAssignmentRequest, QueryAssignmentResponse,
-    QueryRouteRequest, QueryRouteResponse, Resource,
+use tercet_proto::{
+    headers,
+    rocketmq::v2::{
+        Assignment, Broker, MessageQueue, MessageType, Permission, QueryAssignmentRequest, QueryAssignmentResponse,
+        QueryRouteRequest, QueryRouteResponse, Resource,
+    },
 };
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
@@ -26,10 +29,6 @@ use crate::{
     model::TopicType,
     state::TopicView,
 };
-
-/// On answers to QueryRoute: `unknown` if this node knows no leader. Then the address that comes first is its own, and says
-/// nothing against whoever leads.
-const LEADER_HEADER: &str = "x-tercet-leader";
 
 /// Answers QueryRoute.
 pub(super) async fn query_route(
@@ -73,7 +72,7 @@ fn routed(node: &Node, call: &Call, topic: &TopicView) -> Response<QueryRouteRes
     let message_queues = (0..topic.settings.queues).map(|id| queue(id as i32)).collect();
     let mut answer = Response::new(QueryRouteResponse { status: Some(ok()), message_queues });
     if node.replica.status().leader.is_none() {
-        answer.metadata_mut().insert(LEADER_HEADER, MetadataValue::from_static("unknown"));
+        answer.metadata_mut().insert(headers::LEADER, MetadataValue::from_static("unknown"));
     }
     answer
 }

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tercet_proto::rocketmq::v2::{Code, SendMessageRequest, SendMessageResponse, SendResultEntry};
+use tercet_proto::{
+    headers,
+    rocketmq::v2::{Code, SendMessageRequest, SendMessageResponse, SendResultEntry},
+};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use super::{
-    caller::{OUTCOME_HEADER, QUEUES_HEADER},
     node::Node,
     refusal::{Refusal, ok},
     send_check, stamp,
@@ -75,7 +77,7 @@ fn still_in_time(came: Instant, now: Instant) -> Result<(), Status> {
         return Ok(());
     }
     let mut status = Status::deadline_exceeded("this node stood still; the publish was not passed on to the leader");
-    status.metadata_mut().insert(OUTCOME_HEADER, MetadataValue::from_static("refused"));
+    status.metadata_mut().insert(headers::OUTCOME, MetadataValue::from_static("refused"));
     Err(status)
 }
 
@@ -165,7 +167,7 @@ fn stored(ids: Vec<String>, places: &[StoredAt]) -> Response<SendMessageResponse
     let entries = ids.into_iter().zip(places).map(entry).collect();
     let mut answer = Response::new(SendMessageResponse { status: Some(ok()), entries });
     let queues = MetadataValue::try_from(queues).expect("digits, commas and stars");
-    answer.metadata_mut().insert(QUEUES_HEADER, queues);
+    answer.metadata_mut().insert(headers::QUEUES, queues);
     answer
 }
 
@@ -268,7 +270,7 @@ mod tests {
         let came = Instant::now();
         assert!(still_in_time(came, came + PASSED_ON_WITHIN).is_ok());
         let late = still_in_time(came, came + PASSED_ON_WITHIN + Duration::from_millis(1)).expect_err("late");
-        assert_eq!(late.metadata().get(OUTCOME_HEADER).expect("told"), "refused");
+        assert_eq!(late.metadata().get(headers::OUTCOME).expect("told"), "refused");
     }
 
     #[test]
@@ -276,13 +278,13 @@ mod tests {
         let place = |queue, offset| StoredAt { queue: QueueId(queue), offset: QueueOffset(offset), repeated: false };
         let ids = || vec![String::from("a"), String::from("b"), String::from("c")];
         let answer = stored(ids(), &[place(3, 7), place(3, 8), place(1, 0)]);
-        assert_eq!(answer.metadata().get(QUEUES_HEADER).expect("set"), "3*2,1*1");
+        assert_eq!(answer.metadata().get(headers::QUEUES).expect("set"), "3*2,1*1");
         let entries = &answer.get_ref().entries;
         assert_eq!(entries.len(), 3);
         assert_eq!((entries[1].message_id.as_str(), entries[1].transaction_id.as_str()), ("b", "b"));
         assert_eq!(entries[1].offset, 8);
         let alone = stored(ids(), &[place(3, 7), place(3, 8), place(3, 9)]);
-        assert_eq!(alone.metadata().get(QUEUES_HEADER).expect("set"), "3");
+        assert_eq!(alone.metadata().get(headers::QUEUES).expect("set"), "3");
     }
 
     /// hazards 16: below the window is neither stored nor not stored, and an unknown repeat neither. A new producer for

@@ -10,7 +10,7 @@ use tercet_proto::rocketmq::v2::{Code, Encoding, Message, MessageType, SendMessa
 use super::{names, refusal::Refusal};
 use crate::limits::{
     BATCH_MESSAGES_MAX, BODY_BYTES_MAX, LABEL_BYTES_MAX, MESSAGE_GROUP_BYTES_LIMIT, PROPERTIES_BYTES_MAX,
-    PROPERTIES_MAX,
+    PROPERTIES_MAX, RESERVED_PROPERTIES,
 };
 use crate::publish::{Draft, DraftKind, DraftMessage};
 
@@ -189,7 +189,7 @@ fn check_properties(
         if has_control(name) || has_control(value) {
             return refuse("contains a control character");
         }
-        if RESERVED.binary_search(&name.as_str()).is_ok() {
+        if RESERVED_PROPERTIES.binary_search(&name.as_str()).is_ok() {
             return refuse("has a reserved name");
         }
         bytes += name.len() + value.len();
@@ -223,65 +223,6 @@ pub fn unix_millis(time: &prost_types::Timestamp) -> UnixMillis {
     let millis = time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000);
     UnixMillis(u64::try_from(millis).unwrap_or(0))
 }
-
-/// Property names that the reference keeps for its own use; sorted.
-const RESERVED: [&str; 55] = [
-    "BORN_TIMESTAMP",
-    "BUYER_ID",
-    "CLUSTER",
-    "CONSUME_START_TIME",
-    "CORRELATION_ID",
-    "DELAY",
-    "DLQ_ORIGIN_MESSAGE_ID",
-    "DLQ_ORIGIN_TOPIC",
-    "EXTEND_UNIQ_INFO",
-    "FIRST_POP_TIME",
-    "INNER_MULTI_DISPATCH",
-    "INNER_MULTI_QUEUE_OFFSET",
-    "INNER_NUM",
-    "INSTANCE_ID",
-    "KEYS",
-    "MAX_OFFSET",
-    "MIN_OFFSET",
-    "MQ-CONSUME-DELAY-LEVEL",
-    "MSG_REGION",
-    "MSG_TYPE",
-    "ORIGIN_GROUP",
-    "ORIGIN_MESSAGE_ID",
-    "PGROUP",
-    "POP_CK",
-    "POP_CK_OFFSET",
-    "PUSH_REPLY_TIME",
-    "REAL_QID",
-    "REAL_TOPIC",
-    "RECONSUME_TIME",
-    "REPLY_TO_CLIENT",
-    "RETRY_TOPIC",
-    "TAGS",
-    "TIMER_DELAY_LEVEL",
-    "TIMER_DELAY_MS",
-    "TIMER_DELAY_SEC",
-    "TIMER_DELETE_UNIQKEY",
-    "TIMER_DELIVER_MS",
-    "TIMER_DEQUEUE_MS",
-    "TIMER_ENQUEUE_MS",
-    "TIMER_OUT_MS",
-    "TIMER_ROLL_TIMES",
-    "TRACE_ON",
-    "TRANSACTION_CHECK_TIMES",
-    "TRANSACTION_PREPARED_QUEUE_OFFSET",
-    "TRANSFER_FLAG",
-    "TRAN_MSG",
-    "TRAN_PREPARED_QUEUE_OFFSET",
-    "TTL",
-    "UNIQ_KEY",
-    "WAIT",
-    "__CHECK_IMMUNITY_TIME_IN_SECONDS",
-    "__SHARDINGKEY",
-    "__STARTDELIVERTIME",
-    "__transactionId__",
-    "__transientGroupConfig",
-];
 
 #[cfg(test)]
 #[path = "send_check_tests.rs"]

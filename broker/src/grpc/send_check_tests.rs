@@ -160,7 +160,7 @@ fn bodies_are_not_copied() {
 
 #[test]
 fn reserved_names_are_sorted_for_the_search() {
-    assert!(RESERVED.is_sorted());
+    assert!(RESERVED_PROPERTIES.is_sorted());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who publishes and what it has in doubt (hazards 16): in the headers of a SendMessage, and in the requests of a
 //! stream. What is a stamp here is one that makes sense; what makes none is refused, because its producer relies on it.
 
-use tercet_proto::{client::v1, rocketmq::v2::Code};
+use tercet_proto::{client::v1, headers, rocketmq::v2::Code};
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 use super::refusal::Refusal;
@@ -10,38 +10,26 @@ use crate::{
     state::{BASE_SEQUENCE_MAX, ProducerStamp, Unsettled},
 };
 
-/// The producer's id: 32 hexadecimal digits.
-const PRODUCER_HEADER: &str = "x-tercet-producer";
-/// The producer's epoch.
-const EPOCH_HEADER: &str = "x-tercet-producer-epoch";
-/// Sequence of the request's first message.
-const SEQUENCE_HEADER: &str = "x-tercet-sequence";
-/// The lowest sequence whose outcome the producer does not know and still wants. Without it the last results are kept
-/// by their number.
-const LOWEST_HEADER: &str = "x-tercet-lowest";
-/// `1` if an earlier try of the same messages may have been stored.
-const AGAIN_HEADER: &str = "x-tercet-again";
-
 /// The stamp in the headers of a request; nothing if they hold none.
 pub fn of_headers(headers: &MetadataMap) -> Result<Option<ProducerStamp>, Refusal> {
-    if !headers.contains_key(PRODUCER_HEADER) {
+    if !headers.contains_key(headers::PRODUCER) {
         return Ok(None);
     }
     let text = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
     let bad = |header: &str| Refusal::new(Code::BadRequest, format!("header {header} is missing or malformed"));
     let number = |header: &str| text(header).and_then(|n| n.parse::<u64>().ok()).ok_or_else(|| bad(header));
-    let id = text(PRODUCER_HEADER)
+    let id = text(headers::PRODUCER)
         .filter(|id| id.len() == 32)
         .and_then(|id| u128::from_str_radix(id, 16).ok())
-        .ok_or_else(|| bad(PRODUCER_HEADER))?;
-    let again = match text(AGAIN_HEADER) {
-        None if headers.contains_key(AGAIN_HEADER) => return Err(bad(AGAIN_HEADER)),
+        .ok_or_else(|| bad(headers::PRODUCER))?;
+    let again = match text(headers::AGAIN) {
+        None if headers.contains_key(headers::AGAIN) => return Err(bad(headers::AGAIN)),
         None | Some("0") => false,
         Some("1") => true,
-        Some(_) => return Err(bad(AGAIN_HEADER)),
+        Some(_) => return Err(bad(headers::AGAIN)),
     };
-    let lowest = headers.contains_key(LOWEST_HEADER).then(|| number(LOWEST_HEADER)).transpose()?;
-    checked(id, number(EPOCH_HEADER)?, number(SEQUENCE_HEADER)?, lowest, again).map(Some)
+    let lowest = headers.contains_key(headers::LOWEST).then(|| number(headers::LOWEST)).transpose()?;
+    checked(id, number(headers::EPOCH)?, number(headers::SEQUENCE)?, lowest, again).map(Some)
 }
 
 /// The stamp of a request in a stream.
@@ -79,7 +67,7 @@ fn refuse(why: &str) -> Refusal {
 
 /// Takes the stamp away from the headers of a stream, whose requests have their own.
 pub fn remove_headers(headers: &mut MetadataMap) {
-    for header in [PRODUCER_HEADER, EPOCH_HEADER, SEQUENCE_HEADER, LOWEST_HEADER, AGAIN_HEADER] {
+    for header in [headers::PRODUCER, headers::EPOCH, headers::SEQUENCE, headers::LOWEST, headers::AGAIN] {
         headers.remove(header);
     }
 }
@@ -87,12 +75,12 @@ pub fn remove_headers(headers: &mut MetadataMap) {
 /// Writes the stamp as headers, for the leader.
 pub fn put_headers(stamp: &ProducerStamp, headers: &mut MetadataMap) {
     let hex: MetadataValue<Ascii> = format!("{:032x}", stamp.id.0).parse().expect("digits and letters are legal");
-    headers.insert(PRODUCER_HEADER, hex);
-    headers.insert(EPOCH_HEADER, stamp.epoch.into());
-    headers.insert(SEQUENCE_HEADER, stamp.base_sequence.into());
+    headers.insert(headers::PRODUCER, hex);
+    headers.insert(headers::EPOCH, stamp.epoch.into());
+    headers.insert(headers::SEQUENCE, stamp.base_sequence.into());
     if let Some(Unsettled { lowest, again }) = stamp.unsettled {
-        headers.insert(LOWEST_HEADER, lowest.into());
-        headers.insert(AGAIN_HEADER, MetadataValue::from_static(if again { "1" } else { "0" }));
+        headers.insert(headers::LOWEST, lowest.into());
+        headers.insert(headers::AGAIN, MetadataValue::from_static(if again { "1" } else { "0" }));
     }
 }
 
@@ -122,7 +110,7 @@ mod tests {
             let stamp = stamp(unsettled.map(|(lowest, again)| Unsettled { lowest, again }));
             let mut map = MetadataMap::new();
             put_headers(&stamp, &mut map);
-            assert_eq!(map.get(PRODUCER_HEADER).expect("set"), ID);
+            assert_eq!(map.get(headers::PRODUCER).expect("set"), ID);
             assert_eq!(of_headers(&map), Ok(Some(stamp)));
             remove_headers(&mut map);
             assert!(map.is_empty());
@@ -140,17 +128,17 @@ mod tests {
 
     #[test]
     fn a_stamp_is_whole_or_refused() {
-        let whole = [(PRODUCER_HEADER, ID), (EPOCH_HEADER, "1"), (SEQUENCE_HEADER, "7")];
+        let whole = [(headers::PRODUCER, ID), (headers::EPOCH, "1"), (headers::SEQUENCE, "7")];
         let too_far = (BASE_SEQUENCE_MAX + 1).to_string();
         for odd in [
-            vec![(PRODUCER_HEADER, "xyz")],
-            vec![(EPOCH_HEADER, "-1")],
-            vec![(SEQUENCE_HEADER, "")],
-            vec![(SEQUENCE_HEADER, too_far.as_str())],
-            vec![(LOWEST_HEADER, "8")],
-            vec![(LOWEST_HEADER, "x")],
-            vec![(AGAIN_HEADER, "1")],
-            vec![(LOWEST_HEADER, "7"), (AGAIN_HEADER, "yes")],
+            vec![(headers::PRODUCER, "xyz")],
+            vec![(headers::EPOCH, "-1")],
+            vec![(headers::SEQUENCE, "")],
+            vec![(headers::SEQUENCE, too_far.as_str())],
+            vec![(headers::LOWEST, "8")],
+            vec![(headers::LOWEST, "x")],
+            vec![(headers::AGAIN, "1")],
+            vec![(headers::LOWEST, "7"), (headers::AGAIN, "yes")],
         ] {
             let map = headers(&[&whole[..], &odd[..]].concat());
             assert_eq!(of_headers(&map).expect_err("odd").code, Code::BadRequest, "{odd:?}");

@@ -4,10 +4,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use prost::Message;
 use raft_log::ProposeError;
-use tercet_proto::rocketmq::v2::{
-    AckMessageResponse, ChangeInvisibleDurationResponse, Code, ForwardMessageToDeadLetterQueueResponse,
-    HeartbeatResponse, NotifyClientTerminationResponse, QueryAssignmentResponse, QueryOffsetResponse,
-    QueryRouteResponse, SendMessageResponse, messaging_service_client::MessagingServiceClient,
+use tercet_proto::{
+    headers,
+    rocketmq::v2::{
+        AckMessageResponse, ChangeInvisibleDurationResponse, Code, ForwardMessageToDeadLetterQueueResponse,
+        HeartbeatResponse, NotifyClientTerminationResponse, QueryAssignmentResponse, QueryOffsetResponse,
+        QueryRouteResponse, SendMessageResponse, messaging_service_client::MessagingServiceClient,
+    },
 };
 use tokio::time::Instant;
 use tonic::{
@@ -16,11 +19,7 @@ use tonic::{
     transport::Channel,
 };
 
-use super::{
-    caller::{Caller, OUTCOME_HEADER},
-    node::Node,
-    refusal::Refusal,
-};
+use super::{caller::Caller, node::Node, refusal::Refusal};
 use crate::{
     forward::{Errand, Line, Place, RelayError, Relayed, Resend},
     limits::ANSWER_BYTES_MAX,
@@ -186,7 +185,7 @@ where
 fn leads_no_longer<A: Answer>(answered: &Result<Response<A>, Refused>) -> bool {
     match answered {
         Ok(answer) => {
-            answer.get_ref().code() == Code::HaNotAvailable as i32 && !answer.metadata().contains_key(OUTCOME_HEADER)
+            answer.get_ref().code() == Code::HaNotAvailable as i32 && !answer.metadata().contains_key(headers::OUTCOME)
         }
         Err(Refused::Typed(refusal)) => refusal.is_no_leader(),
         Err(Refused::Grpc(_)) => false,
@@ -211,7 +210,7 @@ pub(super) fn client(channel: Channel) -> Client {
 fn refused<A: Answer>(refusal: &Refusal) -> Response<A> {
     let mut answer = Response::new(A::refused(refusal));
     if refusal.unknown {
-        answer.metadata_mut().insert(OUTCOME_HEADER, MetadataValue::from_static("unknown"));
+        answer.metadata_mut().insert(headers::OUTCOME, MetadataValue::from_static("unknown"));
     }
     answer
 }
@@ -317,7 +316,7 @@ mod tests {
             assert_eq!((refusal.code, refusal.unknown), (code, unknown));
             let answer: Response<SendMessageResponse> = refused(&refusal);
             assert_eq!(answer.get_ref().code(), code as i32);
-            assert_eq!(answer.metadata().contains_key(OUTCOME_HEADER), unknown);
+            assert_eq!(answer.metadata().contains_key(headers::OUTCOME), unknown);
         }
     }
 }

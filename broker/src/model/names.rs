@@ -4,10 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// Characters of a topic name.
-pub const TOPIC_CHARS_MAX: usize = 127;
-/// Characters of a consumer group name.
-pub const GROUP_CHARS_MAX: usize = 120;
+pub use tercet_proto::limits::{GROUP_CHARS_MAX, TOPIC_CHARS_MAX};
+
 const DEAD_LETTER_PREFIX: &str = "%DLQ%";
 
 /// Why a name is refused.

@@ -8,10 +8,6 @@ use tercet_proto::client::v1::{Batch, Delivered, StoredProperties};
 
 use crate::error::Error;
 
-/// Where a dead letter was first, as other clients are told it.
-const ORIGIN_TOPIC_PROPERTY: &str = "DLQ_ORIGIN_TOPIC";
-const ORIGIN_ID_PROPERTY: &str = "DLQ_ORIGIN_MESSAGE_ID";
-
 /// The reference of one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reference {
@@ -32,6 +28,7 @@ pub struct ReceivedMessage {
     keys: Vec<String>,
     message_group: Option<String>,
     properties: BTreeMap<String, String>,
+    origin_topic: Option<String>,
     stored_at: Duration,
     pub(super) reference: Reference,
 }
@@ -92,7 +89,13 @@ impl ReceivedMessage {
         self.message_group.as_deref()
     }
 
-    /// User properties by name.
+    /// Of a dead letter, the topic that it was published to.
+    #[must_use]
+    pub fn origin_topic(&self) -> Option<&str> {
+        self.origin_topic.as_deref()
+    }
+
+    /// User properties by name, all of them fit for another message.
     #[must_use]
     pub fn properties(&self) -> &BTreeMap<String, String> {
         &self.properties
@@ -120,11 +123,6 @@ impl ReceivedMessage {
             offset: reference.offset,
             problem: error.to_string(),
         })?;
-        let mut properties: BTreeMap<String, String> = stored.properties.into_iter().collect();
-        if !message.origin_topic.is_empty() {
-            properties.insert(ORIGIN_TOPIC_PROPERTY.to_owned(), message.origin_topic);
-            properties.insert(ORIGIN_ID_PROPERTY.to_owned(), stored.message_id.clone());
-        }
         let some = |text: String| (!text.is_empty()).then_some(text);
         Ok(Self {
             topic: Arc::clone(topic),
@@ -134,7 +132,8 @@ impl ReceivedMessage {
             tag: some(message.tag),
             keys: stored.keys,
             message_group: some(stored.message_group),
-            properties,
+            properties: stored.properties.into_iter().collect(),
+            origin_topic: some(message.origin_topic),
             stored_at: Duration::from_millis(message.stored_unix_ms),
             reference,
         })
@@ -167,8 +166,8 @@ mod tests {
         assert_eq!((message.message_id(), message.message_group(), message.tag()), ("id", Some("g"), None));
         assert_eq!((message.body().as_ref(), message.stored_at()), (&b"hello"[..], Duration::from_millis(1500)));
         assert_eq!((message.reference.nonce, message.reference.deadline_unix_ms), (7, 8));
-        assert_eq!(message.properties()["DLQ_ORIGIN_TOPIC"], "first");
-        assert_eq!(message.properties()["DLQ_ORIGIN_MESSAGE_ID"], "id");
+        assert_eq!(message.origin_topic(), Some("first"));
+        assert!(message.properties().is_empty(), "{:?}", message.properties());
     }
 
     #[test]

@@ -49,6 +49,15 @@ pub(super) struct Entry {
     pub(super) room: Option<Room>,
 }
 
+/// Who formed a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Formed {
+    /// The producer: its messages have nothing to do with each other.
+    ByProducer,
+    /// The application: all of it or nothing.
+    ByApplication,
+}
+
 impl Entry {
     fn tell(self, outcome: Outcome) {
         let Self { waiter, room, .. } = self;
@@ -62,24 +71,47 @@ impl Entry {
 pub(super) struct Batch {
     pub(super) request: BytesMut,
     pub(super) entries: Vec<Entry>,
+    /// Where the encoding of each ends in the request.
+    ends: Vec<usize>,
+    formed: Formed,
     /// When the first of its messages was accepted; the deadline counts from here.
     pub(super) accepted: Instant,
 }
 
 impl Batch {
-    pub(super) fn new(accepted: Instant) -> Self {
-        Self { request: BytesMut::new(), entries: Vec::new(), accepted }
+    pub(super) fn new(accepted: Instant, formed: Formed) -> Self {
+        Self { request: BytesMut::new(), entries: Vec::new(), ends: Vec::new(), formed, accepted }
     }
 
     /// Appends a message; `encode` writes it behind the others.
     pub(super) fn push(&mut self, entry: Entry, encode: impl FnOnce(MessageId, &mut BytesMut)) {
         encode(entry.id, &mut self.request);
         self.entries.push(entry);
+        self.ends.push(self.request.len());
     }
 
     /// The encoded request; a batch is taken once, retries share the bytes.
     pub(super) fn take_request(&mut self) -> Bytes {
         std::mem::take(&mut self.request).freeze()
+    }
+
+    /// Whether its messages may go on without each other.
+    pub(super) fn can_part(&self) -> bool {
+        self.formed == Formed::ByProducer && self.entries.len() > 1
+    }
+
+    /// Each message in a batch of its own, in order; `request` is what was taken from this one.
+    pub(super) fn part(self, request: &Bytes) -> impl Iterator<Item = Self> {
+        let Self { entries, ends, accepted, formed, .. } = self;
+        let begins: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).collect();
+        let request = request.clone();
+        entries.into_iter().zip(begins).zip(ends).map(move |((entry, begin), end)| Self {
+            request: BytesMut::from(&request[begin..end]),
+            entries: vec![entry],
+            ends: vec![end - begin],
+            formed,
+            accepted,
+        })
     }
 
     /// Tells each waiter its outcome.

@@ -74,6 +74,8 @@ impl Drop for AtEnd<'_> {
 /// A request that ended.
 struct Ended {
     batch: Batch,
+    /// What was sent of it.
+    request: Bytes,
     headers: SendHeaders,
     ending: Ending,
 }
@@ -105,10 +107,17 @@ pub(super) async fn drive(lane: Arc<SharedLane>, client: Client) {
             return;
         }
         tokio::select! {
-            Some(Ended { batch, headers, ending }) = in_flight.next(), if !in_flight.is_empty() => {
-                lane.lock().ended(headers);
-                let outcomes = outcomes_of(&batch, ending);
-                batch.tell(outcomes);
+            Some(Ended { batch, request, headers, ending }) = in_flight.next(), if !in_flight.is_empty() => {
+                let mut changing = lane.lock();
+                changing.ended(headers);
+                // One of them may be at fault, and the others do not know it.
+                if matches!(&ending, Ending::NotStored { code, .. } if code.is_request_fault()) && batch.can_part() {
+                    changing.again_by_themselves(batch, &request);
+                } else {
+                    drop(changing);
+                    let outcomes = outcomes_of(&batch, ending);
+                    batch.tell(outcomes);
+                }
             }
             () = lane.wake.notified() => {}
             () = until(leaves_at) => {}
@@ -136,7 +145,7 @@ async fn publish(topic: &str, client: &Client, mut batch: Batch, headers: SendHe
         let headers = SendHeaders { again: attempts.are_in_doubt(), ..headers };
         let verdict = attempt(topic, client, &request, headers, deadline, &ids).await;
         match attempts.after(verdict, Instant::now(), env::random_fraction()) {
-            Next::Done(ending) => return Ended { batch, headers, ending },
+            Next::Done(ending) => return Ended { batch, request, headers, ending },
             Next::Again(wait) => tokio::time::sleep(wait).await,
         }
     }

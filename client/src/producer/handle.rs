@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    batch::{Batch, Entry, OVERHEAD_BYTES, Waiter},
+    batch::{Batch, Entry, Formed, OVERHEAD_BYTES, Waiter},
     driver::{SharedLane, drive},
     encode,
     lane::{Lane, Limits, Order},
@@ -198,7 +198,7 @@ impl Producer {
         let Some(first) = messages.first() else { return Vec::new() };
         let (topic, group) = (first.topic.clone(), first.group.clone());
         let mut room = Some(self.inner.rooms.reserve(cost).await);
-        let mut batch = Batch::new(Instant::now());
+        let mut batch = Batch::new(Instant::now(), Formed::ByApplication);
         let born = env::wall_clock();
         let mut pending = Vec::with_capacity(count);
         for message in messages {

@@ -21,14 +21,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use tercet_proto::limits::SEQUENCE_SPAN_MAX;
 use tokio::time::Instant;
 
-use super::batch::Batch;
+use super::batch::{Batch, Formed};
 use crate::transport::SendHeaders;
-
-/// Unfinished sequences of a lane lie within this many (rule 16 of the design: the broker keeps the results of so many
-/// sequences of a producer in a topic, and refuses more).
-pub(crate) const SEQUENCE_SPAN_MAX: u64 = 4096;
 
 /// A request beyond the first in flight leaves when at least this many bytes wait for it, and at least as many as the
 /// average request in flight has: smaller ones wait for an answer, which costs less than a request of their own.
@@ -108,7 +106,7 @@ impl Lane {
         if full {
             self.close_open();
         }
-        self.open.get_or_insert_with(|| Batch::new(now))
+        self.open.get_or_insert_with(|| Batch::new(now, Formed::ByProducer))
     }
 
     /// Adds a batch that travels alone, behind all that came before it.
@@ -157,6 +155,12 @@ impl Lane {
         assert!(self.next_sequence - lowest <= SEQUENCE_SPAN_MAX, "what is in doubt fits the broker's window");
         let headers = SendHeaders { producer: self.producer, epoch: EPOCH, sequence, lowest, again: false };
         Some(Step::Send { batch, headers, deadline })
+    }
+
+    /// A batch whose request is at fault ended, surely not stored: its messages go again, each by itself, before all others.
+    pub(super) fn again_by_themselves(&mut self, batch: Batch, request: &Bytes) {
+        let alone: Vec<Batch> = batch.part(request).collect();
+        alone.into_iter().rev().for_each(|batch| self.closed.push_front(batch));
     }
 
     /// A request has ended for good, and its sequences with it.

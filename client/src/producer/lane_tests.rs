@@ -205,7 +205,7 @@ fn a_whole_batch_travels_alone_and_in_its_turn() {
     let now = Instant::now();
     let mut lane = lane(Order::Free, 512, 4);
     push(&mut lane, 2, 8, now);
-    let mut whole = Batch::new(now);
+    let mut whole = Batch::new(now, Formed::ByApplication);
     for _ in 0..3 {
         whole.push(entry(), |_, request| request.put_slice(&Bytes::from_static(b"12345678")));
     }
@@ -214,6 +214,26 @@ fn a_whole_batch_travels_alone_and_in_its_turn() {
     assert_eq!(send(&mut lane, now).unwrap().0, 2);
     assert_eq!(send(&mut lane, now).unwrap().0, 3);
     assert!(send(&mut lane, now).is_none(), "the last one waits: requests are in flight");
+}
+
+#[test]
+fn messages_of_a_refused_batch_go_alone_and_first() {
+    let now = Instant::now();
+    let mut lane = lane(Order::Fifo, 512, 1);
+    for bytes in [5, 6, 7] {
+        push(&mut lane, 1, bytes, now);
+    }
+    let Some(Step::Send { mut batch, headers, .. }) = lane.next(now) else { panic!("three wait") };
+    push(&mut lane, 1, 8, now);
+    let request = batch.take_request();
+    lane.ended(headers);
+    lane.again_by_themselves(batch, &request);
+    for (bytes, sequence) in [(5, 3), (6, 4), (7, 5), (8, 6)] {
+        let Some(Step::Send { batch, headers, .. }) = lane.next(now) else { panic!("one waits") };
+        assert_eq!((batch.entries.len(), batch.request.len(), headers.sequence), (1, bytes, sequence));
+        assert!(!batch.can_part());
+        lane.ended(headers);
+    }
 }
 
 #[test]

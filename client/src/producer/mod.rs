@@ -23,5 +23,3 @@ mod room;
 mod verdict;
 
 pub use handle::{Pending, Producer, TrySendError};
-#[cfg(test)]
-pub(crate) use lane::SEQUENCE_SPAN_MAX;

@@ -12,13 +12,13 @@
 //! | any other gRPC error, no answer in time | perhaps | yes |
 //! | an answer that does not fit the request | perhaps | no |
 
-use tercet_proto::rocketmq::v2 as pb;
+use tercet_proto::{headers, rocketmq::v2 as pb};
 use tonic::{Code as GrpcCode, Status, metadata::MetadataMap};
 
 use crate::{
     code::Code,
     message_id::MessageId,
-    transport::{AttemptError, OUTCOME_KEY, QUEUES_KEY, SendAnswer},
+    transport::{AttemptError, SendAnswer},
 };
 
 /// What one attempt says of the whole request.
@@ -85,7 +85,7 @@ fn judge_answer(metadata: &MetadataMap, body: &pb::SendMessageResponse, ids: &[M
     } else if body.entries.len() != ids.len() || body.entries.iter().all(|entry| code_of(entry) == code) {
         return judge_code(code, &whole.message, said_unknown);
     }
-    let queues = parse_queues(metadata.get(QUEUES_KEY).and_then(|value| value.to_str().ok()), ids.len());
+    let queues = parse_queues(metadata.get(headers::QUEUES).and_then(|value| value.to_str().ok()), ids.len());
     if body.entries.iter().zip(ids).all(|(entry, id)| is_stored(entry, *id)) {
         let place = |(entry, queue): (&pb::SendResultEntry, _)| place_of(entry, queue);
         return Verdict::Stored(body.entries.iter().zip(queues).map(place).collect());
@@ -126,7 +126,7 @@ fn judge_code(code: Code, message: &str, said_unknown: bool) -> Verdict {
 }
 
 fn outcome_of(metadata: &MetadataMap) -> Option<&str> {
-    metadata.get(OUTCOME_KEY)?.to_str().ok()
+    metadata.get(headers::OUTCOME)?.to_str().ok()
 }
 
 fn code_of(entry: &pb::SendResultEntry) -> Code {

@@ -29,10 +29,10 @@ fn answer(
 ) -> Result<SendAnswer, AttemptError> {
     let mut metadata = MetadataMap::new();
     if let Some(outcome) = outcome {
-        metadata.insert(OUTCOME_KEY, outcome.parse().unwrap());
+        metadata.insert(headers::OUTCOME, outcome.parse().unwrap());
     }
     if let Some(queues) = queues {
-        metadata.insert(QUEUES_KEY, queues.parse().unwrap());
+        metadata.insert(headers::QUEUES, queues.parse().unwrap());
     }
     Ok(SendAnswer { metadata, body: pb::SendMessageResponse { status: Some(status(code)), entries } })
 }
@@ -40,7 +40,7 @@ fn answer(
 fn grpc(code: GrpcCode, outcome: Option<&'static str>) -> Result<SendAnswer, AttemptError> {
     let mut status = Status::new(code, "words");
     if let Some(outcome) = outcome {
-        status.metadata_mut().insert(OUTCOME_KEY, outcome.parse().unwrap());
+        status.metadata_mut().insert(headers::OUTCOME, outcome.parse().unwrap());
     }
     Err(AttemptError::Failed(status))
 }

@@ -1,17 +1,14 @@
 //! Routes as nodes and nameservers answer them, turned into orders of preference.
 
-use tercet_proto::{nameserver::v1 as ns, rocketmq::v2 as pb};
+use tercet_proto::{headers, nameserver::v1 as ns, rocketmq::v2 as pb};
 
 use super::table::Route;
 use crate::endpoint::Endpoint;
 
-/// Set to `unknown` by a node that knows no leader; it names itself first then.
-const LEADER_HEADER: &str = "x-tercet-leader";
-
 /// A node's answer.
 pub(crate) fn route_of(answer: &tonic::Response<pb::QueryRouteResponse>) -> Route {
     let order = endpoints_of_brokers(&answer.get_ref().message_queues);
-    let leaderless = answer.metadata().get(LEADER_HEADER).is_some_and(|leader| leader == "unknown");
+    let leaderless = answer.metadata().get(headers::LEADER).is_some_and(|leader| leader == "unknown");
     if leaderless { Route::Leaderless(order) } else { Route::Led(order) }
 }
 
@@ -71,7 +68,7 @@ mod tests {
             ..Default::default()
         });
         assert!(matches!(route_of(&answer), Route::Led(order) if order.len() == 2));
-        answer.metadata_mut().insert(LEADER_HEADER, "unknown".parse().unwrap());
+        answer.metadata_mut().insert(headers::LEADER, "unknown".parse().unwrap());
         assert!(matches!(route_of(&answer), Route::Leaderless(order) if order.len() == 2));
     }
 

@@ -1,18 +1,7 @@
 //! gRPC metadata: who calls, and what makes a publish repeatable.
 
+use tercet_proto::headers;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
-
-/// Answered with a publish: the queues that took the messages, in order, as `queue*count` items joined by commas;
-/// a single `queue` stands for all messages.
-pub(crate) const QUEUES_KEY: &str = "x-tercet-queues";
-/// Answered with a publish: `unknown` if it may be stored all the same, `refused` if it surely is not.
-pub(crate) const OUTCOME_KEY: &str = "x-tercet-outcome";
-
-const PRODUCER_KEY: &str = "x-tercet-producer";
-const EPOCH_KEY: &str = "x-tercet-producer-epoch";
-const SEQUENCE_KEY: &str = "x-tercet-sequence";
-const LOWEST_KEY: &str = "x-tercet-lowest";
-const AGAIN_KEY: &str = "x-tercet-again";
 
 /// What every request of a client carries.
 #[derive(Debug, Clone)]
@@ -55,11 +44,11 @@ pub(crate) struct SendHeaders {
 
 impl SendHeaders {
     pub(crate) fn write(self, metadata: &mut MetadataMap) {
-        metadata.insert(PRODUCER_KEY, ascii(&format!("{:032x}", self.producer)));
-        metadata.insert(EPOCH_KEY, MetadataValue::from(self.epoch));
-        metadata.insert(SEQUENCE_KEY, MetadataValue::from(self.sequence));
-        metadata.insert(LOWEST_KEY, MetadataValue::from(self.lowest));
-        metadata.insert(AGAIN_KEY, MetadataValue::from_static(if self.again { "1" } else { "0" }));
+        metadata.insert(headers::PRODUCER, ascii(&format!("{:032x}", self.producer)));
+        metadata.insert(headers::EPOCH, MetadataValue::from(self.epoch));
+        metadata.insert(headers::SEQUENCE, MetadataValue::from(self.sequence));
+        metadata.insert(headers::LOWEST, MetadataValue::from(self.lowest));
+        metadata.insert(headers::AGAIN, MetadataValue::from_static(if self.again { "1" } else { "0" }));
     }
 }
 
@@ -75,11 +64,11 @@ mod tests {
     fn the_headers_of_a_publish_are_hexadecimal_and_decimal() {
         let mut metadata = MetadataMap::new();
         SendHeaders { producer: 0xAB, epoch: 2, sequence: 4096, lowest: 4000, again: true }.write(&mut metadata);
-        assert_eq!(metadata.get(PRODUCER_KEY).unwrap(), "000000000000000000000000000000ab");
-        assert_eq!(metadata.get(EPOCH_KEY).unwrap(), "2");
-        assert_eq!(metadata.get(SEQUENCE_KEY).unwrap(), "4096");
-        assert_eq!(metadata.get(LOWEST_KEY).unwrap(), "4000");
-        assert_eq!(metadata.get(AGAIN_KEY).unwrap(), "1");
+        assert_eq!(metadata.get(headers::PRODUCER).unwrap(), "000000000000000000000000000000ab");
+        assert_eq!(metadata.get(headers::EPOCH).unwrap(), "2");
+        assert_eq!(metadata.get(headers::SEQUENCE).unwrap(), "4096");
+        assert_eq!(metadata.get(headers::LOWEST).unwrap(), "4000");
+        assert_eq!(metadata.get(headers::AGAIN).unwrap(), "1");
     }
 
     #[test]

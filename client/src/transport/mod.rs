@@ -19,5 +19,5 @@ pub(crate) use connections::{AttemptError, Connections};
 pub(crate) use consume_stream::{Begun, ConsumeStream, open as open_consume_stream};
 pub(crate) use leader_stream::open as open_leader_stream;
 pub(crate) use link::Link;
-pub(crate) use metadata::{Identity, OUTCOME_KEY, QUEUES_KEY, SendHeaders};
+pub(crate) use metadata::{Identity, SendHeaders};
 pub(crate) use raw::SendAnswer;

@@ -21,6 +21,7 @@ use prost::{
 };
 use tercet_proto::{
     client::v1::{ProducerStamp, PublishAnswer, PublishRequest},
+    headers,
     rocketmq::v2::SendMessageResponse,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +35,7 @@ use tonic::{
 };
 
 use super::{
-    metadata::{Identity, OUTCOME_KEY, QUEUES_KEY, SendHeaders},
+    metadata::{Identity, SendHeaders},
     raw::{ANSWER_BYTES_MAX, SendAnswer},
 };
 
@@ -175,14 +176,14 @@ fn not_sent(why: &str) -> Status {
 
 /// A failure before anything left this process, marked in the way in which nodes do it.
 pub(super) fn refused(mut status: Status) -> Status {
-    status.metadata_mut().insert(OUTCOME_KEY, MetadataValue::from_static("refused"));
+    status.metadata_mut().insert(headers::OUTCOME, MetadataValue::from_static("refused"));
     status
 }
 
 /// The answer as one to a SendMessage.
 fn answered(answer: PublishAnswer) -> Answered {
     let mut metadata = MetadataMap::new();
-    for (key, value) in [(QUEUES_KEY, &answer.queues), (OUTCOME_KEY, &answer.outcome)] {
+    for (key, value) in [(headers::QUEUES, &answer.queues), (headers::OUTCOME, &answer.outcome)] {
         if !value.is_empty() {
             let value = value.parse().map_err(|_| Status::internal(format!("the answer's {key} is {value:?}")))?;
             metadata.insert(key, value);

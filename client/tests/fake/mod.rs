@@ -40,6 +40,8 @@ pub(crate) enum Step {
     Serve,
     /// Answers with this code and stores nothing.
     Code(i32),
+    /// Answers so if a message of the request has this body, else serves; again and again.
+    Refuses(i32, &'static [u8]),
     /// Answers with this code and `x-tercet-outcome: unknown`, and stores nothing.
     CodeInDoubt(i32),
     /// Fails with this gRPC error and stores nothing.

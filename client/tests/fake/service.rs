@@ -54,6 +54,13 @@ impl Service {
                 self.gate.acquire().await.unwrap().forget();
                 Ok(self.stored(publish))
             }
+            Step::Refuses(code, body) => {
+                self.lock().script.push_front(step);
+                if publish.messages.iter().all(|message| message.body != body) {
+                    return Ok(self.stored(publish));
+                }
+                Ok(Response::new(pb::SendMessageResponse { status: status(code), entries: vec![] }))
+            }
             Step::Code(code) => Ok(Response::new(pb::SendMessageResponse { status: status(code), entries: vec![] })),
             Step::CodeInDoubt(code) => {
                 let mut response = Response::new(pb::SendMessageResponse { status: status(code), entries: vec![] });

@@ -33,7 +33,7 @@ use super::views::ProducersView;
 use crate::model::{ProducerId, TopicId};
 
 /// Sequences of one producer in a topic that can be in doubt, and how many results are kept of one that does not say.
-pub(crate) const WINDOW: u64 = 4096;
+pub(crate) const WINDOW: u64 = tercet_proto::limits::SEQUENCE_SPAN_MAX;
 /// Producers per broker group, each counted once per topic. About 300 bytes of memory each.
 pub(crate) const PRODUCERS_MAX: usize = if cfg!(test) { 32 } else { 400_000 };
 /// Memory for the results of all producers together.
