@@ -119,13 +119,8 @@ impl Node {
         let parking = Parking::new(PARKED_MAX);
         let streams = Streams::new(&traffic);
         let sessions = Sessions::new(Arc::clone(&env.clock), SESSIONS_MAX);
-        let (living, swept) = (Arc::clone(&sessions), Arc::clone(&sessions));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
-            loop {
-                tokio::time::sleep(SWEEP_EVERY).await;
-                swept.sweep();
-            }
-        }));
+        let living = Arc::clone(&sessions);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(sweep(Arc::clone(&sessions))));
         Timers {
             replica: replica.clone(),
             state: state.clone(),
@@ -173,5 +168,13 @@ impl Node {
             lost_order: LostOrder::default(),
             stop,
         })
+    }
+}
+
+/// Forgets silent clients, for ever.
+async fn sweep(sessions: Arc<Sessions>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        sessions.sweep();
     }
 }
