@@ -21,8 +21,11 @@ pub(super) fn topic_settings(request: &CreateTopicRequest) -> Result<TopicSettin
     let kind = match WireType::try_from(request.r#type) {
         Ok(WireType::Unspecified | WireType::Normal) => TopicType::Normal,
         Ok(WireType::Fifo) => TopicType::Fifo,
-        Ok(WireType::Delay) => TopicType::Delay,
-        Ok(WireType::Transaction) => TopicType::Transaction,
+        // Their messages are refused (`grpc/send.rs`), and so a topic of them would be of no use.
+        Ok(kind @ (WireType::Delay | WireType::Transaction)) => {
+            let why = format!("type: {} topics are not implemented yet", kind.as_str_name());
+            return Err(Status::invalid_argument(why));
+        }
         Err(_) => return Err(Status::invalid_argument(format!("type: {} is unknown", request.r#type))),
     };
     if request.queues == 0 {
@@ -188,7 +191,7 @@ mod tests {
 
     #[test]
     fn settings_go_both_ways() {
-        for kind in [WireType::Normal, WireType::Fifo, WireType::Delay, WireType::Transaction] {
+        for kind in [WireType::Normal, WireType::Fifo] {
             let request = CreateTopicRequest { name: String::from("t"), queues: 4, r#type: kind as i32 };
             let settings = topic_settings(&request).expect("legal");
             let answered = topic(&TopicName::parse("t").expect("legal"), settings);
@@ -206,6 +209,16 @@ mod tests {
             let answered = group(&GroupName::parse("g").expect("legal"), settings);
             assert_eq!((answered.fifo, answered.max_attempts), (true, 3));
             assert_eq!(answered.start.expect("set").position, Some(position));
+        }
+    }
+
+    #[test]
+    fn a_topic_whose_messages_are_refused_is_refused_itself() {
+        for (kind, named) in [(WireType::Delay, "DELAY"), (WireType::Transaction, "TRANSACTION")] {
+            let request = CreateTopicRequest { name: String::from("t"), queues: 4, r#type: kind as i32 };
+            let error = topic_settings(&request).expect_err("of no use");
+            assert_eq!(error.code(), tonic::Code::InvalidArgument);
+            assert_eq!(error.message(), format!("type: {named} topics are not implemented yet"));
         }
     }
 

@@ -40,6 +40,11 @@ fn what_is_wrong_is_named() {
             (CreateTopicRequest { name: fresh("t"), queues: 0, r#type: 1 }, "queues"),
             (CreateTopicRequest { name: fresh("t"), queues: 1_000_000, r#type: 1 }, "queues"),
             (CreateTopicRequest { name: fresh("t"), queues: 1, r#type: 9 }, "type"),
+            (CreateTopicRequest { name: fresh("t"), queues: 1, r#type: TopicType::Delay as i32 }, "type: DELAY"),
+            (
+                CreateTopicRequest { name: fresh("t"), queues: 1, r#type: TopicType::Transaction as i32 },
+                "type: TRANSACTION",
+            ),
         ];
         for (request, named) in cases {
             let error = admin.create_topic(request).await.expect_err(named);
