@@ -1,6 +1,6 @@
 //! `tercet group`.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 use tercet_client::{
@@ -11,6 +11,7 @@ use tercet_client::{
 use super::{
     Done,
     args::{GroupCommand, Output},
+    exit::Exit,
     output,
 };
 
@@ -107,23 +108,14 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -
             output::print(format, ["GROUP", "ORDER", "MAX ATTEMPTS", "FROM"], rows, &groups)?;
         }
     }
-    Ok(true)
+    Ok(Exit::DONE)
 }
 
 fn group(group: ConsumerGroup) -> Group {
     let from = match group.start.and_then(|start| start.position) {
         None | Some(Position::First(_)) => "first".to_owned(),
         Some(Position::Last(_)) => "last".to_owned(),
-        Some(Position::UnixMillis(time)) => time_text(time),
+        Some(Position::UnixMillis(time)) => output::time_text(time),
     };
     Group { name: group.name, fifo: group.fifo, max_attempts: group.max_attempts, from }
-}
-
-/// RFC 3339, or the number itself where the calendar ends.
-fn time_text(unix_millis: u64) -> String {
-    const YEAR_9999_MILLIS: u64 = 253_402_300_799_999;
-    if unix_millis > YEAR_9999_MILLIS {
-        return unix_millis.to_string();
-    }
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(unix_millis)).to_string()
 }

@@ -97,30 +97,28 @@ fn verify(dir: &Path, format: Output) -> Done {
     let headings = ["SEGMENT", "FIRST", "END", "ENTRIES", "PAYLOAD", "MARKS", "USED", "TERMS", "MARKED TO"];
     output::print(format, headings, rows, &verified)?;
     if format == Output::Table {
-        let mut out = io::stdout().lock();
         for checkpoint in &verified.checkpoints {
-            writeln!(out, "checkpoint up to {}, {} bytes", checkpoint.last, checkpoint.bytes)?;
+            output::line(&format!("checkpoint up to {}, {} bytes", checkpoint.last, checkpoint.bytes))?;
         }
         for finding in &report.findings {
-            writeln!(out, "{}: {finding}", severity(finding))?;
+            output::line(&format!("{}: {finding}", severity(finding)))?;
         }
-        writeln!(out, "{}", if whole { "whole" } else { "DAMAGED" })?;
+        output::line(if whole { "whole" } else { "DAMAGED" })?;
     }
-    Ok(whole)
+    Ok(whole.into())
 }
 
 fn print_summary(verified: &Verified) -> io::Result<()> {
     fn known<T: ToString>(value: Option<&T>) -> String {
         value.map_or_else(|| "unknown".to_owned(), ToString::to_string)
     }
-    let mut out = io::stdout().lock();
     let (node, group) = (known(verified.node.as_ref()), known(verified.group.as_ref()));
-    writeln!(out, "node {node} of group {group}, incarnation {}", known(verified.incarnation.as_ref()))?;
-    writeln!(out, "cluster {}", known(verified.cluster.as_ref()))?;
+    output::line(&format!("node {node} of group {group}, incarnation {}", known(verified.incarnation.as_ref())))?;
+    output::line(&format!("cluster {}", known(verified.cluster.as_ref())))?;
     let voted = verified.voted_for.map_or_else(|| "nobody".to_owned(), |node| format!("node {node}"));
-    writeln!(out, "term {}, voted for {voted}", known(verified.term.as_ref()))?;
+    output::line(&format!("term {}, voted for {voted}", known(verified.term.as_ref())))?;
     let (last, purged) = (known(verified.last.as_ref()), verified.purged.as_deref().unwrap_or("nothing"));
-    writeln!(out, "{} entries, last {last}, purged {purged}", verified.entries)
+    output::line(&format!("{} entries, last {last}, purged {purged}", verified.entries))
 }
 
 fn verified(report: &Report) -> Verified {
@@ -233,7 +231,7 @@ fn dump(dir: &Path, range: std::ops::Range<u64>, format: Output) -> Done {
     for finding in &report.findings {
         notice(format!("{}: {finding}", severity(finding)));
     }
-    Ok(report.is_whole())
+    Ok(report.is_whole().into())
 }
 
 fn print_record(out: &mut impl io::Write, format: Output, record: Dumped<'_>) -> io::Result<()> {

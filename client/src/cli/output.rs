@@ -1,6 +1,9 @@
 //! Tables for people, JSON for programs.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::{Duration, UNIX_EPOCH},
+};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -22,7 +25,7 @@ pub(super) fn print<const N: usize>(
             for row in rows {
                 table.add_row(row);
             }
-            print_line(&table.trim_fmt())
+            line(&table.trim_fmt())
         }
     }
 }
@@ -31,20 +34,29 @@ pub(super) fn print<const N: usize>(
 pub(super) fn say(output: Output, sentence: &str, value: &impl Serialize) -> io::Result<()> {
     match output {
         Output::Json => print_json(value),
-        Output::Table => print_line(sentence),
+        Output::Table => line(sentence),
     }
 }
 
 fn print_json(value: &impl Serialize) -> io::Result<()> {
-    print_line(&serde_json::to_string(value)?)
+    line(&serde_json::to_string(value)?)
 }
 
 /// Like `println!`, but never a panic. A reader that has enough is no error: what the command did stands.
-fn print_line(text: &str) -> io::Result<()> {
+pub(super) fn line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))),
         Ok(()) => Ok(()),
     }
+}
+
+/// RFC 3339, or the number itself where the calendar ends.
+pub(super) fn time_text(unix_millis: u64) -> String {
+    const YEAR_9999_MILLIS: u64 = 253_402_300_799_999;
+    if unix_millis > YEAR_9999_MILLIS {
+        return unix_millis.to_string();
+    }
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(unix_millis)).to_string()
 }

@@ -6,6 +6,7 @@ use tercet_client::{Client, proto::admin::v1 as api};
 use super::{
     Done,
     args::{Output, TopicCommand},
+    exit::Exit,
     output, topic_type_name,
 };
 
@@ -82,7 +83,7 @@ pub(super) async fn run(client: Client, command: TopicCommand, format: Output) -
             output::print(format, ["QUEUE", "FIRST", "NEXT", "MESSAGES"], rows, &described)?;
         }
     }
-    Ok(true)
+    Ok(Exit::DONE)
 }
 
 fn topic(topic: api::Topic) -> Topic {

@@ -100,6 +100,22 @@ impl Call {
         }
     }
 
+    /// The same; nothing if the client says goodbye before.
+    pub(crate) async fn settle_or_goodbye(&mut self) -> Option<Settle> {
+        loop {
+            match self.request().await? {
+                consume_request::Content::Settle(settle) => return Some(settle),
+                consume_request::Content::Credit(_) => {}
+                consume_request::Content::Open(_) => panic!("a stream is opened once"),
+            }
+        }
+    }
+
+    /// Returns once the application has taken a batch, whose credit comes back.
+    pub(crate) async fn credit_taken(&mut self) {
+        while !matches!(self.request().await, Some(consume_request::Content::Credit(credit)) if credit.messages > 0) {}
+    }
+
     /// Answers a request as done, but for these positions.
     pub(crate) fn settled(&self, settle: &Settle, over: &[u32]) {
         let settled = Settled { number: settle.number, over: over.to_vec(), deadlines_unix_ms: Vec::new() };

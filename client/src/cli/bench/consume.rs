@@ -10,7 +10,7 @@ use super::{
     report::{Recorder, Report},
     share, stamp,
 };
-use crate::cli::args::Bench;
+use crate::cli::args::BenchConsume;
 
 /// Acknowledgements under way of one consumer; it goes on receiving meanwhile.
 const ACKS_UNDER_WAY_MAX: usize = 16;
@@ -20,20 +20,20 @@ type Acknowledged = (Vec<ReceivedMessage>, Vec<Duration>, Result<(), Error>, Ins
 
 pub(super) async fn run(
     connect: &dyn Fn() -> Result<Client, Error>,
-    bench: Bench,
+    bench: BenchConsume,
 ) -> Result<Report, Box<dyn std::error::Error>> {
     match connect()?.admin().create_group(&bench.group, GroupSettings::default()).await {
         Ok(_) | Err(Error::Rpc { code: GrpcCode::AlreadyExists, .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let count = bench.producers.min(bench.in_flight);
+    let count = bench.consumers.min(bench.in_flight);
     let started = Instant::now();
     let end = started + bench.duration;
     let mut running = JoinSet::new();
     for part in 0..count {
         let prefetch_messages = u64::from(share(bench.in_flight, count, part)).min(16_384);
         let options = ConsumerOptions { prefetch_messages, ..ConsumerOptions::default() };
-        let consumer = connect()?.consumer(&bench.group, [&bench.topic], options)?;
+        let consumer = connect()?.consumer(&bench.group, [bench.topic.name()], options)?;
         running.spawn(consume(Arc::new(consumer), end));
     }
     let mut all = Tally::new(started);

@@ -19,7 +19,7 @@ pub(super) async fn run(connect: &dyn Fn() -> Result<Client, Error>, command: Be
         BenchCommand::Consume(bench) => consume::run(connect, bench).await?,
     };
     report.print(format)?;
-    Ok(report.failed == 0)
+    Ok((report.failed == 0).into())
 }
 
 /// `total` spread over `parts`, the first ones getting what does not divide evenly.

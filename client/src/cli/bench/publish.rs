@@ -13,7 +13,7 @@ use super::{
     report::{Recorder, Report},
     share, stamp,
 };
-use crate::cli::args::Bench;
+use crate::cli::args::BenchPublish;
 
 /// The schedule of an open loop is kept to within this.
 const SCHEDULE_STEP: Duration = Duration::from_millis(1);
@@ -29,10 +29,10 @@ enum Loop {
 
 pub(super) async fn run(
     connect: &dyn Fn() -> Result<Client, Error>,
-    bench: Bench,
+    bench: BenchPublish,
 ) -> Result<Report, Box<dyn std::error::Error>> {
     let body = Bytes::from_iter((0..bench.size).map(|at| b' ' + u8::try_from(at % 95).expect("below 95")));
-    let message = Message::builder(&bench.topic).body(body).build()?;
+    let message = Message::builder(bench.topic.name()).body(body).build()?;
     let count = bench.producers.min(bench.rate.unwrap_or(bench.in_flight)).max(1);
     let mut producers = Vec::new();
     for _ in 0..count {

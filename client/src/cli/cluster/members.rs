@@ -13,7 +13,7 @@ use tercet_client::{
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::{Done, args::Output, notices::notice, output};
+use crate::cli::{Done, args::Output, exit::Exit, notices::notice, output};
 
 /// How often a node that catches up is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -91,7 +91,7 @@ pub(super) async fn transfer(client: &Client, to: Option<u64>, format: Output) -
     let answer = client.admin().transfer_leadership(to).await?;
     let leader = Leader { leader: answer.leader, term: answer.term };
     output::say(format, &format!("node {} leads in term {}", leader.leader, leader.term), &leader)?;
-    Ok(true)
+    Ok(Exit::DONE)
 }
 
 pub(super) async fn raise_level(client: &Client, format: Output) -> Done {
@@ -107,7 +107,7 @@ pub(super) async fn raise_level(client: &Client, format: Output) -> Done {
         Level { level, raised: false } => format!("the group is at feature level {level}, the newest, already"),
     };
     output::say(format, &text, &level)?;
-    Ok(true)
+    Ok(Exit::DONE)
 }
 
 /// A leader does not remove itself: another one takes over first.
@@ -171,5 +171,5 @@ fn show(format: Output, members: Vec<ApiMember>) -> Done {
         [member.id.to_string(), part.to_owned(), member.peer.clone(), member.client.clone()]
     });
     output::print(format, ["NODE", "PART", "PEER", "CLIENT"], rows, &members)?;
-    Ok(true)
+    Ok(Exit::DONE)
 }

@@ -7,6 +7,30 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
+use tercet_client::Stored;
+
+/// A line of the file.
+#[derive(Serialize)]
+pub(super) struct Acknowledged {
+    line: u64,
+    pub(super) message_id: String,
+    pub(super) queue: Option<u32>,
+    pub(super) offset: u64,
+}
+
+impl Acknowledged {
+    pub(super) fn new(line: u64, stored: &Stored) -> Acknowledged {
+        let Stored { queue, offset, message_id, .. } = stored;
+        Acknowledged { line, message_id: message_id.to_string(), queue: *queue, offset: *offset }
+    }
+
+    pub(super) fn write_to(&self, lines: &mut Vec<u8>) {
+        serde_json::to_writer(&mut *lines, self).expect("numbers and text are always JSON");
+        lines.push(b'\n');
+    }
+}
+
 /// A pipe or a device that takes nothing for this long counts as failed.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 

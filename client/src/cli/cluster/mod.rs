@@ -1,4 +1,7 @@
-//! `tercet cluster`.
+//! `tercet cluster`: status, `health`, and `members`, its changes.
+
+mod health;
+mod members;
 
 use serde::Serialize;
 use tercet_client::{
@@ -9,7 +12,8 @@ use tercet_client::{
 use super::{
     Done,
     args::{ClusterCommand, Output},
-    members, output,
+    exit::Exit,
+    output,
 };
 
 #[derive(Serialize)]
@@ -24,13 +28,16 @@ struct Status {
 struct Node {
     id: u64,
     role: &'static str,
+    voter: bool,
     term: u64,
     last: Option<u64>,
+    durable: Option<u64>,
     committed: Option<u64>,
     applied: Option<u64>,
     lag: u64,
     level: u32,
     newest_level: u32,
+    version: String,
     healthy: bool,
     address: String,
     problem: String,
@@ -40,6 +47,7 @@ struct Node {
 pub(super) async fn run(client: Client, command: ClusterCommand, format: Output) -> Done {
     match command {
         ClusterCommand::Status => status(client, format).await,
+        ClusterCommand::Health => health::run(client, format).await,
         ClusterCommand::Add { node, peer, voter, patience } => {
             members::add(&client, node, &peer, voter, patience.timeout, format).await
         }
@@ -73,19 +81,41 @@ async fn status(client: Client, format: Output) -> Done {
         [
             node.id.to_string(),
             node.role.to_owned(),
+            vote(node),
             if is_down { "-".to_owned() } else { node.term.to_string() },
             index(node.last),
+            index(node.durable),
             index(node.committed),
             index(node.applied),
             if is_down { "-".to_owned() } else { node.lag.to_string() },
             level(node),
-            health(node),
+            if is_down { "-".to_owned() } else { node.version.clone() },
+            condition(node),
             node.address.clone(),
         ]
     });
-    let headings = ["NODE", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "LAG", "LEVEL", "HEALTH", "ADDRESS"];
+    let headings = [
+        "NODE",
+        "ROLE",
+        "VOTES",
+        "TERM",
+        "LAST",
+        "DURABLE",
+        "COMMITTED",
+        "APPLIED",
+        "LAG",
+        "LEVEL",
+        "VERSION",
+        "HEALTH",
+        "ADDRESS",
+    ];
     output::print(format, headings, rows, &status)?;
-    Ok(true)
+    Ok(Exit::DONE)
+}
+
+/// Whether its vote counts.
+fn vote(node: &Node) -> String {
+    if node.voter { "yes".to_owned() } else { "no".to_owned() }
 }
 
 /// The group's feature level, and the one that it can be raised to once all nodes know it.
@@ -97,7 +127,7 @@ fn level(node: &Node) -> String {
     }
 }
 
-fn health(node: &Node) -> String {
+fn condition(node: &Node) -> String {
     let warnings = node.warnings.join("; ");
     match (node.healthy, warnings.is_empty()) {
         (true, true) => "ok".to_owned(),
@@ -119,13 +149,16 @@ fn node(node: ApiNode) -> Node {
     Node {
         id: node.node_id,
         role,
+        voter: node.voter,
         term: node.term,
         last: node.last_index,
+        durable: node.durable_index,
         committed: node.committed_index,
         applied: node.applied_index,
         lag: node.lag,
         level: node.level,
         newest_level: node.newest_level,
+        version: node.version,
         healthy: node.healthy,
         address: node.addresses.unwrap_or_default().client,
         problem: node.problem,

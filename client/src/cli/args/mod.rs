@@ -1,0 +1,348 @@
+//! What can be typed.
+
+mod bench;
+mod cluster;
+mod messages;
+
+pub(crate) use bench::{BenchCommand, BenchConsume, BenchPublish};
+pub(crate) use cluster::ClusterCommand;
+pub(crate) use messages::{Consume, Publish};
+
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, str::FromStr};
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use tercet_client::{Endpoint, EndpointError, Start, proto::admin::v1::TopicType};
+
+const EXAMPLES: &str = "\
+Examples:
+  tercet topic create orders --queues 4
+  tercet publish orders 'hello' --key order-4711
+  tercet publish orders --file orders.txt --acks acks.jsonl
+  tercet consume orders --group billing --until-idle 5s
+  tercet cluster status -o json
+  tercet bench publish orders --size 1024 --in-flight 1024 --duration 10s
+  tercet log verify /var/lib/tercet
+
+Exit codes: 0 done; 1 failed, or not every message was stored, or a log is damaged; 2 wrong arguments; 130 ended by
+Ctrl-C, 143 by SIGTERM. With -o json an error is an object on standard error: {\"error\", \"can_retry\", \"hint\"}.
+RUST_LOG=tercet_client=debug shows what the client does.";
+
+/// The command line of Tercet: topics, groups, publishing, consuming, status, benchmarks.
+#[derive(Debug, Parser)]
+#[command(name = "tercet", version, after_help = EXAMPLES, propagate_version = true)]
+pub(crate) struct Args {
+    /// Client addresses of nodes; any node of the group will do
+    #[arg(
+        long = "endpoint",
+        global = true,
+        value_name = "HOST:PORT[,HOST:PORT]",
+        default_value = "127.0.0.1:8081",
+        env = "TERCET_ENDPOINT"
+    )]
+    pub(crate) endpoints: Endpoints,
+    /// How results are printed [default: table; json for consumed messages]
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Args {
+    /// Parses, and checks what goes with what where clap alone cannot tell.
+    pub(crate) fn read(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut args = Self::try_parse_from(line)?;
+        if let Command::Publish(publish) = &mut args.command {
+            publish.settle().map_err(|problem| {
+                let mut command = Self::command();
+                command.build();
+                let publish = command.find_subcommand_mut("publish").expect("there is one");
+                publish.error(ErrorKind::ArgumentConflict, problem)
+            })?;
+        }
+        Ok(args)
+    }
+}
+
+/// A parsed list of endpoints.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoints(pub(crate) Vec<Endpoint>);
+
+impl FromStr for Endpoints {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Endpoint::parse_list(text).map(Self)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make, delete, list and describe topics
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Make, change, delete and list consumer groups
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// The state of the broker group
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Publish a message, or each line of a file or of standard input as one
+    Publish(Publish),
+    /// Print the messages of a topic and acknowledge them
+    Consume(Consume),
+    /// Measure rate and latency
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Look into the files of a stopped node; changes nothing
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Check every byte of a node's log and say what is in it and what is wrong with it
+    #[command(after_help = "\
+A damaged node repairs itself from its peers when it starts; `verify` says where the damage is, and changes nothing.
+The exit code is 1 if anything that was durable is damaged or missing. A torn tail is none: it was never acknowledged.
+
+Example:
+  tercet log verify /var/lib/tercet")]
+    Verify {
+        /// The data folder of a node that does not run
+        dir: PathBuf,
+    },
+    /// Print the records of a node's log, with their places on its disk
+    #[command(after_help = "\
+With -o json each record is a JSON line. Damage stands where it is, as a line of its own, and makes the exit code 1.
+
+Example:
+  tercet log dump /var/lib/tercet --from 1000 --until 1100 -o json")]
+    Dump {
+        /// The data folder of a node that does not run
+        dir: PathBuf,
+        /// The first entry
+        #[arg(long, value_name = "INDEX", default_value = "0")]
+        from: u64,
+        /// The entry after the last [default: the end of the log]
+        #[arg(long, value_name = "INDEX")]
+        until: Option<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// Make a topic; succeeds if it exists with the same settings
+    #[command(after_help = "Example:\n  tercet topic create payments --queues 8 --type fifo")]
+    Create {
+        /// 1 to 127 characters of a-z, A-Z, 0-9, %, |, _ and -
+        name: String,
+        /// How many queues, numbered from 0
+        #[arg(long, value_name = "N")]
+        queues: NonZeroU32,
+        /// What its messages are
+        #[arg(long = "type", value_name = "TYPE", default_value = "normal")]
+        kind: TopicKind,
+    },
+    /// Delete a topic with all its messages
+    #[command(after_help = "\
+Its messages are gone at once, for all consumer groups. The dead letters of group g are in the topic %DLQ%g.
+
+Example:
+  tercet topic delete payments")]
+    Delete {
+        /// The topic
+        name: String,
+    },
+    /// All topics
+    List,
+    /// A topic and the offsets of its queues
+    Describe {
+        /// The topic
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TopicKind {
+    /// In no particular order
+    Normal,
+    /// In order within each message group
+    Fifo,
+    /// At the time that each message names; not implemented yet, brokers refuse it
+    Delay,
+    /// Once committed; not implemented yet, brokers refuse it
+    Transaction,
+}
+
+impl From<TopicKind> for TopicType {
+    fn from(kind: TopicKind) -> Self {
+        match kind {
+            TopicKind::Normal => Self::Normal,
+            TopicKind::Fifo => Self::Fifo,
+            TopicKind::Delay => Self::Delay,
+            TopicKind::Transaction => Self::Transaction,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Make a consumer group; succeeds if it exists with the same settings
+    #[command(after_help = "Example:\n  tercet group create billing --max-attempts 5 --from last")]
+    Create {
+        /// 1 to 120 characters of a-z, A-Z, 0-9, %, |, _ and -
+        name: String,
+        /// Deliveries keep the order within each message group
+        #[arg(long)]
+        fifo: bool,
+        /// Deliveries of a message before it goes to the dead-letter queue [default: 17]
+        #[arg(long, value_name = "N")]
+        max_attempts: Option<NonZeroU32>,
+        /// Where the group begins in a topic that it reads for the first time: first, last or a time
+        #[arg(long, value_name = "first|last|TIME", default_value = "first", value_parser = parse_start)]
+        from: Start,
+    },
+    /// Change settings of a consumer group; what is not named stays
+    #[command(after_help = "\
+What is with consumers now is settled as it was delivered. Push consumers learn of another order when they connect again.
+
+Example:
+  tercet group update billing --fifo --max-attempts 5")]
+    Update {
+        /// An existing group
+        name: String,
+        /// Whether deliveries keep the order within each message group
+        #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        fifo: Option<bool>,
+        /// Deliveries of a message before it goes to the dead-letter queue; counts for deliveries that end from now on
+        #[arg(long, value_name = "N")]
+        max_attempts: Option<NonZeroU32>,
+        /// Where the group begins in topics that it has not read before: first, last or a time
+        #[arg(long, value_name = "first|last|TIME", value_parser = parse_start)]
+        from: Option<Start>,
+    },
+    /// Delete a consumer group: how far it has come, and what it holds
+    #[command(after_help = "\
+Consumers that still poll for it are told that it does not exist. Made anew, it begins at the first message again, so
+while messages are retained that it was done with, no consumer makes it by itself, and `tercet group create` does.
+
+Example:
+  tercet group delete billing --with-dead-letters")]
+    Delete {
+        /// The group
+        name: String,
+        /// Delete its dead letters as well
+        #[arg(long)]
+        with_dead_letters: bool,
+    },
+    /// All consumer groups
+    List,
+}
+
+/// `first`, `last`, or a time: RFC 3339, with or without the `T` and the `Z`, in UTC.
+fn parse_start(text: &str) -> Result<Start, String> {
+    match text {
+        "first" => Ok(Start::First),
+        "last" => Ok(Start::Last),
+        time => {
+            let time = humantime::parse_rfc3339_weak(time)
+                .map_err(|_| "expected first, last or a time such as 2026-11-21T08:00:00Z".to_owned())?;
+            let since_1970 = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| "before 1970".to_owned())?;
+            u64::try_from(since_1970.as_millis()).map(Start::UnixMillis).map_err(|_| "too late".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_calls_of_the_documentation_parse() {
+        for line in [
+            "tercet group create g --fifo --max-attempts 3 --from last",
+            "tercet group list -o json",
+            "tercet topic create t --queues 4 --type fifo --endpoint a:1,b:2",
+            "tercet --endpoint a:1 topic list",
+            "tercet topic describe t",
+            "tercet publish --topic t --file f --key-regex ^a --tag g --in-flight 16 --acks x --timeout 1m",
+            "tercet consume --topic t --group g --from 2026-11-21T08:00:00Z --until-idle 5s --max 3 --out o",
+            "tercet publish t --json --key a --key b --property a=b --property c=d=e --message-group g",
+            "tercet consume t --group g --filter a||b -o table",
+            "tercet cluster status",
+            "tercet bench publish --topic t --size 100 --in-flight 1 --producers 1 --duration 1s --rate 5",
+            "tercet bench consume --topic t --in-flight 1 --consumers 1 --duration 1s",
+            "tercet bench consume t --producers 4",
+        ] {
+            Args::read(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused_and_named() {
+        for (line, text) in [
+            ("tercet topic create t --queues 0", "--queues"),
+            ("tercet topic list --endpoint nowhere", "the port is missing"),
+            ("tercet group create g --from yesterday", "expected first, last or a time"),
+            ("tercet publish --topic t --key-regex (", "--key-regex"),
+            ("tercet bench publish --topic t --size 0", "--size"),
+            ("tercet bench consume --topic t --rate 5", "--rate"),
+            ("tercet bench consume t --size 5", "--size"),
+            ("tercet publish", "<TOPIC>"),
+            ("tercet publish t b c", "'c'"),
+            ("tercet publish --topic t b c", "the topic is given twice"),
+            ("tercet publish t b --file f", "neither with --file nor with --json"),
+            ("tercet publish --topic t b --json", "neither with --file nor with --json"),
+            ("tercet publish t --property a", "expected NAME=VALUE"),
+            ("tercet publish t --property =a", "expected NAME=VALUE"),
+            ("tercet publish t --property a=", "expected NAME=VALUE"),
+            ("tercet consume --group g", "<TOPIC"),
+            ("tercet consume t --topic t --group g", "--topic"),
+            ("tercet consume t --group g -o xml", "xml"),
+            ("tercet consume t --group g --filter a|b", "expected tags such as 'a || b'"),
+            ("tercet consume t --group g --filter a||", "expected tags such as 'a || b'"),
+        ] {
+            let error = Args::read(line.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            let error = error.to_string();
+            assert!(error.contains(text), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_topic_is_the_first_argument_or_named_and_a_body_follows_it() {
+        let publish = |line: &str| match Args::read(line.split(' ')).unwrap().command {
+            Command::Publish(publish) => (publish.topic().to_owned(), publish.body),
+            other => panic!("{other:?}"),
+        };
+        let body = || Some("hello".to_owned());
+        assert_eq!(publish("tercet publish t"), ("t".to_owned(), None));
+        assert_eq!(publish("tercet publish t hello"), ("t".to_owned(), body()));
+        assert_eq!(publish("tercet publish --topic t"), ("t".to_owned(), None));
+        assert_eq!(publish("tercet publish --topic t hello"), ("t".to_owned(), body()));
+        for line in ["tercet consume t --group g", "tercet consume --group g --topic t"] {
+            let Command::Consume(consume) = Args::read(line.split(' ')).unwrap().command else { panic!("{line}") };
+            assert_eq!(consume.topic.name(), "t");
+        }
+    }
+
+    #[test]
+    fn a_start_is_a_word_or_a_time() {
+        assert_eq!(parse_start("first"), Ok(Start::First));
+        assert_eq!(parse_start("1970-01-01T00:00:01.5Z"), Ok(Start::UnixMillis(1500)));
+        assert_eq!(parse_start("1970-01-01 00:00:02"), Ok(Start::UnixMillis(2000)));
+    }
+}
