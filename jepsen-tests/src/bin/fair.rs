@@ -109,7 +109,7 @@ async fn drain(args: &Args) -> Result<bool, Failure> {
             let group = format!("drain-{run}");
             let duration = format!("{}ms", span.as_millis());
             let call = ["bench", "consume", "--topic", "backlog", "--group", &group, "--duration", &duration];
-            let more = ["--in-flight", "8192", "--producers", "4", "-o", "json"];
+            let more = ["--in-flight", "8192", "--consumers", "4", "-o", "json"];
             let drainer = drains.then(|| Running::start(&cluster.endpoints(), &[&call[..], &more[..]].concat()));
             let found = open_loop::publish(&cluster, "live", args.rate, SIZE as usize, span).await?;
             let drained = match drainer {

@@ -79,7 +79,7 @@ pub async fn waiting(cluster: &Cluster, topic: &str, duration: Duration) -> Resu
 
 fn consumers(cluster: &Cluster, topic: &str, group: &str, duration: Duration) -> Result<Running, Failure> {
     let (count, ahead) = (CONSUMERS.to_string(), AHEAD.to_string());
-    let call = ["consume", "--topic", topic, "--group", group, "--producers", &count, "--in-flight", &ahead];
+    let call = ["consume", "--topic", topic, "--group", group, "--consumers", &count, "--in-flight", &ahead];
     start(cluster, &[&call[..], &["--duration", &millis(duration)]].concat())
 }
 

@@ -10,21 +10,22 @@ use super::messages::Topic;
 pub(crate) enum BenchCommand {
     /// Publish as fast as the messages in flight allow, or at a fixed rate
     #[command(after_help = "\
-Latency is the time from a message's send to its acknowledgement. With --rate the messages are sent on a schedule,
-whatever the broker does, and latency counts from the time at which a message should have been sent.
+Latency is the time from a message's send to its acknowledgement. With --rate the messages are
+sent on a schedule, whatever the broker does, and latency counts from the time at which a message
+should have been sent.
 With -o json: {\"rate\", \"mb_per_s\", \"p50_us\", \"p99_us\", \"p999_us\", \"max_us\", \"failed\"}.
 
 Example:
-  tercet bench publish --topic bench --size 1024 --in-flight 1024 --producers 4 --duration 10s -o json")]
+  tercet bench publish bench --size 1024 --in-flight 1024 --producers 4 --duration 10s -o json")]
     Publish(BenchPublish),
     /// Receive and acknowledge what is in the topic
     #[command(after_help = "\
-Latency is the time from the receipt of a message to its acknowledgement; of messages that were published with
-`bench publish --rate`, from the time at which they should have been sent to their receipt (the clocks of both machines
-must agree). With -o json: as `bench publish`.
+Latency is the time from the receipt of a message to its acknowledgement; of messages that were
+published with `bench publish --rate`, from the time at which they should have been sent to their
+receipt (the clocks of both machines must agree). With -o json: as `bench publish`.
 
 Example:
-  tercet bench consume --topic bench --consumers 4 --in-flight 1024 --duration 10s")]
+  tercet bench consume bench --consumers 4 --in-flight 1024 --duration 10s")]
     Consume(BenchConsume),
 }
 

@@ -12,12 +12,13 @@ pub(crate) enum ClusterCommand {
     #[command(after_help = "\
 Exit codes:
   0  all is well
-  1  the group serves, but a node is down, not caught up, or has something that an operator should look at,
-     such as a disk that is nearly full
+  1  the group serves, but a node is down, not caught up, or has something that an operator
+     should look at, such as a disk that is nearly full
   2  wrong arguments
   3  there is no leader, or fewer nodes than a majority, or no answer
 
-Each problem is a line. With -o json: {\"status\": \"ok|degraded|unavailable\", \"leader\", \"nodes\", \"problems\": [{\"node\", \"problem\"}]}.
+Each problem is a line, as the node sees it that answers. With -o json:
+  {\"status\": \"ok|degraded|unavailable\", \"leader\", \"nodes\", \"problems\": [{\"node\", \"problem\"}]}
 
 Example:
   tercet cluster health --endpoint node-1:8081,node-2:8081,node-3:8081 || page-somebody")]

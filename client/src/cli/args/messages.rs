@@ -27,21 +27,25 @@ impl Topic {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-With BODY one message is published, and its place printed. Otherwise each line of the input becomes a message, without
-its line feed; empty lines are skipped (a message has a body).
+With BODY one message is published, and its place printed. Otherwise each line of the input
+becomes a message, without its line feed; empty lines are skipped (a message has a body).
 
-With --json each line is an object of which only the body is required; a body that is no text stands in \"body_base64\":
-  {\"body\": \"text\", \"key\": \"k\", \"keys\": [\"k2\"], \"tag\": \"t\", \"group\": \"g\", \"properties\": {\"name\": \"value\"}}
-Keys and properties are added to those of the options; tag and group take their place. The lines that `tercet consume`
-prints can be given as they are: what only the broker says (topic, queue, offset, id, attempt, time) is not looked at.
+With --json each line is an object, of which only the body is required; a body that is no text
+stands in \"body_base64\":
+  {\"body\": \"text\", \"key\": \"k\", \"keys\": [\"l\"], \"tag\": \"t\", \"group\": \"g\", \"properties\": {\"n\": \"v\"}}
+Keys and properties are added to those of the options; tag and group take their place. The lines
+that `tercet consume` prints can be given as they are: what only the broker says (topic, queue,
+offset, id, attempt, time) is not looked at.
 
-A line that makes no message is refused by its number, and the others are sent. A message whose outcome is unknown, or
-that can be retried, is sent again under the same message id until the timeout; the broker stores it at most once.
-The exit code is 0 if all were stored, else 1. Ctrl-C or SIGTERM ends the reading: what is on its way gets its outcome,
-the summary says before which line it ended, and the exit code is 130 or 143 if all that was sent is stored. A second
-one ends at once.
+A line that makes no message is refused by its number, and the others are sent. A message whose
+outcome is unknown, or that can be retried, is sent again under the same message id until the
+timeout; the broker stores it at most once. The exit code is 0 if all were stored, else 1.
 
---acks FILE gets a JSON line per acknowledged message, as it is acknowledged, in the order of acknowledgement:
+Ctrl-C or SIGTERM ends the reading: what is on its way gets its outcome, the summary says before
+which line it ended, and the exit code is 130 or 143 if all that was sent is stored. A second one
+ends at once.
+
+--acks FILE gets a JSON line per acknowledged message, as it is acknowledged, in that order:
   {\"line\": 1, \"message_id\": \"01...\", \"queue\": 0, \"offset\": 0}
 
 Examples:
@@ -118,15 +122,20 @@ impl Publish {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Each message is written as a JSON line, then acknowledged:
-  {\"topic\": \"t\", \"queue\": 0, \"offset\": 0, \"message_id\": \"01...\", \"attempt\": 1, \"stored_at\": \"2026-11-21T08:00:00.000Z\",
-   \"keys\": [\"k\"], \"tag\": \"t\", \"message_group\": \"g\", \"properties\": {\"name\": \"value\"}, \"body\": \"text\"}
-What a message does not have is not there. A body that is not UTF-8 stands in \"body_base64\" instead of \"body\". A dead
-letter names in \"dead_letter_of\" the topic that it was published to. With -o table each message is a line for people.
+  {\"topic\": \"t\", \"queue\": 0, \"offset\": 0, \"message_id\": \"01...\", \"attempt\": 1,
+   \"stored_at\": \"2026-11-21T08:00:00.000Z\", \"keys\": [\"k\"], \"tag\": \"t\", \"message_group\": \"g\",
+   \"properties\": {\"n\": \"v\"}, \"body\": \"text\"}
+What a message does not have is not there. A body that is not UTF-8 stands in \"body_base64\"
+instead of \"body\". A dead letter names in \"dead_letter_of\" the topic that it was published to.
+With -o table each message is a line for people.
 
-It ends by Ctrl-C, SIGTERM, --until-idle, --max, or when nobody reads its output any more. Then what was written is
-acknowledged, and what was not is given back and comes again at once. A second Ctrl-C ends at once; whoever ends like that, or
-crashes, between the line and the acknowledgement gets the message again: with a higher attempt, and the same id.
-Exit codes: 0 done; 1 failed, or something that was written is not acknowledged; 130 after Ctrl-C; 143 after SIGTERM.
+It ends by Ctrl-C, SIGTERM, --until-idle, --max, or when nobody reads its output any more. Then
+what was written is acknowledged, and what was not is given back and comes again at once. A second
+Ctrl-C ends at once; whoever ends like that, or crashes, between the line and the acknowledgement
+gets the message again: with a higher attempt, and the same id.
+
+Exit codes: 0 done; 1 failed, or something that was written is not acknowledged; 130 after Ctrl-C;
+143 after SIGTERM.
 
 Examples:
   tercet consume orders --group billing

@@ -23,8 +23,9 @@ Examples:
   tercet bench publish orders --size 1024 --in-flight 1024 --duration 10s
   tercet log verify /var/lib/tercet
 
-Exit codes: 0 done; 1 failed, or not every message was stored, or a log is damaged; 2 wrong arguments; 130 ended by
-Ctrl-C, 143 by SIGTERM. With -o json an error is an object on standard error: {\"error\", \"can_retry\", \"hint\"}.
+Exit codes: 0 done; 1 failed, or not every message was stored, or a log is damaged; 2 wrong
+arguments; 130 ended by Ctrl-C, 143 by SIGTERM.
+With -o json an error is an object on standard error: {\"error\", \"can_retry\", \"hint\"}.
 RUST_LOG=tercet_client=debug shows what the client does.";
 
 /// The command line of Tercet: topics, groups, publishing, consuming, status, benchmarks.
@@ -110,8 +111,9 @@ pub(crate) enum Command {
 pub(crate) enum LogCommand {
     /// Check every byte of a node's log and say what is in it and what is wrong with it
     #[command(after_help = "\
-A damaged node repairs itself from its peers when it starts; `verify` says where the damage is, and changes nothing.
-The exit code is 1 if anything that was durable is damaged or missing. A torn tail is none: it was never acknowledged.
+A damaged node repairs itself from its peers when it starts; `verify` says where the damage is, and
+changes nothing. The exit code is 1 if anything that was durable is damaged or missing. A torn tail
+is none: it was never acknowledged.
 
 Example:
   tercet log verify /var/lib/tercet")]
@@ -121,7 +123,8 @@ Example:
     },
     /// Print the records of a node's log, with their places on its disk
     #[command(after_help = "\
-With -o json each record is a JSON line. Damage stands where it is, as a line of its own, and makes the exit code 1.
+With -o json each record is a JSON line. Damage stands where it is, as a line of its own, and makes
+the exit code 1.
 
 Example:
   tercet log dump /var/lib/tercet --from 1000 --until 1100 -o json")]
@@ -153,7 +156,8 @@ pub(crate) enum TopicCommand {
     },
     /// Delete a topic with all its messages
     #[command(after_help = "\
-Its messages are gone at once, for all consumer groups. The dead letters of group g are in the topic %DLQ%g.
+Its messages are gone at once, for all consumer groups. The dead letters of group g are in the
+topic %DLQ%g.
 
 Example:
   tercet topic delete payments")]
@@ -212,7 +216,8 @@ pub(crate) enum GroupCommand {
     },
     /// Change settings of a consumer group; what is not named stays
     #[command(after_help = "\
-What is with consumers now is settled as it was delivered. Push consumers learn of another order when they connect again.
+What is with consumers now is settled as it was delivered. Push consumers learn of another order
+when they connect again.
 
 Example:
   tercet group update billing --fifo --max-attempts 5")]
@@ -231,8 +236,9 @@ Example:
     },
     /// Delete a consumer group: how far it has come, and what it holds
     #[command(after_help = "\
-Consumers that still poll for it are told that it does not exist. Made anew, it begins at the first message again, so
-while messages are retained that it was done with, no consumer makes it by itself, and `tercet group create` does.
+Consumers that still poll for it are told that it does not exist. Made anew, it begins at the first
+message again, so while messages are retained that it was done with, no consumer makes it by itself,
+and `tercet group create` does.
 
 Example:
   tercet group delete billing --with-dead-letters")]
@@ -268,6 +274,18 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    /// Clap breaks longer ones anew, in the middle of what was broken by hand.
+    #[test]
+    fn no_line_below_the_options_is_too_long() {
+        fn check(command: &clap::Command) {
+            for line in command.get_after_help().map(ToString::to_string).unwrap_or_default().lines() {
+                assert!(line.len() <= 100, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
     }
 
     #[test]
