@@ -1,5 +1,7 @@
 //! Administration of a broker group through any of its nodes.
 
+use std::time::Duration;
+
 use tercet_proto::admin::v1::{self as api, admin_client::AdminClient};
 use tonic::{Request, Response, Status, transport::Channel};
 
@@ -8,6 +10,9 @@ use crate::{
     error::Error,
     message::{check_group, check_topic},
 };
+
+/// What changes members or leadership waits for that: longer than the leader does, so that nobody asks twice.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Makes and lists topics and consumer groups, and shows the state of the nodes; from [`Client::admin`].
 ///
@@ -180,9 +185,14 @@ impl Admin {
     /// # Errors
     /// If no voter can take over, or no node answers in time.
     pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<api::TransferLeadershipResponse, Error> {
+        // Decided once: asked again, a leader that has just taken over would hand over again.
+        let to = match to {
+            Some(to) => Some(to),
+            None => successor(&self.cluster_status().await?),
+        };
         let request = api::TransferLeadershipRequest { to };
-        self.call("transfer leadership", request, async |mut node, request| node.transfer_leadership(request).await)
-            .await
+        let send = async |mut node: AdminClient<Channel>, request| node.transfer_leadership(request).await;
+        self.call_within(CHANGE_TIMEOUT, "transfer leadership", request, send).await
     }
 
     /// Raises the group's feature level as far as all its members know it, which each of them is asked now.
@@ -191,7 +201,7 @@ impl Admin {
     /// If one knows no higher level or does not answer, or no node answers in time.
     pub async fn raise_level(&self) -> Result<api::RaiseLevelResponse, Error> {
         let request = api::RaiseLevelRequest {};
-        self.call("raise level", request, async |mut node, request| node.raise_level(request).await).await
+        self.change("raise level", request, async |mut node, request| node.raise_level(request).await).await
     }
 
     /// Takes an empty node, listening for peers at `peer`, into the group as a learner.
@@ -200,7 +210,7 @@ impl Admin {
     /// If it is not empty or not reached, or its id was used before, or no node answers in time.
     pub async fn add_node(&self, node_id: u64, peer: &str) -> Result<Vec<api::Member>, Error> {
         let request = api::AddNodeRequest { node_id, peer: peer.to_owned() };
-        let answer = self.call("add node", request, async |mut node, request| node.add_node(request).await);
+        let answer = self.change("add node", request, async |mut node, request| node.add_node(request).await);
         Ok(answer.await?.members)
     }
 
@@ -210,7 +220,7 @@ impl Admin {
     /// If it is no member or lags behind, or no node answers in time.
     pub async fn promote_node(&self, node_id: u64) -> Result<Vec<api::Member>, Error> {
         let request = api::PromoteNodeRequest { node_id };
-        let answer = self.call("promote node", request, async |mut node, request| node.promote_node(request).await);
+        let answer = self.change("promote node", request, async |mut node, request| node.promote_node(request).await);
         Ok(answer.await?.members)
     }
 
@@ -220,7 +230,7 @@ impl Admin {
     /// If it leads, or the others would have no live majority, or no node answers in time.
     pub async fn remove_node(&self, node_id: u64, keep_as_learner: bool) -> Result<Vec<api::Member>, Error> {
         let request = api::RemoveNodeRequest { node_id, keep_as_learner };
-        let answer = self.call("remove node", request, async |mut node, request| node.remove_node(request).await);
+        let answer = self.change("remove node", request, async |mut node, request| node.remove_node(request).await);
         Ok(answer.await?.members)
     }
 
@@ -230,7 +240,7 @@ impl Admin {
     /// If `old` leads or `new` lags behind, or no node answers in time.
     pub async fn replace_node(&self, old: u64, new: u64) -> Result<Vec<api::Member>, Error> {
         let request = api::ReplaceNodeRequest { old, new };
-        let answer = self.call("replace node", request, async |mut node, request| node.replace_node(request).await);
+        let answer = self.change("replace node", request, async |mut node, request| node.replace_node(request).await);
         Ok(answer.await?.members)
     }
 
@@ -240,7 +250,7 @@ impl Admin {
     /// If it is no member, or no node answers in time.
     pub async fn move_node(&self, node_id: u64, addresses: api::NodeAddresses) -> Result<Vec<api::Member>, Error> {
         let request = api::MoveNodeRequest { node_id, addresses: Some(addresses) };
-        let answer = self.call("move node", request, async |mut node, request| node.move_node(request).await);
+        let answer = self.change("move node", request, async |mut node, request| node.move_node(request).await);
         Ok(answer.await?.members)
     }
 
@@ -249,7 +259,24 @@ impl Admin {
         Q: Clone,
         F: AsyncFn(AdminClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
     {
-        let timeout = self.client.options().attempt_timeout;
+        self.call_within(self.client.options().attempt_timeout, call, request, send).await
+    }
+
+    /// A call that the leader may work on for long.
+    async fn change<Q, A, F>(&self, call: &'static str, request: Q, send: F) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: AsyncFn(AdminClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
+    {
+        self.call_within(CHANGE_TIMEOUT, call, request, send).await
+    }
+
+    async fn call_within<Q, A, F>(&self, timeout: Duration, call: &'static str, request: Q, send: F) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: AsyncFn(AdminClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
+    {
+        let timeout = timeout.max(self.client.options().attempt_timeout);
         let attempt = async |channel| {
             let mut request = self.client.identity().request(request.clone());
             request.set_timeout(timeout);
@@ -260,6 +287,13 @@ impl Admin {
     }
 }
 
+/// The voter that lacks least of the leader's log, if another than the leader lives.
+fn successor(status: &api::ClusterStatusResponse) -> Option<u64> {
+    let able = |node: &&api::Node| node.voter && node.healthy && Some(node.node_id) != status.leader;
+    let best = status.nodes.iter().filter(able).max_by_key(|node| (node.last_index, std::cmp::Reverse(node.node_id)));
+    best.map(|node| node.node_id)
+}
+
 fn position(start: Start) -> api::StartPosition {
     use api::start_position::{Position, Unit};
     let position = match start {
@@ -268,4 +302,30 @@ fn position(start: Start) -> api::StartPosition {
         Start::UnixMillis(time) => Position::UnixMillis(time),
     };
     api::StartPosition { position: Some(position) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leadership_goes_to_a_living_voter_that_lacks_least() {
+        let node = |node_id, last_index, voter, healthy| api::Node {
+            node_id,
+            last_index: Some(last_index),
+            voter,
+            healthy,
+            ..Default::default()
+        };
+        let nodes = vec![
+            node(1, 100, true, true),
+            node(2, 90, true, true),
+            node(3, 95, true, true),
+            node(4, 99, false, true),
+            node(5, 99, true, false),
+        ];
+        let status = |nodes| api::ClusterStatusResponse { leader: Some(1), nodes, ..Default::default() };
+        assert_eq!(successor(&status(nodes.clone())), Some(3));
+        assert_eq!(successor(&status(nodes[..1].to_vec())), None);
+    }
 }

@@ -17,6 +17,7 @@ mod buffer;
 mod conversation;
 mod dialogue;
 mod handle;
+mod packed;
 mod received;
 mod settling;
 mod worker;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tercet_proto::client::v1::{Batch, Delivered, StoredProperties};
 
+use super::packed::unpack;
 use crate::error::Error;
 
 /// The reference of one delivery.
@@ -65,7 +66,7 @@ impl ReceivedMessage {
         self.attempt
     }
 
-    /// What it carries.
+    /// What it carries; what its producer's client packed is unpacked.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
@@ -118,17 +119,15 @@ impl ReceivedMessage {
     }
 
     fn parse(topic: &Arc<str>, reference: Reference, message: Delivered) -> Result<Self, Error> {
-        let stored = StoredProperties::decode(message.properties).map_err(|error| Error::Corrupt {
-            queue: reference.queue,
-            offset: reference.offset,
-            problem: error.to_string(),
-        })?;
+        let corrupt = |problem| Error::Corrupt { queue: reference.queue, offset: reference.offset, problem };
+        let stored = StoredProperties::decode(message.properties).map_err(|error| corrupt(error.to_string()))?;
+        let body = if stored.gzip { unpack(&message.body).map_err(corrupt)? } else { message.body };
         let some = |text: String| (!text.is_empty()).then_some(text);
         Ok(Self {
             topic: Arc::clone(topic),
             message_id: stored.message_id,
             attempt: message.attempt.max(1),
-            body: message.body,
+            body,
             tag: some(message.tag),
             keys: stored.keys,
             message_group: some(stored.message_group),
@@ -168,6 +167,19 @@ mod tests {
         assert_eq!((message.reference.nonce, message.reference.deadline_unix_ms), (7, 8));
         assert_eq!(message.origin_topic(), Some("first"));
         assert!(message.properties().is_empty(), "{:?}", message.properties());
+    }
+
+    #[test]
+    fn a_packed_body_is_unpacked_and_one_that_cannot_be_is_named() {
+        let stored = StoredProperties { gzip: true, ..Default::default() }.encode_to_vec();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, b"plain words").unwrap();
+        let mut good = batch(&stored);
+        good.messages[0].body = packed.finish().unwrap().into();
+        let message = ReceivedMessage::of_batch(&"t".into(), good).next().unwrap().1.unwrap();
+        assert_eq!(message.body().as_ref(), b"plain words");
+        let error = ReceivedMessage::of_batch(&"t".into(), batch(&stored)).next().unwrap().1.unwrap_err();
+        assert!(error.to_string().contains("queue 3, offset 9"), "{error}");
     }
 
     #[test]

@@ -6,10 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #![allow(dead_code, reason = "each test file uses a part of this module")]
 
+mod admin;
 mod consume;
 mod leader;
 mod service;
 
+use admin::SlowAdmin;
 pub(crate) use consume::Call;
 use leader::News;
 
@@ -100,6 +102,7 @@ pub(crate) struct Group {
     pub(crate) shared: Arc<Mutex<Shared>>,
     pub(crate) gate: Arc<Semaphore>,
     pub(crate) news: News,
+    pub(crate) admin: SlowAdmin,
     calls: tokio::sync::Mutex<mpsc::UnboundedReceiver<Call>>,
     nodes: Vec<Node>,
 }
@@ -125,7 +128,7 @@ impl Group {
         let shared = Arc::new(Mutex::new(Shared { script: script.into_iter().collect(), ..Shared::default() }));
         let gate = Arc::new(Semaphore::new(0));
         let (called, calls) = mpsc::unbounded_channel();
-        let news = News::new();
+        let (news, admin) = (News::new(), SlowAdmin::default());
         let mut nodes = Vec::new();
         for node in 0..count {
             let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -135,18 +138,19 @@ impl Group {
             let messaging = MessagingServiceServer::new(service.clone()).max_decoding_message_size(16 << 20);
             let publishing = PublishServiceServer::new(service).max_decoding_message_size(16 << 20);
             let consuming = ConsumeServiceServer::new(consume::Service { node, called: called.clone() });
-            let leading = LeaderServiceServer::new(news.clone());
+            let (leading, admin) = (LeaderServiceServer::new(news.clone()), admin.clone());
             // What knows no streams is asked by calls, also beside those that know them.
             let publishing = (node % 2 == 0 && streams).then_some(publishing);
             runtime.spawn(async move {
                 let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
                 let server = Server::builder().add_service(messaging).add_service(consuming).add_service(leading);
+                let server = server.add_service(admin);
                 let server = server.add_optional_service(publishing);
                 server.serve_with_incoming(incoming).await.unwrap();
             });
             nodes.push(Node { address, runtime: Some(runtime) });
         }
-        let group = Self { shared, gate, news, calls: tokio::sync::Mutex::new(calls), nodes };
+        let group = Self { shared, gate, news, admin, calls: tokio::sync::Mutex::new(calls), nodes };
         group.lock().route = (0..count).map(|node| group.address(node)).collect();
         group
     }
