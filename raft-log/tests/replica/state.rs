@@ -74,7 +74,7 @@ async fn a_state_that_applied_another_entry_at_that_index_is_reset() {
 /// its place, however busy the machine is.
 async fn with_patient_lease() -> Group {
     let patient = |options: &mut ReplicaOptions| {
-        (options.election.timeout_min, options.election.timeout_max) = (LEASE, LEASE);
+        (options.election.timeout_min, options.election.timeout_max) = (LEASE - Duration::from_millis(500), LEASE);
     };
     Group::three_on_simulated_disks(patient).await.0
 }
