@@ -1,45 +1,34 @@
-//! The client: connections, routes, and the loop that goes from node to node until one answers.
+//! The client: connections, and the loop that goes from node to node until one answers.
+
+mod judged;
+mod routes;
 
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, Weak, atomic::AtomicBool},
     time::Duration,
 };
 
-use tercet_proto::{
-    client::v1::Leadership,
-    nameserver::v1::{self as ns, name_server_client::NameServerClient},
-    rocketmq::v2::{self as pb, messaging_service_client::MessagingServiceClient},
-};
+use tercet_proto::{client::v1::Leadership, rocketmq::v2 as pb};
 use tokio::{sync::watch, time::Instant};
 use tonic::{Status, transport::Channel};
 
+use self::judged::{Judged, judge};
 use crate::{
     admin::Admin,
     backoff,
-    code::Code,
     consumer::Consumer,
     endpoint::Endpoint,
     env,
-    error::{Error, rpc_can_retry},
+    error::Error,
     leader_watch::LeaderWatch,
     options::{ClientOptions, ConsumerOptions, ProducerOptions},
     producer::Producer,
-    route::{Fault, Route, RouteTable, endpoints_of_groups, route_of},
+    route::{Fault, Route, RouteTable},
     transport::{AttemptError, Connections, Identity, Link},
     vigil::Asking,
 };
-
-/// A node that is asked for a route gets this long; another may know it too.
-const ROUTE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Routes are not asked for more often than this, whatever fails.
-const RELEARN_INTERVAL: Duration = Duration::from_millis(100);
-/// Topics whose routes are remembered; beyond it the whole memory is dropped and asked for anew.
-const TOPICS_MAX: usize = 4096;
 
 /// Connections to a broker group, and what is known of its nodes. Clones share both.
 ///
@@ -64,15 +53,6 @@ pub(crate) struct Shared {
     preferred: watch::Sender<Option<Endpoint>>,
     /// Of whoever waits for an answer and asks who leads.
     asking: Mutex<Asking>,
-}
-
-/// The one task that asks for routes; however it ends, the next one may begin.
-struct Relearning(Arc<Shared>);
-
-impl Drop for Relearning {
-    fn drop(&mut self) {
-        self.0.relearning.store(false, Ordering::Release);
-    }
 }
 
 /// What came of one attempt, and at which node.
@@ -392,110 +372,6 @@ impl Client {
         }
     }
 
-    /// Makes sure that the route of `topic` was asked for lately. Waits for the answer the first time only.
-    pub(crate) async fn fresh_route(&self, topic: &str) {
-        let asked = self.asked().get(topic).copied();
-        match asked {
-            None => self.relearn(topic).await,
-            Some(at) if at.elapsed() >= self.options().route_refresh_interval => self.relearn_soon(topic),
-            Some(_) => {}
-        }
-    }
-
-    /// Asks for the route of `topic` in the background, unless that is under way. Waits first if it was asked for just
-    /// now: the answer may have changed since.
-    pub(crate) fn relearn_soon(&self, topic: &str) {
-        if self.shared.relearning.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let not_before = self.asked().get(topic).map(|asked| *asked + RELEARN_INTERVAL);
-        let client = self.clone();
-        let topic = topic.to_owned();
-        let relearning = Relearning(Arc::clone(&self.shared));
-        tokio::spawn(async move {
-            let _relearning = relearning;
-            if let Some(not_before) = not_before {
-                tokio::time::sleep_until(not_before).await;
-            }
-            client.relearn(&topic).await;
-        });
-    }
-
-    /// Asks nodes, then nameservers, until one answers; keeps the last route if none does.
-    async fn relearn(&self, topic: &str) {
-        {
-            let mut asked = self.asked();
-            if asked.len() >= TOPICS_MAX {
-                asked.clear();
-            }
-            asked.insert(topic.into(), Instant::now());
-        }
-        // Each of them once: one that answers without a route is no worse than before, and would be picked again.
-        let nodes = self.table().in_turn(Instant::now());
-        for node in nodes {
-            if let Some(route) = self.ask_node(node, topic).await {
-                return self.learn(route);
-            }
-        }
-        for nameserver in &self.options().nameservers {
-            if let Some(route) = self.ask_nameserver(nameserver, topic).await {
-                return self.learn(route);
-            }
-        }
-        tracing::debug!(topic, "nobody knows a route; the last one stays in use");
-    }
-
-    async fn ask_node(&self, node: Endpoint, topic: &str) -> Option<Route> {
-        let request = pb::QueryRouteRequest { topic: Some(resource(topic)), endpoints: None };
-        let request = self.identity().request(request);
-        let ask = |link: Link| async move { MessagingServiceClient::new(link.channel).query_route(request).await };
-        let attempt = self.attempt_at(Some(node), ROUTE_TIMEOUT, ask, never).await;
-        let route = route_of(&attempt.result.ok()?);
-        (!route.is_empty()).then_some(route)
-    }
-
-    async fn ask_nameserver(&self, nameserver: &Endpoint, topic: &str) -> Option<Route> {
-        let link = self.shared.connections.get(nameserver).await.ok()?;
-        let mut client = NameServerClient::new(link.channel.clone());
-        let mut request = tonic::Request::new(ns::QueryRouteRequest { topic: topic.to_owned() });
-        request.set_timeout(ROUTE_TIMEOUT);
-        match client.query_route(request).await {
-            Ok(answer) => {
-                let route = Route::Led(endpoints_of_groups(&answer.into_inner().groups));
-                (!route.is_empty()).then_some(route)
-            }
-            Err(_) => {
-                self.shared.connections.forget(nameserver, &link);
-                None
-            }
-        }
-    }
-
-    /// Without any endpoint, a nameserver has to name a node first.
-    pub(crate) async fn learn_first_node(&self, topic: Option<&str>) {
-        let known = self.table().candidates().next().is_some();
-        if !known {
-            match topic {
-                Some(topic) => self.relearn(topic).await,
-                None => self.learn_any_node().await,
-            }
-        }
-    }
-
-    async fn learn_any_node(&self) {
-        for nameserver in &self.options().nameservers {
-            let Ok(link) = self.shared.connections.get(nameserver).await else { continue };
-            let mut request = tonic::Request::new(ns::ListBrokersRequest {});
-            request.set_timeout(ROUTE_TIMEOUT);
-            let Ok(answer) = NameServerClient::new(link.channel).list_brokers(request).await else { continue };
-            let nodes = answer.into_inner().brokers.into_iter().filter_map(|known| known.broker).collect();
-            let route = Route::Led(endpoints_of_groups(&[ns::GroupRoute { nodes, ..Default::default() }]));
-            if !route.is_empty() {
-                return self.learn(route);
-            }
-        }
-    }
-
     fn table(&self) -> std::sync::MutexGuard<'_, RouteTable> {
         self.shared.table.lock().expect("no holder of this lock panics")
     }
@@ -512,48 +388,6 @@ async fn never(_: Endpoint) {
 
 fn new_identity() -> Identity {
     Identity::new(std::process::id(), u64::from_be_bytes(env::random_bytes()))
-}
-
-/// What an attempt means for a call that may be repeated.
-enum Judged<T> {
-    Final(Result<T, Error>),
-    /// The node answered and could not do it now.
-    Unready(String),
-    /// The node answered that it has too much to do.
-    Overloaded(String),
-    /// The node did not answer.
-    Silent(String),
-}
-
-fn judge<T: Answer>(call: &'static str, result: Result<T, AttemptError>) -> Judged<T> {
-    let answer = match result {
-        Ok(answer) => answer,
-        Err(AttemptError::Failed(status)) if !rpc_can_retry(status.code()) && !is_local(&status) => {
-            let message = status.message().to_owned();
-            return Judged::Final(Err(Error::Rpc { call, code: status.code(), message }));
-        }
-        Err(error) if error.is_silence() => return Judged::Silent(error.words()),
-        Err(error) => return Judged::Unready(error.words()),
-    };
-    let Some(status) = answer.status() else { return Judged::Final(Ok(answer)) };
-    let code = Code(status.code);
-    let message = status.message.clone();
-    match code {
-        Code::OK | Code::MULTIPLE_RESULTS | Code::MESSAGE_NOT_FOUND => Judged::Final(Ok(answer)),
-        Code::TOO_MANY_REQUESTS => Judged::Overloaded(format!("{message} ({code})")),
-        Code::HA_NOT_AVAILABLE => Judged::Unready(format!("{message} ({code})")),
-        code if is_timeout(code) => Judged::Unready(format!("{message} ({code})")),
-        code => Judged::Final(Err(Error::Refused { call, code, message })),
-    }
-}
-
-/// Whether the gRPC error was made by this side's transport rather than answered by a node.
-fn is_local(status: &Status) -> bool {
-    std::error::Error::source(status).is_some()
-}
-
-fn is_timeout(code: Code) -> bool {
-    (50_400..50_500).contains(&code.0)
 }
 
 fn join(endpoints: &[Endpoint]) -> String {
