@@ -38,7 +38,8 @@ pub struct Stored {
 /// Why a message is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The broker's code, or [`Code::REQUEST_TIMEOUT`] if no attempt succeeded in time.
+    /// What the last attempt was answered with, such as [`Code::HA_NOT_AVAILABLE`] while the group had no leader or no node could be
+    /// reached; [`Code::REQUEST_TIMEOUT`] if the time passed before the message was ever sent.
     pub code: Code,
     /// The reason in words.
     pub message: String,
