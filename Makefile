@@ -109,7 +109,8 @@ bench-flush: system ## what state flushes and checkpoints add to the publish p99
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/flush $(FLUSH_ARGS)
 
 bench-apply: system ## what the state machine costs by itself; longest steps, start, memory (APPLY_ARGS=longest: a part)
-	@cargo run --locked --workspace --features tercet-client/cli --example apply_bench $(UNCHECKED) -- $(APPLY_ARGS)
+	@cargo build --locked --workspace --features tercet-client/cli --example apply_bench $(UNCHECKED)
+	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/examples/apply_bench $(APPLY_ARGS)
 
 bench-fair: system ## publish p99 beside a drain of GIB=2 of backlog; a burst for 10,000 waiting receivers (FAIR_ARGS=burst: a part)
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
