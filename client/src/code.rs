@@ -50,6 +50,13 @@ impl Code {
     pub fn is_request_fault(self) -> bool {
         (40_000..50_000).contains(&self.0) && self != Self::REQUEST_TIMEOUT && self != Self::TOO_MANY_REQUESTS
     }
+
+    /// Whether one message of a request may be at fault, and not the topic or the caller, which all of them share.
+    pub(crate) fn may_be_one_message_s_fault(self) -> bool {
+        const ILLEGAL_TOPIC: Code = Code(pb::Code::IllegalTopic as i32);
+        // 401xx to 404xx: who calls, what he may, and what there is.
+        self.is_request_fault() && self != ILLEGAL_TOPIC && !(40_100..40_500).contains(&self.0)
+    }
 }
 
 impl fmt::Display for Code {
@@ -83,5 +90,14 @@ mod tests {
         assert!(!Code::TOO_MANY_REQUESTS.is_request_fault());
         assert!(!Code::REQUEST_TIMEOUT.is_request_fault());
         assert!(!Code::HA_NOT_AVAILABLE.is_request_fault());
+    }
+
+    #[test]
+    fn topic_and_caller_are_the_same_for_all_messages() {
+        assert!(Code(pb::Code::IllegalMessagePropertyKey as i32).may_be_one_message_s_fault());
+        assert!(Code(pb::Code::MessageBodyTooLarge as i32).may_be_one_message_s_fault());
+        for code in [pb::Code::TopicNotFound, pb::Code::Forbidden, pb::Code::IllegalTopic, pb::Code::TooManyRequests] {
+            assert!(!Code(code as i32).may_be_one_message_s_fault(), "{code:?}");
+        }
     }
 }

@@ -446,6 +446,22 @@ async fn a_message_that_is_refused_takes_no_other_with_it() {
     }
 }
 
+/// What all messages of a request share is not asked for again with each of them.
+#[tokio::test]
+async fn a_topic_that_is_not_there_is_asked_for_once() {
+    let group = Group::start(1, [Step::AtGate, Step::Refuses(40_402, b"m")]).await;
+    let producer = producer(&group.addresses(), ProducerOptions { requests_in_flight_max: 1, ..Default::default() });
+    let first = producer.enqueue(message("first")).await;
+    group.until("the first request is held", |shared| shared.publishes.len() == 1).await;
+    let pending = futures::future::join_all((0..20).map(|_| producer.enqueue(message("m")))).await;
+    group.gate.add_permits(1);
+    first.await.stored().unwrap();
+    for outcome in futures::future::join_all(pending).await {
+        assert!(matches!(&outcome, Outcome::Refused(refused) if refused.code == Code::TOPIC_NOT_FOUND), "{outcome:?}");
+    }
+    assert_eq!(group.publishes().len(), 2);
+}
+
 #[tokio::test]
 async fn a_batch_that_cannot_be_one_request_is_refused_as_a_whole() {
     let group = Group::start(1, []).await;

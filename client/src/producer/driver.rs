@@ -111,7 +111,7 @@ pub(super) async fn drive(lane: Arc<SharedLane>, client: Client) {
                 let mut changing = lane.lock();
                 changing.ended(headers);
                 // One of them may be at fault, and the others do not know it.
-                if matches!(&ending, Ending::NotStored { code, .. } if code.is_request_fault()) && batch.can_part() {
+                if matches!(&ending, Ending::NotStored { code, .. } if code.may_be_one_message_s_fault()) && batch.can_part() {
                     changing.again_by_themselves(batch, &request);
                 } else {
                     drop(changing);
