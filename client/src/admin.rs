@@ -191,8 +191,8 @@ impl Admin {
             None => successor(&self.cluster_status().await?),
         };
         let request = api::TransferLeadershipRequest { to };
-        let send = async |mut node: AdminClient<Channel>, request| node.transfer_leadership(request).await;
-        self.call_within(CHANGE_TIMEOUT, "transfer leadership", request, send).await
+        self.change("transfer leadership", request, async |mut node, request| node.transfer_leadership(request).await)
+            .await
     }
 
     /// Raises the group's feature level as far as all its members know it, which each of them is asked now.
@@ -268,7 +268,8 @@ impl Admin {
         Q: Clone,
         F: AsyncFn(AdminClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
     {
-        self.call_within(CHANGE_TIMEOUT, call, request, send).await
+        let timeout = CHANGE_TIMEOUT.max(self.client.options().attempt_timeout);
+        self.call_within(timeout, call, request, send).await
     }
 
     async fn call_within<Q, A, F>(&self, timeout: Duration, call: &'static str, request: Q, send: F) -> Result<A, Error>
@@ -276,7 +277,6 @@ impl Admin {
         Q: Clone,
         F: AsyncFn(AdminClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
     {
-        let timeout = timeout.max(self.client.options().attempt_timeout);
         let attempt = async |channel| {
             let mut request = self.client.identity().request(request.clone());
             request.set_timeout(timeout);

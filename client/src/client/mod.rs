@@ -134,11 +134,6 @@ impl Client {
         &self.shared.options
     }
 
-    /// An identity for a producer or a consumer, which is a client to the broker.
-    pub(crate) fn new_identity(&self) -> Identity {
-        new_identity()
-    }
-
     pub(crate) fn identity(&self) -> &Identity {
         &self.shared.identity
     }
@@ -386,7 +381,8 @@ async fn never(_: Endpoint) {
     std::future::pending().await
 }
 
-fn new_identity() -> Identity {
+/// An identity of its own for whoever is a client to the broker: this, a producer, a consumer.
+pub(crate) fn new_identity() -> Identity {
     Identity::new(std::process::id(), u64::from_be_bytes(env::random_bytes()))
 }
 

@@ -1,9 +1,6 @@
 //! Asking nodes and nameservers for routes.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tercet_proto::{
     nameserver::v1::{self as ns, name_server_client::NameServerClient},
@@ -11,7 +8,7 @@ use tercet_proto::{
 };
 use tokio::time::Instant;
 
-use super::{Client, Shared, never, resource};
+use super::{Client, never, resource};
 use crate::{
     endpoint::Endpoint,
     route::{Route, endpoints_of_groups, route_of},
@@ -26,11 +23,11 @@ const RELEARN_INTERVAL: Duration = Duration::from_millis(100);
 const TOPICS_MAX: usize = 4096;
 
 /// The one task that asks for routes; however it ends, the next one may begin.
-struct Relearning(Arc<Shared>);
+struct Relearning(Client);
 
 impl Drop for Relearning {
     fn drop(&mut self) {
-        self.0.relearning.store(false, Ordering::Release);
+        self.0.shared.relearning.store(false, Ordering::Release);
     }
 }
 
@@ -52,15 +49,13 @@ impl Client {
             return;
         }
         let not_before = self.asked().get(topic).map(|asked| *asked + RELEARN_INTERVAL);
-        let client = self.clone();
         let topic = topic.to_owned();
-        let relearning = Relearning(Arc::clone(&self.shared));
+        let relearning = Relearning(self.clone());
         tokio::spawn(async move {
-            let _relearning = relearning;
             if let Some(not_before) = not_before {
                 tokio::time::sleep_until(not_before).await;
             }
-            client.relearn(&topic).await;
+            relearning.0.relearn(&topic).await;
         });
     }
 

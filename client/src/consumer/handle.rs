@@ -19,7 +19,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    client::Client,
+    client::{Client, new_identity},
     code::Code,
     error::Error,
     message::{check_group, check_topic},
@@ -93,7 +93,7 @@ impl Consumer {
         Handle::try_current().map_err(|_| Error::NoRuntime)?;
         let buffer = Arc::new(Buffer::new(topics.len()));
         let workers = TaskTracker::new();
-        let identity = client.new_identity();
+        let identity = new_identity();
         let start = |(source, name): (usize, String)| {
             let (orders, ordered) = mpsc::channel(ORDERS_AHEAD);
             let name: Arc<str> = name.into();

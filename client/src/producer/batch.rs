@@ -101,7 +101,7 @@ impl Batch {
     }
 
     /// Each message in a batch of its own, in order; `request` is what was taken from this one.
-    pub(super) fn part(self, request: &Bytes) -> impl Iterator<Item = Self> {
+    pub(super) fn part(self, request: &Bytes) -> impl DoubleEndedIterator<Item = Self> {
         let Self { entries, ends, accepted, formed, .. } = self;
         let begins: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).collect();
         let request = request.clone();

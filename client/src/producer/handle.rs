@@ -209,7 +209,8 @@ impl Producer {
             batch.push(entry, |id, request| encode::append(message, id, born, &self.inner.host, request));
             pending.push(Pending(State::Waiting { id, outcome }));
         }
-        match self.inner.enter(&topic, group.as_deref(), batch, Lane::push_whole) {
+        let put = |lane: &mut Lane, (_, _, batch)| lane.push_whole(batch);
+        match self.inner.enter((topic, group, batch), |(topic, group, _)| (topic, group.as_deref()), put) {
             Ok(()) => futures::future::join_all(pending).await,
             Err((_, why)) => refuse(why),
         }
@@ -261,42 +262,42 @@ impl Inner {
         let born = env::wall_clock();
         let id = self.ids.next(born);
         let now = Instant::now();
-        let (topic, group) = (message.topic.clone(), message.group.clone());
         let put = |lane: &mut Lane, (message, waiter, room): (Message, Waiter, Room)| {
             let entry = Entry { id, waiter, room: Some(room) };
             let append = |id, request: &mut _| encode::append(message, id, born, &self.host, request);
             lane.batch_for(bytes, now).push(entry, append);
         };
-        match self.enter(&topic, group.as_deref(), (message, waiter, room), put) {
+        match self.enter((message, waiter, room), |(message, ..)| (&message.topic, message.group.as_deref()), put) {
             Ok(()) => Ok(id),
             Err(((message, waiter, _), why)) => Err(Box::new(Rejected { message, waiter, why })),
         }
     }
 
-    /// Has something put into the lane of these messages; it comes back if that cannot be.
+    /// Has something put into the lane of its topic and message group; it comes back if that cannot be.
     fn enter<T>(
         &self,
-        topic: &str,
-        group: Option<&str>,
-        thing: T,
+        mut thing: T,
+        place: impl for<'a> Fn(&'a T) -> (&'a str, Option<&'a str>),
         put: impl Fn(&mut Lane, T),
     ) -> Result<(), (T, String)> {
-        let mut thing = Some(thing);
         // A lane that was dropped meanwhile because nothing was under way in it has a successor.
         loop {
+            let (topic, group) = place(&thing);
             let lane = match self.lane_of(topic, group) {
                 Ok(lane) => lane,
-                Err(why) => return Err((thing.take().expect("it is put once"), why)),
+                Err(why) => return Err((thing, why)),
             };
-            lane.change(|lane| {
-                if !lane.is_shut() {
-                    put(lane, thing.take().expect("it is put once"));
+            let refused = lane.change(|lane| {
+                if lane.is_shut() {
+                    return Some(thing);
                 }
+                put(lane, thing);
+                None
             });
-            match thing.take() {
+            match refused {
                 None => return Ok(()),
                 Some(back) if self.is_closed() => return Err((back, CLOSED.to_owned())),
-                back => thing = back,
+                Some(back) => thing = back,
             }
         }
     }

@@ -159,8 +159,7 @@ impl Lane {
 
     /// A batch whose request is at fault ended, surely not stored: its messages go again, each by itself, before all others.
     pub(super) fn again_by_themselves(&mut self, batch: Batch, request: &Bytes) {
-        let alone: Vec<Batch> = batch.part(request).collect();
-        alone.into_iter().rev().for_each(|batch| self.closed.push_front(batch));
+        batch.part(request).rev().for_each(|alone| self.closed.push_front(alone));
     }
 
     /// A request has ended for good, and its sequences with it.

@@ -78,17 +78,21 @@ impl RouteTable {
 
     /// The endpoint for the next attempt; `None` only if no endpoint is known at all.
     pub(crate) fn pick(&self, now: Instant) -> Option<Endpoint> {
-        let avoided_until = |endpoint: &Endpoint| self.faults.get(endpoint).map_or(now, |fault| fault.until.max(now));
         // The first of equals: the order of preference decides among those that are not avoided.
-        self.candidates().min_by_key(|endpoint| avoided_until(endpoint)).cloned()
+        self.candidates().min_by_key(|endpoint| self.avoided_until(endpoint, now)).cloned()
     }
 
     /// All endpoints in the order in which they would be picked.
     pub(crate) fn in_turn(&self, now: Instant) -> Vec<Endpoint> {
         let mut all: Vec<Endpoint> = self.candidates().cloned().collect();
         // Stable: the order of preference decides among those that are not avoided.
-        all.sort_by_key(|endpoint| self.faults.get(endpoint).map_or(now, |fault| fault.until.max(now)));
+        all.sort_by_key(|endpoint| self.avoided_until(endpoint, now));
         all
+    }
+
+    /// When an endpoint may be asked: now, if it is not avoided.
+    fn avoided_until(&self, endpoint: &Endpoint, now: Instant) -> Instant {
+        self.faults.get(endpoint).map_or(now, |fault| fault.until.max(now))
     }
 
     /// A new order, the leader first. An empty one says that nobody knows better: the last route is kept; so does one that
