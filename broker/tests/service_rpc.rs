@@ -3,6 +3,8 @@
 
 #[path = "service_rpc/admin.rs"]
 mod admin;
+#[path = "service_rpc/backlog.rs"]
+mod backlog;
 #[path = "service_rpc/consume.rs"]
 mod consume;
 #[path = "service_rpc/consume_stream.rs"]

@@ -5,18 +5,25 @@
 //! producers   the memory of many producers
 //! longest     the longest single call of `apply` while very much comes due at the same moment
 //! start       how long a state with a million queues takes to open
+//! scrape      what a scrape of the backlogs of ten thousand groups takes
 //! ```
 
 mod bench;
 mod longest;
 mod rates;
+mod scrape;
 mod start;
 
 use std::path::Path;
 
 fn main() {
-    let parts: [(&str, fn()); 4] =
-        [("rates", rates::run), ("producers", rates::producers), ("longest", longest::run), ("start", start::run)];
+    let parts: [(&str, fn()); 5] = [
+        ("rates", rates::run),
+        ("producers", rates::producers),
+        ("longest", longest::run),
+        ("start", start::run),
+        ("scrape", scrape::run),
+    ];
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     if let [open, folder] = &wanted[..]
         && open == start::OPEN

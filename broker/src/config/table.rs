@@ -28,6 +28,7 @@ pub static SECTIONS: &[(&str, &str)] = &[
     ("election", "How fast a dead leader is replaced."),
     ("limits", "Bounds. What exceeds one is refused with a code that says so, never queued without end."),
     ("consume", "Consumption."),
+    ("metrics", "What is shown at /metrics on the HTTP port."),
     ("logging", "What this process writes to standard error."),
     ("shutdown", "How this process stops."),
     ("nameserver", "For `tercetd nameserver` alone."),
@@ -241,6 +242,12 @@ pub static SETTINGS: &[Setting] = &[
         "long_poll_max",
         Kind::Millis { default: 20 * SECOND, min: SECOND, max: 20 * SECOND },
         "A receive without messages waits at most this long.",
+    ),
+    setting(
+        "metrics",
+        "backlogs_max",
+        Kind::Integer { default: 2_000, min: 0, max: 100_000 },
+        "Consumer groups whose backlog and lag the leader shows, each once per topic, five lines each. Those with\nmost to do come first; tercet_backlogs_left_out says how many others there are.",
     ),
     setting(
         "logging",

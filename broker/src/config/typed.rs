@@ -40,6 +40,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[consume]`
     pub consume: Consume,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[logging]`
     pub logging: Logging,
     /// `[shutdown]`
@@ -177,6 +179,13 @@ pub struct Consume {
     pub unused_group_age: Duration,
     pub idle_group_age: Duration,
     pub long_poll_max: Duration,
+}
+
+/// What is shown to monitoring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Groups in topics whose backlog the leader shows.
+    pub backlogs_max: usize,
 }
 
 /// How log lines look.
@@ -350,6 +359,7 @@ impl Config {
                 idle_group_age: taker.span("consume", "idle_group_age"),
                 long_poll_max: taker.span("consume", "long_poll_max"),
             },
+            metrics: Metrics { backlogs_max: taker.count("metrics", "backlogs_max") },
             logging: logging(&taker),
             shutdown: Shutdown { deadline: taker.span("shutdown", "deadline") },
             nameserver: NameServer {

@@ -24,6 +24,8 @@ pub use serve::serve;
 
 use crate::metrics::Exposition;
 
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Says whether something is as it should be, and if not, why.
 pub type Probe = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -41,9 +43,14 @@ pub struct Pages {
 fn router(pages: Pages) -> Router {
     let Pages { exposition, alive, ready } = pages;
     let metrics = move || {
-        let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-        let answer = (kind, exposition.render()).into_response();
-        async move { answer }
+        let exposition = Arc::clone(&exposition);
+        async move {
+            // Some of it is read from disk.
+            match tokio::task::spawn_blocking(move || exposition.render()).await {
+                Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
+        }
     };
     Router::new()
         .route("/healthz", get(move || probed(&alive, "alive\n")))

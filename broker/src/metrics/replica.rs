@@ -96,6 +96,7 @@ fn storage(encoder: &mut DescriptorEncoder<'_>, stats: &StorageStats) -> Result<
     counter(encoder, "tercet_log_cold_reads", "Entries read from files, not from memory", stats.reads_from_files)?;
     counter(encoder, "tercet_log_repairs", "Damaged ranges that were repaired from peers", stats.repaired_ranges)?;
     counter(encoder, "tercet_log_scrubbed_bytes", "Bytes of old log files read to find damage", stats.scrubbed_bytes)?;
+    gauge(encoder, "rocketmq_storage_size", "Bytes that the files of the log take on disk", stats.log_bytes)?;
     gauge(encoder, "rocketmq_storage_flush_behind_bytes", "Bytes of entries not yet written", stats.unwritten_bytes)?;
     let mut buckets: Vec<(f64, u64)> = stats
         .sync_micros_log2

@@ -37,6 +37,8 @@ impl Collector for RetentionCollector {
         gauge(&mut encoder, "tercet_log_held_by_deliveries", help, deliveries)?;
         let help = "Dead letters that hold the log against retention now";
         gauge(&mut encoder, "tercet_log_held_by_dead_letters", help, dead_letters)?;
+        let help = "About how many bytes of the log retention would let go of now, were nothing of it needed";
+        gauge(&mut encoder, "tercet_log_held_bytes", help, self.state.held_bytes())?;
         let help = "How often the state was persisted, checkpoints included";
         counter(&mut encoder, "tercet_state_flushes", help, counters.flushes)?;
         let help = "Messages that consumer groups have taken and not finished";

@@ -32,7 +32,10 @@ use crate::{
     config::Config,
     http::{self, Pages},
     listen::{self, GrpcPort, PortOptions},
-    metrics::{Exposition, LostLinesCollector, NodeLabels, Ports, ReplicaCollector, RetentionCollector, Traffic},
+    metrics::{
+        BacklogCollector, BacklogSources, Exposition, LostLinesCollector, NodeLabels, Ports, ReplicaCollector,
+        ReserveCollector, RetentionCollector, Traffic,
+    },
     nameserver::Registrar,
     process::{Asked, ProcessError, Signals},
     state::StateReader,
@@ -67,7 +70,7 @@ pub async fn run(config: Config, lines: Lines) -> Result<(), ProcessError> {
     let stop_http = CancellationToken::new();
     let counters = Counters { traffic: traffic.clone(), ports: ports.clone(), lines };
     let pages = Pages {
-        exposition: exposition(&config, counters, &replica, state.clone()),
+        exposition: exposition(&config, counters, &replica, state.clone(), &env),
         alive: readiness.clone().life(),
         ready: readiness.clone().probe(),
     };
@@ -160,7 +163,13 @@ struct Counters {
     lines: Lines,
 }
 
-fn exposition(config: &Config, counters: Counters, replica: &Replica, state: StateReader) -> Arc<Exposition> {
+fn exposition(
+    config: &Config,
+    counters: Counters,
+    replica: &Replica,
+    state: StateReader,
+    env: &Env,
+) -> Arc<Exposition> {
     let labels = NodeLabels {
         cluster: format!("broker-{}", config.node.group),
         node_type: "broker",
@@ -168,6 +177,14 @@ fn exposition(config: &Config, counters: Counters, replica: &Replica, state: Sta
     };
     let stats = replica.clone();
     let collector = ReplicaCollector::new(replica.watch(), Box::new(move || stats.storage_stats()));
+    let (leads, stamps, clock) = (replica.watch_standing(), replica.clone(), state.clone());
+    let sources = BacklogSources {
+        serving: Box::new(move || leads.borrow().serving),
+        now: Box::new(move || stamps.stamp(clock.clock())),
+        clock: Arc::clone(&env.clock),
+    };
+    let backlogs = BacklogCollector::new(state.clone(), sources, config.metrics.backlogs_max);
+    let reserve = ReserveCollector::new(replica.clone(), state.clone());
     Arc::new(Exposition::new(&labels, |registry| {
         counters.traffic.register(registry);
         counters.ports.register(registry);
@@ -175,6 +192,8 @@ fn exposition(config: &Config, counters: Counters, replica: &Replica, state: Sta
         let help = "Seconds that the state took to apply some entries, while nobody could read it";
         registry.register("tercet_apply_seconds", help, state.apply_seconds());
         registry.register_collector(Box::new(RetentionCollector::new(state)));
+        registry.register_collector(Box::new(backlogs));
+        registry.register_collector(Box::new(reserve));
         registry.register_collector(Box::new(LostLinesCollector::new(counters.lines)));
     }))
 }

@@ -16,6 +16,7 @@
 //! for what only the leader needs, such as who waits for messages.
 
 mod apply;
+mod backlog;
 mod buried;
 mod changes;
 mod codec;
@@ -50,6 +51,8 @@ mod unread;
 mod views;
 
 pub use apply::IDLE_AT_ONCE_MAX;
+pub use backlog::Backlog;
+pub(crate) use backlog::Times;
 pub use codec::DecodeError;
 #[cfg(test)]
 pub(crate) use command::ReleaseTo;

@@ -138,6 +138,12 @@ impl Needed {
         self.stretches.range(..to).map(|(_, counts)| *counts).fold(Counts::default(), Counts::with)
     }
 
+    /// About how many bytes of entries before `to` are there because something in them is needed.
+    pub(crate) fn held_bytes(&self, to: LogIndex) -> u64 {
+        let held = self.stretches.range(..to).skip_while(|(_, counts)| counts.none());
+        held.count() as u64 * STRETCH_BYTES
+    }
+
     /// Forgets the stretches that end at or before the readable start.
     pub(crate) fn forget_below(&mut self, start: LogIndex) {
         while let Some(second) = self.stretches.keys().nth(1)

@@ -97,7 +97,7 @@ const LETTER_SLICES_MAX: usize = if cfg!(test) { 4 } else { 16 };
 /// A view of the state at its applied index. Clones share it; each call sees one applied index.
 #[derive(Clone, Debug)]
 pub struct StateReader {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl StateReader {
@@ -278,6 +278,19 @@ impl StateReader {
         let Retained { start, asked: to, .. } = core.retained;
         let before = core.needed.bound(to);
         (start < to.min(before)).then(|| HeldBack { to, before, counts: core.needed.before(before) })
+    }
+
+    /// The first entry that must stay readable.
+    #[must_use]
+    pub fn readable_start(&self) -> LogIndex {
+        self.shared.core().retained.start
+    }
+
+    /// About how many bytes of the log would go now if nothing of it were needed.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        let core = self.shared.core();
+        core.needed.held_bytes(core.retained.asked)
     }
 
     /// Who needs bodies in entries before one, and where those lie; at most `count` of them, of the oldest stretches of the log. Looks

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     sync::{
-        LazyLock, Mutex, OnceLock,
+        Arc, LazyLock, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use raft_log::{
     NodeAddresses, PeerListen, Replica, ReplicaOptions,
-    env::Env,
+    env::{Clock, Env},
     types::{GroupId, NodeId},
 };
 use tercet_broker::{
@@ -21,8 +21,8 @@ use tercet_broker::{
     grpc::ServiceOptions,
     limits,
     listen::{GrpcPort, PortOptions},
-    metrics::{Exposition, NodeLabels, Ports, Traffic},
-    state::State,
+    metrics::{BacklogCollector, BacklogSources, Exposition, NodeLabels, Ports, ReserveCollector, Traffic},
+    state::{State, StateReader},
 };
 use tercet_proto::{
     admin::v1::{
@@ -96,6 +96,8 @@ pub(crate) struct Node {
     pub api: Api,
     pub client: String,
     traffic: Traffic,
+    state: StateReader,
+    clock: Arc<dyn Clock>,
     port: Mutex<Option<GrpcPort>>,
 }
 
@@ -196,10 +198,11 @@ impl Node {
             ..service_options(&advertised_client)
         };
         let traffic = service.traffic.clone();
+        let (state, clock) = (reader.clone(), Arc::clone(&env.clock));
         let api = Api::start(service, replica.clone(), reader, &env);
         let options = PortOptions { name: "client", tls: None, connections_max: 1000, ports: Ports::default() };
         let port = Mutex::new(Some(GrpcPort::start(listener, options, api.services())));
-        (Node { id, replica, api, client, traffic, port }, peer)
+        (Node { id, replica, api, client, traffic, state, clock, port }, peer)
     }
 
     /// Stops it in order: leadership goes to another.
@@ -211,10 +214,27 @@ impl Node {
 
     /// The sum of a metric's lines that contain `words`.
     pub(crate) fn metric(&self, name: &str, words: &str) -> f64 {
-        let labels = NodeLabels { cluster: String::new(), node_type: "broker", node_id: self.id.to_string() };
-        let text = Exposition::new(&labels, |registry| self.traffic.register(registry)).render();
+        let text = self.scrape();
         let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(words));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// What it shows to monitoring.
+    pub(crate) fn scrape(&self) -> String {
+        let labels = NodeLabels { cluster: String::new(), node_type: "broker", node_id: self.id.to_string() };
+        let (standing, replica, state) = (self.replica.watch_standing(), self.replica.clone(), self.state.clone());
+        let sources = BacklogSources {
+            serving: Box::new(move || standing.borrow().serving),
+            now: Box::new(move || replica.stamp(state.clock())),
+            clock: Arc::clone(&self.clock),
+        };
+        let exposition = Exposition::new(&labels, |registry| {
+            self.traffic.register(registry);
+            registry.register_collector(Box::new(BacklogCollector::new(self.state.clone(), sources, 1000)));
+            let reserve = ReserveCollector::new(self.replica.clone(), self.state.clone());
+            registry.register_collector(Box::new(reserve));
+        });
+        exposition.render()
     }
 
     /// A client of this node.

@@ -55,6 +55,7 @@ impl Counters {
             allocated_bytes: self.active_left_bytes.load(Relaxed)
                 + self.prepared_bytes.load(Relaxed)
                 + self.spare_bytes.load(Relaxed),
+            log_bytes: 0,
             spare_bytes: self.spare_bytes.load(Relaxed),
             segments_recycled: self.segments_recycled.load(Relaxed),
             repaired_ranges: self.repaired_ranges.load(Relaxed),

@@ -366,7 +366,8 @@ impl Log {
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StorageStats {
-        self.shared().counters.snapshot()
+        let log_bytes = self.shared().lock().catalog.all().iter().map(|placed| placed.segment.file_bytes).sum();
+        StorageStats { log_bytes, ..self.shared().counters.snapshot() }
     }
 
     /// Adds what was repaired before this log could be opened.

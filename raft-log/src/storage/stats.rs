@@ -30,6 +30,8 @@ pub struct StorageStats {
     /// Bytes that can be appended before a new segment must be allocated: the rest of the active one, the next, and
     /// spare ones.
     pub allocated_bytes: u64,
+    /// What the files of all segments take on disk, the unwritten rest of the active one included.
+    pub log_bytes: u64,
     /// Bytes of released segments' files that are kept to become segments again.
     pub spare_bytes: u64,
     /// Segments that were made from a released one's file.

@@ -117,6 +117,11 @@ impl Lanes {
         self.open.iter().map(|(_, key)| *key)
     }
 
+    /// The lowest offset with which one of them begins.
+    pub(super) fn first_open(&self) -> Option<(QueueId, u64)> {
+        self.open.first().map(|(offset, (queue, _))| (*queue, *offset))
+    }
+
     /// The first pending offsets of a lane, in order.
     pub(super) fn offsets(&self, key: LaneKey, count: usize) -> Vec<u64> {
         self.lanes.get(&key).map(|lane| lane.offsets.iter().take(count).copied().collect()).unwrap_or_default()

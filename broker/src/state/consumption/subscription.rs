@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft_log::types::UnixMillis;
+use raft_log::types::{LogIndex, UnixMillis};
 
 use super::lanes::{LaneKey, Lanes};
 use super::late::RecordState;
@@ -282,6 +282,48 @@ impl Subscription {
     /// How many deliveries are due again: messages, or lanes with at least one.
     pub(crate) fn redeliveries(&self, fifo: bool) -> u64 {
         (self.due.len() + if fifo { self.lanes.open_count() } else { self.laned.len() }) as u64
+    }
+
+    /// How many messages are pending and with nobody: due again, or passed over.
+    pub(crate) fn waiting(&self) -> usize {
+        self.due.len() + self.laned.len()
+    }
+
+    /// How many messages are pending, of all queues.
+    pub(crate) fn pending_of_all(&self) -> usize {
+        self.pending
+    }
+
+    /// How many messages wait in tails.
+    pub(crate) fn in_all_tails(&self) -> u64 {
+        self.lanes.in_tails()
+    }
+
+    /// Since when the first of those messages is due that are due again.
+    pub(crate) fn due_since(&self) -> Option<UnixMillis> {
+        // What was passed over was never delivered, and has no deadline.
+        let laned = self.laned.range((UnixMillis(1), QueueId(0), 0)..).next();
+        self.due.first().into_iter().chain(laned).map(|(deadline, ..)| *deadline).min()
+    }
+
+    /// The first message that waits in a message group without being held up.
+    pub(crate) fn first_waiting(&self) -> Option<(QueueId, u64)> {
+        let (queue, offset) = self.lanes.first_open()?;
+        self.pending(queue, offset).filter(|pending| pending.phase == Phase::Waiting).map(|_| (queue, offset))
+    }
+
+    /// The oldest entry that holds a pending message, as far as the first of each queue says.
+    pub(crate) fn oldest_needed(&self) -> Option<LogIndex> {
+        self.firsts().map(|pending| pending.message.position.index).min()
+    }
+
+    /// When one of the first messages of the queues was delivered last, the earliest.
+    pub(crate) fn first_delivered(&self) -> Option<UnixMillis> {
+        self.firsts().filter(|pending| pending.attempt > 0).map(|pending| pending.delivered_at).min()
+    }
+
+    fn firsts(&self) -> impl Iterator<Item = &Pending> {
+        self.queues.values().filter_map(|queue| queue.pending.first()).map(|(_, held)| &held.pending)
     }
 
     /// How many messages wait in tails that a group without order could be given; none at the bound.

@@ -1,5 +1,6 @@
 //! The state machine as a whole: commands in, outcomes out.
 
+mod backlog;
 mod bounds;
 mod create;
 mod dead_letters;
