@@ -55,10 +55,14 @@ test: build ## all tests, real processes included
 	@$(MAKE) --no-print-directory sim-test
 	@printf '\nWhat the tests with killed processes measured:\n'; cat $(MEASURED)
 
-verify: setup ## format, lints, docs, licences, lock file; never writes the tree
+# The crates without a circle of files. It only grows.
+CIRCLE_FREE := checks proto
+
+verify: setup ## format, lints, circles of files, docs, licences, lock file; never writes the tree
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets --features tercet-client/cli -- -D warnings
 	@$(SIM) clippy --locked -p raft-log -p simulation --all-targets -- -D warnings
+	@cargo run --quiet --locked -p checks -- circles $(CIRCLE_FREE)
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --features tercet-client/cli
 	@cargo deny --locked check licenses bans sources
 	@scripts/advisories.sh

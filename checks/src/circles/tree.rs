@@ -1,0 +1,257 @@
+//! The modules of a crate: which file each one stands in, what it defines and imports, and which paths it mentions.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::Visit as _;
+use syn::{Expr, Item, ItemMod, ItemUse, Lit, Meta, UseTree, Visibility};
+
+use super::mentions::{Mentions, NamePath, attributes, plain};
+use super::only_tests::only_in_tests;
+use super::roots;
+
+/// Why a crate's source could not be understood.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    #[error("{}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}: {source}", path.display())]
+    NotRust { path: PathBuf, source: syn::Error },
+    #[error("{}: no file for `mod {module};`", path.display())]
+    NoFile { path: PathBuf, module: String },
+}
+
+pub(super) type FileId = usize;
+pub(super) type ModuleId = usize;
+
+/// What a name in a module stands for; with several builds (`cfg`) or name spaces it may be several of these.
+pub(super) enum Meaning {
+    Module(ModuleId),
+    DefinedHere,
+    Import(NamePath),
+}
+
+pub(super) struct Module {
+    pub(super) file: FileId,
+    pub(super) root: ModuleId,
+    pub(super) parent: Option<ModuleId>,
+    pub(super) names: BTreeMap<String, Vec<Meaning>>,
+    /// The paths of imports of everything (`use path::*`).
+    pub(super) globs: Vec<NamePath>,
+    /// What the code uses, private imports included: who imports a name for itself uses it.
+    pub(super) mentions: Vec<NamePath>,
+    /// Names in the tokens of macros that may define items.
+    from_macros: Vec<String>,
+}
+
+pub(super) struct Tree {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) modules: Vec<Module>,
+    /// The library, by the name that the programs of its package know it by.
+    pub(super) library: Option<(String, ModuleId)>,
+}
+
+/// A file that is being read: where it is, and where the modules that it declares have their files.
+struct Place {
+    path: PathBuf,
+    children: PathBuf,
+}
+
+impl Tree {
+    pub(super) fn of(crate_folder: &Path) -> Result<Tree, SourceError> {
+        let mut tree = Tree { files: Vec::new(), modules: Vec::new(), library: None };
+        for path in roots::root_files(crate_folder) {
+            let is_library = path.ends_with("src/lib.rs");
+            let children = path.parent().map(Path::to_path_buf).unwrap_or_default();
+            let root = tree.file(Place { path, children }, None)?;
+            if is_library {
+                tree.library = roots::crate_name(crate_folder).map(|name| (name, root));
+            }
+        }
+        for module in &mut tree.modules {
+            for name in std::mem::take(&mut module.from_macros) {
+                module.names.entry(name).or_insert_with(|| vec![Meaning::DefinedHere]);
+            }
+        }
+        Ok(tree)
+    }
+
+    fn file(&mut self, place: Place, parent: Option<ModuleId>) -> Result<ModuleId, SourceError> {
+        let path = &place.path;
+        let text = fs::read_to_string(path).map_err(|source| SourceError::Unreadable { path: path.clone(), source })?;
+        let parsed = syn::parse_file(&text).map_err(|source| SourceError::NotRust { path: path.clone(), source })?;
+        // A file that two builds declare, each in its way, is one file.
+        let file = self.files.iter().position(|known| known == path).unwrap_or_else(|| {
+            self.files.push(path.clone());
+            self.files.len() - 1
+        });
+        self.module(&place, file, parent, parsed.items)
+    }
+
+    fn module(
+        &mut self,
+        place: &Place,
+        file: FileId,
+        parent: Option<ModuleId>,
+        items: Vec<Item>,
+    ) -> Result<ModuleId, SourceError> {
+        let id = self.modules.len();
+        let root = parent.map_or(id, |parent| self.modules[parent].root);
+        self.modules.push(Module {
+            file,
+            root,
+            parent,
+            names: BTreeMap::new(),
+            globs: Vec::new(),
+            mentions: Vec::new(),
+            from_macros: Vec::new(),
+        });
+        for item in items {
+            if only_in_tests(attributes(&item)) {
+                continue;
+            }
+            match item {
+                Item::Mod(declared) => {
+                    let name = plain(&declared.ident);
+                    let child = self.child(place, id, file, declared)?;
+                    self.define(id, name, Meaning::Module(child));
+                }
+                Item::Use(import) => self.import(id, &import),
+                other => self.item(id, &other),
+            }
+        }
+        Ok(id)
+    }
+
+    fn child(
+        &mut self,
+        place: &Place,
+        parent: ModuleId,
+        file: FileId,
+        declared: ItemMod,
+    ) -> Result<ModuleId, SourceError> {
+        let name = plain(&declared.ident);
+        let own = place.children.join(&name);
+        if let Some((_, items)) = declared.content {
+            let inner = Place { path: place.path.clone(), children: own };
+            return self.module(&inner, file, Some(parent), items);
+        }
+        let beside = place.path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let next = match path_attribute(&declared) {
+            Some(path) => Place { path: beside.join(path), children: beside },
+            None if own.join("mod.rs").is_file() => Place { path: own.join("mod.rs"), children: own },
+            None => Place { path: place.children.join(format!("{name}.rs")), children: own },
+        };
+        if !next.path.is_file() {
+            return Err(SourceError::NoFile { path: place.path.clone(), module: name });
+        }
+        self.file(next, Some(parent))
+    }
+
+    fn item(&mut self, module: ModuleId, item: &Item) {
+        let name = match item {
+            Item::Const(of) => Some(&of.ident),
+            Item::Enum(of) => Some(&of.ident),
+            Item::Fn(of) => Some(&of.sig.ident),
+            Item::Static(of) => Some(&of.ident),
+            Item::Struct(of) => Some(&of.ident),
+            Item::Trait(of) => Some(&of.ident),
+            Item::TraitAlias(of) => Some(&of.ident),
+            Item::Type(of) => Some(&of.ident),
+            Item::Union(of) => Some(&of.ident),
+            Item::Macro(of) => of.ident.as_ref(),
+            _ => None,
+        };
+        if let Some(name) = name {
+            self.define(module, plain(name), Meaning::DefinedHere);
+        }
+        if let Item::Macro(of) = item
+            && of.ident.is_none()
+        {
+            names_in(of.mac.tokens.clone(), &mut self.modules[module].from_macros);
+        }
+        let mut mentions = Mentions::default();
+        mentions.visit_item(item);
+        self.modules[module].mentions.append(&mut mentions.paths);
+        for import in &mentions.imports {
+            self.import(module, import);
+        }
+    }
+
+    fn define(&mut self, module: ModuleId, name: String, meaning: Meaning) {
+        self.modules[module].names.entry(name).or_default().push(meaning);
+    }
+
+    fn import(&mut self, module: ModuleId, import: &ItemUse) {
+        let private = matches!(import.vis, Visibility::Inherited);
+        self.import_tree(module, private, &mut Vec::new(), &import.tree);
+    }
+
+    fn import_tree(&mut self, module: ModuleId, private: bool, prefix: &mut NamePath, tree: &UseTree) {
+        match tree {
+            UseTree::Path(path) => {
+                prefix.push(plain(&path.ident));
+                self.import_tree(module, private, prefix, &path.tree);
+                prefix.pop();
+            }
+            UseTree::Group(group) => {
+                for part in &group.items {
+                    self.import_tree(module, private, prefix, part);
+                }
+            }
+            UseTree::Glob(_) => {
+                self.modules[module].mentions.push(prefix.clone());
+                self.modules[module].globs.push(prefix.clone());
+            }
+            UseTree::Name(name) => self.import_name(module, private, prefix, plain(&name.ident), None),
+            UseTree::Rename(name) => {
+                self.import_name(module, private, prefix, plain(&name.ident), Some(plain(&name.rename)));
+            }
+        }
+    }
+
+    fn import_name(
+        &mut self,
+        module: ModuleId,
+        private: bool,
+        prefix: &[String],
+        name: String,
+        known_as: Option<String>,
+    ) {
+        let mut path = prefix.to_vec();
+        // `use path::{self}` imports what the path means.
+        if name != "self" || path.is_empty() {
+            path.push(name);
+        }
+        if private {
+            self.modules[module].mentions.push(path.clone());
+        }
+        let known_as = known_as.or_else(|| path.last().cloned()).filter(|name| name != "_");
+        if let Some(known_as) = known_as {
+            self.define(module, known_as, Meaning::Import(path));
+        }
+    }
+}
+
+/// What `#[path = "..."]` says.
+fn path_attribute(module: &ItemMod) -> Option<String> {
+    module.attrs.iter().filter(|attribute| attribute.path().is_ident("path")).find_map(|attribute| {
+        let Meta::NameValue(pair) = &attribute.meta else { return None };
+        let Expr::Lit(literal) = &pair.value else { return None };
+        let Lit::Str(text) = &literal.lit else { return None };
+        Some(text.value())
+    })
+}
+
+/// The names of types and constants in what a macro gets.
+fn names_in(tokens: TokenStream, names: &mut Vec<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(name) if plain(&name).starts_with(char::is_uppercase) => names.push(plain(&name)),
+            TokenTree::Group(group) => names_in(group.stream(), names),
+            _ => {}
+        }
+    }
+}
