@@ -11,6 +11,8 @@ mod consume;
 mod consume_stream;
 #[path = "service_rpc/delete.rs"]
 mod delete;
+#[path = "service_rpc/describe_group.rs"]
+mod describe_group;
 #[path = "service_rpc/edges.rs"]
 mod edges;
 #[path = "service_rpc/failover.rs"]

@@ -171,6 +171,29 @@ impl Admin {
         Ok(answer.await?.groups)
     }
 
+    /// A consumer group: its settings, who consumes it as far as the leader knows, and how far it has come in each queue of
+    /// one topic, or of all that it has received from.
+    ///
+    /// # Errors
+    /// If there is no such group, or it has not received from the topic, or no node answers in time.
+    pub async fn describe_group(&self, name: &str, topic: Option<&str>) -> Result<api::DescribeGroupResponse, Error> {
+        check_group(name)?;
+        let topic = topic.unwrap_or_default().to_owned();
+        let mut request = api::DescribeGroupRequest { name: name.to_owned(), topic, from: None };
+        let mut queues = Vec::new();
+        loop {
+            let answer = self
+                .call("describe group", request.clone(), async |mut node, request| node.describe_group(request).await);
+            let mut answer = answer.await?;
+            queues.append(&mut answer.queues);
+            match answer.next.take() {
+                // The rest is of the last answer.
+                None => return Ok(api::DescribeGroupResponse { queues, ..answer }),
+                next => request.from = next,
+            }
+        }
+    }
+
     /// All nodes of the group as the node that answers sees them; one that it cannot reach is listed as unhealthy.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ pub(super) async fn list(node: Arc<Node>, _: MetadataMap, _: ListGroupsRequest) 
     Ok(ListGroupsResponse { groups })
 }
 
-fn parse(name: &str) -> Result<GroupName, Status> {
+pub(super) fn parse(name: &str) -> Result<GroupName, Status> {
     let resource = Resource { resource_namespace: String::new(), name: name.to_owned() };
     names::group(Some(&resource)).map_err(|refusal| Status::invalid_argument(format!("name: {}", refusal.message)))
 }

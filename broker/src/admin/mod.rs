@@ -6,6 +6,7 @@
 mod at_leader;
 mod cluster;
 mod convert;
+mod describe_group;
 mod groups;
 mod inspect;
 mod level;

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use tercet_proto::admin::v1::{
     AddNodeRequest, BootstrapRequest, BootstrapResponse, ClusterStatusRequest, ClusterStatusResponse,
     CreateGroupRequest, CreateGroupResponse, CreateTopicRequest, CreateTopicResponse, DeleteGroupRequest,
-    DeleteGroupResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeTopicRequest, DescribeTopicResponse,
-    ListGroupsRequest, ListGroupsResponse, ListTopicsRequest, ListTopicsResponse, LogRangeRequest, LogRangeResponse,
-    MembersResponse, MoveNodeRequest, NodeStatusRequest, NodeStatusResponse, PromoteNodeRequest, RaiseLevelRequest,
-    RaiseLevelResponse, RemoveNodeRequest, ReplaceNodeRequest, StateDigestRequest, StateDigestResponse,
-    TransferLeadershipRequest, TransferLeadershipResponse, UpdateGroupRequest, UpdateGroupResponse,
-    admin_server::Admin,
+    DeleteGroupResponse, DeleteTopicRequest, DeleteTopicResponse, DescribeGroupRequest, DescribeGroupResponse,
+    DescribeTopicRequest, DescribeTopicResponse, ListGroupsRequest, ListGroupsResponse, ListTopicsRequest,
+    ListTopicsResponse, LogRangeRequest, LogRangeResponse, MembersResponse, MoveNodeRequest, NodeStatusRequest,
+    NodeStatusResponse, PromoteNodeRequest, RaiseLevelRequest, RaiseLevelResponse, RemoveNodeRequest,
+    ReplaceNodeRequest, StateDigestRequest, StateDigestResponse, TransferLeadershipRequest, TransferLeadershipResponse,
+    UpdateGroupRequest, UpdateGroupResponse, admin_server::Admin,
 };
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     at_leader::{Client, at_leader, once_at_leader},
-    cluster, groups, inspect, level, members, topics,
+    cluster, describe_group, groups, inspect, level, members, topics,
 };
 use crate::grpc::Node;
 
@@ -79,6 +79,11 @@ impl Admin for Administration {
     async fn list_groups(&self, request: Request<ListGroupsRequest>) -> Reply<ListGroupsResponse> {
         let call = |mut client: Client, request| async move { client.list_groups(request).await };
         at_leader(&self.node, request, groups::list, call).await
+    }
+
+    async fn describe_group(&self, request: Request<DescribeGroupRequest>) -> Reply<DescribeGroupResponse> {
+        let call = |mut client: Client, request| async move { client.describe_group(request).await };
+        at_leader(&self.node, request, describe_group::describe, call).await
     }
 
     async fn cluster_status(&self, _: Request<ClusterStatusRequest>) -> Reply<ClusterStatusResponse> {

@@ -10,6 +10,7 @@ mod answers;
 pub mod caller;
 mod change;
 mod consume_stream;
+mod consumers;
 mod dead_letter;
 mod delivery;
 mod direct;

@@ -11,7 +11,10 @@ use tercet_proto::client::v1::Leadership as LeaderNews;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{answers::Answers, consume_stream::Streams, groups::LostOrder, leader, relayed, sessions::Sessions};
+use super::{
+    answers::Answers, consume_stream::Streams, consumers::Consumers, groups::LostOrder, leader, relayed,
+    sessions::Sessions,
+};
 use crate::{
     consume::{Deliverer, Housekeeping, LeaderClock, Parking, Poll, Timers, count_dead_letters},
     forward::{Leadership, Relay},
@@ -77,6 +80,8 @@ pub struct Node {
     pub turn: RoundRobin,
     /// Who is connected.
     pub sessions: Arc<Sessions>,
+    /// Who consumes which group, by streams to this node.
+    pub consumers: Consumers,
     /// Long polls.
     pub poll: Poll,
     /// Messages from the log.
@@ -160,6 +165,7 @@ impl Node {
             stream_room,
             turn: RoundRobin::new(),
             sessions,
+            consumers: Consumers::default(),
             poll,
             deliverer,
             answers: Answers::of_node(),

@@ -15,7 +15,7 @@ use super::{
     settings::{self, GroupPolicy, SettingsError, Subject},
     unary::Call,
 };
-use crate::model::{ClientKey, GroupSettings};
+use crate::model::{ClientKey, GroupName, GroupSettings};
 
 /// The answers.
 pub(super) type Commands = ReceiverStream<Result<TelemetryCommand, Status>>;
@@ -58,10 +58,13 @@ async fn converse(
     let client = ClientKey::of(&call.caller.client_id);
     let full = |full: super::sessions::Full| Status::resource_exhausted(full.to_string());
     let _open = node.sessions.open_stream(client).map_err(full)?;
+    let mut _joined = None;
     // A connection that breaks ends the stream like a client that half-closes.
     while let Ok(Some(command)) = stream.message().await {
         let Some(Command::Settings(settings)) = command.command else { continue };
-        let answer = declare(node, call, client, settings).await?;
+        let (answer, group) = declare(node, call, client, settings).await?;
+        // The last declaration counts.
+        _joined = group.map(|group| node.consumers.join(&group, &call.caller.client_id));
         if sender.send(Ok(answer)).await.is_err() {
             return Ok(());
         }
@@ -74,7 +77,7 @@ async fn declare(
     call: &Call,
     client: ClientKey,
     settings: Settings,
-) -> Result<TelemetryCommand, Status> {
+) -> Result<(TelemetryCommand, Option<GroupName>), Status> {
     let subject = settings::parse(&settings).map_err(|error| match error {
         SettingsError::Invalid(why) => Status::invalid_argument(why),
         SettingsError::Unserved(why) => Status::internal(why),
@@ -89,9 +92,13 @@ async fn declare(
             })?
         }
     };
+    let group = match &subject {
+        Subject::Producer => None,
+        Subject::Consumer { group, .. } => Some(group.clone()),
+    };
     let declared = node.sessions.declare(client, subject);
     declared.map_err(|full| Status::resource_exhausted(full.to_string()))?;
-    Ok(settings::answer(settings, policy))
+    Ok((settings::answer(settings, policy), group))
 }
 
 fn default_policy() -> GroupPolicy {

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use raft_log::types::{LogIndex, UnixMillis};
 
 use super::apply::Core;
-use super::consumption::Subscription;
+use super::consumption::{Phase, Subscription};
 use super::fault::Fault;
 use super::index::read_known_block;
-use super::reader::{ReadStateError, StateReader};
+use super::reader::{ReadStateError, StateReader, queue_progress};
 use super::store::Store;
 use super::topics::{Queue, Topic};
-use crate::model::{ConsumerGroupId, GroupName, QueueId, TopicId, TopicName};
+use super::views::QueueProgress;
+use crate::model::{ConsumerGroupId, GroupName, QueueId, QueueOffset, TopicId, TopicName};
 
 /// Queues and groups that are looked at under one lock, about.
 const SLICE: usize = if cfg!(test) { 4 } else { 4096 };
@@ -197,6 +198,29 @@ impl Of<'_> {
     }
 }
 
+/// One queue of a topic as a group has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueBacklog {
+    /// How far the group has come.
+    pub progress: QueueProgress,
+    /// The first retained message.
+    pub first: QueueOffset,
+    /// Messages before `taken` that are due again.
+    pub redeliveries: u64,
+    /// Messages that the group has taken and not finished, and that are not due again.
+    pub in_flight: u64,
+    /// When the first message was stored that the group has not finished, of those that the queue still has.
+    pub oldest: Option<UnixMillis>,
+}
+
+impl QueueBacklog {
+    /// Messages that nobody of the group holds.
+    #[must_use]
+    pub fn ready(&self) -> u64 {
+        self.progress.lag() - self.in_flight
+    }
+}
+
 /// Where what nobody of the group has taken begins, if there is any.
 fn range_behind(of: &Subscription, queue: QueueId, range: Queue) -> Option<u64> {
     let from = of.taken(queue)?.max(range.first);
@@ -241,6 +265,41 @@ impl StateReader {
             found.push(backlog);
         }
         Ok(BacklogSlice { found, next: None })
+    }
+
+    /// The backlog of a group in one queue; nothing if the group has not received from the topic, or there is no such queue.
+    ///
+    /// # Errors
+    /// The store does not read.
+    pub fn queue_backlog(
+        &self,
+        (topic, queue): (TopicId, QueueId),
+        group: ConsumerGroupId,
+    ) -> Result<Option<QueueBacklog>, ReadStateError> {
+        let (mut redeliveries, mut in_flight, mut from) = (0, 0, 0);
+        loop {
+            let core = self.shared.core();
+            let range = core.topics.get(topic).and_then(|topic| topic.queue(queue)).copied();
+            let (Some(of), Some(range)) = (core.subscriptions.get(&(topic, group)), range) else { return Ok(None) };
+            let mut pending = of.pending_from(queue, from).take_while(|(key, _)| key.queue == queue);
+            for (_, pending) in pending.by_ref().take(SLICE) {
+                redeliveries += u64::from(pending.phase == Phase::Due);
+                in_flight += u64::from(pending.blocks());
+            }
+            if let Some((key, _)) = pending.next() {
+                from = key.offset;
+                continue;
+            }
+            let progress = queue_progress(of, queue, range);
+            let oldest = progress.offset.0.max(range.first);
+            let times = |offset| read_known_block(&core.recent, &self.shared.store(), (topic, queue), offset);
+            let oldest = (oldest < range.next).then(|| times(oldest)).transpose()?;
+            // What was settled since it was counted.
+            in_flight = in_flight.min(progress.lag());
+            redeliveries = redeliveries.min(progress.lag() - in_flight);
+            let (first, oldest) = (QueueOffset(range.first), oldest.map(|block| block.stamp));
+            return Ok(Some(QueueBacklog { progress, first, redeliveries, in_flight, oldest }));
+        }
     }
 
     /// The backlogs of all groups in all topics, in an order that stays. Takes the lock for a slice at a time.

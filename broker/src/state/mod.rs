@@ -51,8 +51,8 @@ mod unread;
 mod views;
 
 pub use apply::IDLE_AT_ONCE_MAX;
-pub use backlog::Backlog;
 pub(crate) use backlog::Times;
+pub use backlog::{Backlog, QueueBacklog};
 pub use codec::DecodeError;
 #[cfg(test)]
 pub(crate) use command::ReleaseTo;

@@ -9,9 +9,9 @@ use raft_log::types::{LogIndex, UnixMillis};
 
 use super::apply::{Core, first_at};
 use super::command::{Bootstrap, Holder, ReleaseTo};
-use super::consumption::DeliveryKey;
 #[cfg(test)]
 use super::consumption::InTail;
+use super::consumption::{DeliveryKey, Subscription};
 use super::dead_letter_tally::DeadLetterTally;
 use super::events::Events;
 use super::fault::Fault;
@@ -254,14 +254,7 @@ impl StateReader {
         let core = self.shared.core();
         let subscription = core.subscriptions.get(&(topic, group))?;
         let queues = (0..).map(QueueId).zip(&core.topics.get(topic)?.queues);
-        let progress = queues.map(|(queue, range)| QueueProgress {
-            queue,
-            offset: QueueOffset(subscription.consumer_offset(queue, *range)),
-            taken: QueueOffset(subscription.taken(queue).unwrap_or(0).max(range.first)),
-            end: QueueOffset(range.next),
-            pending: subscription.pending_count(queue) as u64 + subscription.in_tails_of(queue),
-        });
-        Some(progress.collect())
+        Some(queues.map(|(queue, range)| queue_progress(subscription, queue, *range)).collect())
     }
 
     /// The topics that the group has received from.
@@ -514,6 +507,17 @@ impl StateReader {
     #[must_use]
     pub fn counters(&self) -> StateCounters {
         self.shared.core().counters
+    }
+}
+
+/// How far a group has come in a queue of its topic.
+pub(super) fn queue_progress(subscription: &Subscription, queue: QueueId, range: Queue) -> QueueProgress {
+    QueueProgress {
+        queue,
+        offset: QueueOffset(subscription.consumer_offset(queue, range)),
+        taken: QueueOffset(subscription.taken(queue).unwrap_or(0).max(range.first)),
+        end: QueueOffset(range.next),
+        pending: subscription.pending_count(queue) as u64 + subscription.in_tails_of(queue),
     }
 }
 

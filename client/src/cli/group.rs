@@ -15,7 +15,9 @@ use super::{
     output,
 };
 
-#[derive(Serialize)]
+mod progress;
+
+#[derive(Debug, Serialize)]
 struct Group {
     name: String,
     fifo: bool,
@@ -106,6 +108,10 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -
                 [group.name.clone(), order.to_owned(), group.max_attempts.to_string(), group.from.clone()]
             });
             output::print(format, ["GROUP", "ORDER", "MAX ATTEMPTS", "FROM"], rows, &groups)?;
+        }
+        GroupCommand::Describe { name } => progress::describe(admin.describe_group(&name, None).await?, format)?,
+        GroupCommand::Progress { name, topic } => {
+            progress::by_queue(&admin.describe_group(&name, topic.as_deref()).await?, format)?;
         }
     }
     Ok(Exit::DONE)

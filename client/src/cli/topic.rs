@@ -82,8 +82,45 @@ pub(super) async fn run(client: Client, command: TopicCommand, format: Output) -
             });
             output::print(format, ["QUEUE", "FIRST", "NEXT", "MESSAGES"], rows, &described)?;
         }
+        TopicCommand::Route { name } => {
+            let described = admin.describe_topic(&name).await?;
+            let route = route(&described, &admin.cluster_status().await?);
+            let rows = route.iter().map(|at| {
+                let (leader, address) = (at.leader.map_or_else(dash, |id| id.to_string()), at.address.clone());
+                [at.queue.to_string(), at.broker.clone(), leader, address.unwrap_or_else(dash)]
+            });
+            output::print(format, ["QUEUE", "BROKER", "LEADER", "ADDRESS"], rows, &route)?;
+        }
     }
     Ok(Exit::DONE)
+}
+
+fn dash() -> String {
+    String::from("-")
+}
+
+/// Where one queue is.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Place {
+    queue: u32,
+    /// The broker group, by the name that clients see.
+    broker: String,
+    /// The node that leads it, if one does.
+    leader: Option<u64>,
+    /// Where clients reach that.
+    address: Option<String>,
+}
+
+fn route(topic: &api::DescribeTopicResponse, status: &api::ClusterStatusResponse) -> Vec<Place> {
+    let leads = status.nodes.iter().find(|node| Some(node.node_id) == status.leader);
+    let address = leads.and_then(|node| Some(node.addresses.as_ref()?.client.clone()));
+    let place = |bounds: &api::QueueBounds| Place {
+        queue: bounds.queue,
+        broker: format!("broker-{}", status.group),
+        leader: status.leader,
+        address: address.clone(),
+    };
+    topic.queues.iter().map(place).collect()
 }
 
 fn topic(topic: api::Topic) -> Topic {
@@ -92,4 +129,28 @@ fn topic(topic: api::Topic) -> Topic {
 
 fn bounds(bounds: api::QueueBounds) -> Bounds {
     Bounds { queue: bounds.queue, first_offset: bounds.first_offset, next_offset: bounds.next_offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_where_the_leader_is() {
+        let addresses = |client: &str| Some(api::NodeAddresses { client: client.to_owned(), ..Default::default() });
+        let node = |node_id, client| api::Node { node_id, addresses: addresses(client), ..Default::default() };
+        let nodes = vec![node(1, "a:1"), node(2, "b:1")];
+        let status = api::ClusterStatusResponse { group: 7, leader: Some(2), nodes, ..Default::default() };
+        let queues = vec![api::QueueBounds { queue: 0, ..Default::default() }];
+        let topic = api::DescribeTopicResponse { topic: None, queues };
+        let place = |leader: Option<u64>, address: Option<&str>| Place {
+            queue: 0,
+            broker: String::from("broker-7"),
+            leader,
+            address: address.map(str::to_owned),
+        };
+        assert_eq!(route(&topic, &status), [place(Some(2), Some("b:1"))]);
+        let none = api::ClusterStatusResponse { leader: None, ..status };
+        assert_eq!(route(&topic, &none), [place(None, None)]);
+    }
 }

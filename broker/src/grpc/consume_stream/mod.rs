@@ -113,7 +113,7 @@ async fn serve(
 ) {
     let last = out.keep_room_for_the_end();
     let opened = open::open(&node, &caller, &mut requests).await;
-    let Opened { wanted, of, group, term, credit, lease } = match opened {
+    let Opened { wanted, of, group, term, credit, lease, joined } = match opened {
         Ok(opened) => opened,
         Err(end) => return last.say(end),
     };
@@ -123,6 +123,7 @@ async fn serve(
     if session.say_opened().await.is_ok() {
         (left, (), ()) = tokio::join!(session.push(), session.read(&mut requests), session.watch(term));
     }
+    drop(joined);
     session.finish(requests, lease, last, left).await;
 }
 

@@ -13,6 +13,7 @@ use tonic::Streaming;
 use super::{
     super::{
         caller::Caller,
+        consumers::Joined,
         filter, groups, names,
         node::Node,
         receive_check::{INVISIBLE_MILLIS_MAX, INVISIBLE_MILLIS_MIN},
@@ -47,6 +48,8 @@ pub(super) struct Opened {
     pub(super) credit: Credit,
     /// What is delivered on it is renewed while this is held.
     pub(super) lease: Option<OpenStream>,
+    /// Says who consumes, until it is dropped.
+    pub(super) joined: Joined,
 }
 
 /// What can be said of a request without state.
@@ -106,7 +109,9 @@ pub(super) async fn open(
         until: Instant::now(),
     };
     let of = Delivered { topic: topic.id, topic_name: topic.name, group: group.id };
-    Ok(Opened { wanted, of, group: draft.group, term, credit: open.credit.unwrap_or_default(), lease })
+    let joined = node.consumers.join(&draft.group, &caller.client_id);
+    let credit = open.credit.unwrap_or_default();
+    Ok(Opened { wanted, of, group: draft.group, term, credit, lease, joined })
 }
 
 fn check(open: &Open, caller: &Caller) -> Result<Draft, Refusal> {

@@ -172,6 +172,11 @@ Example:
         /// The topic
         name: String,
     },
+    /// Where the queues of a topic are: the broker group, the node that leads it, and its address
+    Route {
+        /// The topic
+        name: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -251,6 +256,32 @@ Example:
     },
     /// All consumer groups
     List,
+    /// A consumer group: its settings, who consumes it, and what it has yet to do in each topic
+    #[command(after_help = "\
+LAG is what the group has yet to finish: READY, which nobody holds, and IN FLIGHT, which consumers
+hold. AGAIN counts those of the ready ones that were delivered before. OLDEST is the age of the
+oldest of all. Consumers are listed that have a stream to the leader.
+
+Example:
+  tercet group describe billing")]
+    Describe {
+        /// The group
+        name: String,
+    },
+    /// How far a consumer group has come in each queue
+    #[command(after_help = "\
+FIRST and NEXT are the bounds of the queue, CONSUMER is the first message that is not finished. For
+the others see `tercet group describe --help`.
+
+Example:
+  tercet group progress billing --topic orders")]
+    Progress {
+        /// The group
+        name: String,
+        /// Only this topic
+        #[arg(long, value_name = "TOPIC")]
+        topic: Option<String>,
+    },
 }
 
 /// `first`, `last`, or a time: RFC 3339, with or without the `T` and the `Z`, in UTC.
@@ -296,6 +327,9 @@ mod tests {
             "tercet topic create t --queues 4 --type fifo --endpoint a:1,b:2",
             "tercet --endpoint a:1 topic list",
             "tercet topic describe t",
+            "tercet topic route t",
+            "tercet group describe g",
+            "tercet group progress g --topic t -o json",
             "tercet publish --topic t --file f --key-regex ^a --tag g --in-flight 16 --acks x --timeout 1m",
             "tercet consume --topic t --group g --from 2026-11-21T08:00:00Z --until-idle 5s --max 3 --out o",
             "tercet publish t --json --key a --key b --property a=b --property c=d=e --message-group g",
