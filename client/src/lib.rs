@@ -54,7 +54,7 @@ mod vigil;
 pub use admin::{Admin, GroupChange, GroupSettings, Start};
 pub use client::Client;
 pub use code::Code;
-pub use consumer::{Consumer, ReceivedMessage};
+pub use consumer::{Consumer, ForEach, Handled, ReceivedMessage};
 pub use endpoint::{ENDPOINTS_MAX, Endpoint, EndpointError};
 pub use error::Error;
 pub use message::{
@@ -62,7 +62,7 @@ pub use message::{
     PROPERTIES_BYTES_MAX, PROPERTIES_MAX, RESERVED_PROPERTIES, TOPIC_CHARS_MAX, check_group, check_topic,
 };
 pub use message_id::{MessageId, MessageIdError};
-pub use options::{ClientOptions, ConsumerOptions, ProducerOptions};
+pub use options::{ClientOptions, ConsumerOptions, Credentials, ProducerOptions, TlsOptions};
 pub use outcome::{Outcome, Refused, SendError, Stored, Unknown};
 pub use producer::{Pending, Producer, TrySendError};
 

@@ -12,11 +12,7 @@ use tercet_proto::rocketmq::v2::{
 use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::transport::Channel;
 
-use crate::{
-    client::{Client, new_identity},
-    env,
-    transport::Identity,
-};
+use crate::{client::Client, env, transport::Identity};
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// A broken stream is opened again after this, doubling to the longest.
@@ -54,7 +50,7 @@ impl Session {
             ..Default::default()
         };
         let heartbeat = pb::HeartbeatRequest { group: None, client_type: client_type as i32 };
-        let identity = new_identity();
+        let identity = client.new_identity();
         let task = tokio::spawn(keep_open(client.clone(), identity.clone(), settings, heartbeat));
         Self { client, identity, task }
     }

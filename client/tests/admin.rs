@@ -16,7 +16,7 @@ async fn slow() -> (Group, Admin) {
     let group = Group::start(3, []).await;
     group.admin.takes(CHANGE);
     let endpoints = Endpoint::parse_list(&group.addresses()).unwrap();
-    let options = ClientOptions { attempt_timeout: CHANGE / 10, ..ClientOptions::new(endpoints) };
+    let options = ClientOptions::new(endpoints).attempt_timeout(CHANGE / 10);
     (group, Client::new(options).unwrap().admin())
 }
 

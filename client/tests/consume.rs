@@ -177,7 +177,7 @@ async fn a_topic_or_group_that_is_not_there_is_told_and_tried_again() {
 async fn a_group_of_nodes_without_a_leader_is_told_after_a_while_and_tried_on() {
     let group = Group::start(1, []).await;
     let endpoints = Endpoint::parse_list(&group.addresses()).unwrap();
-    let options = ClientOptions { call_timeout: Duration::from_millis(500), ..ClientOptions::new(endpoints) };
+    let options = ClientOptions::new(endpoints).call_timeout(Duration::from_millis(500));
     let consumer = Client::new(options).unwrap().consumer("g", ["t"], ConsumerOptions::default()).unwrap();
     let nodes = async {
         loop {
@@ -354,6 +354,6 @@ async fn bad_names_and_settings_are_refused_at_once() {
     assert!(client.consumer("a b", ["t"], options()).is_err());
     assert!(client.consumer("g", ["t t"], options()).is_err());
     assert!(client.consumer("g", Vec::<String>::new(), options()).is_err());
-    let options = ConsumerOptions { prefetch_messages: 0, ..options() };
+    let options = ConsumerOptions::new().prefetch_messages(0);
     assert!(client.consumer("g", ["t"], options).is_err());
 }

@@ -19,7 +19,7 @@ const HA_NOT_AVAILABLE: i32 = 50_002;
 
 fn client(endpoints: &str) -> Client {
     let endpoints = Endpoint::parse_list(endpoints).unwrap();
-    let options = ClientOptions { attempt_timeout: Duration::from_millis(300), ..ClientOptions::new(endpoints) };
+    let options = ClientOptions::new(endpoints).attempt_timeout(Duration::from_millis(300));
     Client::new(options).unwrap()
 }
 
@@ -120,7 +120,7 @@ async fn a_message_whose_answer_was_lost_is_found_stored_and_not_stored_twice() 
 /// Hazard 15: silence to the end is "unknown", whoever stored it.
 #[tokio::test]
 async fn silence_until_the_deadline_is_unknown() {
-    let options = ProducerOptions { send_timeout: Duration::from_millis(700), ..Default::default() };
+    let options = ProducerOptions::new().send_timeout(Duration::from_millis(700));
     let group = Group::start(2, [Step::StoreThenHang].into_iter().chain([Step::Hang; 100])).await;
     let outcome = producer(&group.addresses(), options).send(message("hello")).await;
     let Outcome::Unknown(unknown) = outcome else { panic!("{outcome:?}") };
@@ -157,7 +157,7 @@ async fn a_repeat_that_the_broker_no_longer_remembers_is_unknown_at_once() {
 
 #[tokio::test]
 async fn no_leader_until_the_deadline_is_refused_because_nothing_was_stored() {
-    let options = ProducerOptions { send_timeout: Duration::from_millis(400), ..Default::default() };
+    let options = ProducerOptions::new().send_timeout(Duration::from_millis(400));
     let group = Group::start(3, [Step::Code(HA_NOT_AVAILABLE); 200]).await;
     let outcome = producer(&group.addresses(), options).send(message("hello")).await;
     let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
@@ -189,7 +189,7 @@ async fn concurrent_sends_share_requests_and_every_one_gets_its_own_place() {
 #[tokio::test]
 async fn a_batch_keeps_its_messages_while_others_arrive() {
     let group = Group::start(1, [Step::AtGate, Step::Code(HA_NOT_AVAILABLE), Step::Code(HA_NOT_AVAILABLE)]).await;
-    let options = ProducerOptions { requests_in_flight_max: 1, ..Default::default() };
+    let options = ProducerOptions::new().requests_in_flight_max(1);
     let producer = producer(&group.addresses(), options);
     let first = producer.enqueue(message("first")).await;
     group.until("the first request is held", |shared| shared.publishes.len() == 1).await;
@@ -215,7 +215,7 @@ async fn a_batch_keeps_its_messages_while_others_arrive() {
 #[tokio::test]
 async fn the_buffer_is_bounded_in_bytes_and_makes_room_when_messages_end() {
     let group = Group::start(1, [Step::AtGate; 100]).await;
-    let options = ProducerOptions { buffer_bytes_max: 8 << 20, ..Default::default() };
+    let options = ProducerOptions::new().buffer_bytes_max(8 << 20);
     let producer = producer(&group.addresses(), options);
     let body = "x".repeat(1 << 20);
     let mut pending = Vec::new();
@@ -252,7 +252,7 @@ async fn fifo_messages_keep_their_order_through_retries() {
         Step::Code(50_401),
     ];
     let group = Group::start(3, flaky.into_iter().cycle().take(300)).await;
-    let producer = producer(&group.addresses(), ProducerOptions { batch_messages_max: 4, ..Default::default() });
+    let producer = producer(&group.addresses(), ProducerOptions::new().batch_messages_max(4));
     let mut pending = Vec::new();
     for n in 0..300 {
         let message = Message::builder("t").message_group(format!("g{}", n % 20)).body(format!("{n:03}"));
@@ -374,7 +374,7 @@ async fn a_flush_holds_up_nobody() {
 async fn the_time_of_a_send_counts_from_its_begin_whatever_is_silent() {
     let group = Group::start(3, []).await;
     group.lock().route_hangs = true;
-    let options = ProducerOptions { send_timeout: Duration::from_millis(500), ..Default::default() };
+    let options = ProducerOptions::new().send_timeout(Duration::from_millis(500));
     let producer = producer(&group.addresses(), options);
     let begun = std::time::Instant::now();
     let _stored_or_not = producer.send(message("m")).await;
@@ -416,8 +416,7 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
 async fn a_message_that_is_refused_takes_no_other_with_it() {
     for group_of_messages in [None, Some("g")] {
         let group = Group::start(1, [Step::AtGate, Step::Refuses(40_009, b"bad")]).await;
-        let producer =
-            producer(&group.addresses(), ProducerOptions { requests_in_flight_max: 1, ..Default::default() });
+        let producer = producer(&group.addresses(), ProducerOptions::new().requests_in_flight_max(1));
         let message = |body: String| {
             let message = Message::builder("t").body(body);
             if let Some(of) = group_of_messages { message.message_group(of) } else { message }.build().unwrap()
@@ -450,7 +449,7 @@ async fn a_message_that_is_refused_takes_no_other_with_it() {
 #[tokio::test]
 async fn a_topic_that_is_not_there_is_asked_for_once() {
     let group = Group::start(1, [Step::AtGate, Step::Refuses(40_402, b"m")]).await;
-    let producer = producer(&group.addresses(), ProducerOptions { requests_in_flight_max: 1, ..Default::default() });
+    let producer = producer(&group.addresses(), ProducerOptions::new().requests_in_flight_max(1));
     let first = producer.enqueue(message("first")).await;
     group.until("the first request is held", |shared| shared.publishes.len() == 1).await;
     let pending = futures::future::join_all((0..20).map(|_| producer.enqueue(message("m")))).await;
@@ -465,7 +464,7 @@ async fn a_topic_that_is_not_there_is_asked_for_once() {
 #[tokio::test]
 async fn a_batch_that_cannot_be_one_request_is_refused_as_a_whole() {
     let group = Group::start(1, []).await;
-    let producer = producer(&group.addresses(), ProducerOptions { batch_messages_max: 2, ..Default::default() });
+    let producer = producer(&group.addresses(), ProducerOptions::new().batch_messages_max(2));
     let other = Message::builder("u").body("x").build().unwrap();
     for batch in [vec![message("a"), other], (0..3).map(|n| message(format!("{n}"))).collect()] {
         let count = batch.len();
@@ -535,7 +534,7 @@ const PATIENT: Duration = Duration::from_secs(20);
 
 fn patient_producer(group: &Group) -> Producer {
     let endpoints = Endpoint::parse_list(&group.addresses()).unwrap();
-    let options = ClientOptions { attempt_timeout: PATIENT, ..ClientOptions::new(endpoints) };
+    let options = ClientOptions::new(endpoints).attempt_timeout(PATIENT);
     Client::new(options).unwrap().producer(ProducerOptions::default()).unwrap()
 }
 

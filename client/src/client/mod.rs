@@ -23,10 +23,10 @@ use crate::{
     env,
     error::Error,
     leader_watch::LeaderWatch,
-    options::{ClientOptions, ConsumerOptions, ProducerOptions},
+    options::{ClientOptions, ConsumerOptions, Credentials, ProducerOptions},
     producer::Producer,
     route::{Fault, Route, RouteTable},
-    transport::{AttemptError, Connections, Identity, Link},
+    transport::{AttemptError, Connections, Identity, Link, Tls},
     vigil::Asking,
 };
 
@@ -83,9 +83,10 @@ impl Client {
     /// If an option is out of its bounds.
     pub fn new(options: ClientOptions) -> Result<Self, Error> {
         options.check()?;
+        let tls = options.tls.clone().map(Tls::new).transpose()?;
         let shared = Shared {
-            identity: new_identity(),
-            connections: Connections::new(options.connect_timeout),
+            identity: new_identity(options.credentials.as_ref()),
+            connections: Connections::new(options.connect_timeout, tls),
             table: Mutex::new(RouteTable::new(options.endpoints.clone())),
             asked: Mutex::new(BTreeMap::new()),
             relearning: AtomicBool::new(false),
@@ -132,6 +133,11 @@ impl Client {
 
     pub(crate) fn options(&self) -> &ClientOptions {
         &self.shared.options
+    }
+
+    /// An identity of its own for whoever is a client to the broker: a producer, a consumer.
+    pub(crate) fn new_identity(&self) -> Identity {
+        new_identity(self.options().credentials.as_ref())
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -381,9 +387,8 @@ async fn never(_: Endpoint) {
     std::future::pending().await
 }
 
-/// An identity of its own for whoever is a client to the broker: this, a producer, a consumer.
-pub(crate) fn new_identity() -> Identity {
-    Identity::new(std::process::id(), u64::from_be_bytes(env::random_bytes()))
+fn new_identity(credentials: Option<&Credentials>) -> Identity {
+    Identity::new(std::process::id(), u64::from_be_bytes(env::random_bytes()), credentials.cloned())
 }
 
 fn join(endpoints: &[Endpoint]) -> String {

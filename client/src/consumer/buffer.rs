@@ -94,26 +94,28 @@ impl Buffer {
         self.filled.notify_one();
     }
 
-    /// The next batch, or an error, as soon as there is one.
-    pub(super) async fn next(&self) -> Result<Vec<ReceivedMessage>, Error> {
+    /// The next batch or the first `max` messages of it, or an error, as soon as there is one.
+    pub(super) async fn next(&self, max: usize) -> Result<Vec<ReceivedMessage>, Error> {
         loop {
             let filled = self.filled.notified();
-            if let Some(next) = self.take() {
+            if let Some(next) = self.take(max) {
                 return next;
             }
             filled.await;
         }
     }
 
-    fn take(&self) -> Option<Result<Vec<ReceivedMessage>, Error>> {
+    fn take(&self, max: usize) -> Option<Result<Vec<ReceivedMessage>, Error>> {
         let mut state = self.lock();
         let next = match state.errors.iter_mut().find_map(Option::take) {
             Some(error) => Err(error),
             None if state.closed => Err(Error::Closed),
             None => {
-                let held = state.held.pop_front()?;
+                let mut held = state.held.pop_front()?;
+                let rest = held.split_off(max);
                 state.released[held.topic].add(held.amount);
                 self.taken[held.topic].notify_one();
+                rest.into_iter().for_each(|rest| state.held.push_front(rest));
                 Ok(held.messages)
             }
         };
@@ -171,6 +173,22 @@ impl Buffer {
     }
 }
 
+impl Held {
+    /// What is behind the first `count` messages; their part of the credit is by their number.
+    fn split_off(&mut self, count: usize) -> Option<Held> {
+        if count >= self.messages.len() {
+            return None;
+        }
+        let (all, first) = (self.messages.len() as u64, count as u64);
+        // Some of it cannot be read, and is not there: the last part has its share as well.
+        let Amount { messages, bytes } = self.amount;
+        let amount = Amount { messages: messages * first / all, bytes: bytes * first / all };
+        let rest = Amount { messages: messages - amount.messages, bytes: bytes - amount.bytes };
+        self.amount = amount;
+        Some(Held { amount: rest, messages: self.messages.split_off(count), ..*self })
+    }
+}
+
 impl State {
     fn take_out(&mut self, out: impl Fn(&Held) -> bool) -> Vec<Reference> {
         let (out, rest): (VecDeque<Held>, VecDeque<Held>) = self.held.drain(..).partition(out);
@@ -201,9 +219,24 @@ mod tests {
         buffer.put(1, 1, TEN, ten(0));
         buffer.put(1, 1, TEN, ten(0));
         assert_eq!(buffer.take_released(1), Amount::default());
-        buffer.next().await.unwrap();
+        buffer.next(usize::MAX).await.unwrap();
         assert!(buffer.taken(1).now_or_never().is_some() && buffer.taken(0).now_or_never().is_none());
         assert_eq!((buffer.take_released(1), buffer.take_released(1)), (TEN, Amount::default()));
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_batch_gives_its_part_of_the_credit_back_and_all_parts_all_of_it() {
+        let buffer = Buffer::new(1);
+        let amount = Amount { messages: 11, bytes: 1003 };
+        buffer.put(0, 1, amount, ten(0));
+        let mut released = Amount::default();
+        for (max, first, count) in [(3, 0, 3), (1, 3, 1), (5, 4, 5), (5, 9, 1)] {
+            let messages = buffer.next(max).await.unwrap();
+            assert_eq!((messages[0].offset(), messages.len()), (first, count));
+            released.add(buffer.take_released(0));
+            assert_eq!(released == amount, first == 9, "{released:?}");
+        }
+        assert!(buffer.next(1).now_or_never().is_none());
     }
 
     #[tokio::test]
@@ -212,7 +245,7 @@ mod tests {
         let window = Amount { messages: 25, bytes: 10_000 };
         buffer.put(0, 1, TEN, ten(0));
         buffer.put(0, 1, TEN, ten(0));
-        buffer.next().await.unwrap();
+        buffer.next(usize::MAX).await.unwrap();
         assert_eq!(buffer.room(0, window), Amount { messages: 15, bytes: 9000 });
         assert_eq!(buffer.take_released(0), Amount::default(), "it is part of that");
         buffer.put(0, 1, Amount { messages: 1, bytes: 99_999 }, ten(0));
@@ -225,8 +258,8 @@ mod tests {
         buffer.put(0, 1, TEN, ten(0));
         buffer.fail(0, Error::Closed);
         buffer.fail(0, Error::Closed);
-        assert!(buffer.next().await.is_err() && buffer.next().await.is_ok());
-        assert!(buffer.next().now_or_never().is_none());
+        assert!(buffer.next(usize::MAX).await.is_err() && buffer.next(usize::MAX).await.is_ok());
+        assert!(buffer.next(usize::MAX).now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -268,7 +301,7 @@ mod tests {
         let waiting: Vec<_> = (0..10)
             .map(|_| {
                 let buffer = std::sync::Arc::clone(&buffer);
-                tokio::spawn(async move { buffer.next().await })
+                tokio::spawn(async move { buffer.next(usize::MAX).await })
             })
             .collect();
         tokio::task::yield_now().await;

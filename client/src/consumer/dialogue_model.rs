@@ -312,7 +312,8 @@ impl World {
     }
 
     fn application_takes(&mut self) {
-        let Some(next) = self.buffer.next().now_or_never() else { return };
+        let max = if self.dice.below(2) == 0 { usize::MAX } else { 1 + self.dice.below(4) as usize };
+        let Some(next) = self.buffer.next(max).now_or_never() else { return };
         for message in next.expect("no errors here") {
             let Reference { offset, nonce, .. } = message.reference;
             assert!(self.handed_out.insert((offset, nonce)), "a delivery is handed out once");

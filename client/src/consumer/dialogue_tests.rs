@@ -56,7 +56,7 @@ async fn with_the_order_the_rest_of_a_receive_goes_back_behind_its_stale_part() 
         dialogue.hear(batch(3, 8, 2));
         let back = if fifo { vec![1] } else { vec![] };
         assert_eq!(said(&mut dialogue).0, back);
-        let next = buffer.next().now_or_never().unwrap().unwrap();
+        let next = buffer.next(usize::MAX).now_or_never().unwrap().unwrap();
         assert_eq!(next[0].offset(), if fifo { 2 } else { 1 }, "another receive is another matter");
     }
 }
@@ -75,8 +75,8 @@ async fn with_the_order_nothing_is_handed_out_behind_a_message_that_cannot_be_re
         ..Batch::default()
     }));
     assert_eq!(said(&mut dialogue).0, [2]);
-    assert!(matches!(buffer.next().now_or_never(), Some(Err(Error::Corrupt { offset: 1, .. }))));
-    assert_eq!(buffer.next().now_or_never().unwrap().unwrap()[0].offset(), 0);
+    assert!(matches!(buffer.next(usize::MAX).now_or_never(), Some(Err(Error::Corrupt { offset: 1, .. }))));
+    assert_eq!(buffer.next(usize::MAX).now_or_never().unwrap().unwrap()[0].offset(), 0);
 }
 
 /// A node that saw the connection break has given back what it did not know to have arrived.
@@ -86,7 +86,7 @@ async fn after_a_break_only_what_the_node_surely_knew_to_have_arrived_is_handed_
         let (buffer, mut dialogue) = dialogue(fifo);
         dialogue.hear(batch(1, 7, 0));
         dialogue.hear(batch(2, 8, 1));
-        let first = buffer.next().now_or_never().unwrap().unwrap();
+        let first = buffer.next(usize::MAX).now_or_never().unwrap().unwrap();
         dialogue.order([Order { references: vec![first[0].reference], fate: Fate::Done, waiter: None }]);
         said(&mut dialogue);
         dialogue.hear(consume_answer::Content::Settled(Settled { number: 1, ..Settled::default() }));
@@ -98,6 +98,6 @@ async fn after_a_break_only_what_the_node_surely_knew_to_have_arrived_is_handed_
         // Of another stream, whatever its batches are numbered.
         dialogue.broke();
         dialogue.begin(fifo);
-        assert_eq!(buffer.next().now_or_never().is_some(), !fifo);
+        assert_eq!(buffer.next(usize::MAX).now_or_never().is_some(), !fifo);
     }
 }

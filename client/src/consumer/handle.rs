@@ -5,21 +5,23 @@ use std::{
     time::Duration,
 };
 
+use futures::stream::{self, Stream};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{
     buffer::Buffer,
     dialogue::Dialogue,
+    for_each::{ForEach, Handled},
     received::{ReceivedMessage, Reference},
     settling::{Fate, ORDER_MESSAGES_MAX, Order},
     worker::Worker,
 };
 use crate::{
-    client::{Client, new_identity},
+    client::Client,
     code::Code,
     error::Error,
     message::{check_group, check_topic},
@@ -29,7 +31,7 @@ use crate::{
 /// Orders between the application and a worker.
 const ORDERS_AHEAD: usize = 256;
 /// Longest invisible duration of a change, the broker's bound.
-const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
+pub(super) const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
 
 /// Gets the messages of a consumer group as they become available, and says what becomes of them. Clones share everything: many
 /// tasks may receive and acknowledge, each on its own.
@@ -69,6 +71,9 @@ struct Inner {
     /// None once the consumer is closed.
     topics: Mutex<Vec<Topic>>,
     workers: TaskTracker,
+    /// Of whoever handles messages.
+    handling: TaskTracker,
+    invisible_duration: Duration,
 }
 
 #[derive(Debug)]
@@ -93,7 +98,7 @@ impl Consumer {
         Handle::try_current().map_err(|_| Error::NoRuntime)?;
         let buffer = Arc::new(Buffer::new(topics.len()));
         let workers = TaskTracker::new();
-        let identity = new_identity();
+        let identity = client.new_identity();
         let start = |(source, name): (usize, String)| {
             let (orders, ordered) = mpsc::channel(ORDERS_AHEAD);
             let name: Arc<str> = name.into();
@@ -114,7 +119,8 @@ impl Consumer {
             Topic { name, orders }
         };
         let topics = Mutex::new(topics.into_iter().enumerate().map(start).collect());
-        Ok(Self { inner: Arc::new(Inner { client, buffer, topics, workers }) })
+        let (handling, invisible_duration) = (TaskTracker::new(), options.invisible_duration);
+        Ok(Self { inner: Arc::new(Inner { client, buffer, topics, workers, handling, invisible_duration }) })
     }
 
     /// The next messages, as soon as there are some: one or more of one topic, in the order in which they came. Giving up
@@ -124,12 +130,43 @@ impl Consumer {
     /// If topic or group does not exist, or no node answers for long, or a message cannot be read. The consumer goes on
     /// trying; receiving again says what came of it. [`Error::Closed`] if it is closed.
     pub async fn receive(&self) -> Result<Vec<ReceivedMessage>, Error> {
-        loop {
-            let messages = self.inner.buffer.next().await?;
-            if !messages.is_empty() {
-                return Ok(messages);
-            }
-        }
+        self.receive_at_most(usize::MAX).await
+    }
+
+    /// The same with at most `max` messages (0 is 1): the others wait for whoever receives next.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub async fn receive_at_most(&self, max: usize) -> Result<Vec<ReceivedMessage>, Error> {
+        self.inner.buffer.next(max.max(1)).await
+    }
+
+    /// The messages one by one, until the consumer is closed. Dropping the stream loses nothing; several streams share the messages.
+    ///
+    /// ```no_run
+    /// use futures::StreamExt as _;
+    ///
+    /// # async fn example(consumer: tercet_client::Consumer) -> Result<(), tercet_client::Error> {
+    /// let mut messages = std::pin::pin!(consumer.messages());
+    /// while let Some(message) = messages.next().await {
+    ///     let message = message?;
+    ///     println!("{:?}", message.body());
+    ///     consumer.ack(&message).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// An error does not end it: as with [`receive`](Self::receive), what comes next says what came of it.
+    pub fn messages(&self) -> impl Stream<Item = Result<ReceivedMessage, Error>> + Send + use<> {
+        stream::unfold(self.clone(), |consumer| async move {
+            let next = match consumer.receive_at_most(1).await {
+                Ok(mut one) => Ok(one.pop().expect("no batch is empty")),
+                Err(Error::Closed) => return None,
+                Err(error) => Err(error),
+            };
+            Some((next, consumer))
+        })
     }
 
     /// Tells the broker that the message is done with: this group does not get it again. Acknowledgements that are
@@ -184,11 +221,60 @@ impl Consumer {
         self.order_all("give back", messages, Fate::Hidden { invisible_ms: 0, uncounted: true }).await
     }
 
-    /// Gives back what was not received, waits for what is on its way, acknowledgements too, and ends; all clones with it. When the
-    /// last clone is dropped, the same happens in the background, as long as the runtime lives.
+    /// Calls `handler` for each message, for up to `limit` (1 to 1,024) of them at a time, and tells the broker what has become of it; until the
+    /// consumer is closed, or what [`until`](ForEach::until) names ends.
+    ///
+    /// While a message is handled, however long that takes, its delivery is renewed. Messages of one message group are handled one
+    /// after the other, in their order; if one is to be retried, those behind it are given back, and come after it. Each handler is
+    /// a task of its own: it may block nobody but itself by waiting, and if it panics its message is retried. It does not
+    /// acknowledge by itself.
+    ///
+    /// ```no_run
+    /// # use tercet_client::{Client, ConsumerOptions, Error, ReceivedMessage};
+    /// async fn bill(message: ReceivedMessage) -> Result<(), std::io::Error> {
+    ///     println!("{:?}", message.body());
+    ///     Ok(())
+    /// }
+    ///
+    /// # async fn example(client: Client) -> Result<(), Error> {
+    /// let consumer = client.consumer("billing", ["orders"], ConsumerOptions::new())?;
+    /// let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
+    /// consumer.for_each_concurrent(16, bill).until(ctrl_c).await?;
+    /// consumer.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Errors that can pass are logged and waited out. Dropping the future ends the handlers where they are; their messages
+    /// come again once their time has passed.
+    ///
+    /// # Errors
+    /// Of what is awaited: if topic or group does not exist, or `limit` is out of its bounds; after the handlers that ran have
+    /// come to their end.
+    pub fn for_each_concurrent<F, R>(&self, limit: usize, handler: F) -> ForEach<F>
+    where
+        F: Fn(ReceivedMessage) -> R + Send + 'static,
+        R: Future<Output: Into<Handled>> + Send + 'static,
+    {
+        ForEach::new(self.clone(), limit, handler)
+    }
+
+    pub(super) fn handling(&self) -> TaskTrackerToken {
+        self.inner.handling.token()
+    }
+
+    pub(super) fn invisible_duration(&self) -> Duration {
+        self.inner.invisible_duration
+    }
+
+    /// Receives nothing more, waits for handlers to come to their end, gives back what was not received, waits for what is on its way,
+    /// acknowledgements too, and ends; all clones with it. When the last clone is dropped, the same happens in the background, as
+    /// long as the runtime lives. A handler that waits for this waits for itself.
     pub async fn close(&self) {
-        self.inner.topics().clear();
         self.inner.buffer.close();
+        self.inner.handling.close();
+        self.inner.handling.wait().await;
+        self.inner.topics().clear();
         self.inner.workers.close();
         self.inner.workers.wait().await;
     }
@@ -207,6 +293,17 @@ impl Consumer {
             result = result.and(answer);
         }
         result
+    }
+
+    /// One order, and for each message what came of it: 0 if its delivery is over.
+    pub(super) async fn order_and_wait(
+        &self,
+        call: &'static str,
+        topic: &str,
+        references: Vec<Reference>,
+        fate: Fate,
+    ) -> Result<Vec<u64>, Error> {
+        self.order(call, topic, references, fate).await?.await
     }
 
     /// Hands an order to the worker of the topic; answers with what waits for what came of it.

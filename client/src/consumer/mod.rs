@@ -7,6 +7,7 @@
 //! ```
 //! - `handle`: what an application holds.
 //! - `received`: a delivered message.
+//! - `for_each`: handlers, and `in_hand`: the messages that they have.
 //! - `buffer`: what has arrived and nobody has taken, and the credit that follows from it.
 //! - `settling`: what is said of messages, until it is answered.
 //! - `worker`: one topic's stream, and the next one when it ends.
@@ -16,11 +17,14 @@
 mod buffer;
 mod conversation;
 mod dialogue;
+mod for_each;
 mod handle;
+mod in_hand;
 mod packed;
 mod received;
 mod settling;
 mod worker;
 
+pub use for_each::{ForEach, Handled};
 pub use handle::Consumer;
 pub use received::ReceivedMessage;

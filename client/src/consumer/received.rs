@@ -41,6 +41,10 @@ impl ReceivedMessage {
         &self.topic
     }
 
+    pub(super) fn shared_topic(&self) -> Arc<str> {
+        Arc::clone(&self.topic)
+    }
+
     /// The number of its queue.
     #[must_use]
     pub fn queue(&self) -> u32 {

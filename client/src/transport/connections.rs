@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 use tonic::{Code, Status};
 
-use super::{dial::Dial, link::Link};
+use super::{dial::Dial, link::Link, tls::Tls};
 use crate::endpoint::Endpoint;
 
 /// Why an attempt gave no answer.
@@ -63,6 +63,7 @@ impl AttemptError {
 pub(crate) struct Connections {
     slots: Mutex<BTreeMap<Endpoint, Arc<Slot>>>,
     connect_timeout: Duration,
+    tls: Option<Arc<Tls>>,
 }
 
 /// The place of one connection; the lock lets one caller connect while the others wait for it.
@@ -76,8 +77,8 @@ struct Place {
 }
 
 impl Connections {
-    pub(crate) fn new(connect_timeout: Duration) -> Self {
-        Self { slots: Mutex::new(BTreeMap::new()), connect_timeout }
+    pub(crate) fn new(connect_timeout: Duration, tls: Option<Tls>) -> Self {
+        Self { slots: Mutex::new(BTreeMap::new()), connect_timeout, tls: tls.map(Arc::new) }
     }
 
     /// The connection to `endpoint`, made if there is none.
@@ -91,7 +92,7 @@ impl Connections {
         if let Some((_, why)) = place.failure.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(AttemptError::NotSent(why.clone()));
         }
-        let dial = Dial { endpoint: endpoint.clone(), within: self.connect_timeout };
+        let dial = Dial { endpoint: endpoint.clone(), within: self.connect_timeout, tls: self.tls.clone() };
         match dial.connect().await {
             Ok(channel) => Ok(place.link.insert(Link::new(channel, dial)).clone()),
             Err(why) => {
@@ -126,7 +127,7 @@ mod tests {
     /// 192.0.2.1 is reserved for documentation: it answers to nobody.
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_for_a_connection_shares_its_failure() {
-        let connections = Connections::new(Duration::from_secs(1));
+        let connections = Connections::new(Duration::from_secs(1), None);
         let endpoint: Endpoint = "192.0.2.1:1".parse().unwrap();
         let begun = Instant::now();
         let all = (0..10).map(|_| connections.get(&endpoint));

@@ -14,6 +14,7 @@ mod link;
 mod metadata;
 mod publish_stream;
 mod raw;
+mod tls;
 
 pub(crate) use connections::{AttemptError, Connections};
 pub(crate) use consume_stream::{Begun, ConsumeStream, open as open_consume_stream};
@@ -21,3 +22,4 @@ pub(crate) use leader_stream::open as open_leader_stream;
 pub(crate) use link::Link;
 pub(crate) use metadata::{Identity, SendHeaders};
 pub(crate) use raw::SendAnswer;
+pub(crate) use tls::Tls;

@@ -145,11 +145,7 @@ async fn acknowledge(cluster: &Cluster, group: &str, span: Duration) -> Result<A
     let shared = Arc::new(Shared::default());
     let mut receivers = JoinSet::new();
     for _ in 0..RECEIVERS {
-        let options = ConsumerOptions {
-            invisible_duration: INVISIBLE,
-            prefetch_messages: MESSAGES_AT_ONCE,
-            ..ConsumerOptions::default()
-        };
+        let options = ConsumerOptions::new().invisible_duration(INVISIBLE).prefetch_messages(MESSAGES_AT_ONCE);
         let consumer = client.consumer(group, ["backlog"], options).doing(|| "consumer".to_owned())?;
         receivers.spawn(receive(Arc::new(consumer), Arc::clone(&shared), span));
     }

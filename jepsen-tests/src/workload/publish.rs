@@ -52,7 +52,7 @@ impl Publisher {
     pub fn start(options: &Options, recorder: &Arc<Recorder>) -> Result<Self, Failure> {
         let client = Client::connect(&options.endpoints).doing(|| "client".to_owned())?;
         let producer = client
-            .producer(ProducerOptions { send_timeout: options.send_timeout, ..ProducerOptions::default() })
+            .producer(ProducerOptions::new().send_timeout(options.send_timeout))
             .doing(|| "producer".to_owned())?;
         let producer = Arc::new(producer);
         let stopping = Arc::new(AtomicBool::new(false));
