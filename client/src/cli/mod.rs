@@ -3,7 +3,8 @@
 //! - `args`: what can be typed, with its help.
 //! - `output`: tables and JSON.
 //! - `exit`, `failure`: how a command ends, and how that is told; `interrupt`: signals; `notices`: standard error.
-//! - one file or folder per noun or verb: `topic`, `group`, `cluster`, `publish`, `consume`, `bench`, `log`.
+//! - one file or folder per noun or verb: `topic`, `group`, `cluster`, `publish`, `consume`, `bench`, `log`,
+//!   `context`; `pages`: completion and manual.
 //!
 //! Results go to standard output, progress and errors to standard error. Exit codes (`exit`): 0 done; 1 failed, or not every
 //! message was stored, or a log is damaged; 2 the command line is wrong; 3 `cluster health` found no leader; 128 and the number of
@@ -15,6 +16,7 @@ mod args;
 mod bench;
 mod cluster;
 mod consume;
+mod context;
 mod exit;
 mod failure;
 mod group;
@@ -22,15 +24,16 @@ mod interrupt;
 mod log;
 mod notices;
 mod output;
+mod pages;
 mod publish;
 mod topic;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, process::ExitCode, time::Duration};
 
-use tercet_client::{Client, ClientOptions, Error as ClientError, proto::admin::v1::TopicType};
+use tercet_client::{Client, proto::admin::v1::TopicType};
 use tracing_subscriber::EnvFilter;
 
-use args::{Args, Command, Endpoints, Output};
+use args::{Args, Command, Connection, Output};
 use exit::Exit;
 
 /// How far a command got, or why it got nowhere.
@@ -61,21 +64,33 @@ pub(crate) fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Done {
-    let Args { command, endpoints, output } = args;
+    let Args { command, connection, context, timeout, output } = args;
     let format = output.unwrap_or(Output::Table);
+    let connect = || connect(connection.clone(), context.as_deref(), timeout);
     match command {
-        Command::Topic(command) => topic::run(connect(&endpoints)?, command, format).await,
-        Command::Group(command) => group::run(connect(&endpoints)?, command, format).await,
-        Command::Cluster(command) => cluster::run(connect(&endpoints)?, command, format).await,
-        Command::Publish(publish) => publish::run(connect(&endpoints)?, publish, format).await,
-        Command::Consume(consume) => consume::run(connect(&endpoints)?, consume, output).await,
+        Command::Topic(command) => topic::run(connect()?, command, format).await,
+        Command::Group(command) => group::run(connect()?, command, format).await,
+        Command::Cluster(command) => cluster::run(connect()?, command, format).await,
+        Command::Publish(publish) => publish::run(connect()?, publish, timeout, format).await,
+        Command::Consume(consume) => consume::run(connect()?, consume, output).await,
         Command::Log(command) => log::run(command, format),
-        Command::Bench(bench) => bench::run(&|| connect(&endpoints), bench, format).await,
+        Command::Bench(bench) => bench::run(&connect, bench, format).await,
+        Command::Context(command) => context::run(command, connection, format),
+        Command::Completion { shell } => pages::completion(shell),
+        Command::Man { dir } => pages::man(&dir),
     }
 }
 
-fn connect(endpoints: &Endpoints) -> Result<Client, ClientError> {
-    Client::new(ClientOptions::new(endpoints.0.clone()))
+/// To where the options say, and the context behind them.
+fn connect(given: Connection, context: Option<&str>, timeout: Option<Duration>) -> Result<Client, Box<dyn Error>> {
+    let connection = given.or(context::connection(context)?);
+    connection.check()?;
+    let options = connection.options()?;
+    let options = match timeout {
+        Some(timeout) => options.call_timeout(timeout),
+        None => options,
+    };
+    Ok(Client::new(options)?)
 }
 
 fn topic_type_name(kind: TopicType) -> &'static str {

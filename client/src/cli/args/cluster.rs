@@ -99,6 +99,6 @@ Example:
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Patience {
     /// How long the node may take to catch up
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Duration,
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Duration,
 }

@@ -92,9 +92,6 @@ pub(crate) struct Publish {
     /// Where to write a JSON line per acknowledged message; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     pub(crate) acks: Option<PathBuf>,
-    /// How long each message is tried
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Duration,
 }
 
 impl Publish {

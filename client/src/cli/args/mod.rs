@@ -2,16 +2,21 @@
 
 mod bench;
 mod cluster;
+mod connection;
+mod context;
 mod messages;
 
 pub(crate) use bench::{BenchCommand, BenchConsume, BenchPublish};
 pub(crate) use cluster::ClusterCommand;
+pub(crate) use connection::Connection;
+pub(crate) use context::ContextCommand;
 pub(crate) use messages::{Consume, Publish};
 
-use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, str::FromStr};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use tercet_client::{Endpoint, EndpointError, Start, proto::admin::v1::TopicType};
+use clap_complete::Shell;
+use tercet_client::{Start, proto::admin::v1::TopicType};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,23 +31,30 @@ Examples:
 Exit codes: 0 done; 1 failed, or not every message was stored, or a log is damaged; 2 wrong
 arguments; 130 ended by Ctrl-C, 143 by SIGTERM.
 With -o json an error is an object on standard error: {\"error\", \"can_retry\", \"hint\"}.
+Options can come from the environment as well, such as TERCET_ENDPOINT; --help names the variables.
 RUST_LOG=tercet_client=debug shows what the client does.";
 
 /// The command line of Tercet: topics, groups, publishing, consuming, status, benchmarks.
 #[derive(Debug, Parser)]
 #[command(name = "tercet", version, after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Args {
-    /// Client addresses of nodes; any node of the group will do
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// A connection that `tercet context add` has named [default: the one that is in use, if any]
     #[arg(
-        long = "endpoint",
+        long,
         global = true,
-        value_name = "HOST:PORT[,HOST:PORT]",
-        default_value = "127.0.0.1:8081",
-        env = "TERCET_ENDPOINT"
+        value_name = "NAME",
+        env = "TERCET_CONTEXT",
+        hide_short_help = true,
+        help_heading = "Connection"
     )]
-    pub(crate) endpoints: Endpoints,
+    pub(crate) context: Option<String>,
+    /// How long a call, or a message that is published, is tried [default: 15s, a message 30s]
+    #[arg(long, global = true, value_name = "DURATION", env = "TERCET_TIMEOUT", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
     /// How results are printed [default: table; json for consumed messages]
-    #[arg(short, long, global = true, value_name = "FORMAT")]
+    #[arg(short, long, global = true, value_name = "FORMAT", env = "TERCET_OUTPUT")]
     pub(crate) output: Option<Output>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -52,6 +64,7 @@ impl Args {
     /// Parses, and checks what goes with what where clap alone cannot tell.
     pub(crate) fn read(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
         let mut args = Self::try_parse_from(line)?;
+        args.connection.check().map_err(|problem| Self::command().error(ErrorKind::ArgumentConflict, problem))?;
         if let Command::Publish(publish) = &mut args.command {
             publish.settle().map_err(|problem| {
                 let mut command = Self::command();
@@ -61,18 +74,6 @@ impl Args {
             })?;
         }
         Ok(args)
-    }
-}
-
-/// A parsed list of endpoints.
-#[derive(Debug, Clone)]
-pub(crate) struct Endpoints(pub(crate) Vec<Endpoint>);
-
-impl FromStr for Endpoints {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Endpoint::parse_list(text).map(Self)
     }
 }
 
@@ -102,6 +103,21 @@ pub(crate) enum Command {
     /// Measure rate and latency
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Name connections, and choose between them
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Print what makes a shell complete this command line
+    #[command(after_help = "Example:\n  tercet completion bash > /etc/bash_completion.d/tercet")]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    #[command(after_help = "Example:\n  tercet man /usr/local/share/man/man1")]
+    Man {
+        /// A folder
+        dir: PathBuf,
+    },
     /// Look into the files of a stopped node; changes nothing
     #[command(subcommand)]
     Log(LogCommand),
@@ -338,6 +354,10 @@ mod tests {
             "tercet bench publish --topic t --size 100 --in-flight 1 --producers 1 --duration 1s --rate 5",
             "tercet bench consume --topic t --in-flight 1 --consumers 1 --duration 1s",
             "tercet bench consume t --producers 4",
+            "tercet topic list --tls-ca ca.pem --tls-cert c --tls-key k --tls-server-name n --key-file f",
+            "tercet --context prod --timeout 5s topic list",
+            "tercet context add prod --nameserver n:1",
+            "tercet completion zsh",
         ] {
             Args::read(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -348,6 +368,9 @@ mod tests {
         for (line, text) in [
             ("tercet topic create t --queues 0", "--queues"),
             ("tercet topic list --endpoint nowhere", "the port is missing"),
+            ("tercet topic list --tls-cert c", "--tls-cert and --tls-key go together"),
+            ("tercet topic list --tls-insecure --tls-ca c", "give one of them"),
+            ("tercet topic list --timeout soon", "--timeout"),
             ("tercet group create g --from yesterday", "expected first, last or a time"),
             ("tercet publish --topic t --key-regex (", "--key-regex"),
             ("tercet bench publish --topic t --size 0", "--size"),

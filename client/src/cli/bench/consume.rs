@@ -19,7 +19,7 @@ const ACKS_UNDER_WAY_MAX: usize = 16;
 type Acknowledged = (Vec<ReceivedMessage>, Vec<Duration>, Result<(), Error>, Instant);
 
 pub(super) async fn run(
-    connect: &dyn Fn() -> Result<Client, Error>,
+    connect: &dyn Fn() -> Result<Client, Box<dyn std::error::Error>>,
     bench: BenchConsume,
 ) -> Result<Report, Box<dyn std::error::Error>> {
     match connect()?.admin().create_group(&bench.group, GroupSettings::default()).await {
@@ -32,7 +32,7 @@ pub(super) async fn run(
     let mut running = JoinSet::new();
     for part in 0..count {
         let prefetch_messages = u64::from(share(bench.in_flight, count, part)).min(16_384);
-        let options = ConsumerOptions { prefetch_messages, ..ConsumerOptions::default() };
+        let options = ConsumerOptions::new().prefetch_messages(prefetch_messages);
         let consumer = connect()?.consumer(&bench.group, [bench.topic.name()], options)?;
         running.spawn(consume(Arc::new(consumer), end));
     }

@@ -5,7 +5,7 @@ mod publish;
 mod report;
 mod stamp;
 
-use tercet_client::{Client, Error};
+use tercet_client::Client;
 
 use super::{
     Done,
@@ -13,7 +13,11 @@ use super::{
 };
 
 /// `connect` makes a client with connections of its own.
-pub(super) async fn run(connect: &dyn Fn() -> Result<Client, Error>, command: BenchCommand, format: Output) -> Done {
+pub(super) async fn run(
+    connect: &dyn Fn() -> Result<Client, Box<dyn std::error::Error>>,
+    command: BenchCommand,
+    format: Output,
+) -> Done {
     let report = match command {
         BenchCommand::Publish(bench) => publish::run(connect, bench).await?,
         BenchCommand::Consume(bench) => consume::run(connect, bench).await?,

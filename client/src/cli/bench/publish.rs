@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tercet_client::{Client, Error, Message, Outcome, Producer, ProducerOptions};
+use tercet_client::{Client, Message, Outcome, Producer, ProducerOptions};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
@@ -28,7 +28,7 @@ enum Loop {
 }
 
 pub(super) async fn run(
-    connect: &dyn Fn() -> Result<Client, Error>,
+    connect: &dyn Fn() -> Result<Client, Box<dyn std::error::Error>>,
     bench: BenchPublish,
 ) -> Result<Report, Box<dyn std::error::Error>> {
     let body = Bytes::from_iter((0..bench.size).map(|at| b' ' + u8::try_from(at % 95).expect("below 95")));

@@ -49,14 +49,14 @@ pub(super) async fn run(client: Client, command: ClusterCommand, format: Output)
         ClusterCommand::Status => status(client, format).await,
         ClusterCommand::Health => health::run(client, format).await,
         ClusterCommand::Add { node, peer, voter, patience } => {
-            members::add(&client, node, &peer, voter, patience.timeout, format).await
+            members::add(&client, node, &peer, voter, patience.wait, format).await
         }
         ClusterCommand::Promote { node } => members::promote(&client, node, format).await,
         ClusterCommand::Remove { node, keep_as_learner } => {
             members::remove(&client, node, keep_as_learner, format).await
         }
         ClusterCommand::Replace { old, new, peer, patience } => {
-            members::replace(&client, (old, new), &peer, patience.timeout, format).await
+            members::replace(&client, (old, new), &peer, patience.wait, format).await
         }
         ClusterCommand::Move { node, client: for_clients, peer, http } => {
             let addresses = NodeAddresses { client: for_clients, peer, http };

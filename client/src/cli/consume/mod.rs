@@ -42,12 +42,10 @@ pub(super) async fn run(client: Client, args: Consume, format: Option<Output>) -
     if let Some(made) = interrupt.asked().run_until_cancelled(make_group(&client, &args)).await {
         made?;
     }
-    let options = ConsumerOptions {
-        invisible_duration: INVISIBLE,
-        filter: args.filter,
-        prefetch_messages: args.max.unwrap_or(PREFETCH).min(PREFETCH),
-        ..ConsumerOptions::default()
-    };
+    let options = ConsumerOptions::new()
+        .invisible_duration(INVISIBLE)
+        .filter(args.filter)
+        .prefetch_messages(args.max.unwrap_or(PREFETCH).min(PREFETCH));
     let consumer = client.consumer(&args.group, [args.topic.name()], options)?;
     let mut work = Work {
         consumer,

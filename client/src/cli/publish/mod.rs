@@ -18,6 +18,7 @@ use std::{
     error::Error,
     io::{self, IsTerminal as _},
     sync::Arc,
+    time::Duration,
 };
 
 use tercet_client::{Client, Code, Message, Outcome, Producer, ProducerOptions, Refused};
@@ -45,9 +46,14 @@ struct Pace {
     enough: CancellationToken,
 }
 
-pub(super) async fn run(client: Client, args: Publish, format: Output) -> Done {
+/// Each message is tried for `timeout`, or as long as producers try.
+pub(super) async fn run(client: Client, args: Publish, timeout: Option<Duration>, format: Output) -> Done {
     let shape = Shape::new(&args)?;
-    let options = ProducerOptions { send_timeout: args.timeout, ..ProducerOptions::default() };
+    let options = ProducerOptions::new();
+    let options = match timeout {
+        Some(timeout) => options.send_timeout(timeout),
+        None => options,
+    };
     let producer = client.producer(options)?;
     let acks = args.acks.as_deref().map(Acks::create).transpose()?;
     let interrupt = Interrupt::listen()?;
