@@ -1,8 +1,6 @@
 //! Why a call failed that is not a publish. (A publish has an [`Outcome`](crate::Outcome) instead.)
 
-use tonic::Code as GrpcCode;
-
-use crate::{code::Code, endpoint::EndpointError, message::MessageError, outcome::SendError};
+use crate::{code::Code, endpoint::EndpointError, message::MessageError, outcome::SendError, rpc_code::RpcCode};
 
 /// A failed call.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -10,6 +8,7 @@ use crate::{code::Code, endpoint::EndpointError, message::MessageError, outcome:
 pub enum Error {
     /// A setting is out of its bounds.
     #[error("bad setting {name}: {problem}")]
+    #[non_exhaustive]
     Setting {
         /// The name of the setting.
         name: &'static str,
@@ -24,6 +23,7 @@ pub enum Error {
     Message(#[from] MessageError),
     /// The broker answered with a code other than OK.
     #[error("{call}: {message} ({code})")]
+    #[non_exhaustive]
     Refused {
         /// The call that failed.
         call: &'static str,
@@ -34,16 +34,18 @@ pub enum Error {
     },
     /// A node answered with a gRPC error, as administrative calls do.
     #[error("{call}: {message}")]
+    #[non_exhaustive]
     Rpc {
         /// The call that failed.
         call: &'static str,
         /// What kind of error it is.
-        code: GrpcCode,
+        code: RpcCode,
         /// The broker's words.
         message: String,
     },
     /// No endpoint gave an answer in time.
     #[error("{call}: no answer within {:.1} s from {tried}; last: {last}", waited.as_secs_f64())]
+    #[non_exhaustive]
     Unavailable {
         /// The call that failed.
         call: &'static str,
@@ -56,6 +58,7 @@ pub enum Error {
     },
     /// A delivered message cannot be read; it comes again.
     #[error("the message at queue {queue}, offset {offset} cannot be read: {problem}")]
+    #[non_exhaustive]
     Corrupt {
         /// Its queue.
         queue: u32,
@@ -83,13 +86,8 @@ impl Error {
             Self::Setting { .. } | Self::Endpoint(_) | Self::Message(_) | Self::NoRuntime | Self::Closed => false,
             Self::Send(error) => error.can_retry(),
             Self::Refused { code, .. } => !code.is_request_fault(),
-            Self::Rpc { code, .. } => rpc_can_retry(*code),
+            Self::Rpc { code, .. } => code.can_retry(),
             Self::Unavailable { .. } | Self::Corrupt { .. } => true,
         }
     }
-}
-
-/// The meaning of gRPC codes in `tercet.admin.v1`: these say that the broker could not do it now.
-pub(crate) fn rpc_can_retry(code: GrpcCode) -> bool {
-    matches!(code, GrpcCode::Unavailable | GrpcCode::DeadlineExceeded | GrpcCode::ResourceExhausted | GrpcCode::Unknown)
 }

@@ -34,6 +34,7 @@
 
 mod admin;
 mod backoff;
+mod broker_group;
 mod client;
 mod code;
 mod consumer;
@@ -47,11 +48,16 @@ mod options;
 mod outcome;
 mod producer;
 mod route;
+mod rpc_code;
 mod telemetry;
 mod transport;
 mod vigil;
 
-pub use admin::{Admin, GroupChange, GroupSettings, Start};
+pub use admin::{
+    Admin, ClusterStatus, ConsumerGroup, DeletedGroup, GroupChange, GroupConsumer, GroupDescription, GroupSettings, Leader,
+    Member, Node, NodeAddresses, NodeRole, QueueBounds, QueueProgress, RaisedLevel, Start, Topic, TopicDescription, TopicType,
+};
+pub use broker_group::BrokerGroup;
 pub use client::Client;
 pub use code::Code;
 pub use consumer::{Consumer, ForEach, Handled, ReceivedMessage};
@@ -63,8 +69,6 @@ pub use message::{
 };
 pub use message_id::{MessageId, MessageIdError};
 pub use options::{ClientOptions, ConsumerOptions, Credentials, ProducerOptions, TlsOptions};
-pub use outcome::{Outcome, Refused, SendError, Stored, Unknown};
+pub use outcome::{Outcome, Refused, RefusedReason, SendError, Stored, Unknown};
 pub use producer::{Pending, Producer, TrySendError};
-
-/// The generated code of the interfaces, for the types that [`Admin`] answers with.
-pub use tercet_proto as proto;
+pub use rpc_code::RpcCode;

@@ -26,6 +26,7 @@ pub enum Outcome {
 
 /// Where a message is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stored {
     /// The number of the queue; `None` if the broker did not say (only Tercet's does).
     pub queue: Option<u32>,
@@ -37,18 +38,38 @@ pub struct Stored {
 
 /// Why a message is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refused {
-    /// What the last attempt was answered with, such as [`Code::HA_NOT_AVAILABLE`] while the group had no leader or no node could be
-    /// reached; [`Code::REQUEST_TIMEOUT`] if the time passed before the message was ever sent.
-    pub code: Code,
+    /// The reason for programs.
+    pub reason: RefusedReason,
     /// The reason in words.
     pub message: String,
     /// The message's id, if it got so far as to have one.
     pub message_id: Option<MessageId>,
 }
 
+/// Why a message is not stored, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusedReason {
+    /// The last attempt was answered with this code, such as [`Code::TOPIC_NOT_FOUND`], or [`Code::HA_NOT_AVAILABLE`] while the
+    /// group had no leader.
+    Answered(Code),
+    /// No node could be reached.
+    Unreachable,
+    /// The time passed before the message was sent.
+    NeverSent,
+    /// The producer is closed.
+    Closed,
+    /// The producer has no room for it: too much is under way in too many topics.
+    Full,
+    /// What was handed over together can be no request.
+    Invalid,
+}
+
 /// Why it is not known whether a message is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unknown {
     /// What went wrong last, in words.
     pub why: String,
@@ -73,7 +94,7 @@ impl SendError {
     #[must_use]
     pub fn can_retry(&self) -> bool {
         match self {
-            Self::Refused(refused) => !refused.code.is_request_fault(),
+            Self::Refused(refused) => refused.reason.can_retry(),
             Self::Unknown(_) => true,
         }
     }
@@ -97,15 +118,47 @@ impl Outcome {
             Self::Unknown(unknown) => Err(SendError::Unknown(unknown)),
         }
     }
+}
 
-    pub(crate) fn refused(code: Code, message: impl Into<String>) -> Self {
-        Self::Refused(Refused { code, message: message.into(), message_id: None })
+impl Refused {
+    /// As a producer makes it, for tests and for what refuses messages before a producer gets them.
+    #[must_use]
+    pub fn new(reason: RefusedReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), message_id: None }
+    }
+
+    pub(crate) fn with_id(self, message_id: MessageId) -> Self {
+        Self { message_id: Some(message_id), ..self }
+    }
+}
+
+impl RefusedReason {
+    /// What the broker answered, if it did.
+    #[must_use]
+    pub fn code(self) -> Option<Code> {
+        match self {
+            Self::Answered(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Whether sending the message again can succeed without any change to it.
+    #[must_use]
+    pub fn can_retry(self) -> bool {
+        match self {
+            Self::Answered(code) => !code.is_request_fault(),
+            Self::Unreachable | Self::NeverSent | Self::Full => true,
+            Self::Closed | Self::Invalid => false,
+        }
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code)
+        match self.reason {
+            RefusedReason::Answered(code) => write!(f, "{} ({code})", self.message),
+            _ => f.write_str(&self.message),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use fake::{Call, Group, Step};
 use prost::Message as _;
 use serde_json::{Value, json};
-use tercet_client::proto::client::v1::{
+use tercet_proto::client::v1::{
     Batch, Change, Delivered, EndReason, Run, Settle, Settled, StoredProperties, consume_answer::Content,
 };
 use tokio::{

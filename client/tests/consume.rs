@@ -7,10 +7,8 @@ mod fake;
 use std::time::Duration;
 
 use fake::Group;
-use tercet_client::{
-    Client, ClientOptions, Code, Consumer, ConsumerOptions, Endpoint, Error, ReceivedMessage,
-    proto::client::v1::{Change, EndReason, Run, Settled, consume_answer, consume_request},
-};
+use tercet_client::{Client, ClientOptions, Code, Consumer, ConsumerOptions, Endpoint, Error, ReceivedMessage};
+use tercet_proto::client::v1::{Change, EndReason, Run, Settled, consume_answer, consume_request};
 use tokio::time::timeout;
 
 fn consumer(group: &Group) -> Consumer {

@@ -14,10 +14,8 @@ use std::{
 
 use fake::{Call, Group};
 use futures::StreamExt as _;
-use tercet_client::{
-    Client, Consumer, ConsumerOptions, Error, Handled, ReceivedMessage,
-    proto::client::v1::{Change, EndReason, Run, Settle, Settled, consume_answer::Content},
-};
+use tercet_client::{Client, Consumer, ConsumerOptions, Error, Handled, ReceivedMessage};
+use tercet_proto::client::v1::{Change, EndReason, Run, Settle, Settled, consume_answer::Content};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,

@@ -11,7 +11,8 @@ use std::{
 
 use fake::{Group, Publish, Step};
 use tercet_client::{
-    Client, ClientOptions, Code, Endpoint, Error, Message, Outcome, Producer, ProducerOptions, TrySendError,
+    Client, ClientOptions, Code, Endpoint, Error, Message, Outcome, Producer, ProducerOptions, RefusedReason,
+    TrySendError,
 };
 use tonic::Code as GrpcCode;
 
@@ -142,7 +143,7 @@ async fn a_refusal_is_told_with_its_code_and_not_retried() {
     let group = Group::start(2, [Step::Code(40_402)]).await;
     let outcome = producer(&group.addresses(), ProducerOptions::default()).send(message("hello")).await;
     let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(refused.code, Code::TOPIC_NOT_FOUND);
+    assert_eq!(refused.reason, RefusedReason::Answered(Code::TOPIC_NOT_FOUND));
     assert_eq!(group.publishes().len(), 1);
 }
 
@@ -161,7 +162,7 @@ async fn no_leader_until_the_deadline_is_refused_because_nothing_was_stored() {
     let group = Group::start(3, [Step::Code(HA_NOT_AVAILABLE); 200]).await;
     let outcome = producer(&group.addresses(), options).send(message("hello")).await;
     let Outcome::Refused(refused) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(refused.code, Code::HA_NOT_AVAILABLE);
+    assert_eq!(refused.reason, RefusedReason::Answered(Code::HA_NOT_AVAILABLE));
     assert!(group.lock().kept.is_empty());
     assert!(group.publishes().len() < 30, "back-off bounds the attempts");
 }
@@ -431,7 +432,9 @@ async fn a_message_that_is_refused_takes_no_other_with_it() {
         first.await.stored().unwrap();
         for (n, outcome) in futures::future::join_all(pending).await.into_iter().enumerate() {
             match outcome {
-                Outcome::Refused(refused) => assert_eq!((n, refused.code), (7, Code(40_009))),
+                Outcome::Refused(refused) => {
+                    assert_eq!((n, refused.reason), (7, RefusedReason::Answered(Code(40_009))))
+                }
                 outcome => drop(outcome.stored().unwrap()),
             }
         }
@@ -456,7 +459,10 @@ async fn a_topic_that_is_not_there_is_asked_for_once() {
     group.gate.add_permits(1);
     first.await.stored().unwrap();
     for outcome in futures::future::join_all(pending).await {
-        assert!(matches!(&outcome, Outcome::Refused(refused) if refused.code == Code::TOPIC_NOT_FOUND), "{outcome:?}");
+        assert!(
+            matches!(&outcome, Outcome::Refused(refused) if refused.reason == RefusedReason::Answered(Code::TOPIC_NOT_FOUND)),
+            "{outcome:?}"
+        );
     }
     assert_eq!(group.publishes().len(), 2);
 }

@@ -7,10 +7,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tercet_client::Client;
 
 use super::{
     Done,
-    args::{Connection, ContextCommand, Output},
+    args::{Connection, ContextCommand, LOCAL, Output},
     exit::Exit,
     output,
 };
@@ -51,7 +52,8 @@ pub(super) fn run(command: ContextCommand, given: Connection, format: Output) ->
         ContextCommand::Add { name } => {
             check_name(&name)?;
             given.check()?;
-            given.options()?;
+            // Whatever it names is there and good.
+            Client::new(given.options()?)?;
             let replaced = book.contexts.contexts.insert(name.clone(), given.absolute()?).is_some();
             let current = book.contexts.current.get_or_insert_with(|| name.clone()) == &name;
             book.save()?;
@@ -90,6 +92,7 @@ fn list(Contexts { current, contexts }: Contexts, format: Output) -> io::Result<
     let rows = all.iter().map(|Listed { name, current, connection }| {
         let nodes = [&connection.endpoints, &connection.nameservers].into_iter().flatten().map(ToString::to_string);
         let nodes = nodes.collect::<Vec<_>>().join(" by ");
+        let nodes = if nodes.is_empty() { LOCAL.to_owned() } else { nodes };
         let mark = if *current { "*" } else { "" };
         [mark.to_owned(), name.clone(), nodes, yes(connection.has_tls()), yes(connection.key_file.is_some())]
     });
@@ -103,7 +106,7 @@ fn yes(is: bool) -> String {
 /// The connection of a context: of the one that is named, else of the one that is in use, else none.
 pub(super) fn connection(named: Option<&str>) -> Result<Connection, String> {
     let book = match Book::open() {
-        // Without a context nobody needs the file.
+        // Without a home there is no context, and nobody asks for one.
         Err(_) if named.is_none() && Book::path().is_err() => return Ok(Connection::default()),
         book => book?,
     };

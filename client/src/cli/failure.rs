@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use serde::Serialize;
-use tercet_client::{Code, Error as ClientError, SendError, proto::rocketmq::v2::Code as Proto};
-use tonic::Code as GrpcCode;
+use tercet_client::{Code, Error as ClientError, RpcCode, SendError};
+use tercet_proto::rocketmq::v2::Code as Proto;
 
 use super::{args::Output, notices::notice};
 
@@ -16,6 +16,11 @@ struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
+
+/// What was waited for has not come; to be waited for again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotYet(pub(super) String);
 
 /// Says on standard error why a command failed.
 pub(super) fn tell(error: &(dyn Error + 'static), format: Output) {
@@ -37,7 +42,7 @@ fn failure(error: &(dyn Error + 'static)) -> Failure {
     } else if let Some(error) = error.downcast_ref::<SendError>() {
         (error.can_retry(), hint_for_send(error))
     } else {
-        (false, None)
+        (error.is::<NotYet>(), None)
     };
     Failure { error: error.to_string(), can_retry, hint }
 }
@@ -50,13 +55,13 @@ fn hint(error: &ClientError) -> Option<String> {
         }
         ClientError::Refused { code, .. } => hint_for_code(*code).map(str::to_owned),
         ClientError::Send(error) => hint_for_send(error),
-        ClientError::Rpc { code: GrpcCode::NotFound, call, .. } if call.ends_with("topic") => {
+        ClientError::Rpc { code: RpcCode::NotFound, call, .. } if call.ends_with("topic") => {
             Some(HINT_FOR_TOPIC.to_owned())
         }
-        ClientError::Rpc { code: GrpcCode::NotFound, call, .. } if call.ends_with("group") => {
+        ClientError::Rpc { code: RpcCode::NotFound, call, .. } if call.ends_with("group") => {
             Some("`tercet group list` shows all groups".to_owned())
         }
-        ClientError::Rpc { code: GrpcCode::Unimplemented, .. } => {
+        ClientError::Rpc { code: RpcCode::Unimplemented, .. } => {
             Some("the endpoint is no Tercet broker, or an older one".to_owned())
         }
         _ => None,
@@ -65,7 +70,7 @@ fn hint(error: &ClientError) -> Option<String> {
 
 fn hint_for_send(error: &SendError) -> Option<String> {
     match error {
-        SendError::Refused(refused) => hint_for_code(refused.code).map(str::to_owned),
+        SendError::Refused(refused) => refused.reason.code().and_then(hint_for_code).map(str::to_owned),
         SendError::Unknown(_) => None,
     }
 }
@@ -89,12 +94,12 @@ pub(super) fn hint_for_code(code: Code) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use tercet_client::Refused;
+    use tercet_client::{Refused, RefusedReason};
 
     use super::*;
 
     fn refused(code: Code) -> SendError {
-        SendError::Refused(Refused { code, message: "no".to_owned(), message_id: None })
+        SendError::Refused(Refused::new(RefusedReason::Answered(code), "no"))
     }
 
     #[test]
@@ -108,10 +113,9 @@ mod tests {
 
     #[test]
     fn an_error_is_one_object_for_programs() {
-        let error =
-            ClientError::Rpc { call: "describe topic", code: GrpcCode::NotFound, message: "no \"t\"".to_owned() };
+        let error = refused(Code::TOPIC_NOT_FOUND);
         let json = serde_json::to_value(failure(&error)).unwrap();
-        assert_eq!(json["error"], "describe topic: no \"t\"");
+        assert_eq!(json["error"], "not stored: no (40402 TOPIC_NOT_FOUND)");
         assert_eq!(json["can_retry"], false);
         assert_eq!(json["hint"], HINT_FOR_TOPIC);
         let other = serde_json::to_value(failure(&std::io::Error::other("bad disk"))).unwrap();

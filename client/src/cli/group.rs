@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tercet_client::{
-    Client, GroupChange, GroupSettings,
-    proto::admin::v1::{ConsumerGroup, start_position::Position},
-};
+use tercet_client::{Client, ConsumerGroup, GroupChange, GroupSettings, Start};
 
 use super::{
     Done,
@@ -65,9 +62,9 @@ fn span(time: Duration) -> String {
     }
 }
 
-fn dead_letters(topic: &str, deleted: bool) -> &'static str {
-    match (topic, deleted) {
-        ("", _) => "none",
+fn dead_letters(had_some: bool, deleted: bool) -> &'static str {
+    match (had_some, deleted) {
+        (false, _) => "none",
         (_, true) => "deleted",
         (_, false) => "kept",
     }
@@ -77,13 +74,16 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -
     let admin = client.admin();
     match command {
         GroupCommand::Create { name, fifo, max_attempts, from } => {
-            let settings = GroupSettings { fifo, max_attempts: max_attempts.map(u32::from), start: from };
+            let settings = GroupSettings::new().fifo(fifo).start(from);
+            let settings = max_attempts.map_or(settings, |attempts| settings.max_attempts(attempts.get()));
             let created = admin.create_group(&name, settings).await?;
             let sentence = if created { format!("group {name} made") } else { format!("group {name} exists already") };
             output::say(format, &sentence, &Created { name, created })?;
         }
         GroupCommand::Update { name, fifo, max_attempts, from } => {
-            let change = GroupChange { fifo, max_attempts: max_attempts.map(u32::from), start: from };
+            let change = fifo.map_or(GroupChange::new(), |fifo| GroupChange::new().fifo(fifo));
+            let change = max_attempts.map_or(change, |attempts| change.max_attempts(attempts.get()));
+            let change = from.map_or(change, |start| change.start(start));
             let group = group(admin.update_group(&name, change).await?);
             let order = if group.fifo { "fifo" } else { "none" };
             let sentence =
@@ -92,10 +92,10 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -
         }
         GroupCommand::Delete { name, with_dead_letters } => {
             let answer = admin.delete_group(&name, with_dead_letters).await?;
-            let refused = Duration::from_millis(answer.refused_for_millis);
+            let refused = answer.refused_for;
             let deleted = Deleted {
-                dead_letters: dead_letters(&answer.dead_letter_topic, with_dead_letters),
-                dead_letter_topic: answer.dead_letter_topic,
+                dead_letters: dead_letters(answer.dead_letter_topic.is_some(), with_dead_letters),
+                dead_letter_topic: answer.dead_letter_topic.unwrap_or_default(),
                 refused_for_seconds: refused.as_secs(),
                 name,
             };
@@ -118,10 +118,10 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -
 }
 
 fn group(group: ConsumerGroup) -> Group {
-    let from = match group.start.and_then(|start| start.position) {
-        None | Some(Position::First(_)) => "first".to_owned(),
-        Some(Position::Last(_)) => "last".to_owned(),
-        Some(Position::UnixMillis(time)) => output::time_text(time),
+    let from = match group.start {
+        Start::Last => "last".to_owned(),
+        Start::At(time) => output::time_text(time),
+        _ => "first".to_owned(),
     };
     Group { name: group.name, fifo: group.fifo, max_attempts: group.max_attempts, from }
 }

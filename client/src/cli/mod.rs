@@ -30,7 +30,7 @@ mod topic;
 
 use std::{error::Error, process::ExitCode, time::Duration};
 
-use tercet_client::{Client, proto::admin::v1::TopicType};
+use tercet_client::{Client, TopicType};
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command, Connection, Output};
@@ -99,6 +99,6 @@ fn topic_type_name(kind: TopicType) -> &'static str {
         TopicType::Delay => "delay",
         TopicType::Transaction => "transaction",
         TopicType::Normal => "normal",
-        TopicType::Unspecified => "unknown",
+        _ => "unknown",
     }
 }

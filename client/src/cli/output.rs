@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    time::{Duration, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use comfy_table::{Table, presets};
@@ -52,11 +52,12 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     }
 }
 
-/// RFC 3339, or the number itself where the calendar ends.
-pub(super) fn time_text(unix_millis: u64) -> String {
-    const YEAR_9999_MILLIS: u64 = 253_402_300_799_999;
+/// RFC 3339, or milliseconds since 1970 where the calendar ends.
+pub(super) fn time_text(time: SystemTime) -> String {
+    const YEAR_9999_MILLIS: u128 = 253_402_300_799_999;
+    let unix_millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     if unix_millis > YEAR_9999_MILLIS {
         return unix_millis.to_string();
     }
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(unix_millis)).to_string()
+    humantime::format_rfc3339_millis(time).to_string()
 }

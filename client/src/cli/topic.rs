@@ -1,7 +1,7 @@
 //! `tercet topic`.
 
 use serde::Serialize;
-use tercet_client::{Client, proto::admin::v1 as api};
+use tercet_client::{Client, ClusterStatus, QueueBounds, Topic as ApiTopic, TopicDescription};
 
 use super::{
     Done,
@@ -67,10 +67,8 @@ pub(super) async fn run(client: Client, command: TopicCommand, format: Output) -
         }
         TopicCommand::Describe { name } => {
             let answer = admin.describe_topic(&name).await?;
-            let described = Described {
-                topic: topic(answer.topic.unwrap_or_default()),
-                bounds: answer.queues.into_iter().map(bounds).collect(),
-            };
+            let described =
+                Described { topic: topic(answer.topic), bounds: answer.queues.into_iter().map(bounds).collect() };
             if format == Output::Table {
                 let Topic { name, queues, kind } = &described.topic;
                 output::say(format, &format!("topic {name}: {queues} queues, {kind}"), &())?;
@@ -111,38 +109,43 @@ struct Place {
     address: Option<String>,
 }
 
-fn route(topic: &api::DescribeTopicResponse, status: &api::ClusterStatusResponse) -> Vec<Place> {
-    let leads = status.nodes.iter().find(|node| Some(node.node_id) == status.leader);
-    let address = leads.and_then(|node| Some(node.addresses.as_ref()?.client.clone()));
-    let place = |bounds: &api::QueueBounds| Place {
-        queue: bounds.queue,
-        broker: format!("broker-{}", status.group),
+fn route(topic: &TopicDescription, status: &ClusterStatus) -> Vec<Place> {
+    let leads = status.nodes.iter().find(|node| Some(node.id) == status.leader);
+    let place = |queue: u32| Place {
+        queue,
+        broker: format!("broker-{}", status.broker_group),
         leader: status.leader,
-        address: address.clone(),
+        address: leads.map(|node| node.addresses.client.clone()),
     };
-    topic.queues.iter().map(place).collect()
+    topic.queues.iter().map(|bounds| place(bounds.queue)).collect()
 }
 
-fn topic(topic: api::Topic) -> Topic {
-    Topic { kind: topic_type_name(topic.r#type()), name: topic.name, queues: topic.queues }
+fn topic(topic: ApiTopic) -> Topic {
+    Topic { kind: topic_type_name(topic.topic_type), name: topic.name, queues: topic.queues }
 }
 
-fn bounds(bounds: api::QueueBounds) -> Bounds {
+fn bounds(bounds: QueueBounds) -> Bounds {
     Bounds { queue: bounds.queue, first_offset: bounds.first_offset, next_offset: bounds.next_offset }
 }
 
 #[cfg(test)]
 mod tests {
+    use tercet_client::{BrokerGroup, Node, NodeAddresses};
+
     use super::*;
 
     #[test]
     fn queues_are_where_the_leader_is() {
-        let addresses = |client: &str| Some(api::NodeAddresses { client: client.to_owned(), ..Default::default() });
-        let node = |node_id, client| api::Node { node_id, addresses: addresses(client), ..Default::default() };
-        let nodes = vec![node(1, "a:1"), node(2, "b:1")];
-        let status = api::ClusterStatusResponse { group: 7, leader: Some(2), nodes, ..Default::default() };
-        let queues = vec![api::QueueBounds { queue: 0, ..Default::default() }];
-        let topic = api::DescribeTopicResponse { topic: None, queues };
+        let node = |id, client: &str| {
+            let mut node = Node::default();
+            (node.id, node.addresses) = (id, NodeAddresses::new().client(client));
+            node
+        };
+        let mut status = ClusterStatus::default();
+        (status.broker_group, status.leader) = (BrokerGroup(7), Some(2));
+        status.nodes = vec![node(1, "a:1"), node(2, "b:1")];
+        let mut topic = TopicDescription::default();
+        topic.queues = vec![QueueBounds::default()];
         let place = |leader: Option<u64>, address: Option<&str>| Place {
             queue: 0,
             broker: String::from("broker-7"),
@@ -150,7 +153,7 @@ mod tests {
             address: address.map(str::to_owned),
         };
         assert_eq!(route(&topic, &status), [place(Some(2), Some("b:1"))]);
-        let none = api::ClusterStatusResponse { leader: None, ..status };
-        assert_eq!(route(&topic, &none), [place(None, None)]);
+        status.leader = None;
+        assert_eq!(route(&topic, &status), [place(None, None)]);
     }
 }

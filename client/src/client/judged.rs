@@ -3,11 +3,7 @@
 use tonic::Status;
 
 use super::Answer;
-use crate::{
-    code::Code,
-    error::{Error, rpc_can_retry},
-    transport::AttemptError,
-};
+use crate::{code::Code, error::Error, rpc_code::RpcCode, transport::AttemptError};
 
 /// What an attempt means for a call that may be repeated.
 pub(super) enum Judged<T> {
@@ -23,9 +19,9 @@ pub(super) enum Judged<T> {
 pub(super) fn judge<T: Answer>(call: &'static str, result: Result<T, AttemptError>) -> Judged<T> {
     let answer = match result {
         Ok(answer) => answer,
-        Err(AttemptError::Failed(status)) if !rpc_can_retry(status.code()) && !is_local(&status) => {
+        Err(AttemptError::Failed(status)) if !RpcCode::of(status.code()).can_retry() && !is_local(&status) => {
             let message = status.message().to_owned();
-            return Judged::Final(Err(Error::Rpc { call, code: status.code(), message }));
+            return Judged::Final(Err(Error::Rpc { call, code: RpcCode::of(status.code()), message }));
         }
         Err(error) if error.is_silence() => return Judged::Silent(error.words()),
         Err(error) => return Judged::Unready(error.words()),

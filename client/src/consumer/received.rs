@@ -1,6 +1,10 @@
 //! A delivered message.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -30,7 +34,9 @@ pub struct ReceivedMessage {
     message_group: Option<String>,
     properties: BTreeMap<String, String>,
     origin_topic: Option<String>,
-    stored_at: Duration,
+    stored_at: SystemTime,
+    born_at: Option<SystemTime>,
+    born_host: Option<String>,
     pub(super) reference: Reference,
 }
 
@@ -106,10 +112,28 @@ impl ReceivedMessage {
         &self.properties
     }
 
-    /// When the broker stored it, since 1970-01-01 UTC.
+    /// When the broker stored it, by the broker's clock, to the millisecond.
     #[must_use]
-    pub fn stored_at(&self) -> Duration {
+    pub fn stored_at(&self) -> SystemTime {
         self.stored_at
+    }
+
+    /// When it was made, by its producer's clock, if that said so.
+    #[must_use]
+    pub fn born_at(&self) -> Option<SystemTime> {
+        self.born_at
+    }
+
+    /// The name of the machine on which it was made, if its producer said so.
+    #[must_use]
+    pub fn born_host(&self) -> Option<&str> {
+        self.born_host.as_deref()
+    }
+
+    /// What it carries, and nothing else.
+    #[must_use]
+    pub fn into_body(self) -> Bytes {
+        self.body
     }
 
     /// The messages of a batch, in order, with their references; one that cannot be read is an error by itself.
@@ -137,7 +161,9 @@ impl ReceivedMessage {
             message_group: some(stored.message_group),
             properties: stored.properties.into_iter().collect(),
             origin_topic: some(message.origin_topic),
-            stored_at: Duration::from_millis(message.stored_unix_ms),
+            stored_at: UNIX_EPOCH + Duration::from_millis(message.stored_unix_ms),
+            born_at: (stored.born_unix_ms > 0).then(|| UNIX_EPOCH + Duration::from_millis(stored.born_unix_ms)),
+            born_host: some(stored.born_host),
             reference,
         })
     }
@@ -163,13 +189,23 @@ mod tests {
 
     #[test]
     fn a_delivered_message_has_what_was_stored() {
-        let stored = StoredProperties { message_id: "id".into(), message_group: "g".into(), ..Default::default() };
+        let stored = StoredProperties {
+            message_id: "id".into(),
+            message_group: "g".into(),
+            born_unix_ms: 1000,
+            born_host: "h".into(),
+            ..Default::default()
+        };
         let message = ReceivedMessage::of_batch(&"t".into(), batch(&stored.encode_to_vec())).next().unwrap().1.unwrap();
         assert_eq!((message.topic(), message.queue(), message.offset(), message.attempt()), ("t", 3, 9, 2));
         assert_eq!((message.message_id(), message.message_group(), message.tag()), ("id", Some("g"), None));
-        assert_eq!((message.body().as_ref(), message.stored_at()), (&b"hello"[..], Duration::from_millis(1500)));
+        assert_eq!(
+            (message.body().as_ref(), message.stored_at()),
+            (&b"hello"[..], UNIX_EPOCH + Duration::from_millis(1500))
+        );
         assert_eq!((message.reference.nonce, message.reference.deadline_unix_ms), (7, 8));
         assert_eq!(message.origin_topic(), Some("first"));
+        assert_eq!((message.born_at(), message.born_host()), (Some(UNIX_EPOCH + Duration::from_secs(1)), Some("h")));
         assert!(message.properties().is_empty(), "{:?}", message.properties());
     }
 

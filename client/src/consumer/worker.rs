@@ -20,8 +20,9 @@ use crate::{
     code::Code,
     endpoint::Endpoint,
     env,
-    error::{Error, rpc_can_retry},
+    error::Error,
     options::ConsumerOptions,
+    rpc_code::RpcCode,
     transport::{AttemptError, Begun, ConsumeStream, Identity, open_consume_stream},
 };
 
@@ -177,9 +178,10 @@ impl Worker {
 fn trouble_of_error(error: AttemptError) -> Trouble {
     match error {
         AttemptError::Failed(status)
-            if !rpc_can_retry(status.code()) && std::error::Error::source(&status).is_none() =>
+            if !RpcCode::of(status.code()).can_retry() && std::error::Error::source(&status).is_none() =>
         {
-            Trouble::Fault(Error::Rpc { call: "consume", code: status.code(), message: status.message().to_owned() })
+            let code = RpcCode::of(status.code());
+            Trouble::Fault(Error::Rpc { call: "consume", code, message: status.message().to_owned() })
         }
         error => Trouble::Later(error.words()),
     }

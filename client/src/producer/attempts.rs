@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::verdict::{EntryVerdict, Place, Verdict};
-use crate::{backoff, code::Code};
+use crate::{backoff, code::Code, outcome::RefusedReason};
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
     Stored(Vec<Place>),
-    NotStored { code: Code, why: String },
+    NotStored { reason: RefusedReason, why: String },
     InDoubt { why: String },
     Mixed(Vec<EntryVerdict>),
 }
@@ -48,17 +48,17 @@ impl Attempts {
 
     /// An attempt ended at `now`. `jitter` is a fraction.
     pub(super) fn after(&mut self, verdict: Verdict, now: Instant, jitter: f64) -> Next {
-        let (code, why, again) = match verdict {
+        let (reason, why, again) = match verdict {
             Verdict::Stored(places) => return Next::Done(Ending::Stored(places)),
             Verdict::Mixed(entries) => return Next::Done(Ending::Mixed(self.shade(entries))),
-            Verdict::NotStored { code, why, again } => (code, why, again),
+            Verdict::NotStored { reason, why, again } => (reason, why, again),
             Verdict::InDoubt { why, again } => {
                 self.doubt = Some(why.clone());
-                (Code::REQUEST_TIMEOUT, why, again)
+                (RefusedReason::Unreachable, why, again)
             }
         };
         self.failures += 1;
-        let overloaded = code == Code::TOO_MANY_REQUESTS;
+        let overloaded = reason == RefusedReason::Answered(Code::TOO_MANY_REQUESTS);
         let delay = if overloaded { backoff::delay_overloaded } else { backoff::delay };
         let wait = delay(self.failures, jitter);
         if again && now + wait < self.deadline {
@@ -68,7 +68,7 @@ impl Attempts {
         Next::Done(match &self.doubt {
             Some(doubt) if *doubt == why => Ending::InDoubt { why },
             Some(doubt) => Ending::InDoubt { why: format!("{why}; an earlier attempt may have got through: {doubt}") },
-            None => Ending::NotStored { code, why },
+            None => Ending::NotStored { reason, why },
         })
     }
 
@@ -92,7 +92,7 @@ mod tests {
     const PLACE: Place = Place { queue: Some(1), offset: 7 };
 
     fn not_stored(again: bool) -> Verdict {
-        Verdict::NotStored { code: Code::HA_NOT_AVAILABLE, why: "no leader".into(), again }
+        Verdict::NotStored { reason: RefusedReason::Answered(Code::HA_NOT_AVAILABLE), why: "no leader".into(), again }
     }
 
     fn in_doubt(again: bool) -> Verdict {
@@ -110,15 +110,21 @@ mod tests {
         assert_eq!(attempts.after(not_stored(true), now, 0.0), Next::Again(Duration::from_millis(10)));
         assert_eq!(attempts.after(not_stored(true), now, 0.0), Next::Again(Duration::from_millis(20)));
         let late = now + Duration::from_millis(995);
-        let Next::Done(Ending::NotStored { code, why }) = attempts.after(not_stored(true), late, 0.0) else { panic!() };
-        assert_eq!(code, Code::HA_NOT_AVAILABLE);
+        let Next::Done(Ending::NotStored { reason, why }) = attempts.after(not_stored(true), late, 0.0) else {
+            panic!()
+        };
+        assert_eq!(reason, RefusedReason::Answered(Code::HA_NOT_AVAILABLE));
         assert!(why.contains("3 attempts") && why.contains("no leader"), "{why}");
     }
 
     #[test]
     fn a_node_that_has_too_much_to_do_is_left_alone_for_longer() {
         let (mut attempts, now) = start();
-        let refused = Verdict::NotStored { code: Code::TOO_MANY_REQUESTS, why: "overload".into(), again: true };
+        let refused = Verdict::NotStored {
+            reason: RefusedReason::Answered(Code::TOO_MANY_REQUESTS),
+            why: "overload".into(),
+            again: true,
+        };
         assert_eq!(attempts.after(refused, now, 0.0), Next::Again(Duration::from_millis(100)));
     }
 
@@ -126,7 +132,13 @@ mod tests {
     fn a_refusal_without_any_doubt_is_refused() {
         let (mut attempts, now) = start();
         let next = attempts.after(not_stored(false), now, 0.0);
-        assert_eq!(next, Next::Done(Ending::NotStored { code: Code::HA_NOT_AVAILABLE, why: "no leader".into() }));
+        assert_eq!(
+            next,
+            Next::Done(Ending::NotStored {
+                reason: RefusedReason::Answered(Code::HA_NOT_AVAILABLE),
+                why: "no leader".into()
+            })
+        );
     }
 
     /// Hazard 15: never "refused" for what may be stored.
@@ -158,7 +170,7 @@ mod tests {
     /// Hazard 15, message by message.
     #[test]
     fn a_doubt_lies_on_each_refused_message_of_a_mixed_answer() {
-        let refused = EntryVerdict::NotStored { code: Code::BAD_REQUEST, why: "bad".into() };
+        let refused = EntryVerdict::NotStored { reason: RefusedReason::Answered(Code::BAD_REQUEST), why: "bad".into() };
         let mixed = Verdict::Mixed(vec![EntryVerdict::Stored(PLACE), refused.clone()]);
         let (mut attempts, now) = start();
         assert_eq!(

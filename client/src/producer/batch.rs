@@ -7,9 +7,8 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::room::Room;
 use crate::{
-    code::Code,
     message_id::MessageId,
-    outcome::{Outcome, Refused, Unknown},
+    outcome::{Outcome, Refused, RefusedReason, Unknown},
 };
 
 /// Bytes that a message costs beside its encoding: its entry here, its waiter, its share of the answer.
@@ -123,9 +122,8 @@ impl Batch {
     }
 
     /// The same refusal for all.
-    pub(super) fn refusals(&self, code: Code, message: &str) -> Vec<Outcome> {
-        let refuse =
-            |entry: &Entry| Outcome::Refused(Refused { code, message: message.to_owned(), message_id: Some(entry.id) });
+    pub(super) fn refusals(&self, reason: RefusedReason, message: &str) -> Vec<Outcome> {
+        let refuse = |entry: &Entry| Outcome::Refused(Refused::new(reason, message).with_id(entry.id));
         self.entries.iter().map(refuse).collect()
     }
 

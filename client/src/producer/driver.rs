@@ -23,7 +23,7 @@ use crate::{
     code::Code,
     env,
     message_id::MessageId,
-    outcome::{Outcome, Refused, Stored, Unknown},
+    outcome::{Outcome, Refused, RefusedReason, Stored, Unknown},
     transport::{Link, SendHeaders},
 };
 
@@ -91,7 +91,7 @@ pub(super) async fn drive(lane: Arc<SharedLane>, client: Client) {
                 None => break,
                 Some(Step::Expire(batch)) => {
                     let why = "the broker took no message of this topic in time; this one was never sent";
-                    let outcomes = batch.refusals(Code::REQUEST_TIMEOUT, why);
+                    let outcomes = batch.refusals(RefusedReason::NeverSent, why);
                     batch.tell(outcomes);
                 }
                 Some(Step::Send { batch, headers, deadline }) => {
@@ -111,7 +111,7 @@ pub(super) async fn drive(lane: Arc<SharedLane>, client: Client) {
                 let mut changing = lane.lock();
                 changing.ended(headers);
                 // One of them may be at fault, and the others do not know it.
-                if matches!(&ending, Ending::NotStored { code, .. } if code.may_be_one_message_s_fault()) && batch.can_part() {
+                if matches!(&ending, Ending::NotStored { reason, .. } if reason.code().is_some_and(Code::may_be_one_message_s_fault)) && batch.can_part() {
                     changing.again_by_themselves(batch, &request);
                 } else {
                     drop(changing);
@@ -166,9 +166,9 @@ async fn attempt(
     let endpoint = attempt.endpoint;
     let verdict = verdict::judge(attempt.result, ids);
     match &verdict {
-        Verdict::NotStored { code, again: true, .. } => {
+        Verdict::NotStored { reason, again: true, .. } => {
             // An overloaded leader is still the leader; anyone else can be asked instead of an unready node.
-            if *code != Code::TOO_MANY_REQUESTS {
+            if *reason != RefusedReason::Answered(Code::TOO_MANY_REQUESTS) {
                 client.unready(endpoint.as_ref());
                 client.relearn_soon(topic);
             }
@@ -192,7 +192,7 @@ fn outcomes_of(batch: &Batch, ending: Ending) -> Vec<Outcome> {
         |place: Place, message_id| Outcome::Stored(Stored { queue: place.queue, offset: place.offset, message_id });
     let ids = batch.entries.iter().map(|entry| entry.id);
     match ending {
-        Ending::NotStored { code, why } => batch.refusals(code, &why),
+        Ending::NotStored { reason, why } => batch.refusals(reason, &why),
         Ending::InDoubt { why } => batch.unknowns(&why),
         Ending::Stored(places) => {
             assert_eq!(places.len(), batch.entries.len(), "judged against this very batch");
@@ -202,9 +202,7 @@ fn outcomes_of(batch: &Batch, ending: Ending) -> Vec<Outcome> {
             assert_eq!(entries.len(), batch.entries.len(), "judged against this very batch");
             let outcome = |(entry, id)| match entry {
                 EntryVerdict::Stored(place) => stored(place, id),
-                EntryVerdict::NotStored { code, why } => {
-                    Outcome::Refused(Refused { code, message: why, message_id: Some(id) })
-                }
+                EntryVerdict::NotStored { reason, why } => Outcome::Refused(Refused::new(reason, why).with_id(id)),
                 EntryVerdict::InDoubt { why } => Outcome::Unknown(Unknown { why, message_id: id }),
             };
             entries.into_iter().zip(ids).map(outcome).collect()

@@ -21,13 +21,12 @@ use super::{
 };
 use crate::{
     client::Client,
-    code::Code,
     env,
     error::Error,
     message::Message,
     message_id::{MessageId, MessageIds},
     options::ProducerOptions,
-    outcome::{Outcome, Unknown},
+    outcome::{Outcome, Refused, RefusedReason, Unknown},
     telemetry::Session,
 };
 
@@ -108,13 +107,24 @@ enum State {
 
 /// Why a message was not taken; it comes back unchanged.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrySendError {
     /// The buffer has no room for it at present.
     #[error("the producer's buffer is full")]
     Full(Box<Message>),
     /// The producer is closed, or too much is under way in too many topics.
     #[error("{1}")]
-    Closed(Box<Message>, String),
+    Refused(Box<Message>, Refused),
+}
+
+impl TrySendError {
+    /// The message, which is not sent.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Full(message) | Self::Refused(message, _) => *message,
+        }
+    }
 }
 
 impl Producer {
@@ -147,7 +157,7 @@ impl Producer {
         let room = self.reserve(&message).await;
         match self.inner.accept(message, Waiter::Future(sender), room) {
             Ok(id) => Pending(State::Waiting { id, outcome }),
-            Err(rejected) => Pending(State::Ready(Some(Outcome::refused(Code::BAD_REQUEST, rejected.why)))),
+            Err(rejected) => Pending(State::Ready(Some(Outcome::Refused(rejected.why)))),
         }
     }
 
@@ -157,7 +167,7 @@ impl Producer {
         let room = self.reserve(&message).await;
         if let Err(rejected) = self.inner.accept(message, Waiter::Callback(Box::new(callback)), room) {
             let Rejected { waiter, why, .. } = *rejected;
-            waiter.tell(Outcome::refused(Code::BAD_REQUEST, why));
+            waiter.tell(Outcome::Refused(why));
         }
     }
 
@@ -172,7 +182,7 @@ impl Producer {
         let (sender, outcome) = oneshot::channel();
         match self.inner.accept(message, Waiter::Future(sender), room) {
             Ok(id) => Ok(Pending(State::Waiting { id, outcome })),
-            Err(rejected) => Err(TrySendError::Closed(Box::new(rejected.message), rejected.why)),
+            Err(rejected) => Err(TrySendError::Refused(Box::new(rejected.message), rejected.why)),
         }
     }
 
@@ -190,10 +200,10 @@ impl Producer {
     /// [`batch_bytes_max`](ProducerOptions::batch_bytes_max).
     pub async fn send_batch(&self, messages: Vec<Message>) -> Vec<Outcome> {
         let count = messages.len();
-        let refuse = |why: String| vec![Outcome::refused(Code::BAD_REQUEST, why); count];
+        let refuse = |why: Refused| vec![Outcome::Refused(why); count];
         let cost = messages.iter().map(cost_of).sum();
         if let Err(why) = check_batch(&messages, cost, &self.inner.options) {
-            return refuse(why);
+            return refuse(Refused::new(RefusedReason::Invalid, why));
         }
         let Some(first) = messages.first() else { return Vec::new() };
         let (topic, group) = (first.topic.clone(), first.group.clone());
@@ -250,10 +260,12 @@ fn let_go(lanes: &TopicLanes) -> bool {
 struct Rejected {
     message: Message,
     waiter: Waiter,
-    why: String,
+    why: Refused,
 }
 
-const CLOSED: &str = "the producer is closed";
+fn closed() -> Refused {
+    Refused::new(RefusedReason::Closed, "the producer is closed")
+}
 
 impl Inner {
     /// Puts a message, whose room is reserved, into its lane.
@@ -279,7 +291,7 @@ impl Inner {
         mut thing: T,
         place: impl for<'a> Fn(&'a T) -> (&'a str, Option<&'a str>),
         put: impl Fn(&mut Lane, T),
-    ) -> Result<(), (T, String)> {
+    ) -> Result<(), (T, Refused)> {
         // A lane that was dropped meanwhile because nothing was under way in it has a successor.
         loop {
             let (topic, group) = place(&thing);
@@ -296,7 +308,7 @@ impl Inner {
             });
             match refused {
                 None => return Ok(()),
-                Some(back) if self.is_closed() => return Err((back, CLOSED.to_owned())),
+                Some(back) if self.is_closed() => return Err((back, closed())),
                 Some(back) => thing = back,
             }
         }
@@ -306,7 +318,7 @@ impl Inner {
         self.lanes.read().expect("no holder of this lock panics").closed
     }
 
-    fn lane_of(&self, topic_name: &str, group: Option<&str>) -> Result<Arc<SharedLane>, String> {
+    fn lane_of(&self, topic_name: &str, group: Option<&str>) -> Result<Arc<SharedLane>, Refused> {
         let topic = self.lanes.read().expect("no holder of this lock panics").topics.get(topic_name).cloned();
         let topic = match topic {
             Some(topic) => topic,
@@ -331,15 +343,16 @@ impl Inner {
         Ok(lane)
     }
 
-    fn add_topic(&self, topic: &str) -> Result<Arc<TopicLanes>, String> {
+    fn add_topic(&self, topic: &str) -> Result<Arc<TopicLanes>, Refused> {
         let mut lanes = self.lanes.write().expect("no holder of this lock panics");
         if lanes.closed {
-            return Err(CLOSED.to_owned());
+            return Err(closed());
         }
         if lanes.topics.len() >= TOPICS_MAX && !lanes.topics.contains_key(topic) {
             lanes.topics.retain(|_, lanes| !let_go(lanes));
             if lanes.topics.len() >= TOPICS_MAX {
-                return Err(format!("messages to {TOPICS_MAX} topics are under way"));
+                let full = format!("messages to {TOPICS_MAX} topics are under way");
+                return Err(Refused::new(RefusedReason::Full, full));
             }
         }
         Ok(Arc::clone(lanes.topics.entry(topic.into()).or_default()))

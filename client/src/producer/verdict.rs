@@ -18,6 +18,7 @@ use tonic::{Code as GrpcCode, Status, metadata::MetadataMap};
 use crate::{
     code::Code,
     message_id::MessageId,
+    outcome::RefusedReason,
     transport::{AttemptError, SendAnswer},
 };
 
@@ -27,7 +28,7 @@ pub(super) enum Verdict {
     /// Every message has its place: queue, if known, and offset.
     Stored(Vec<Place>),
     /// None is stored by this attempt.
-    NotStored { code: Code, why: String, again: bool },
+    NotStored { reason: RefusedReason, why: String, again: bool },
     /// Any may be stored by this attempt.
     InDoubt { why: String, again: bool },
     /// The messages ended differently; nothing is tried again.
@@ -45,7 +46,7 @@ pub(super) struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EntryVerdict {
     Stored(Place),
-    NotStored { code: Code, why: String },
+    NotStored { reason: RefusedReason, why: String },
     InDoubt { why: String },
 }
 
@@ -53,7 +54,7 @@ pub(super) enum EntryVerdict {
 pub(super) fn judge(result: Result<SendAnswer, AttemptError>, ids: &[MessageId]) -> Verdict {
     match result {
         Ok(answer) => judge_answer(&answer.metadata, &answer.body, ids),
-        Err(AttemptError::NotSent(why)) => Verdict::NotStored { code: Code::HA_NOT_AVAILABLE, why, again: true },
+        Err(AttemptError::NotSent(why)) => Verdict::NotStored { reason: RefusedReason::Unreachable, why, again: true },
         Err(AttemptError::Failed(status)) => judge_grpc(&status),
     }
 }
@@ -62,12 +63,14 @@ fn judge_grpc(status: &Status) -> Verdict {
     let why = AttemptError::Failed(status.clone()).words();
     let answered = std::error::Error::source(status).is_none();
     match status.code() {
-        GrpcCode::Unimplemented if answered => Verdict::NotStored { code: Code::NOT_IMPLEMENTED, why, again: false },
+        GrpcCode::Unimplemented if answered => {
+            Verdict::NotStored { reason: RefusedReason::Answered(Code::NOT_IMPLEMENTED), why, again: false }
+        }
         GrpcCode::InvalidArgument | GrpcCode::PermissionDenied | GrpcCode::Unauthenticated if answered => {
-            Verdict::NotStored { code: Code::BAD_REQUEST, why, again: false }
+            Verdict::NotStored { reason: RefusedReason::Answered(Code::BAD_REQUEST), why, again: false }
         }
         _ if outcome_of(status.metadata()) == Some("refused") => {
-            Verdict::NotStored { code: Code::HA_NOT_AVAILABLE, why, again: true }
+            Verdict::NotStored { reason: RefusedReason::Answered(Code::HA_NOT_AVAILABLE), why, again: true }
         }
         _ => Verdict::InDoubt { why, again: true },
     }
@@ -105,7 +108,7 @@ fn judge_entry(entry: &pb::SendResultEntry, id: MessageId, queue: Option<u32>, s
     }
     let message = entry.status.as_ref().map_or("", |status| &status.message);
     match judge_code(code_of(entry), message, said_unknown) {
-        Verdict::NotStored { code, why, .. } => EntryVerdict::NotStored { code, why },
+        Verdict::NotStored { reason, why, .. } => EntryVerdict::NotStored { reason, why },
         Verdict::InDoubt { why, .. } => EntryVerdict::InDoubt { why },
         Verdict::Stored(_) | Verdict::Mixed(_) => unreachable!("a code alone says neither"),
     }
@@ -114,7 +117,7 @@ fn judge_entry(entry: &pb::SendResultEntry, id: MessageId, queue: Option<u32>, s
 /// What a code other than a fitting OK says.
 fn judge_code(code: Code, message: &str, said_unknown: bool) -> Verdict {
     let why = if message.is_empty() { code.to_string() } else { format!("{message} ({code})") };
-    let refused = |again| Verdict::NotStored { code, why: message.to_owned(), again };
+    let refused = |again| Verdict::NotStored { reason: RefusedReason::Answered(code), why: message.to_owned(), again };
     match code.0 {
         20_000 => Verdict::InDoubt { why: "the answer is about another message".to_owned(), again: false },
         40_800 => Verdict::InDoubt { why, again: true },

@@ -123,7 +123,7 @@ fn entries_that_agree_are_one_verdict_and_others_are_mixed() {
     let differ = vec![entry(ids[0], 20_000, 4), entry(ids[1], 40_004, 0)];
     let Verdict::Mixed(entries) = judge(answer(30_000, differ, None, Some("1")), &ids) else { panic!() };
     assert_eq!(entries[0], EntryVerdict::Stored(Place { queue: Some(1), offset: 4 }));
-    assert!(matches!(&entries[1], EntryVerdict::NotStored { code, .. } if code.0 == 40_004));
+    assert!(matches!(&entries[1], EntryVerdict::NotStored { reason, .. } if reason.code() == Some(Code(40_004))));
 }
 
 #[test]

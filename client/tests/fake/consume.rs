@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use tercet_client::proto::client::v1::{
+use tercet_proto::client::v1::{
     Batch, ConsumeAnswer, ConsumeRequest, Credit, Delivered, End, EndReason, Open, Opened, Settle, Settled,
     StoredProperties, consume_answer::Content, consume_request, consume_service_server::ConsumeService,
 };

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use futures::stream::{self, BoxStream, StreamExt as _};
-use tercet_client::proto::client::v1::{Leadership, WatchRequest, leader_service_server::LeaderService};
+use tercet_proto::client::v1::{Leadership, WatchRequest, leader_service_server::LeaderService};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 

@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use tercet_client::proto::{
+use tercet_proto::{
     client::v1::{
         consume_service_server::ConsumeServiceServer, leader_service_server::LeaderServiceServer,
         publish_service_server::PublishServiceServer,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 use prost::Message as _;
-use tercet_client::proto::{
+use tercet_proto::{
     client::v1::{PublishAnswer, PublishRequest, publish_service_server::PublishService},
     rocketmq::v2::{self as pb, messaging_service_server::MessagingService, telemetry_command::Command},
 };

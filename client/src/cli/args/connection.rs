@@ -10,6 +10,9 @@ use clap::Args as ClapArgs;
 use serde::{Deserialize, Serialize};
 use tercet_client::{ClientOptions, Credentials, Endpoint, EndpointError, TlsOptions};
 
+/// Where a node is that nobody named.
+pub(crate) const LOCAL: &str = "127.0.0.1:8081";
+
 /// Options that a context can keep. What is not given is the context's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, ClapArgs, Serialize, Deserialize)]
 #[command(next_help_heading = "Connection")]
@@ -125,7 +128,7 @@ impl Connection {
     /// For a client. Reads the key file.
     pub(crate) fn options(&self) -> Result<ClientOptions, String> {
         let nodes = |endpoints: &Option<Endpoints>| endpoints.clone().map(|Endpoints(some)| some);
-        let local = || vec![Endpoint::new("127.0.0.1", 8081).expect("it is one")];
+        let local = || vec![LOCAL.parse().expect("it is one")];
         let endpoints = match (nodes(&self.endpoints), &self.nameservers) {
             (Some(endpoints), _) => endpoints,
             (None, Some(_)) => Vec::new(),

@@ -6,8 +6,8 @@ use clap::Subcommand;
 pub(crate) enum ContextCommand {
     /// Keep the connection that the other options describe under a name; the first one is used at once
     #[command(after_help = "\
-It is kept in $XDG_CONFIG_HOME/tercet/contexts.toml, or in .config of the home folder. The secret stays in the key
-file: only its place is kept.
+It is kept in $XDG_CONFIG_HOME/tercet/contexts.toml, or in .config of the home folder. The secret
+stays in the key file: only its place is kept.
 
 Example:
   tercet context add prod --endpoint node-1:8081,node-2:8081 --tls-ca ca.pem --key-file me.key")]

@@ -8,15 +8,20 @@ mod messages;
 
 pub(crate) use bench::{BenchCommand, BenchConsume, BenchPublish};
 pub(crate) use cluster::ClusterCommand;
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, LOCAL};
 pub(crate) use context::ContextCommand;
 pub(crate) use messages::{Consume, Publish};
 
-use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    num::NonZeroU32,
+    path::PathBuf,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
-use tercet_client::{Start, proto::admin::v1::TopicType};
+use tercet_client::{Start, TopicType};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +43,12 @@ RUST_LOG=tercet_client=debug shows what the client does.";
 #[derive(Debug, Parser)]
 #[command(name = "tercet", version, after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Args {
+    /// How long a call, or a message that is published, is tried [default: 15s, a message 30s]
+    #[arg(long, global = true, value_name = "DURATION", env = "TERCET_TIMEOUT", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// How results are printed [default: table; json for consumed messages]
+    #[arg(short, long, global = true, value_name = "FORMAT", env = "TERCET_OUTPUT")]
+    pub(crate) output: Option<Output>,
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// A connection that `tercet context add` has named [default: the one that is in use, if any]
@@ -50,12 +61,6 @@ pub(crate) struct Args {
         help_heading = "Connection"
     )]
     pub(crate) context: Option<String>,
-    /// How long a call, or a message that is published, is tried [default: 15s, a message 30s]
-    #[arg(long, global = true, value_name = "DURATION", env = "TERCET_TIMEOUT", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-    /// How results are printed [default: table; json for consumed messages]
-    #[arg(short, long, global = true, value_name = "FORMAT", env = "TERCET_OUTPUT")]
-    pub(crate) output: Option<Output>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -308,8 +313,7 @@ fn parse_start(text: &str) -> Result<Start, String> {
         time => {
             let time = humantime::parse_rfc3339_weak(time)
                 .map_err(|_| "expected first, last or a time such as 2026-11-21T08:00:00Z".to_owned())?;
-            let since_1970 = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| "before 1970".to_owned())?;
-            u64::try_from(since_1970.as_millis()).map(Start::UnixMillis).map_err(|_| "too late".to_owned())
+            if time < UNIX_EPOCH { Err("before 1970".to_owned()) } else { Ok(Start::At(time)) }
         }
     }
 }
@@ -417,7 +421,7 @@ mod tests {
     #[test]
     fn a_start_is_a_word_or_a_time() {
         assert_eq!(parse_start("first"), Ok(Start::First));
-        assert_eq!(parse_start("1970-01-01T00:00:01.5Z"), Ok(Start::UnixMillis(1500)));
-        assert_eq!(parse_start("1970-01-01 00:00:02"), Ok(Start::UnixMillis(2000)));
+        assert_eq!(parse_start("1970-01-01T00:00:01.5Z"), Ok(Start::At(UNIX_EPOCH + Duration::from_millis(1500))));
+        assert_eq!(parse_start("1970-01-01 00:00:02"), Ok(Start::At(UNIX_EPOCH + Duration::from_millis(2000))));
     }
 }

@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tercet_client::{Client, Consumer, ConsumerOptions, Error, GroupSettings, ReceivedMessage};
+use tercet_client::{Client, Consumer, ConsumerOptions, Error, GroupSettings, ReceivedMessage, RpcCode};
 use tokio::{task::JoinSet, time::Instant};
-use tonic::Code as GrpcCode;
 
 use super::{
     report::{Recorder, Report},
@@ -22,8 +21,8 @@ pub(super) async fn run(
     connect: &dyn Fn() -> Result<Client, Box<dyn std::error::Error>>,
     bench: BenchConsume,
 ) -> Result<Report, Box<dyn std::error::Error>> {
-    match connect()?.admin().create_group(&bench.group, GroupSettings::default()).await {
-        Ok(_) | Err(Error::Rpc { code: GrpcCode::AlreadyExists, .. }) => {}
+    match connect()?.admin().create_group(&bench.group, GroupSettings::new()).await {
+        Ok(_) | Err(Error::Rpc { code: RpcCode::AlreadyExists, .. }) => {}
         Err(error) => return Err(error.into()),
     }
     let count = bench.consumers.min(bench.in_flight);

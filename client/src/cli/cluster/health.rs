@@ -1,10 +1,7 @@
 //! `tercet cluster health`: whether all is well, for monitoring.
 
 use serde::Serialize;
-use tercet_client::{
-    Client,
-    proto::admin::v1::{ClusterStatusResponse, Node, NodeRole},
-};
+use tercet_client::{Client, ClusterStatus, Node, NodeRole};
 
 use crate::cli::{Done, args::Output, exit::Exit, output};
 
@@ -52,15 +49,15 @@ pub(super) async fn run(client: Client, format: Output) -> Done {
     })
 }
 
-fn judge(status: &ClusterStatusResponse) -> Health {
+fn judge(status: &ClusterStatus) -> Health {
     let mut problems: Vec<Problem> = status.nodes.iter().flat_map(problems_of).collect();
     let voters = status.nodes.iter().filter(|node| node.voter);
     let (up, all) = (voters.clone().filter(|node| is_up(node)).count(), voters.count());
-    let leads = |node: &&Node| Some(node.node_id) == status.leader && node.role() == NodeRole::Leader;
+    let leads = |node: &&Node| Some(node.id) == status.leader && node.role == Some(NodeRole::Leader);
     let outage = match status.nodes.iter().find(leads) {
         None => Some("there is no leader".to_owned()),
         Some(_) if up * 2 <= all => Some(format!("{up} of {all} nodes that vote answer, which is no majority")),
-        Some(leader) if !leader.healthy => Some(format!("node {} leads, and does not serve", leader.node_id)),
+        Some(leader) if !leader.healthy => Some(format!("node {} leads, and does not serve", leader.id)),
         Some(_) => None,
     };
     let verdict = match (&outage, problems.is_empty()) {
@@ -74,14 +71,14 @@ fn judge(status: &ClusterStatusResponse) -> Health {
 
 /// Whether it could be asked.
 fn is_up(node: &Node) -> bool {
-    node.role() != NodeRole::Unspecified
+    node.role.is_some()
 }
 
 fn problems_of(node: &Node) -> Vec<Problem> {
-    let own = (!node.healthy).then(|| node.problem.clone());
+    let own = (!node.healthy).then(|| node.problem.clone().unwrap_or_default());
     let behind = (is_up(node) && node.lag > LAG_MAX).then(|| format!("lacks {} entries that the leader has", node.lag));
     let all = own.into_iter().chain(behind).chain(node.warnings.iter().cloned());
-    all.map(|problem| Problem { node: Some(node.node_id), problem }).collect()
+    all.map(|problem| Problem { node: Some(node.id), problem }).collect()
 }
 
 fn words(health: &Health) -> String {
@@ -110,16 +107,20 @@ mod tests {
 
     type Changed = fn(&mut Vec<Node>);
 
-    fn node(node_id: u64, role: NodeRole) -> Node {
-        let healthy = role != NodeRole::Unspecified;
-        let problem = if healthy { String::new() } else { "did not answer".to_owned() };
-        Node { node_id, role: role as i32, voter: true, healthy, problem, ..Node::default() }
+    fn node(id: u64, role: Option<NodeRole>) -> Node {
+        let mut node = Node::default();
+        (node.id, node.role, node.voter, node.healthy) = (id, role, true, role.is_some());
+        node.problem = role.is_none().then(|| "did not answer".to_owned());
+        node
     }
 
     fn group(leader: Option<u64>, change: impl Fn(&mut Vec<Node>)) -> Health {
-        let mut nodes = vec![node(1, NodeRole::Leader), node(2, NodeRole::Follower), node(3, NodeRole::Follower)];
+        let mut nodes =
+            vec![node(1, Some(NodeRole::Leader)), node(2, Some(NodeRole::Follower)), node(3, Some(NodeRole::Follower))];
         change(&mut nodes);
-        judge(&ClusterStatusResponse { leader, nodes, ..ClusterStatusResponse::default() })
+        let mut status = ClusterStatus::default();
+        (status.leader, status.nodes) = (leader, nodes);
+        judge(&status)
     }
 
     #[test]
@@ -130,11 +131,11 @@ mod tests {
 
     #[test]
     fn a_problem_of_a_node_while_a_majority_serves_is_told_with_the_node() {
-        let down = |nodes: &mut Vec<Node>| nodes[2] = node(3, NodeRole::Unspecified);
+        let down = |nodes: &mut Vec<Node>| nodes[2] = node(3, None);
         let behind = |nodes: &mut Vec<Node>| nodes[2].lag = LAG_MAX + 1;
         let full = |nodes: &mut Vec<Node>| nodes[2].warnings = vec!["its disk is nearly full".to_owned()];
         let damaged = |nodes: &mut Vec<Node>| {
-            (nodes[2].healthy, nodes[2].problem) = (false, "damaged".to_owned());
+            (nodes[2].healthy, nodes[2].problem) = (false, Some("damaged".to_owned()));
         };
         let cases: [(Changed, &str); 4] = [
             (down, "did not answer"),
@@ -154,10 +155,10 @@ mod tests {
     fn without_a_leader_or_a_majority_the_group_is_unavailable() {
         let cut = |nodes: &mut Vec<Node>| {
             for follower in &mut nodes[1..] {
-                *follower = node(follower.node_id, NodeRole::Unspecified);
+                *follower = node(follower.id, None);
             }
         };
-        let dead_leader = |nodes: &mut Vec<Node>| nodes[0] = node(1, NodeRole::Unspecified);
+        let dead_leader = |nodes: &mut Vec<Node>| nodes[0] = node(1, None);
         let unready = |nodes: &mut Vec<Node>| nodes[0].healthy = false;
         for (health, problem) in [
             (group(None, |_| {}), "there is no leader"),
@@ -173,8 +174,9 @@ mod tests {
     #[test]
     fn a_learner_counts_for_no_majority() {
         let health = group(Some(1), |nodes| {
-            nodes[1] = node(2, NodeRole::Unspecified);
-            nodes[2] = Node { voter: false, ..node(3, NodeRole::Learner) };
+            nodes[1] = node(2, None);
+            nodes[2] = node(3, Some(NodeRole::Learner));
+            nodes[2].voter = false;
         });
         assert_eq!(health.problems[0].problem, "1 of 2 nodes that vote answer, which is no majority");
     }

@@ -3,17 +3,13 @@
 //! The broker's calls are single steps; what takes several (a new node that catches up first, a leader that hands over
 //! before it leaves) is put together here. Every step may be repeated, so a command that was cut off is typed again.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use serde::Serialize;
-use tercet_client::{
-    Admin, Client, Error as ClientError,
-    proto::admin::v1::{Member as ApiMember, NodeAddresses},
-};
+use tercet_client::{Admin, Client, Error as ClientError, Member as ApiMember, NodeAddresses, RpcCode};
 use tokio::time::Instant;
-use tonic::Code;
 
-use crate::cli::{Done, args::Output, exit::Exit, notices::notice, output};
+use crate::cli::{Done, args::Output, exit::Exit, failure::NotYet, notices::notice, output};
 
 /// How often a node that catches up is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -89,7 +85,7 @@ pub(super) async fn transfer(client: &Client, to: Option<u64>, format: Output) -
         term: u64,
     }
     let answer = client.admin().transfer_leadership(to).await?;
-    let leader = Leader { leader: answer.leader, term: answer.term };
+    let leader = Leader { leader: answer.node, term: answer.term };
     output::say(format, &format!("node {} leads in term {}", leader.leader, leader.term), &leader)?;
     Ok(Exit::DONE)
 }
@@ -113,7 +109,7 @@ pub(super) async fn raise_level(client: &Client, format: Output) -> Done {
 /// A leader does not remove itself: another one takes over first.
 async fn unless_leading(admin: &Admin, node: u64) -> Result<(), ClientError> {
     if admin.cluster_status().await?.leader == Some(node) {
-        let next = admin.transfer_leadership(None).await?.leader;
+        let next = admin.transfer_leadership(None).await?.node;
         notice(format!("node {node} led; node {next} has taken over"));
     }
     Ok(())
@@ -125,26 +121,26 @@ async fn once_caught_up(
     node: u64,
     timeout: Duration,
     step: impl AsyncFn() -> Result<Vec<ApiMember>, ClientError>,
-) -> Result<Vec<ApiMember>, ClientError> {
+) -> Result<Vec<ApiMember>, Box<dyn Error>> {
     let deadline = Instant::now() + timeout;
     let mut told = Instant::now();
     loop {
         let status = admin.cluster_status().await?;
-        let lag = status.nodes.iter().find(|other| other.node_id == node).map(|node| node.lag);
+        let lag = status.nodes.iter().find(|other| other.id == node).map(|node| node.lag);
         let tried = match lag {
             Some(lag) if lag <= LAG_TRIED => Some(step().await),
             _ => None,
         };
         match tried {
-            Some(Err(ClientError::Rpc { code: Code::FailedPrecondition, message, .. })) if message.contains(BEHIND) => {
-            }
-            Some(done) => return done,
+            Some(Err(ClientError::Rpc { code: RpcCode::FailedPrecondition, message, .. }))
+                if message.contains(BEHIND) => {}
+            Some(done) => return Ok(done?),
             None => {}
         }
         if Instant::now() >= deadline {
             let message =
                 format!("node {node} has not caught up within {timeout:?}; repeat the command to go on waiting");
-            return Err(ClientError::Rpc { call: "catch up", code: Code::DeadlineExceeded, message });
+            return Err(NotYet(message).into());
         }
         if told.elapsed() >= TELL_INTERVAL {
             told = Instant::now();
@@ -162,8 +158,8 @@ const BEHIND: &str = "is not caught up";
 
 fn show(format: Output, members: Vec<ApiMember>) -> Done {
     let member = |member: ApiMember| {
-        let addresses = member.addresses.unwrap_or_default();
-        Member { id: member.node_id, voter: member.voter, peer: addresses.peer, client: addresses.client }
+        let addresses = member.addresses;
+        Member { id: member.id, voter: member.voter, peer: addresses.peer, client: addresses.client }
     };
     let members = Members { members: members.into_iter().map(member).collect() };
     let rows = members.members.iter().map(|member| {

@@ -4,10 +4,7 @@ mod health;
 mod members;
 
 use serde::Serialize;
-use tercet_client::{
-    Client,
-    proto::admin::v1::{Node as ApiNode, NodeAddresses, NodeRole},
-};
+use tercet_client::{Client, Node as ApiNode, NodeAddresses, NodeRole};
 
 use super::{
     Done,
@@ -59,7 +56,7 @@ pub(super) async fn run(client: Client, command: ClusterCommand, format: Output)
             members::replace(&client, (old, new), &peer, patience.wait, format).await
         }
         ClusterCommand::Move { node, client: for_clients, peer, http } => {
-            let addresses = NodeAddresses { client: for_clients, peer, http };
+            let addresses = NodeAddresses::new().client(for_clients).peer(peer).http(http);
             members::relocate(&client, node, addresses, format).await
         }
         ClusterCommand::RaiseLevel => members::raise_level(&client, format).await,
@@ -70,8 +67,8 @@ pub(super) async fn run(client: Client, command: ClusterCommand, format: Output)
 async fn status(client: Client, format: Output) -> Done {
     let answer = client.admin().cluster_status().await?;
     let status = Status {
-        cluster: answer.cluster_id,
-        group: answer.group,
+        cluster: answer.cluster_id.unwrap_or_default(),
+        group: answer.broker_group.0,
         leader: answer.leader,
         nodes: answer.nodes.into_iter().map(node).collect(),
     };
@@ -138,16 +135,17 @@ fn condition(node: &Node) -> String {
 }
 
 fn node(node: ApiNode) -> Node {
-    let role = match node.role() {
-        NodeRole::Leader => "leader",
-        NodeRole::Follower => "follower",
-        NodeRole::Candidate => "candidate",
-        NodeRole::Learner => "learner",
-        NodeRole::Joining => "joining",
-        NodeRole::Unspecified => "down",
+    let role = match node.role {
+        Some(NodeRole::Leader) => "leader",
+        Some(NodeRole::Follower) => "follower",
+        Some(NodeRole::Candidate) => "candidate",
+        Some(NodeRole::Learner) => "learner",
+        Some(NodeRole::Joining) => "joining",
+        Some(_) => "unknown",
+        None => "down",
     };
     Node {
-        id: node.node_id,
+        id: node.id,
         role,
         voter: node.voter,
         term: node.term,
@@ -160,8 +158,8 @@ fn node(node: ApiNode) -> Node {
         newest_level: node.newest_level,
         version: node.version,
         healthy: node.healthy,
-        address: node.addresses.unwrap_or_default().client,
-        problem: node.problem,
+        address: node.addresses.client,
+        problem: node.problem.unwrap_or_default(),
         warnings: node.warnings,
     }
 }

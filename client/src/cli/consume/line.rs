@@ -1,6 +1,6 @@
 //! A message as it is written: as a JSON line for programs, or as a line for people.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, time::UNIX_EPOCH};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
@@ -45,14 +45,13 @@ pub(super) fn write(message: &ReceivedMessage, format: Output, text: &mut Vec<u8
 
 fn line(message: &ReceivedMessage) -> Line<'_> {
     let body = std::str::from_utf8(message.body()).ok();
-    let millis = u64::try_from(message.stored_at().as_millis()).unwrap_or(u64::MAX);
     Line {
         topic: message.topic(),
         queue: message.queue(),
         offset: message.offset(),
         message_id: message.message_id(),
         attempt: message.attempt(),
-        stored_at: (millis > 0).then(|| time_text(millis)),
+        stored_at: (message.stored_at() > UNIX_EPOCH).then(|| time_text(message.stored_at())),
         keys: message.keys(),
         tag: message.tag(),
         message_group: message.message_group(),
@@ -131,7 +130,7 @@ mod tests {
         let properties = BTreeMap::from([("name".to_owned(), "value".to_owned())]);
         let full = Line {
             attempt: 2,
-            stored_at: Some(time_text(1500)),
+            stored_at: Some(time_text(UNIX_EPOCH + std::time::Duration::from_millis(1500))),
             keys: &keys,
             tag: Some("tag"),
             message_group: Some("g"),

@@ -12,11 +12,10 @@ use std::{error::Error as StdError, io, time::Duration};
 
 use serde::Serialize;
 use tercet_client::{
-    Client, Consumer, ConsumerOptions, Error, GroupSettings, ReceivedMessage, Start, proto::admin::v1::TopicType,
+    Client, Consumer, ConsumerOptions, Error, GroupSettings, ReceivedMessage, RpcCode, Start, TopicType,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::Code as GrpcCode;
 
 use super::{
     Done,
@@ -77,11 +76,11 @@ async fn make_group(client: &Client, args: &Consume) -> Result<(), Error> {
     if args.from == Start::First {
         return Ok(());
     }
-    let topic = client.admin().describe_topic(args.topic.name()).await?.topic.unwrap_or_default();
-    let fifo = topic.r#type() == TopicType::Fifo;
-    let settings = GroupSettings { fifo, start: args.from, ..GroupSettings::default() };
+    let topic = client.admin().describe_topic(args.topic.name()).await?.topic;
+    let fifo = topic.topic_type == TopicType::Fifo;
+    let settings = GroupSettings::new().fifo(fifo).start(args.from);
     match client.admin().create_group(&args.group, settings).await {
-        Ok(_) | Err(Error::Rpc { code: GrpcCode::AlreadyExists, .. }) => Ok(()),
+        Ok(_) | Err(Error::Rpc { code: RpcCode::AlreadyExists, .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use tercet_client::{Client, Code, Message, Outcome, Producer, ProducerOptions, Refused};
+use tercet_client::{Client, Message, Outcome, Producer, ProducerOptions, Refused, RefusedReason};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -151,5 +151,5 @@ async fn feed(
 }
 
 fn refused(message: String) -> Outcome {
-    Outcome::Refused(Refused { code: Code::BAD_REQUEST, message, message_id: None })
+    Outcome::Refused(Refused::new(RefusedReason::Invalid, message))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tercet_client::{Code, Outcome, Refused};
+use tercet_client::{Code, Outcome, Refused, RefusedReason};
 use tokio::sync::mpsc;
 
 use super::{
@@ -137,11 +137,11 @@ fn count_outcome(summary: &mut Summary, ended: &Ended, progress: &ProgressBar, p
         }
         Outcome::Refused(refused) => {
             show(format!("not stored: {}", reason(refused)));
-            if let Some(hint) = hint_for_code(refused.code).filter(|_| !summary.hinted) {
+            if let Some(hint) = refused.reason.code().and_then(hint_for_code).filter(|_| !summary.hinted) {
                 summary.hinted = true;
                 aside(progress, format!("hint: {hint}"));
             }
-            if refused.code == Code::TOPIC_NOT_FOUND {
+            if refused.reason == RefusedReason::Answered(Code::TOPIC_NOT_FOUND) {
                 // No line can succeed.
                 pace.enough.cancel();
             }
@@ -153,7 +153,7 @@ fn count_outcome(summary: &mut Summary, ended: &Ended, progress: &ProgressBar, p
 /// A message that was refused here, before it was one, has no code of a broker.
 fn reason(refused: &Refused) -> String {
     match refused.message_id {
-        None if refused.code == Code::BAD_REQUEST => refused.message.clone(),
+        None if refused.reason == RefusedReason::Invalid => refused.message.clone(),
         _ => refused.to_string(),
     }
 }
