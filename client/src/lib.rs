@@ -1,36 +1,19 @@
 //! The Rust client of Tercet, a message broker that does not lose messages.
 //!
-//! ```no_run
-//! use tercet_client::{Client, ConsumerOptions, Message, ProducerOptions};
-//!
-//! # async fn example() -> Result<(), tercet_client::Error> {
-//! let client = Client::connect("127.0.0.1:8081")?;
-//!
-//! let producer = client.producer(ProducerOptions::default())?;
-//! let message = Message::builder("orders").key("order-4711").body("{\"total\": 12}").build()?;
-//! let stored = producer.send(message).await.stored()?;
-//! println!("stored in queue {:?} at offset {}", stored.queue, stored.offset);
-//!
-//! let consumer = client.consumer("billing", ["orders"], ConsumerOptions::default())?;
-//! for message in consumer.receive().await? {
-//!     println!("{:?}", message.body());
-//!     consumer.ack(&message).await?;
-//! }
-//! # Ok(())
-//! # }
-//! ```
-//!
+#![doc = "```no_run"]
+#![doc = include_str!("../examples/quick_start.rs")]
+#![doc = "```"]
 //! - [`Client`]: connections and routes. One per process is enough; clones share everything.
 //! - [`Producer`]: publishes. Concurrent sends travel together; a retry carries the same ids and sequence numbers,
 //!   so it stores nothing twice; each message ends with one of three [`Outcome`]s.
-//! - [`Consumer`]: gets what the broker pushes, acknowledges, changes invisible durations, gives back. It follows the leader,
-//!   and sends again what was not answered.
+//! - [`Consumer`]: gets what the broker pushes, calls handlers or hands it out, acknowledges, renews, gives back. It follows the
+//!   leader, and sends again what was not answered.
 //! - [`Admin`]: makes and lists topics and consumer groups, shows the state of the nodes.
 //!
-//! What it is not: a client of other brokers (it relies on Tercet's idempotence), or a runner of handlers. It speaks
-//! plaintext; the official RocketMQ 5 clients work with Tercet too.
+//! The [`guide`] says how they behave: outcomes, order, back-pressure, cancellation, shutdown.
 //!
-//! Everything needs a tokio runtime with time and I/O enabled.
+//! What it is not: a client of other brokers (it relies on Tercet's idempotence). The official RocketMQ 5 clients work with
+//! Tercet too. Everything needs a tokio runtime with time and I/O enabled.
 
 mod admin;
 mod backoff;
@@ -72,3 +55,6 @@ pub use options::{ClientOptions, ConsumerOptions, Credentials, ProducerOptions, 
 pub use outcome::{Outcome, Refused, RefusedReason, SendError, Stored, Unknown};
 pub use producer::{Pending, Producer, TrySendError};
 pub use rpc_code::RpcCode;
+
+#[doc = include_str!("guide.md")]
+pub mod guide {}

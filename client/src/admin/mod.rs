@@ -31,17 +31,9 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// [`call_timeout`](crate::ClientOptions::call_timeout) has passed. Changes are idempotent: making what exists with
 /// the same settings succeeds, with other settings it fails.
 ///
-/// ```no_run
-/// # use tercet_client::{Client, TopicType};
-/// # async fn example() -> Result<(), tercet_client::Error> {
-/// let admin = Client::connect("127.0.0.1:8081")?.admin();
-/// admin.create_topic("orders", 4, TopicType::Normal).await?;
-/// for topic in admin.list_topics().await? {
-///     println!("{} {}", topic.name, topic.queues);
-/// }
-/// # Ok(())
-/// # }
-/// ```
+#[doc = "```no_run"]
+#[doc = include_str!("../../examples/admin.rs")]
+#[doc = "```"]
 #[derive(Debug, Clone)]
 pub struct Admin {
     client: Client,

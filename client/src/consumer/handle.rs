@@ -40,24 +40,9 @@ pub(super) const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
 /// with a higher [`attempt`](ReceivedMessage::attempt). The consumer follows the leader of the broker group by itself; what
 /// was received before goes on to be acknowledged there.
 ///
-/// ```no_run
-/// # use std::time::Duration;
-/// # use tercet_client::{Client, ConsumerOptions};
-/// # async fn example() -> Result<(), tercet_client::Error> {
-/// let client = Client::connect("127.0.0.1:8081")?;
-/// let consumer = client.consumer("billing", ["orders"], ConsumerOptions::default())?;
-/// loop {
-///     for mut message in consumer.receive().await? {
-///         if message.attempt() > 3 {
-///             // Not now: deliver it again in a minute.
-///             consumer.change_invisible_duration(&mut message, Duration::from_secs(60)).await?;
-///         } else {
-///             consumer.ack(&message).await?;
-///         }
-///     }
-/// }
-/// # }
-/// ```
+#[doc = "```no_run"]
+#[doc = include_str!("../../examples/receive.rs")]
+#[doc = "```"]
 #[derive(Debug, Clone)]
 pub struct Consumer {
     inner: Arc<Inner>,
@@ -143,19 +128,9 @@ impl Consumer {
 
     /// The messages one by one, until the consumer is closed. Dropping the stream loses nothing; several streams share the messages.
     ///
-    /// ```no_run
-    /// use futures::StreamExt as _;
-    ///
-    /// # async fn example(consumer: tercet_client::Consumer) -> Result<(), tercet_client::Error> {
-    /// let mut messages = std::pin::pin!(consumer.messages());
-    /// while let Some(message) = messages.next().await {
-    ///     let message = message?;
-    ///     println!("{:?}", message.body());
-    ///     consumer.ack(&message).await?;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
+    #[doc = "```no_run"]
+    #[doc = include_str!("../../examples/stream.rs")]
+    #[doc = "```"]
     ///
     /// An error does not end it: as with [`receive`](Self::receive), what comes next says what came of it.
     pub fn messages(&self) -> impl Stream<Item = Result<ReceivedMessage, Error>> + Send + use<> {
@@ -229,21 +204,9 @@ impl Consumer {
     /// a task of its own: it may block nobody but itself by waiting, and if it panics its message is retried. It does not
     /// acknowledge by itself.
     ///
-    /// ```no_run
-    /// # use tercet_client::{Client, ConsumerOptions, Error, ReceivedMessage};
-    /// async fn bill(message: ReceivedMessage) -> Result<(), std::io::Error> {
-    ///     println!("{:?}", message.body());
-    ///     Ok(())
-    /// }
-    ///
-    /// # async fn example(client: Client) -> Result<(), Error> {
-    /// let consumer = client.consumer("billing", ["orders"], ConsumerOptions::new())?;
-    /// let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
-    /// consumer.for_each_concurrent(16, bill).until(ctrl_c).await?;
-    /// consumer.close().await;
-    /// # Ok(())
-    /// # }
-    /// ```
+    #[doc = "```no_run"]
+    #[doc = include_str!("../../examples/handlers.rs")]
+    #[doc = "```"]
     ///
     /// Errors that can pass are logged and waited out. Dropping the future ends the handlers where they are; their messages
     /// come again once their time has passed.

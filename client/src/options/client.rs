@@ -7,19 +7,9 @@ use crate::{endpoint::Endpoint, error::Error};
 
 /// Settings of a [`Client`](crate::Client).
 ///
-/// ```
-/// # use std::time::Duration;
-/// use tercet_client::{Client, ClientOptions, Credentials, Endpoint, TlsOptions};
-///
-/// # fn example() -> Result<Client, tercet_client::Error> {
-/// let options = ClientOptions::new(Endpoint::parse_list("node-1:8081,node-2:8081,node-3:8081")?)
-///     .tls(TlsOptions::new().ca_file("ca.pem"))
-///     .credentials(Credentials::new("billing", "its secret")?)
-///     .call_timeout(Duration::from_secs(30));
-/// let client = Client::new(options)?;
-/// # Ok(client)
-/// # }
-/// ```
+#[doc = "```no_run"]
+#[doc = include_str!("../../examples/secure.rs")]
+#[doc = "```"]
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
     pub(crate) endpoints: Vec<Endpoint>,

@@ -45,29 +45,9 @@ const ENCODING_BYTES: usize = 384;
 /// A message is retried, unchanged and under the same sequence number, until
 /// [`send_timeout`](ProducerOptions::send_timeout) has passed; the broker stores it at most once.
 ///
-/// ```no_run
-/// # use tercet_client::{Client, Message, Outcome, ProducerOptions};
-/// # async fn example() -> Result<(), tercet_client::Error> {
-/// let producer = Client::connect("127.0.0.1:8081")?.producer(ProducerOptions::default())?;
-/// let message = Message::builder("orders").body("hello").build()?;
-///
-/// // Wait for the outcome.
-/// match producer.send(message.clone()).await {
-///     Outcome::Stored(stored) => println!("at {}", stored.offset),
-///     Outcome::Refused(refused) => println!("not stored: {refused}"),
-///     Outcome::Unknown(unknown) => println!("perhaps stored: {unknown}"),
-/// }
-/// // Several on their way at once.
-/// let pending = [producer.enqueue(message.clone()).await, producer.enqueue(message.clone()).await];
-/// for one in pending {
-///     println!("{:?}", one.await);
-/// }
-/// // A function instead of a future.
-/// producer.send_with(message, |outcome| println!("{outcome:?}")).await;
-/// producer.close().await;
-/// # Ok(())
-/// # }
-/// ```
+#[doc = "```no_run"]
+#[doc = include_str!("../../examples/publish.rs")]
+#[doc = "```"]
 #[derive(Debug, Clone)]
 pub struct Producer {
     inner: Arc<Inner>,
