@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{Write as _, pipe},
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -310,4 +311,93 @@ async fn an_acknowledgement_that_failed_is_told_by_the_exit_code() {
         ended.stderr.ends_with("2 messages, of which up to 2 are not acknowledged and may come again\n"),
         "{ended:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_only_looks_gives_everything_back() {
+    let group = Group::start(1, []).await;
+    let child = start(&group, "consume t --group g --peek --max 3 -o table");
+    let mut call = group.call().await;
+    call.open().await;
+    call.push(1, 0..4);
+    let (ended, settled) = tokio::join!(end(child), settle_all(call));
+    assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 3));
+    assert_eq!(ended.stderr, "3 messages, all given back\n");
+    assert_eq!(settled, Settlements { done: vec![], changes: vec![given_back(0, 3), given_back(3, 1)] });
+}
+
+/// `tercet` with its contexts in this folder, without a node that it could ask.
+async fn with_contexts(folder: &Path, line: &str) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tercet"));
+    command.env("XDG_CONFIG_HOME", folder).env_remove("TERCET_ENDPOINT").args(line.split(' ')).kill_on_drop(true);
+    command.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    end(command.spawn().unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_is_a_connection_by_its_name() {
+    let (folder, mut group) = (tempfile::tempdir().unwrap(), Group::start(1, []).await);
+    let tercet = async |line: &str| with_contexts(folder.path(), line).await;
+    let added = tercet(&format!("context add here --endpoint {}", group.address(0))).await;
+    assert_eq!(
+        (added.code, added.stdout.as_str()),
+        (Some(0), "context here added, and used from now on\n"),
+        "{added:?}"
+    );
+    std::fs::write(folder.path().join("key"), "access_key = \"a\"\nsecret = \"s\"").unwrap();
+    let added = tercet("context add there --endpoint 127.0.0.1:1 --key-file key -o json").await;
+    assert_eq!(json_lines(&added.stdout), [json!({ "name": "there", "current": false })]);
+    let stored = tercet("publish t hello").await;
+    assert_eq!(stored.code, Some(0), "{stored:?}");
+    group.kill(0);
+    let elsewhere = tercet("publish t hello --context there --timeout 50ms -o json").await;
+    assert_eq!(elsewhere.code, Some(1));
+    assert!(elsewhere.stderr.contains("127.0.0.1:1"), "{elsewhere:?}");
+    assert_eq!(tercet("context use there").await.stdout, "context there is used from now on\n");
+    let listed = json_lines(&tercet("context list -o json").await.stdout);
+    let key = std::path::absolute(folder.path().join("key")).unwrap();
+    let there = json!({ "name": "there", "current": true, "endpoint": "127.0.0.1:1", "key_file": key });
+    assert_eq!(
+        (&listed[0][0]["name"], &listed[0][0]["current"], &listed[0][1]),
+        (&json!("here"), &json!(false), &there)
+    );
+    assert_eq!(tercet("context remove there").await.code, Some(0));
+    let unknown = tercet("topic list --context there").await;
+    assert_eq!(unknown.code, Some(1));
+    assert!(
+        unknown.stderr.contains("no context \"there\"") && unknown.stderr.contains("there are: here"),
+        "{unknown:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_with_something_bad_is_not_added_and_a_bad_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let tercet = async |line: &str| with_contexts(folder.path(), line).await;
+    for (line, words) in [
+        ("context add a/b", "bad name \"a/b\""),
+        ("context add a --tls-ca nowhere.pem", "nowhere.pem"),
+        ("context add a --key-file nowhere", "nowhere"),
+        ("context use a", "there is none"),
+    ] {
+        let ended = tercet(line).await;
+        assert!(ended.code == Some(1) && ended.stderr.contains(words), "{line}: {ended:?}");
+    }
+    std::fs::create_dir_all(folder.path().join("tercet")).unwrap();
+    std::fs::write(folder.path().join("tercet/contexts.toml"), "current = 7").unwrap();
+    let ended = tercet("topic list").await;
+    assert!(ended.code == Some(1) && ended.stderr.contains("contexts.toml"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completion_and_manual_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let tercet = async |line: &str| with_contexts(folder.path(), line).await;
+    for shell in ["bash", "zsh", "fish"] {
+        let script = tercet(&format!("completion {shell}")).await;
+        assert!(script.code == Some(0) && script.stdout.contains("transfer-leader"), "{shell}");
+    }
+    assert_eq!(tercet("man pages").await.code, Some(0));
+    let page = std::fs::read_to_string(folder.path().join("pages/tercet-cluster-transfer-leader.1")).unwrap();
+    assert!(page.contains("Hand leadership"), "{page}");
 }

@@ -50,6 +50,10 @@ fn failure(error: &(dyn Error + 'static)) -> Failure {
 /// What to do about an error, where that is known.
 fn hint(error: &ClientError) -> Option<String> {
     match error {
+        ClientError::Unavailable { last, .. } if last.contains("invalid peer certificate") => Some(
+            "`--tls-ca FILE` names the authority of the nodes' certificates, `--tls-server-name` another name"
+                .to_owned(),
+        ),
         ClientError::Unavailable { .. } => {
             Some("is the broker running there? `--endpoint` names nodes, `tercetd dev` starts a group".to_owned())
         }

@@ -7,6 +7,9 @@ use tercet_client::Start;
 
 use super::parse_start;
 
+/// Messages that `--peek` looks at, so that all can go back before their time is over.
+const PEEKED_MAX: u64 = 10_000;
+
 /// A topic, as the first argument or by name.
 #[derive(Debug, Clone, ClapArgs)]
 #[group(required = true, multiple = false)]
@@ -131,6 +134,9 @@ what was written is acknowledged, and what was not is given back and comes again
 Ctrl-C ends at once; whoever ends like that, or crashes, between the line and the acknowledgement
 gets the message again: with a higher attempt, and the same id.
 
+--peek writes without acknowledging: 100 messages and until none has come for 2 s, unless --max and
+--until-idle say otherwise. Meanwhile other consumers of the group do not get them.
+
 Exit codes: 0 done; 1 failed, or something that was written is not acknowledged; 130 after Ctrl-C;
 143 after SIGTERM.
 
@@ -138,6 +144,7 @@ Examples:
   tercet consume orders --group billing
   tercet consume orders --group billing --filter 'created || paid' -o table
   tercet consume --topic orders --group audit --until-idle 5s --out audit.jsonl
+  tercet consume orders --group billing --peek --max 5 -o table
   tercet consume --topic orders --group since --from 2026-11-21T08:00:00Z --max 100")]
 pub(crate) struct Consume {
     #[command(flatten)]
@@ -157,9 +164,26 @@ pub(crate) struct Consume {
     /// End after this many messages [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max: Option<u64>,
+    /// Only look: every message is given back in the end, as if it had not been delivered
+    #[arg(long)]
+    pub(crate) peek: bool,
     /// Where to write [default: standard output]; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+impl Consume {
+    /// Whoever looks holds what he looks at, and so he looks at some of it and not for long unless he says so.
+    pub(super) fn settle(&mut self) -> Result<(), &'static str> {
+        if self.peek {
+            self.max.get_or_insert(100);
+            self.until_idle.get_or_insert(Duration::from_secs(2));
+            if self.max.is_some_and(|max| max > PEEKED_MAX) {
+                return Err("--peek looks at 10000 messages at most");
+            }
+        }
+        Ok(())
+    }
 }
 
 fn parse_property(text: &str) -> Result<(String, String), String> {

@@ -70,14 +70,17 @@ impl Args {
     pub(crate) fn read(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
         let mut args = Self::try_parse_from(line)?;
         args.connection.check().map_err(|problem| Self::command().error(ErrorKind::ArgumentConflict, problem))?;
-        if let Command::Publish(publish) = &mut args.command {
-            publish.settle().map_err(|problem| {
-                let mut command = Self::command();
-                command.build();
-                let publish = command.find_subcommand_mut("publish").expect("there is one");
-                publish.error(ErrorKind::ArgumentConflict, problem)
-            })?;
-        }
+        let (name, settled) = match &mut args.command {
+            Command::Publish(publish) => ("publish", publish.settle()),
+            Command::Consume(consume) => ("consume", consume.settle()),
+            _ => return Ok(args),
+        };
+        settled.map_err(|problem| {
+            let mut command = Self::command();
+            command.build();
+            let verb = command.find_subcommand_mut(name).expect("there is one");
+            verb.error(ErrorKind::ArgumentConflict, problem)
+        })?;
         Ok(args)
     }
 }
@@ -339,6 +342,37 @@ mod tests {
         check(&Args::command());
     }
 
+    /// The help of every command, as people see it. `TERCET_WRITE_HELP=1` writes it anew; the difference is the review.
+    #[test]
+    fn help_is_what_was_agreed_on() {
+        fn add(command: &mut clap::Command, path: &str, all: &mut String) {
+            let path = format!("{path}{}", command.get_name());
+            // What every command takes is shown once.
+            let shown = |arg: clap::Arg| {
+                let elsewhere = arg.is_global_set() && path != "tercet";
+                arg.hide(elsewhere).hide_env_values(true)
+            };
+            let mut here = command.clone().term_width(100).mut_args(shown);
+            all.push_str(&format!("==== {path} --help\n{}\n", here.render_long_help()));
+            for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
+                add(inner, &format!("{path} "), all);
+            }
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/args/help.txt");
+        let mut now = String::new();
+        let mut command = Args::command();
+        command.build();
+        add(&mut command, "", &mut now);
+        // The version changes with each release, and trailing blanks are nobody's.
+        let now: String = now.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        if std::env::var_os("TERCET_WRITE_HELP").is_some() {
+            std::fs::write(file, &now).unwrap();
+        }
+        let agreed = std::fs::read_to_string(file).unwrap();
+        let differs = now.lines().zip(agreed.lines()).find(|(now, agreed)| now != agreed);
+        assert!(now == agreed, "the help has changed: {differs:?}; TERCET_WRITE_HELP=1 writes it anew");
+    }
+
     #[test]
     fn the_calls_of_the_documentation_parse() {
         for line in [
@@ -391,6 +425,7 @@ mod tests {
             ("tercet consume --group g", "<TOPIC"),
             ("tercet consume t --topic t --group g", "--topic"),
             ("tercet consume t --group g -o xml", "xml"),
+            ("tercet consume t --group g --peek --max 10001", "10000 messages at most"),
             ("tercet consume t --group g --filter a|b", "expected tags such as 'a || b'"),
             ("tercet consume t --group g --filter a||", "expected tags such as 'a || b'"),
         ] {

@@ -51,6 +51,7 @@ pub(super) async fn run(client: Client, args: Consume, format: Option<Output>) -
         out,
         format: format.unwrap_or(Output::Json),
         end: interrupt.asked().clone(),
+        peeked: args.peek.then(Vec::new),
         acks: JoinSet::new(),
         tally: Tally::default(),
     };
@@ -91,15 +92,20 @@ struct Tally {
     written: u64,
     /// Of those that were written, at most; they may come again.
     not_acknowledged: u64,
+    /// All of them, if they were only looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_back: Option<u64>,
 }
 
 impl Tally {
     fn words(&self) -> String {
         match self {
             Tally { written: 0, .. } => "no messages".to_owned(),
-            Tally { written: 1, not_acknowledged: 0 } => "1 message, acknowledged".to_owned(),
-            Tally { written, not_acknowledged: 0 } => format!("{written} messages, all acknowledged"),
-            Tally { written, not_acknowledged } => {
+            Tally { written: 1, given_back: Some(_), .. } => "1 message, given back".to_owned(),
+            Tally { written, given_back: Some(_), .. } => format!("{written} messages, all given back"),
+            Tally { written: 1, not_acknowledged: 0, .. } => "1 message, acknowledged".to_owned(),
+            Tally { written, not_acknowledged: 0, .. } => format!("{written} messages, all acknowledged"),
+            Tally { written, not_acknowledged, .. } => {
                 format!("{written} messages, of which up to {not_acknowledged} are not acknowledged and may come again")
             }
         }
@@ -119,6 +125,8 @@ struct Work {
     format: Output,
     /// The user wants an end.
     end: CancellationToken,
+    /// What is to go back in the end, if everything is.
+    peeked: Option<Vec<ReceivedMessage>>,
     /// How many messages each is for, and what came of it.
     acks: JoinSet<(u64, Result<(), Error>)>,
     tally: Tally,
@@ -130,9 +138,10 @@ impl Work {
     async fn until(&mut self, until_idle: Option<Duration>, max: Option<u64>) -> Result<Ended, Box<dyn StdError>> {
         let idle = until_idle.unwrap_or(Duration::MAX);
         while max.is_none_or(|max| self.tally.written < max) {
-            let receiving = tokio::time::timeout(idle, self.consumer.receive());
+            let left = max.map_or(usize::MAX, |max| usize::try_from(max - self.tally.written).unwrap_or(usize::MAX));
+            let receiving = tokio::time::timeout(idle, self.consumer.receive_at_most(left));
             let Some(Ok(batch)) = self.end.run_until_cancelled(receiving).await else { break };
-            let mut batch = match batch {
+            let batch = match batch {
                 Ok(batch) => batch,
                 Err(error) if error.can_retry() => {
                     notice(format!("warning: {error}; going on"));
@@ -140,11 +149,7 @@ impl Work {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let left = max.map_or(usize::MAX, |max| usize::try_from(max - self.tally.written).unwrap_or(usize::MAX));
-            let too_many = batch.split_off(left.min(batch.len()));
-            let written = self.write(batch).await;
-            self.give_back(&too_many).await;
-            match written {
+            match self.write(batch).await {
                 Ok(()) => {}
                 // The reader has enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Ended::NobodyReads),
@@ -172,7 +177,14 @@ impl Work {
             if written.is_err() {
                 break;
             }
-            self.acknowledge(rest.by_ref().take(count).collect()).await;
+            let done: Vec<ReceivedMessage> = rest.by_ref().take(count).collect();
+            match &mut self.peeked {
+                Some(peeked) => {
+                    self.tally.written += done.len() as u64;
+                    peeked.extend(done);
+                }
+                None => self.acknowledge(done).await,
+            }
         }
         self.give_back(rest.as_slice()).await;
         written
@@ -216,6 +228,10 @@ impl Work {
     /// Waits for the acknowledgements, and gives back what was not received.
     async fn finish(mut self) -> Tally {
         while self.acknowledged().await {}
+        if let Some(peeked) = self.peeked.take() {
+            self.give_back(&peeked).await;
+            self.tally.given_back = Some(peeked.len() as u64);
+        }
         self.consumer.close().await;
         self.tally
     }
