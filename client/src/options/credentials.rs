@@ -1,6 +1,8 @@
 //! Who calls, and how a request proves it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, fs, path::Path, sync::Arc};
+
+use serde::Deserialize;
 
 use crate::error::Error;
 
@@ -11,6 +13,15 @@ pub struct Credentials {
     pub(crate) access_key: Arc<str>,
     pub(crate) secret: Arc<[u8]>,
     pub(crate) session_token: Option<Arc<str>>,
+}
+
+/// What a key file holds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    access_key: String,
+    secret: String,
+    session_token: Option<String>,
 }
 
 impl Credentials {
@@ -27,6 +38,26 @@ impl Credentials {
             return Err(Error::Setting { name: "secret", problem: "it is empty".to_owned() });
         }
         Ok(Self { access_key: access_key.into(), secret: secret.into_bytes().into(), session_token: None })
+    }
+
+    /// From a file of two lines, `access_key = "..."` and `secret = "..."`; and `session_token = "..."` if there is one. (TOML.)
+    ///
+    /// # Errors
+    /// If it cannot be read or is not like that. No error shows a part of the file.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let wrong =
+            |problem: String| Error::Setting { name: "key_file", problem: format!("{}: {problem}", path.display()) };
+        let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let malformed = |error: toml::de::Error| {
+            wrong(format!("{}; expected access_key = \"...\" and secret = \"...\"", error.message()))
+        };
+        let KeyFile { access_key, secret, session_token } = toml::from_str(&text).map_err(malformed)?;
+        let credentials = Self::new(access_key, secret).and_then(|credentials| match session_token {
+            None => Ok(credentials),
+            Some(token) => credentials.session_token(token),
+        });
+        credentials.map_err(|error| wrong(error.to_string()))
     }
 
     /// The token that goes with a key for some time only.
@@ -67,6 +98,30 @@ mod tests {
         let token = |token| Credentials::new("a", "s").unwrap().session_token(token);
         assert!(token("").unwrap_err().to_string().contains("session_token"));
         assert!(token("a\n").is_err() && token("a-b").is_ok());
+    }
+
+    #[test]
+    fn a_key_file_is_named_and_its_secret_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("me.key");
+        let read = |text: &str| {
+            fs::write(&file, text).unwrap();
+            Credentials::from_file(&file)
+        };
+        let whole = "access_key = \"a\"\nsecret = \"hidden\"\nsession_token = \"t\"";
+        let expected = Credentials::new("a", "hidden").unwrap().session_token("t").unwrap();
+        assert_eq!(read(whole).unwrap(), expected);
+        for text in [
+            "access_key = \"a\"\nsecret \"hidden\"",
+            "secret = \"hidden\"",
+            "access_key = \"\"\nsecret = \"hidden\"",
+            "access_key = \"a\"\nsecret = \"hidden\"\nother = \"hidden\"",
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(file.to_str().unwrap()) && !error.contains("hidden"), "{error}");
+        }
+        let error = Credentials::from_file(folder.path().join("gone")).unwrap_err().to_string();
+        assert!(error.contains("gone"), "{error}");
     }
 
     #[test]

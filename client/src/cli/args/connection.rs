@@ -1,14 +1,10 @@
 //! Where the broker group is, and how it is reached: the options that every command takes.
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use clap::Args as ClapArgs;
 use serde::{Deserialize, Serialize};
-use tercet_client::{ClientOptions, Credentials, Endpoint, EndpointError, TlsOptions};
+use tercet_client::{ClientOptions, Credentials, Endpoint, EndpointError, Error, TlsOptions};
 
 /// Where a node is that nobody named.
 pub(crate) const LOCAL: &str = "127.0.0.1:8081";
@@ -126,7 +122,7 @@ impl Connection {
     }
 
     /// For a client. Reads the key file.
-    pub(crate) fn options(&self) -> Result<ClientOptions, String> {
+    pub(crate) fn options(&self) -> Result<ClientOptions, Error> {
         let nodes = |endpoints: &Option<Endpoints>| endpoints.clone().map(|Endpoints(some)| some);
         let local = || vec![LOCAL.parse().expect("it is one")];
         let endpoints = match (nodes(&self.endpoints), &self.nameservers) {
@@ -139,34 +135,10 @@ impl Connection {
             options = options.tls(tls);
         }
         if let Some(file) = &self.key_file {
-            let named = |problem: String| format!("{}: {problem}", file.display());
-            options = options.credentials(read_key_file(file).map_err(named)?);
+            options = options.credentials(Credentials::from_file(file)?);
         }
         Ok(options)
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    access_key: String,
-    secret: String,
-    session_token: Option<String>,
-}
-
-fn read_key_file(file: &Path) -> Result<Credentials, String> {
-    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let KeyFile { access_key, secret, session_token } = toml::from_str(&text).map_err(|error| without_text(&error))?;
-    let credentials = Credentials::new(access_key, secret).map_err(|error| error.to_string())?;
-    match session_token {
-        None => Ok(credentials),
-        Some(token) => credentials.session_token(token).map_err(|error| error.to_string()),
-    }
-}
-
-/// The lines of the file are not shown: there is a secret in them.
-fn without_text(error: &toml::de::Error) -> String {
-    format!("{}; expected access_key = \"...\" and secret = \"...\"", error.message())
 }
 
 impl FromStr for Endpoints {
@@ -237,26 +209,5 @@ mod tests {
         assert!(!with(Connection::default()));
         let half = Connection { tls_cert: Some("f".into()), ..Connection::default() };
         assert_eq!(half.check(), Err("--tls-cert and --tls-key go together"));
-    }
-
-    #[test]
-    fn a_key_file_is_named_and_its_secret_is_not_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("key");
-        let read = |text: &str| {
-            fs::write(&file, text).unwrap();
-            Connection { key_file: Some(file.clone()), ..Connection::default() }
-                .options()
-                .map(|options| format!("{options:?}"))
-        };
-        assert!(read("access_key = \"a\"\nsecret = \"s\"").unwrap().contains("access_key: \"a\""));
-        for text in
-            ["access_key = \"a\"\nsecret \"hidden\"", "secret = \"hidden\"", "access_key = \"\"\nsecret = \"hidden\""]
-        {
-            let error = read(text).unwrap_err();
-            assert!(error.contains(file.to_str().unwrap()) && !error.contains("hidden"), "{error}");
-        }
-        let gone = Connection { key_file: Some(folder.path().join("gone")), ..Connection::default() };
-        assert!(gone.options().unwrap_err().contains("gone"));
     }
 }
