@@ -58,15 +58,22 @@ test: build ## all tests, real processes included
 # The crates without a circle of files. It only grows.
 CIRCLE_FREE := checks proto
 
-verify: setup ## format, lints, circles of files, docs, licences, lock file; never writes the tree
+verify: setup ## format, lints, circles of files, the client's face, docs, licences, lock file; never writes the tree
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets --features tercet-client/cli -- -D warnings
 	@$(SIM) clippy --locked -p raft-log -p simulation --all-targets -- -D warnings
 	@cargo run --quiet --locked -p checks -- circles $(CIRCLE_FREE)
+	@$(MAKE) --no-print-directory public-face
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --features tercet-client/cli
 	@cargo deny --locked check licenses bans sources
 	@scripts/advisories.sh
 	@if git rev-parse --git-dir >/dev/null 2>&1; then git diff --exit-code --stat -- Cargo.lock; fi
+
+# A text that stands beside the client, so that a review sees what changes for its users.
+.PHONY: public-face
+public-face: ## what the Rust client shows is what client/public-face.txt says (AGREE=1 writes it anew)
+	@RUSTDOC=$(CURDIR)/scripts/rustdoc-json.sh cargo rustdoc --quiet --locked -p tercet-client --lib -- -Z unstable-options --output-format json
+	@cargo run --quiet --locked -p checks -- public-face $(CARGO_TARGET_DIR)/doc/tercet_client.json client/public-face.txt $(if $(AGREE),--agree)
 
 fix: system ## format and apply what clippy can mend
 	@cargo fmt --all
