@@ -198,7 +198,7 @@ impl NodeAddresses {
         Self { client, peer, http }
     }
 
-    pub(super) fn to_api(self) -> api::NodeAddresses {
+    pub(super) fn into_api(self) -> api::NodeAddresses {
         let Self { client, peer, http } = self;
         api::NodeAddresses { client, peer, http }
     }

@@ -237,7 +237,7 @@ impl Admin {
     /// # Errors
     /// If it is no member, or no node answers in time.
     pub async fn move_node(&self, node_id: u64, addresses: NodeAddresses) -> Result<Vec<Member>, Error> {
-        let request = api::MoveNodeRequest { node_id, addresses: Some(addresses.to_api()) };
+        let request = api::MoveNodeRequest { node_id, addresses: Some(addresses.into_api()) };
         let answer = self.change("move node", request, async |mut node, request| node.move_node(request).await);
         Ok(Member::all_of(answer.await?))
     }

@@ -16,3 +16,5 @@ mod repair;
 mod shared;
 #[cfg(test)]
 mod strangers;
+#[cfg(test)]
+mod walk;
