@@ -27,7 +27,7 @@ BUILD_TIMED := build_timed() { begin=$$(date +%s); "$$@" && echo "built in $$(($
 UNCHECKED := $(foreach of,dev dev.package.openraft dev.package.quorum-set,--config profile.$(of).debug-assertions=false --config profile.$(of).overflow-checks=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify fix bench bench-apply bench-fair bench-log bench-catchup bench-overload bench-unary bench-consume bench-flush bench-gap bench-calm bench-restart conformance sim sim-many broker-sim sim-sensitivity sim-test
+.PHONY: help setup build demo test verify fix bench bench-apply bench-fair bench-log bench-catchup bench-overload bench-unary bench-consume bench-flush bench-gap bench-idle bench-calm bench-restart conformance sim sim-many broker-sim sim-sensitivity sim-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -134,6 +134,10 @@ bench-unary: system ## what a call of official clients costs the leader: us for 
 bench-consume: system ## how fast a consumer group goes through a backlog and follows publishers; how long a waiting one waits
 	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
 	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/consume $(CONSUME_ARGS)
+
+bench-idle: system ## what 10,000 consumers cost that have nothing to do; how soon a fail-over reaches them (IDLE_ARGS)
+	@cargo build --locked --workspace --features tercet-client/cli --bins $(UNCHECKED)
+	@timeout --kill-after=10s $(BENCH_TIME_MAX) $(BIN)/idle $(IDLE_ARGS)
 
 bench-log: system ## the replicated log alone, three replicas in one process (CEILING=program compares with a yardstick)
 	@cargo build --locked -p raft-log --example bench $(UNCHECKED)
