@@ -37,8 +37,9 @@ mod transport;
 mod vigil;
 
 pub use admin::{
-    Admin, ClusterStatus, ConsumerGroup, DeletedGroup, GroupChange, GroupConsumer, GroupDescription, GroupSettings, Leader,
-    Member, Node, NodeAddresses, NodeRole, QueueBounds, QueueProgress, RaisedLevel, Start, Topic, TopicDescription, TopicType,
+    Admin, ClusterStatus, ConsumerGroup, DeletedGroup, GroupChange, GroupConsumer, GroupDescription, GroupSettings,
+    Leader, Member, Node, NodeAddresses, NodeRole, QueueBounds, QueueProgress, RaisedLevel, Start, Topic,
+    TopicDescription, TopicType,
 };
 pub use broker_group::BrokerGroup;
 pub use client::Client;

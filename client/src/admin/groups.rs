@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn the_oldest_message_has_an_age_also_when_clocks_differ() {
-        let progress = api::QueueProgress { oldest_unix_millis: Some(4000), ready: 3, in_flight: 2, ..Default::default() };
+        let progress =
+            api::QueueProgress { oldest_unix_millis: Some(4000), ready: 3, in_flight: 2, ..Default::default() };
         let at = |now| QueueProgress::of(progress.clone(), now);
         assert_eq!((at(7000).oldest, at(7000).lag()), (Some(Duration::from_secs(3)), 5));
         assert_eq!(at(0).oldest, Some(Duration::ZERO));
