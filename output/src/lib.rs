@@ -12,6 +12,7 @@
 //! of a full queue, which panics or waits itself, and does not count what could not be written.)
 
 mod queue;
+pub mod results;
 mod writer;
 
 use std::{

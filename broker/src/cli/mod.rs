@@ -1,13 +1,16 @@
 //! The command line of `tercetd`: what can be asked for, in words. What happens then is in the modules that it names.
 
 mod bootstrap;
+mod log;
 mod run;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tercet_output::results::Format;
 
 pub(crate) use bootstrap::call as bootstrap_group;
+pub use log::LogCommand;
 pub use run::run;
 
 use crate::config::{HostPort, Layers, Voter};
@@ -22,8 +25,9 @@ use crate::config::{HostPort, Layers, Voter};
         tercetd config sample > tercet.toml                  every setting with its default, commented\n  \
         tercetd broker --config tercet.toml                  one node of a broker group\n  \
         tercetd secret new peer-secret                       a secret for peer.secret_file of all nodes\n  \
-        tercetd bootstrap --voters 1=a:10911,2=b:10911,3=c:10911 --endpoint a:8081\n\n\
-        Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong usage or configuration,\n\
+        tercetd bootstrap --voters 1=a:10911,2=b:10911,3=c:10911 --endpoint a:8081\n  \
+        tercetd log verify /var/lib/tercet                   what is in a stopped node's files, and whether all is whole\n\n\
+        Exit codes: 0 stopped as asked, 1 could not start or failed, or a log is damaged, 2 wrong usage or configuration,\n\
         3 the node stopped itself because it could no longer keep its promises (see its last log line)."
 )]
 pub struct Cli {
@@ -74,6 +78,20 @@ pub enum Command {
     /// Makes the secret by which the nodes of a cluster know each other
     #[command(subcommand)]
     Secret(SecretCommand),
+
+    /// Looks into the files of a stopped node; changes nothing
+    Log(LogArgs),
+}
+
+/// What `tercetd log` takes.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// How results are printed
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LogCommand,
 }
 
 /// Where settings come from.

@@ -13,7 +13,7 @@ use std::{
 use tercet_output::Lines;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Cli, Command, ConfigCommand, SecretCommand, bootstrap};
+use super::{Cli, Command, ConfigCommand, SecretCommand, bootstrap, log};
 use crate::{
     config::{self, Config, Layers},
     dev, nameserver, node, peer_secret,
@@ -54,6 +54,11 @@ fn dispatch(cli: &Cli, lines: &Lines) -> Result<(), u8> {
             check(&settings.layers(environment()), *print, lines)
         }
         Command::Secret(SecretCommand::New { file }) => new_secret(file, lines),
+        Command::Log(args) => match log::run(&args.command, args.output, lines) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(FAILED),
+            Err(error) => Err(complain(lines, error)),
+        },
     }
 }
 

@@ -11,7 +11,7 @@ use tercet_client::Client;
 
 use super::{
     Done,
-    args::{Connection, ContextCommand, LOCAL, Output},
+    args::{Connection, ContextCommand, Format, LOCAL},
     exit::Exit,
     output,
 };
@@ -46,7 +46,7 @@ struct Changed<'a> {
     current: bool,
 }
 
-pub(super) fn run(command: ContextCommand, given: Connection, format: Output) -> Done {
+pub(super) fn run(command: ContextCommand, given: Connection, format: Format) -> Done {
     let mut book = Book::open()?;
     match command {
         ContextCommand::Add { name } => {
@@ -83,7 +83,7 @@ pub(super) fn run(command: ContextCommand, given: Connection, format: Output) ->
     Ok(Exit::DONE)
 }
 
-fn list(Contexts { current, contexts }: Contexts, format: Output) -> io::Result<()> {
+fn list(Contexts { current, contexts }: Contexts, format: Format) -> io::Result<()> {
     let listed = |(name, connection): (String, Connection)| {
         let current = current.as_ref() == Some(&name);
         Listed { name, current, connection }

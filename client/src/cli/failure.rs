@@ -6,7 +6,7 @@ use serde::Serialize;
 use tercet_client::{Code, Error as ClientError, RpcCode, SendError};
 use tercet_proto::rocketmq::v2::Code as Proto;
 
-use super::{args::Output, notices::notice};
+use super::{args::Format, notices::notice};
 
 #[derive(Serialize)]
 struct Failure {
@@ -23,11 +23,11 @@ struct Failure {
 pub(super) struct NotYet(pub(super) String);
 
 /// Says on standard error why a command failed.
-pub(super) fn tell(error: &(dyn Error + 'static), format: Output) {
+pub(super) fn tell(error: &(dyn Error + 'static), format: Format) {
     let failure = failure(error);
     match format {
-        Output::Json => notice(serde_json::to_string(&failure).expect("text and a truth value are always JSON")),
-        Output::Table => {
+        Format::Json => notice(serde_json::to_string(&failure).expect("text and a truth value are always JSON")),
+        Format::Table => {
             notice(format!("error: {}", failure.error));
             if let Some(hint) = failure.hint {
                 notice(format!("hint: {hint}"));

@@ -7,7 +7,7 @@ use tercet_client::{Client, ConsumerGroup, GroupChange, GroupSettings, Start};
 
 use super::{
     Done,
-    args::{GroupCommand, Output},
+    args::{Format, GroupCommand},
     exit::Exit,
     output,
 };
@@ -70,7 +70,7 @@ fn dead_letters(had_some: bool, deleted: bool) -> &'static str {
     }
 }
 
-pub(super) async fn run(client: Client, command: GroupCommand, format: Output) -> Done {
+pub(super) async fn run(client: Client, command: GroupCommand, format: Format) -> Done {
     let admin = client.admin();
     match command {
         GroupCommand::Create { name, fifo, max_attempts, from } => {

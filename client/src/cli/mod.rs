@@ -3,11 +3,11 @@
 //! - `args`: what can be typed, with its help.
 //! - `output`: tables and JSON.
 //! - `exit`, `failure`: how a command ends, and how that is told; `interrupt`: signals; `notices`: standard error.
-//! - one file or folder per noun or verb: `topic`, `group`, `cluster`, `publish`, `consume`, `bench`, `log`,
+//! - one file or folder per noun or verb: `topic`, `group`, `cluster`, `publish`, `consume`, `bench`,
 //!   `context`; `pages`: completion and manual.
 //!
 //! Results go to standard output, progress and errors to standard error. Exit codes (`exit`): 0 done; 1 failed, or not every
-//! message was stored, or a log is damaged; 2 the command line is wrong; 3 `cluster health` found no leader; 128 and the number of
+//! message was stored; 2 the command line is wrong; 3 `cluster health` found no leader; 128 and the number of
 //! the signal that ended it (`interrupt`). A reader of standard output that has enough, such as `head`, ends a command quietly.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // whoever prints waits, and panics where it cannot
@@ -21,7 +21,6 @@ mod exit;
 mod failure;
 mod group;
 mod interrupt;
-mod log;
 mod notices;
 mod output;
 mod pages;
@@ -33,7 +32,7 @@ use std::{error::Error, process::ExitCode, time::Duration};
 use tercet_client::{Client, TopicType};
 use tracing_subscriber::EnvFilter;
 
-use args::{Args, Command, Connection, Output};
+use args::{Args, Command, Connection, Format};
 use exit::Exit;
 
 /// How far a command got, or why it got nowhere.
@@ -43,7 +42,7 @@ pub(crate) fn main() -> ExitCode {
     let args = Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(notices::writer).log_internal_errors(false).init();
-    let format = args.output.unwrap_or(Output::Table);
+    let format = args.output.unwrap_or(Format::Table);
     // One thread does more than a broker takes, and nothing waits for a hand-over between threads.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
@@ -65,7 +64,7 @@ pub(crate) fn main() -> ExitCode {
 
 async fn run(args: Args) -> Done {
     let Args { command, connection, context, timeout, output } = args;
-    let format = output.unwrap_or(Output::Table);
+    let format = output.unwrap_or(Format::Table);
     let connect = || connect(connection.clone(), context.as_deref(), timeout);
     match command {
         Command::Topic(command) => topic::run(connect()?, command, format).await,
@@ -73,7 +72,6 @@ async fn run(args: Args) -> Done {
         Command::Cluster(command) => cluster::run(connect()?, command, format).await,
         Command::Publish(publish) => publish::run(connect()?, publish, timeout, format).await,
         Command::Consume(consume) => consume::run(connect()?, consume, output).await,
-        Command::Log(command) => log::run(command, format),
         Command::Bench(bench) => bench::run(&connect, bench, format).await,
         Command::Context(command) => context::run(command, connection, format),
         Command::Completion { shell } => pages::completion(shell),

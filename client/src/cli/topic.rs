@@ -5,7 +5,7 @@ use tercet_client::{Client, ClusterStatus, QueueBounds, Topic as ApiTopic, Topic
 
 use super::{
     Done,
-    args::{Output, TopicCommand},
+    args::{Format, TopicCommand},
     exit::Exit,
     output, topic_type_name,
 };
@@ -44,7 +44,7 @@ struct Deleted {
     messages: u64,
 }
 
-pub(super) async fn run(client: Client, command: TopicCommand, format: Output) -> Done {
+pub(super) async fn run(client: Client, command: TopicCommand, format: Format) -> Done {
     let admin = client.admin();
     match command {
         TopicCommand::Create { name, queues, kind } => {
@@ -69,7 +69,7 @@ pub(super) async fn run(client: Client, command: TopicCommand, format: Output) -
             let answer = admin.describe_topic(&name).await?;
             let described =
                 Described { topic: topic(answer.topic), bounds: answer.queues.into_iter().map(bounds).collect() };
-            if format == Output::Table {
+            if format == Format::Table {
                 let Topic { name, queues, kind } = &described.topic;
                 output::say(format, &format!("topic {name}: {queues} queues, {kind}"), &())?;
             }

@@ -4,15 +4,16 @@ use std::{
     fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::Arc,
     time::Duration,
 };
 
 use jepsen_tests::{
-    admin, checkers,
+    admin, binaries, checkers,
     cluster::Cluster,
     command,
-    failure::Failure,
+    failure::{Doing, Failure},
     history::{Recorder, What},
     http, wait,
     workload::{
@@ -20,6 +21,8 @@ use jepsen_tests::{
         publish::{self, Publisher},
     },
 };
+
+use tokio::{process::Command, time::timeout};
 
 use crate::shared;
 
@@ -101,7 +104,7 @@ async fn flipped_bits_in_a_stopped_follower_are_repaired_from_its_peers() {
     assert!(said.lines().last() == Some("whole"), "{said}");
 }
 
-/// A segment as `tercet log verify` sees it.
+/// A segment as `tercetd log verify` sees it.
 #[derive(Debug)]
 struct Segment {
     file: PathBuf,
@@ -110,8 +113,7 @@ struct Segment {
 
 /// The segments of a stopped node that hold entries, oldest first.
 async fn segments(folder: &Path) -> Vec<Segment> {
-    let call = ["-o", "json", "log", "verify", folder.to_str().unwrap()];
-    let text = command::run("127.0.0.1:1", &call, LIMIT).await.unwrap();
+    let text = verify_as("json", folder).await.unwrap();
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     let segments = report["segments"].as_array().unwrap().iter();
     let segments = segments.filter(|segment| segment["entries"].as_u64().unwrap() > 0);
@@ -124,8 +126,20 @@ async fn segments(folder: &Path) -> Vec<Segment> {
 }
 
 async fn verify(folder: &Path) -> Result<String, Failure> {
-    // It asks no node: the endpoint is not used.
-    command::run("127.0.0.1:1", &["log", "verify", folder.to_str().unwrap()], LIMIT).await
+    verify_as("table", folder).await
+}
+
+async fn verify_as(format: &str, folder: &Path) -> Result<String, Failure> {
+    let mut tercetd = Command::new(binaries::tercetd()?);
+    tercetd.args(["log", "verify", "-o", format]).arg(folder).stdin(Stdio::null()).kill_on_drop(true);
+    let ended = timeout(LIMIT, tercetd.output()).await.doing(|| "tercetd log verify".to_owned())?;
+    let output = ended.doing(|| "tercetd log verify".to_owned())?;
+    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    if output.status.success() {
+        Ok(out)
+    } else {
+        Err(Failure(format!("tercetd ended with {}: {err}{out}", output.status)))
+    }
 }
 
 fn flip_a_bit(file: &Path, at: u64) {

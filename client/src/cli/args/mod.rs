@@ -11,6 +11,7 @@ pub(crate) use cluster::ClusterCommand;
 pub(crate) use connection::{Connection, LOCAL};
 pub(crate) use context::ContextCommand;
 pub(crate) use messages::{Consume, Publish};
+pub(crate) use tercet_output::results::Format;
 
 use std::{
     ffi::OsString,
@@ -31,10 +32,9 @@ Examples:
   tercet consume orders --group billing --until-idle 5s
   tercet cluster status -o json
   tercet bench publish orders --size 1024 --in-flight 1024 --duration 10s
-  tercet log verify /var/lib/tercet
 
-Exit codes: 0 done; 1 failed, or not every message was stored, or a log is damaged; 2 wrong
-arguments; 130 ended by Ctrl-C, 143 by SIGTERM.
+Exit codes: 0 done; 1 failed, or not every message was stored; 2 wrong arguments; 130 ended by
+Ctrl-C, 143 by SIGTERM.
 With -o json an error is an object on standard error: {\"error\", \"can_retry\", \"hint\"}.
 Options can come from the environment as well, such as TERCET_ENDPOINT; --help names the variables.
 RUST_LOG=tercet_client=debug shows what the client does.";
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     pub(crate) timeout: Option<Duration>,
     /// How results are printed [default: table; json for consumed messages]
     #[arg(short, long, global = true, value_name = "FORMAT", env = "TERCET_OUTPUT")]
-    pub(crate) output: Option<Output>,
+    pub(crate) output: Option<Format>,
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// A connection that `tercet context add` has named [default: the one that is in use, if any]
@@ -85,14 +85,6 @@ impl Args {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make, delete, list and describe topics
@@ -125,42 +117,6 @@ pub(crate) enum Command {
     Man {
         /// A folder
         dir: PathBuf,
-    },
-    /// Look into the files of a stopped node; changes nothing
-    #[command(subcommand)]
-    Log(LogCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LogCommand {
-    /// Check every byte of a node's log and say what is in it and what is wrong with it
-    #[command(after_help = "\
-A damaged node repairs itself from its peers when it starts; `verify` says where the damage is, and
-changes nothing. The exit code is 1 if anything that was durable is damaged or missing. A torn tail
-is none: it was never acknowledged.
-
-Example:
-  tercet log verify /var/lib/tercet")]
-    Verify {
-        /// The data folder of a node that does not run
-        dir: PathBuf,
-    },
-    /// Print the records of a node's log, with their places on its disk
-    #[command(after_help = "\
-With -o json each record is a JSON line. Damage stands where it is, as a line of its own, and makes
-the exit code 1.
-
-Example:
-  tercet log dump /var/lib/tercet --from 1000 --until 1100 -o json")]
-    Dump {
-        /// The data folder of a node that does not run
-        dir: PathBuf,
-        /// The first entry
-        #[arg(long, value_name = "INDEX", default_value = "0")]
-        from: u64,
-        /// The entry after the last [default: the end of the log]
-        #[arg(long, value_name = "INDEX")]
-        until: Option<u64>,
     },
 }
 

@@ -9,14 +9,14 @@ use tercet_client::Client;
 
 use super::{
     Done,
-    args::{BenchCommand, Output},
+    args::{BenchCommand, Format},
 };
 
 /// `connect` makes a client with connections of its own.
 pub(super) async fn run(
     connect: &dyn Fn() -> Result<Client, Box<dyn std::error::Error>>,
     command: BenchCommand,
-    format: Output,
+    format: Format,
 ) -> Done {
     let report = match command {
         BenchCommand::Publish(bench) => publish::run(connect, bench).await?,

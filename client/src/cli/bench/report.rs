@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::cli::{args::Output, notices::notice, output};
+use crate::cli::{args::Format, notices::notice, output};
 
 /// Longest latency that is told from longer ones: an hour, in microseconds.
 const LONGEST_US: u64 = 3_600_000_000;
@@ -76,7 +76,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn print(&self, format: Output) -> io::Result<()> {
+    pub(super) fn print(&self, format: Format) -> io::Result<()> {
         if let Some(failure) = &self.first_failure {
             notice(format!("first failure: {failure}"));
         }

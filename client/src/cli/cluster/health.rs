@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tercet_client::{Client, ClusterStatus, Node, NodeRole};
 
-use crate::cli::{Done, args::Output, exit::Exit, output};
+use crate::cli::{Done, args::Format, exit::Exit, output};
 
 /// A node that lacks more of the leader's entries is not caught up.
 const LAG_MAX: u64 = 10_000;
@@ -33,7 +33,7 @@ struct Problem {
     problem: String,
 }
 
-pub(super) async fn run(client: Client, format: Output) -> Done {
+pub(super) async fn run(client: Client, format: Format) -> Done {
     let health = match client.admin().cluster_status().await {
         Ok(status) => judge(&status),
         Err(error) => {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tercet_client::{Admin, Client, Error as ClientError, Member as ApiMember, NodeAddresses, RpcCode};
 use tokio::time::Instant;
 
-use crate::cli::{Done, args::Output, exit::Exit, failure::NotYet, notices::notice, output};
+use crate::cli::{Done, args::Format, exit::Exit, failure::NotYet, notices::notice, output};
 
 /// How often a node that catches up is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ pub(super) async fn add(
     peer: &str,
     voter: bool,
     timeout: Duration,
-    format: Output,
+    format: Format,
 ) -> Done {
     let admin = client.admin();
     let mut members = admin.add_node(node, peer).await?;
@@ -48,11 +48,11 @@ pub(super) async fn add(
     show(format, members)
 }
 
-pub(super) async fn promote(client: &Client, node: u64, format: Output) -> Done {
+pub(super) async fn promote(client: &Client, node: u64, format: Format) -> Done {
     show(format, client.admin().promote_node(node).await?)
 }
 
-pub(super) async fn remove(client: &Client, node: u64, keep_as_learner: bool, format: Output) -> Done {
+pub(super) async fn remove(client: &Client, node: u64, keep_as_learner: bool, format: Format) -> Done {
     let admin = client.admin();
     unless_leading(&admin, node).await?;
     show(format, admin.remove_node(node, keep_as_learner).await?)
@@ -63,7 +63,7 @@ pub(super) async fn replace(
     (old, new): (u64, u64),
     peer: &str,
     timeout: Duration,
-    format: Output,
+    format: Format,
 ) -> Done {
     let admin = client.admin();
     admin.add_node(new, peer).await?;
@@ -74,11 +74,11 @@ pub(super) async fn replace(
     show(format, members)
 }
 
-pub(super) async fn relocate(client: &Client, node: u64, addresses: NodeAddresses, format: Output) -> Done {
+pub(super) async fn relocate(client: &Client, node: u64, addresses: NodeAddresses, format: Format) -> Done {
     show(format, client.admin().move_node(node, addresses).await?)
 }
 
-pub(super) async fn transfer(client: &Client, to: Option<u64>, format: Output) -> Done {
+pub(super) async fn transfer(client: &Client, to: Option<u64>, format: Format) -> Done {
     #[derive(Serialize)]
     struct Leader {
         leader: u64,
@@ -90,7 +90,7 @@ pub(super) async fn transfer(client: &Client, to: Option<u64>, format: Output) -
     Ok(Exit::DONE)
 }
 
-pub(super) async fn raise_level(client: &Client, format: Output) -> Done {
+pub(super) async fn raise_level(client: &Client, format: Format) -> Done {
     #[derive(Serialize)]
     struct Level {
         level: u32,
@@ -156,7 +156,7 @@ async fn once_caught_up(
 /// The broker's words for a node that lacks too much.
 const BEHIND: &str = "is not caught up";
 
-fn show(format: Output, members: Vec<ApiMember>) -> Done {
+fn show(format: Format, members: Vec<ApiMember>) -> Done {
     let member = |member: ApiMember| {
         let addresses = member.addresses;
         Member { id: member.id, voter: member.voter, peer: addresses.peer, client: addresses.client }

@@ -8,7 +8,7 @@ use tercet_client::{Client, Node as ApiNode, NodeAddresses, NodeRole};
 
 use super::{
     Done,
-    args::{ClusterCommand, Output},
+    args::{ClusterCommand, Format},
     exit::Exit,
     output,
 };
@@ -41,7 +41,7 @@ struct Node {
     warnings: Vec<String>,
 }
 
-pub(super) async fn run(client: Client, command: ClusterCommand, format: Output) -> Done {
+pub(super) async fn run(client: Client, command: ClusterCommand, format: Format) -> Done {
     match command {
         ClusterCommand::Status => status(client, format).await,
         ClusterCommand::Health => health::run(client, format).await,
@@ -64,7 +64,7 @@ pub(super) async fn run(client: Client, command: ClusterCommand, format: Output)
     }
 }
 
-async fn status(client: Client, format: Output) -> Done {
+async fn status(client: Client, format: Format) -> Done {
     let answer = client.admin().cluster_status().await?;
     let status = Status {
         cluster: answer.cluster_id.unwrap_or_default(),

@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use tercet_client::ReceivedMessage;
 
-use crate::cli::{args::Output, output::time_text};
+use crate::cli::{args::Format, output::time_text};
 
 #[derive(Debug, Serialize)]
 struct Line<'a> {
@@ -34,11 +34,11 @@ struct Line<'a> {
 }
 
 /// Appends the line of a message.
-pub(super) fn write(message: &ReceivedMessage, format: Output, text: &mut Vec<u8>) {
+pub(super) fn write(message: &ReceivedMessage, format: Format, text: &mut Vec<u8>) {
     let line = line(message);
     match format {
-        Output::Json => serde_json::to_writer(&mut *text, &line).expect("numbers and text are always JSON"),
-        Output::Table => text.extend_from_slice(words(&line).as_bytes()),
+        Format::Json => serde_json::to_writer(&mut *text, &line).expect("numbers and text are always JSON"),
+        Format::Table => text.extend_from_slice(words(&line).as_bytes()),
     }
     text.push(b'\n');
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Done,
-    args::{Consume, Output},
+    args::{Consume, Format},
     interrupt::Interrupt,
     notices::notice,
 };
@@ -35,7 +35,7 @@ const WRITE_BYTES: usize = 64 << 10;
 /// After so many messages that are not acknowledged, more are only counted.
 const FAILURES_SHOWN: u64 = 5;
 
-pub(super) async fn run(client: Client, args: Consume, format: Option<Output>) -> Done {
+pub(super) async fn run(client: Client, args: Consume, format: Option<Format>) -> Done {
     let out = Out::open(args.out.as_deref())?;
     let interrupt = Interrupt::listen()?;
     if let Some(made) = interrupt.asked().run_until_cancelled(make_group(&client, &args)).await {
@@ -49,7 +49,7 @@ pub(super) async fn run(client: Client, args: Consume, format: Option<Output>) -
     let mut work = Work {
         consumer,
         out,
-        format: format.unwrap_or(Output::Json),
+        format: format.unwrap_or(Format::Json),
         end: interrupt.asked().clone(),
         peeked: args.peek.then(Vec::new),
         acks: JoinSet::new(),
@@ -63,8 +63,8 @@ pub(super) async fn run(client: Client, args: Consume, format: Option<Output>) -
     };
     if !quietly {
         notice(match format {
-            Some(Output::Json) => serde_json::to_string(&tally)?,
-            Some(Output::Table) | None => tally.words(),
+            Some(Format::Json) => serde_json::to_string(&tally)?,
+            Some(Format::Table) | None => tally.words(),
         });
     }
     ended?;
@@ -122,7 +122,7 @@ enum Ended {
 struct Work {
     consumer: Consumer,
     out: Out,
-    format: Output,
+    format: Format,
     /// The user wants an end.
     end: CancellationToken,
     /// What is to go back in the end, if everything is.

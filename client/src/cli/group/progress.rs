@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use serde::Serialize;
 use tercet_client::{GroupDescription, QueueProgress};
 
-use super::super::{args::Output, output};
+use super::super::{args::Format, output};
 
 /// What `describe` shows as JSON.
 #[derive(Debug, Serialize)]
@@ -53,7 +53,7 @@ struct Queue<'a> {
     oldest_millis: Option<u64>,
 }
 
-pub(super) fn describe(answer: GroupDescription, format: Output) -> io::Result<()> {
+pub(super) fn describe(answer: GroupDescription, format: Format) -> io::Result<()> {
     let topics = topics(&answer);
     let consumers = answer.consumers.into_iter();
     let described = Described {
@@ -64,7 +64,7 @@ pub(super) fn describe(answer: GroupDescription, format: Output) -> io::Result<(
         consumers: consumers.map(|of| Consumer { client_id: of.client_id, streams: of.streams }).collect(),
         topics,
     };
-    if format == Output::Table {
+    if format == Format::Table {
         output::line(&heading(&described))?;
     }
     let rows = described.topics.iter().map(|of| {
@@ -90,7 +90,7 @@ fn heading(of: &Described) -> String {
     text
 }
 
-pub(super) fn by_queue(answer: &GroupDescription, format: Output) -> io::Result<()> {
+pub(super) fn by_queue(answer: &GroupDescription, format: Format) -> io::Result<()> {
     let queues: Vec<Queue<'_>> = answer.queues.iter().map(queue).collect();
     let rows = queues.iter().map(|of| {
         let [first, consumer, next] = [of.first_offset, of.consumer_offset, of.next_offset].map(|n| n.to_string());

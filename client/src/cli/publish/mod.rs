@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Done,
-    args::{Output, Publish},
+    args::{Format, Publish},
     interrupt::Interrupt,
     notices::notice,
     output,
@@ -47,7 +47,7 @@ struct Pace {
 }
 
 /// Each message is tried for `timeout`, or as long as producers try.
-pub(super) async fn run(client: Client, args: Publish, timeout: Option<Duration>, format: Output) -> Done {
+pub(super) async fn run(client: Client, args: Publish, timeout: Option<Duration>, format: Format) -> Done {
     let shape = Shape::new(&args)?;
     let options = ProducerOptions::new();
     let options = match timeout {
@@ -90,7 +90,7 @@ async fn publish_one(
     producer: &Producer,
     message: Message,
     acks: Option<Acks>,
-    format: Output,
+    format: Format,
 ) -> Result<(), Box<dyn Error>> {
     let outcome = producer.send(message).await;
     producer.close().await;

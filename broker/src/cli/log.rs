@@ -1,10 +1,11 @@
-//! `tercet log`: what is in a stopped node's files, and what is wrong with them.
+//! `tercetd log`: what is in a stopped node's files, and what is wrong with them.
 
 use std::{
     io::{self, BufWriter, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
+use clap::Subcommand;
 use raft_log::{
     RecordKind,
     env::Env,
@@ -12,18 +13,52 @@ use raft_log::{
     types::LogIndex,
 };
 use serde::Serialize;
-
-use super::{
-    Done,
-    args::{LogCommand, Output},
-    notices::notice,
-    output,
+use tercet_output::{
+    Lines,
+    results::{self, Format},
 };
 
-pub(super) fn run(command: LogCommand, format: Output) -> Done {
+/// What `tercetd log` takes.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Check every byte of a node's log and say what is in it and what is wrong with it
+    #[command(after_help = "\
+A damaged node repairs itself from its peers when it starts; `verify` says where the damage is, and
+changes nothing. The exit code is 1 if anything that was durable is damaged or missing. A torn tail
+is none: it was never acknowledged.
+
+Example:
+  tercetd log verify /var/lib/tercet")]
+    Verify {
+        /// The data folder of a node that does not run
+        dir: PathBuf,
+    },
+    /// Print the records of a node's log, with their places on its disk
+    #[command(after_help = "\
+With -o json each record is a JSON line. Damage stands where it is, as a line of its own, and makes
+the exit code 1.
+
+Example:
+  tercetd log dump /var/lib/tercet --from 1000 --until 1100 -o json")]
+    Dump {
+        /// The data folder of a node that does not run
+        dir: PathBuf,
+        /// The first entry
+        #[arg(long, value_name = "INDEX", default_value = "0")]
+        from: u64,
+        /// The entry after the last [default: the end of the log]
+        #[arg(long, value_name = "INDEX")]
+        until: Option<u64>,
+    },
+}
+
+/// Whether the log is whole, or why that cannot be said.
+type Whole = Result<bool, Box<dyn std::error::Error>>;
+
+pub(super) fn run(command: &LogCommand, format: Format, lines: &Lines) -> Whole {
     match command {
-        LogCommand::Verify { dir } => verify(&dir, format),
-        LogCommand::Dump { dir, from, until } => dump(&dir, from..until.unwrap_or(u64::MAX), format),
+        LogCommand::Verify { dir } => verify(dir, format),
+        LogCommand::Dump { dir, from, until } => dump(dir, *from..until.unwrap_or(u64::MAX), format, lines),
     }
 }
 
@@ -74,11 +109,11 @@ struct Problem {
     reason: String,
 }
 
-fn verify(dir: &Path, format: Output) -> Done {
+fn verify(dir: &Path, format: Format) -> Whole {
     let report = inspect::verify(&Env::real(), dir)?;
     let whole = report.is_whole();
     let verified = verified(&report);
-    if format == Output::Table {
+    if format == Format::Table {
         print_summary(&verified)?;
     }
     let rows = verified.segments.iter().map(|segment| {
@@ -95,17 +130,17 @@ fn verify(dir: &Path, format: Output) -> Done {
         ]
     });
     let headings = ["SEGMENT", "FIRST", "END", "ENTRIES", "PAYLOAD", "MARKS", "USED", "TERMS", "MARKED TO"];
-    output::print(format, headings, rows, &verified)?;
-    if format == Output::Table {
+    results::print(format, headings, rows, &verified)?;
+    if format == Format::Table {
         for checkpoint in &verified.checkpoints {
-            output::line(&format!("checkpoint up to {}, {} bytes", checkpoint.last, checkpoint.bytes))?;
+            results::line(&format!("checkpoint up to {}, {} bytes", checkpoint.last, checkpoint.bytes))?;
         }
         for finding in &report.findings {
-            output::line(&format!("{}: {finding}", severity(finding)))?;
+            results::line(&format!("{}: {finding}", severity(finding)))?;
         }
-        output::line(if whole { "whole" } else { "DAMAGED" })?;
+        results::line(if whole { "whole" } else { "DAMAGED" })?;
     }
-    Ok(whole.into())
+    Ok(whole)
 }
 
 fn print_summary(verified: &Verified) -> io::Result<()> {
@@ -113,12 +148,12 @@ fn print_summary(verified: &Verified) -> io::Result<()> {
         value.map_or_else(|| "unknown".to_owned(), ToString::to_string)
     }
     let (node, group) = (known(verified.node.as_ref()), known(verified.group.as_ref()));
-    output::line(&format!("node {node} of group {group}, incarnation {}", known(verified.incarnation.as_ref())))?;
-    output::line(&format!("cluster {}", known(verified.cluster.as_ref())))?;
+    results::line(&format!("node {node} of group {group}, incarnation {}", known(verified.incarnation.as_ref())))?;
+    results::line(&format!("cluster {}", known(verified.cluster.as_ref())))?;
     let voted = verified.voted_for.map_or_else(|| "nobody".to_owned(), |node| format!("node {node}"));
-    output::line(&format!("term {}, voted for {voted}", known(verified.term.as_ref())))?;
+    results::line(&format!("term {}, voted for {voted}", known(verified.term.as_ref())))?;
     let (last, purged) = (known(verified.last.as_ref()), verified.purged.as_deref().unwrap_or("nothing"));
-    output::line(&format!("{} entries, last {last}, purged {purged}", verified.entries))
+    results::line(&format!("{} entries, last {last}, purged {purged}", verified.entries))
 }
 
 fn verified(report: &Report) -> Verified {
@@ -212,7 +247,7 @@ enum Line<'a> {
     },
 }
 
-fn dump(dir: &Path, range: std::ops::Range<u64>, format: Output) -> Done {
+fn dump(dir: &Path, range: std::ops::Range<u64>, format: Format, lines: &Lines) -> Whole {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
     let range = LogIndex(range.start)..LogIndex(range.end);
@@ -229,28 +264,28 @@ fn dump(dir: &Path, range: std::ops::Range<u64>, format: Output) -> Done {
     // Not what is left in it: that cannot be written.
     drop(out.into_parts());
     for finding in &report.findings {
-        notice(format!("{}: {finding}", severity(finding)));
+        lines.say(format!("{}: {finding}", severity(finding)));
     }
-    Ok(report.is_whole().into())
+    Ok(report.is_whole())
 }
 
-fn print_record(out: &mut impl io::Write, format: Output, record: Dumped<'_>) -> io::Result<()> {
+fn print_record(out: &mut impl io::Write, format: Format, record: Dumped<'_>) -> io::Result<()> {
     let line = line_of(&record);
     match (format, line) {
-        (Output::Json, line) => {
+        (Format::Json, line) => {
             serde_json::to_writer(&mut *out, &line)?;
             writeln!(out)
         }
-        (Output::Table, Line::Entry { index, term, kind, count, payload_bytes, payload_crc, file, offset, .. }) => {
+        (Format::Table, Line::Entry { index, term, kind, count, payload_bytes, payload_crc, file, offset, .. }) => {
             writeln!(
                 out,
                 "{index:>12}  term {term:<6} {kind:<10} {count:>6} messages {payload_bytes:>9} bytes  crc {payload_crc}  {file} +{offset}"
             )
         }
-        (Output::Table, Line::Mark { durable_end, file, offset, .. }) => {
+        (Format::Table, Line::Mark { durable_end, file, offset, .. }) => {
             writeln!(out, "        mark  entries below {durable_end} are durable  {file} +{offset}")
         }
-        (Output::Table, Line::Lost { first, end, file, offset, end_offset, reason }) => {
+        (Format::Table, Line::Lost { first, end, file, offset, end_offset, reason }) => {
             writeln!(
                 out,
                 "     DAMAGED  entries from {first}, before {end}  {file} +{offset} to +{end_offset}: {reason}"
