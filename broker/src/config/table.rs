@@ -59,9 +59,15 @@ pub static SETTINGS: &[Setting] = &[
         "tls",
         "cert_file",
         Kind::Text { default: "" },
-        "Certificate chain in PEM. Empty: a self-signed certificate is made at each start, which\nclients must be told to trust.",
+        "Certificate chain in PEM. Empty: a self-signed certificate is made at each start, which\nclients must be told to trust. Files that change are read again within seconds, and at SIGHUP; what\ncannot be used leaves the old ones in use.",
     ),
     setting("tls", "key_file", Kind::Text { default: "" }, "The certificate's private key in PEM."),
+    setting(
+        "tls",
+        "client_ca_file",
+        Kind::Text { default: "" },
+        "Certificates in PEM. A client that comes by TLS must then show one that is signed by one of these.\nPlaintext is taken all the same, for the nodes among themselves: keep others away from it.",
+    ),
     setting(
         "peer",
         "secret_file",

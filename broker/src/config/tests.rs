@@ -129,6 +129,7 @@ fn contradictions_between_settings_are_refused() {
         ("[cluster]\nvoters = [\"1=a:1\", \"1=b:1\"]\n", "each node id and each address once"),
         ("[cluster]\nvoters = [\"1\"]\n", "`1` is not id=host:port"),
         ("[tls]\ncert_file = \"a.pem\"\n", "tls.key_file: must be set"),
+        ("[tls]\nclient_ca_file = \"a.pem\"\n", "tls.cert_file: must be set, because client_ca_file is"),
         ("[listen]\npeer = \"localhost\"\n", "listen.peer: `localhost` is not an IP address and port"),
     ] {
         assert!(errors(text).contains(told), "{text} gave {}", errors(text));

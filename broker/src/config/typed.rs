@@ -83,6 +83,7 @@ pub struct Advertise {
 pub struct Tls {
     pub cert_file: PathBuf,
     pub key_file: PathBuf,
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// A node that a new group starts with.
@@ -306,10 +307,20 @@ impl Taker<'_> {
     }
 
     fn tls(&mut self) -> Option<Tls> {
-        let (cert_file, key_file) = (self.text("tls", "cert_file"), self.text("tls", "key_file"));
+        let [cert_file, key_file, client_ca] =
+            ["cert_file", "key_file", "client_ca_file"].map(|key| self.text("tls", key));
         match (cert_file.is_empty(), key_file.is_empty()) {
-            (true, true) => None,
-            (false, false) => Some(Tls { cert_file: cert_file.into(), key_file: key_file.into() }),
+            (true, true) if client_ca.is_empty() => None,
+            (true, true) => {
+                let origin = self.resolved.get("tls", "cert_file").1;
+                self.note("tls", "cert_file", origin, "must be set, because client_ca_file is");
+                None
+            }
+            (false, false) => Some(Tls {
+                cert_file: cert_file.into(),
+                key_file: key_file.into(),
+                client_ca_file: Some(client_ca).filter(|file| !file.is_empty()).map(PathBuf::from),
+            }),
             (missing_cert, _) => {
                 let key = if missing_cert { "cert_file" } else { "key_file" };
                 let origin = self.resolved.get("tls", key).1;

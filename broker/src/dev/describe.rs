@@ -16,6 +16,8 @@ use super::{
 #[derive(Serialize)]
 struct Description<'a> {
     endpoint: String,
+    /// What clients who come by TLS are to trust.
+    certificate: Option<String>,
     processes: Vec<Process<'a>>,
 }
 
@@ -39,7 +41,8 @@ pub(super) fn write(path: &Path, plan: &Plan, children: &Children) -> io::Result
         peer: planned.peer.as_deref(),
         http: &planned.http,
     });
-    let description = Description { endpoint: plan.endpoint(), processes: processes.collect() };
+    let certificate = plan.certificate().map(|path| path.display().to_string());
+    let description = Description { endpoint: plan.endpoint(), certificate, processes: processes.collect() };
     let mut text = serde_json::to_vec_pretty(&description)?;
     text.push(b'\n');
     let temporary = path.with_extension("json.tmp");

@@ -5,6 +5,7 @@
 //!   cluster.json                 what runs where; there while the group is ready
 //!   bootstrapped                 the group exists; never bootstrapped again
 //!   dev.lock                     held while `tercetd dev` runs on DIR
+//!   tls/cert.pem, key.pem        the self-signed certificate that all nodes show, kept over restarts
 //!   nameserver/tercet.toml, tercetd.log
 //!   node-<id>/tercet.toml, tercetd.log, data/
 //! ```
@@ -132,7 +133,9 @@ async fn run_children(
     let description = plan.description_path();
     describe::write(&description, plan, children).map_err(|source| DevError::File { path: description, source })?;
     let (endpoint, description) = (plan.endpoint(), plan.description_path());
-    let ready = format!("ready: connect to {endpoint} (stop with Ctrl-C; processes in {})", description.display());
+    let trust = plan.certificate().map(|path| format!("; TLS clients trust {}", path.display())).unwrap_or_default();
+    let processes = description.display();
+    let ready = format!("ready: connect to {endpoint} (stop with Ctrl-C; processes in {processes}{trust})");
     Lines::stdout()?.say(ready);
     loop {
         tokio::select! {

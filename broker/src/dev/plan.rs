@@ -11,6 +11,7 @@ use super::DevError;
 use crate::{
     cli::{DevArgs, override_flags},
     config::{ConfigError, HostPort, Layers, Voter, load, render_given},
+    listen,
 };
 
 const HOST: &str = "127.0.0.1";
@@ -72,6 +73,13 @@ impl Planned {
 pub(super) struct Plan {
     dir: PathBuf,
     processes: Vec<Planned>,
+    /// For whom the certificate is that all nodes show; nothing if the user's settings name one.
+    certificate_names: Option<Vec<String>>,
+}
+
+/// One for all nodes, kept over restarts: certificate and key.
+fn certificate_files(dir: &Path) -> [PathBuf; 2] {
+    ["cert.pem", "key.pem"].map(|name| dir.join("tls").join(name))
 }
 
 fn at(port: u16) -> String {
@@ -90,7 +98,11 @@ impl Plan {
         let brokers = (1..=args.nodes).map(|id| plan_broker(args, &dir, id, &nameserver.client));
         let mut processes = brokers.collect::<Result<Vec<_>, _>>()?;
         processes.push(nameserver);
-        Ok(Plan { dir, processes })
+        let certificate_names = (!names_certificate(args)).then(|| {
+            let advertised = given(args, "advertise.client").and_then(|address| address.parse::<HostPort>().ok());
+            listen::names(advertised.as_ref().map_or(HOST, HostPort::host))
+        });
+        Ok(Plan { dir, processes, certificate_names })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -127,8 +139,19 @@ impl Plan {
         self.brokers().map(|broker| Voter { id: NodeId(broker.id), peer: peer(broker) }).collect()
     }
 
-    /// Makes the folders and writes the settings anew.
+    /// The certificate that clients who come by TLS are to trust, unless the user's settings name another.
+    pub(super) fn certificate(&self) -> Option<PathBuf> {
+        self.certificate_names.is_some().then(|| certificate_files(&self.dir)[0].clone())
+    }
+
+    /// Makes the folders, writes the settings anew, and the certificate if it is not there.
     pub(super) fn write(&self) -> Result<(), DevError> {
+        if let Some(names) = &self.certificate_names {
+            let [path, key] = certificate_files(&self.dir);
+            fs::create_dir_all(path.parent().expect("a folder of its own"))
+                .and_then(|()| listen::keep_self_signed(&path, &key, names))
+                .map_err(|source| DevError::File { path, source })?;
+        }
         for process in &self.processes {
             let path = process.config();
             fs::create_dir_all(&process.dir)
@@ -150,11 +173,21 @@ fn plan_nameserver(args: &DevArgs, dir: &Path) -> Result<Planned, ConfigError> {
     Ok(Planned { role: Role::Nameserver, id: 1, client, peer: None, http, dir: dir.join("nameserver"), settings })
 }
 
-fn plan_broker(args: &DevArgs, dir: &Path, id: u16, nameserver: &str) -> Result<Planned, ConfigError> {
+/// The user's value of a setting.
+fn given<'a>(args: &'a DevArgs, setting: &str) -> Option<&'a str> {
+    args.overrides.iter().rev().find(|(name, _)| name == setting).map(|(_, value)| value.as_str())
+}
+
+/// Whether the user brings a certificate.
+fn names_certificate(args: &DevArgs) -> bool {
+    given(args, "tls.cert_file").is_some()
+}
+
+fn plan_broker(args: &DevArgs, folder: &Path, id: u16, nameserver: &str) -> Result<Planned, ConfigError> {
     let port = args.port_base + id - 1;
     let (client, peer, http) = (at(port), at(port + PEER_OFFSET), at(port + HTTP_OFFSET));
-    let dir = dir.join(format!("node-{id}"));
-    let own = vec![
+    let dir = folder.join(format!("node-{id}"));
+    let mut own = vec![
         flag("node.id", id),
         flag("node.data_dir", dir.join("data").display()),
         flag("listen.client", &client),
@@ -162,6 +195,10 @@ fn plan_broker(args: &DevArgs, dir: &Path, id: u16, nameserver: &str) -> Result<
         flag("listen.http", &http),
         flag("discovery.nameservers", nameserver),
     ];
+    if !names_certificate(args) {
+        let [certificate, key] = certificate_files(folder).map(|file| file.display().to_string());
+        own.extend([flag("tls.cert_file", certificate), flag("tls.key_file", key)]);
+    }
     let settings = settings(args, own)?;
     Ok(Planned { role: Role::Broker, id: id.into(), client, peer: Some(peer), http, dir, settings })
 }
@@ -226,6 +263,28 @@ mod tests {
         assert_eq!(config.storage.durability, Durability::Async);
         assert_eq!(config.advertise.peer.to_string(), "127.0.0.1:9011");
         assert_eq!(config.discovery.nameservers[0].to_string(), "127.0.0.1:9030");
+    }
+
+    /// One that clients can be told to trust once and for all.
+    #[test]
+    fn all_nodes_show_one_certificate_that_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = || {
+            let plan = Plan::new(&args(dir.path(), &[])).unwrap();
+            plan.write().unwrap();
+            std::fs::read_to_string(plan.certificate().unwrap()).unwrap()
+        };
+        assert_eq!(read(), read());
+        for id in 1..=3 {
+            let file = Some(dir.path().join(format!("node-{id}/tercet.toml")));
+            let tls = load(&Layers { file, ..Layers::default() }).unwrap().tls.unwrap();
+            assert_eq!(tls.cert_file, dir.path().join("tls/cert.pem"));
+        }
+        let users = [("tls.cert_file", "/a"), ("tls.key_file", "/b")];
+        let other = tempfile::tempdir().unwrap();
+        let plan = Plan::new(&args(other.path(), &users)).unwrap();
+        plan.write().unwrap();
+        assert!(plan.certificate().is_none() && !other.path().join("tls").exists());
     }
 
     #[test]

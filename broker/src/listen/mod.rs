@@ -14,6 +14,7 @@
 
 mod answer;
 mod load;
+mod not_after;
 mod places;
 mod port;
 mod requests;
@@ -33,7 +34,8 @@ pub(crate) use places::{Place, Places};
 pub(crate) use port::prepare;
 pub use port::{GrpcPort, PortOptions, Services};
 pub(crate) use requests::{Direct, OpenBody, RequestBody, UNREAD_MAX};
-pub use tls::{TlsError, acceptor};
+pub use tls::{Certificates, TlsError};
+pub(crate) use tls::{keep_self_signed, names};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;

@@ -9,7 +9,6 @@ use tercet_proto::nameserver::v1::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::watch,
     time::{advance, pause, resume, timeout},
 };
 use tokio_rustls::{
@@ -28,8 +27,7 @@ use tonic::{
 
 use super::*;
 use crate::{
-    config::Tls,
-    metrics::Ports,
+    metrics::{Ports, TlsCounters},
     nameserver::{NameService, Routes as RouteTable},
 };
 
@@ -88,7 +86,7 @@ fn port(connections_max: usize) -> Port {
     let listener = bind("listen.client", "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let ports = Ports::default();
-    let tls = watch::Sender::new(acceptor(None, "node1").unwrap()).subscribe();
+    let tls = Certificates::open(None, "node1", TlsCounters::default()).unwrap().subscribe();
     let options = PortOptions { name: NAME, tls: Some(tls), connections_max, ports: ports.clone() };
     let service = NameService::new(RouteTable::new(Duration::from_secs(15), 10), Env::real().clock);
     let grpc = GrpcPort::start(listener, options, Routes::new(NameServerServer::new(service)));
@@ -277,19 +275,4 @@ async fn a_port_in_use_is_named_with_its_setting() {
     let address = taken.local_addr().unwrap();
     let error = bind("listen.http", address).unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot listen on {address} (setting listen.http): ")), "{error}");
-}
-
-#[test]
-fn certificate_files_are_used_and_bad_ones_are_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["node1".to_owned()]).unwrap();
-    let tls = Tls { cert_file: dir.path().join("cert.pem"), key_file: dir.path().join("key.pem") };
-    std::fs::write(&tls.cert_file, made.cert.pem()).unwrap();
-    let missing = acceptor(Some(&tls), "node1").err().unwrap().to_string();
-    assert!(missing.contains("key.pem") && missing.contains("tls.key_file"), "{missing}");
-    std::fs::write(&tls.key_file, made.signing_key.serialize_pem()).unwrap();
-    assert!(acceptor(Some(&tls), "node1").is_ok());
-    std::fs::write(&tls.cert_file, "no certificate").unwrap();
-    let empty = acceptor(Some(&tls), "node1").err().unwrap().to_string();
-    assert!(empty.contains("cert.pem") && empty.contains("tls.cert_file"), "{empty}");
 }

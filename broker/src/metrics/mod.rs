@@ -11,6 +11,7 @@ mod ports;
 mod replica;
 mod reserve;
 mod retention;
+mod tls;
 mod traffic;
 
 pub use backlog::{BacklogCollector, BacklogSources};
@@ -20,4 +21,5 @@ pub use ports::{Closed, Ports, Unadmitted};
 pub use replica::{ReadStats, ReplicaCollector};
 pub use reserve::ReserveCollector;
 pub use retention::RetentionCollector;
+pub use tls::TlsCounters;
 pub use traffic::Traffic;

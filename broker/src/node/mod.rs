@@ -23,7 +23,6 @@ use std::sync::Arc;
 use raft_log::{Health, Replica, Status, env::Env};
 use tercet_output::Lines;
 use tokio::{sync::watch, task::JoinHandle};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use self::{descriptors::Descriptors, open::Opened, readiness::Readiness};
@@ -31,10 +30,10 @@ use crate::{
     api::Api,
     config::Config,
     http::{self, Pages},
-    listen::{self, GrpcPort, PortOptions},
+    listen::{self, Certificates, GrpcPort, PortOptions},
     metrics::{
         BacklogCollector, BacklogSources, Exposition, LostLinesCollector, NodeLabels, Ports, ReplicaCollector,
-        ReserveCollector, RetentionCollector, Traffic,
+        ReserveCollector, RetentionCollector, TlsCounters, Traffic,
     },
     nameserver::Registrar,
     process::{Asked, ProcessError, Signals},
@@ -52,7 +51,8 @@ pub async fn run(config: Config, lines: Lines) -> Result<(), ProcessError> {
     let client_port = listen::bind("listen.client", config.listen.client)?;
     let http_port = listen::bind("listen.http", config.listen.http)?;
     let peer_port = listen::bind_std("listen.peer", config.listen.peer)?;
-    let tls = watch::Sender::new(listen::acceptor(config.tls.as_ref(), config.advertise.client.host())?);
+    let tls_counters = TlsCounters::default();
+    let certificates = Certificates::open(config.tls.as_ref(), config.advertise.client.host(), tls_counters.clone())?;
 
     let env = Env::real_within(count(descriptors.log_files()));
     let (traffic, ports) = (Traffic::default(), Ports::default());
@@ -68,7 +68,7 @@ pub async fn run(config: Config, lines: Lines) -> Result<(), ProcessError> {
 
     let readiness = Arc::new(Readiness::new(replica.watch(), state.clone()));
     let stop_http = CancellationToken::new();
-    let counters = Counters { traffic: traffic.clone(), ports: ports.clone(), lines };
+    let counters = Counters { traffic: traffic.clone(), ports: ports.clone(), tls: tls_counters, lines };
     let pages = Pages {
         exposition: exposition(&config, counters, &replica, state.clone(), &env),
         alive: readiness.clone().life(),
@@ -77,7 +77,7 @@ pub async fn run(config: Config, lines: Lines) -> Result<(), ProcessError> {
     let http = tokio::spawn(http::serve(http_port, pages, &ports, count(descriptors.http), stop_http.clone()));
     let options = PortOptions {
         name: "client",
-        tls: Some(tls.subscribe()),
+        tls: Some(certificates.subscribe()),
         connections_max: count(descriptors.clients),
         ports: ports.clone(),
     };
@@ -94,16 +94,18 @@ pub async fn run(config: Config, lines: Lines) -> Result<(), ProcessError> {
         "the node is up"
     );
 
+    let watching = tokio::spawn(certificates.clone().watch());
     let mut node = Node { replica, api, readiness, http, stop_http, clients, registrar };
     loop {
         match node.until_asked(&mut signals).await? {
-            Asked::Reload => reload(&config, &tls),
+            Asked::Reload => reload(&certificates),
             Asked::Stop(signal) => {
                 tracing::info!(signal, "stopping");
                 break;
             }
         }
     }
+    watching.abort();
     stop::stop(node, config.shutdown.deadline, &mut signals).await;
     Ok(())
 }
@@ -136,12 +138,9 @@ impl Node {
 }
 
 /// What can be read again while the node runs: the certificate, which expires. Connections that are open keep theirs.
-fn reload(config: &Config, tls: &watch::Sender<TlsAcceptor>) {
-    match listen::acceptor(config.tls.as_ref(), config.advertise.client.host()) {
-        Ok(acceptor) => {
-            tls.send_replace(acceptor);
-            tracing::info!("SIGHUP: the certificate is read again; all other settings need a restart");
-        }
+fn reload(certificates: &Certificates) {
+    match certificates.reload() {
+        Ok(()) => tracing::info!("SIGHUP: the certificate is read again; all other settings need a restart"),
         Err(error) => tracing::error!(%error, "SIGHUP: going on with the certificate as it was"),
     }
 }
@@ -160,6 +159,7 @@ async fn failure(mut status: watch::Receiver<Status>) -> String {
 struct Counters {
     traffic: Traffic,
     ports: Ports,
+    tls: TlsCounters,
     lines: Lines,
 }
 
@@ -188,6 +188,7 @@ fn exposition(
     Arc::new(Exposition::new(&labels, |registry| {
         counters.traffic.register(registry);
         counters.ports.register(registry);
+        counters.tls.register(registry);
         registry.register_collector(Box::new(collector));
         let help = "Seconds that the state took to apply some entries, while nobody could read it";
         registry.register("tercet_apply_seconds", help, state.apply_seconds());
