@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{code::Code, message_id::MessageId};
+use crate::{broker_group::BrokerGroup, code::Code, message_id::MessageId};
 
 /// What became of a message.
 ///
@@ -28,6 +28,8 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stored {
+    /// Whose queue it is; `None` if the broker did not say.
+    pub broker_group: Option<BrokerGroup>,
     /// The number of the queue; `None` if the broker did not say (only Tercet's does).
     pub queue: Option<u32>,
     /// Position in the queue, 0-based.

@@ -7,7 +7,9 @@ mod fake;
 use std::time::Duration;
 
 use fake::Group;
-use tercet_client::{Client, ClientOptions, Code, Consumer, ConsumerOptions, Endpoint, Error, ReceivedMessage};
+use tercet_client::{
+    BrokerGroup, Client, ClientOptions, Code, Consumer, ConsumerOptions, Endpoint, Error, ReceivedMessage,
+};
 use tercet_proto::client::v1::{Change, EndReason, Run, Settled, consume_answer, consume_request};
 use tokio::time::timeout;
 
@@ -41,6 +43,7 @@ async fn what_is_pushed_is_received_and_its_credit_comes_back_when_it_is_taken()
     call.push(2, 3..5);
     let first = receive(&consumer).await;
     assert_eq!((offsets(&first), first[0].message_id(), first[0].attempt()), (vec![0, 1, 2], "id-0", 1));
+    assert_eq!(first[0].broker_group(), BrokerGroup(6));
     assert_eq!(offsets(&receive(&consumer).await), [3, 4]);
     let (mut messages, mut bytes, mut arrived) = (0, 0, 0);
     while (messages, bytes, arrived) != (5, 500, 2) {

@@ -11,8 +11,8 @@ use std::{
 
 use fake::{Group, Publish, Step};
 use tercet_client::{
-    Client, ClientOptions, Code, Endpoint, Error, Message, Outcome, Producer, ProducerOptions, RefusedReason,
-    TrySendError,
+    BrokerGroup, Client, ClientOptions, Code, Endpoint, Error, Message, Outcome, Producer, ProducerOptions,
+    RefusedReason, TrySendError,
 };
 use tonic::Code as GrpcCode;
 
@@ -45,7 +45,7 @@ async fn a_message_is_stored_and_its_place_told() {
     let group = Group::start(1, []).await;
     let producer = producer(&group.addresses(), ProducerOptions::default());
     let stored = producer.send(message("hello")).await.stored().unwrap();
-    assert_eq!((stored.queue, stored.offset), (Some(3), 0));
+    assert_eq!((stored.broker_group, stored.queue, stored.offset), (Some(BrokerGroup(6)), Some(3), 0));
     let shared = group.lock();
     assert_eq!(shared.kept[0].id, stored.message_id.to_string());
     assert_eq!(shared.kept[0].body, b"hello");
@@ -75,7 +75,7 @@ async fn a_node_without_streams_is_published_to_by_calls() {
     let producer = producer(&group.addresses(), ProducerOptions::default());
     group.gate.add_permits(1);
     let stored = producer.send(message("hello")).await.stored().unwrap();
-    assert_eq!((stored.queue, stored.offset), (Some(3), 0));
+    assert_eq!((stored.broker_group, stored.queue, stored.offset), (Some(BrokerGroup(6)), Some(3), 0));
     assert_eq!(group.lock().streams, 0);
     let publishes = group.publishes();
     assert!(same_request(&publishes) && publishes.iter().all(|publish| !publish.again));
@@ -386,7 +386,8 @@ async fn the_time_of_a_send_counts_from_its_begin_whatever_is_silent() {
 #[tokio::test]
 async fn topics_without_end_take_turns_in_the_memory_of_a_producer() {
     let group = Group::start(1, []).await;
-    let producer = producer(&group.addresses(), ProducerOptions::default());
+    // Five hundred ask for their route at once.
+    let producer = patient_producer(&group);
     let to = |topic: u32| Message::builder(format!("t{topic}")).body("m").build().unwrap();
     for topic in (0..4_500).step_by(500) {
         let sends = (topic..topic + 500).map(|topic| producer.send(to(topic)));

@@ -11,8 +11,8 @@ pub const SEQUENCE: &str = "x-tercet-sequence";
 pub const LOWEST: &str = "x-tercet-lowest";
 /// Of a publish: `1` if an earlier try of the same messages may have been stored.
 pub const AGAIN: &str = "x-tercet-again";
-/// Of the answer to a publish: the queues that the messages went to, run-length coded in message order (`3*100,1*20`); a single
-/// number stands for all.
+/// Of the answer to a publish: the broker group and the queues that the messages went to, run-length coded in message order
+/// (`0:3*100,1*20`); a single number stands for all.
 pub const QUEUES: &str = "x-tercet-queues";
 /// Of an answer: `unknown` if it cannot be said that nothing was stored, `refused` if it surely was not.
 pub const OUTCOME: &str = "x-tercet-outcome";

@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn answers_carry_what_the_headers_say() {
         let mut response = Response::new(SendMessageResponse::default());
-        response.metadata_mut().insert(headers::QUEUES, "3*2".parse().expect("legal"));
+        response.metadata_mut().insert(headers::QUEUES, "5:3*2".parse().expect("legal"));
         response.metadata_mut().insert(headers::OUTCOME, "unknown".parse().expect("legal"));
         let answer = answered(9, &response);
         assert_eq!((answer.number, answer.queues.as_str(), answer.outcome.as_str()), (9, "3*2", "unknown"));

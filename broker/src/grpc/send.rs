@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use raft_log::types::GroupId;
 use tercet_proto::{
     headers,
     rocketmq::v2::{Code, SendMessageRequest, SendMessageResponse, SendResultEntry},
@@ -103,7 +104,7 @@ async fn store(
             assert_eq!(places.len(), ids.len(), "each message has its place");
             let kind = type_name(topic.settings.kind);
             node.options.traffic.published(topic.name.as_str(), kind, ids.len() as u64, bytes as u64);
-            Ok(stored(ids, &places))
+            Ok(stored(ids, node.deliverer.group(), &places))
         }
         Outcome::PublishRefused(refusal) => Err(refused(refusal, topic.name.as_str()).into()),
         other => panic!("a publish was answered by {other:?}"),
@@ -155,8 +156,8 @@ fn fits(draft: &Draft, topic: &TopicView, now: u64) -> Result<(), Refusal> {
     Err(Refusal::new(Code::MessagePropertyConflictWithType, why))
 }
 
-fn stored(ids: Vec<String>, places: &[StoredAt]) -> Response<SendMessageResponse> {
-    let queues = run_lengths(places);
+fn stored(ids: Vec<String>, group: GroupId, places: &[StoredAt]) -> Response<SendMessageResponse> {
+    let queues = format!("{}:{}", group.0, run_lengths(places));
     let entry = |(id, place): (String, &StoredAt)| SendResultEntry {
         status: Some(ok()),
         transaction_id: id.clone(),
@@ -166,7 +167,7 @@ fn stored(ids: Vec<String>, places: &[StoredAt]) -> Response<SendMessageResponse
     };
     let entries = ids.into_iter().zip(places).map(entry).collect();
     let mut answer = Response::new(SendMessageResponse { status: Some(ok()), entries });
-    let queues = MetadataValue::try_from(queues).expect("digits, commas and stars");
+    let queues = MetadataValue::try_from(queues).expect("digits, a colon, commas and stars");
     answer.metadata_mut().insert(headers::QUEUES, queues);
     answer
 }
@@ -277,14 +278,14 @@ mod tests {
     fn each_message_gets_an_entry_and_the_queues_are_told() {
         let place = |queue, offset| StoredAt { queue: QueueId(queue), offset: QueueOffset(offset), repeated: false };
         let ids = || vec![String::from("a"), String::from("b"), String::from("c")];
-        let answer = stored(ids(), &[place(3, 7), place(3, 8), place(1, 0)]);
-        assert_eq!(answer.metadata().get(headers::QUEUES).expect("set"), "3*2,1*1");
+        let answer = stored(ids(), GroupId(5), &[place(3, 7), place(3, 8), place(1, 0)]);
+        assert_eq!(answer.metadata().get(headers::QUEUES).expect("set"), "5:3*2,1*1");
         let entries = &answer.get_ref().entries;
         assert_eq!(entries.len(), 3);
         assert_eq!((entries[1].message_id.as_str(), entries[1].transaction_id.as_str()), ("b", "b"));
         assert_eq!(entries[1].offset, 8);
-        let alone = stored(ids(), &[place(3, 7), place(3, 8), place(3, 9)]);
-        assert_eq!(alone.metadata().get(headers::QUEUES).expect("set"), "3");
+        let alone = stored(ids(), GroupId(5), &[place(3, 7), place(3, 8), place(3, 9)]);
+        assert_eq!(alone.metadata().get(headers::QUEUES).expect("set"), "5:3");
     }
 
     /// hazards 16: below the window is neither stored nor not stored, and an unknown repeat neither. A new producer for

@@ -210,7 +210,9 @@ mod tests {
     fn ten(offset: u64) -> Vec<ReceivedMessage> {
         let messages = (offset..offset + 10).map(|offset| Delivered { offset, ..Delivered::default() }).collect();
         let batch = Batch { messages, ..Batch::default() };
-        ReceivedMessage::of_batch(&"t".into(), batch).map(|(_, message)| message.unwrap()).collect()
+        ReceivedMessage::of_batch(&"t".into(), crate::broker_group::BrokerGroup(0), batch)
+            .map(|(_, message)| message.unwrap())
+            .collect()
     }
 
     #[tokio::test]

@@ -33,8 +33,8 @@ pub(super) enum Ended {
 impl Worker {
     /// Reads, grants and settles until the stream or the consumer ends.
     pub(super) async fn converse(&mut self, stream: ConsumeStream, node: &Endpoint) -> Ended {
-        let ConsumeStream { requests, mut answers, fifo } = stream;
-        self.dialogue.begin(fifo);
+        let ConsumeStream { requests, mut answers, group, fifo } = stream;
+        self.dialogue.begin(group, fifo);
         let client = self.client.clone();
         let topic = std::sync::Arc::clone(&self.topic);
         let buffer = std::sync::Arc::clone(&self.buffer);

@@ -19,12 +19,14 @@ use super::{
     received::{ReceivedMessage, Reference},
     settling::{Fate, ORDER_MESSAGES_MAX, Order, Settling},
 };
-use crate::error::Error;
+use crate::{broker_group::BrokerGroup, error::Error};
 
 /// Both sides of the conversations about one topic, one stream after the other.
 #[derive(Debug)]
 pub(super) struct Dialogue {
     topic: Arc<str>,
+    /// Whose stream is open.
+    group: BrokerGroup,
     /// The number of the topic in the buffer.
     source: usize,
     buffer: Arc<Buffer>,
@@ -51,6 +53,7 @@ impl Dialogue {
     pub(super) fn new(topic: Arc<str>, source: usize, buffer: Arc<Buffer>, invisible: Duration) -> Self {
         Self {
             topic,
+            group: BrokerGroup::default(),
             source,
             buffer,
             settling: Settling::default(),
@@ -68,7 +71,8 @@ impl Dialogue {
     }
 
     /// A stream is open.
-    pub(super) fn begin(&mut self, fifo: bool) {
+    pub(super) fn begin(&mut self, group: BrokerGroup, fifo: bool) {
+        self.group = group;
         self.settling.begin();
         self.buffer.begin(self.source);
         self.fifo = fifo;
@@ -191,7 +195,7 @@ impl Dialogue {
         }
         let amount = Amount { messages: batch.messages.len() as u64, bytes: batch.bytes };
         let (mut messages, mut back) = (Vec::with_capacity(batch.messages.len()), Vec::new());
-        for (reference, message) in ReceivedMessage::of_batch(&self.topic, batch) {
+        for (reference, message) in ReceivedMessage::of_batch(&self.topic, self.group, batch) {
             match message {
                 _ if self.receive_goes_back => back.push(reference),
                 Ok(message) => messages.push(message),

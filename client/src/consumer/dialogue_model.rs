@@ -174,7 +174,7 @@ impl World {
     fn open(&mut self) {
         let credit = self.dialogue.room(WINDOW).messages;
         self.stream = Some(Stream { credit, ..Stream::default() });
-        self.dialogue.begin(self.broker.fifo);
+        self.dialogue.begin(crate::broker_group::BrokerGroup(0), self.broker.fifo);
         self.unheard = false;
         self.client_speaks();
     }

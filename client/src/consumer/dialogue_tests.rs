@@ -10,7 +10,7 @@ const INVISIBLE: Duration = Duration::from_secs(30);
 fn dialogue(fifo: bool) -> (Arc<Buffer>, Dialogue) {
     let buffer = Arc::new(Buffer::new(1));
     let mut dialogue = Dialogue::new("t".into(), 0, Arc::clone(&buffer), INVISIBLE);
-    dialogue.begin(fifo);
+    dialogue.begin(crate::broker_group::BrokerGroup(0), fifo);
     (buffer, dialogue)
 }
 
@@ -93,11 +93,11 @@ async fn after_a_break_only_what_the_node_surely_knew_to_have_arrived_is_handed_
         dialogue.hear(batch(3, 9, 2));
         said(&mut dialogue);
         dialogue.broke();
-        dialogue.begin(fifo);
+        dialogue.begin(crate::broker_group::BrokerGroup(0), fifo);
         assert_eq!(said(&mut dialogue).0, expected);
         // Of another stream, whatever its batches are numbered.
         dialogue.broke();
-        dialogue.begin(fifo);
+        dialogue.begin(crate::broker_group::BrokerGroup(0), fifo);
         assert_eq!(buffer.next(usize::MAX).now_or_never().is_some(), !fifo);
     }
 }

@@ -15,7 +15,9 @@ fn messages(groups: &[Option<&str>]) -> Vec<ReceivedMessage> {
         Delivered { offset, properties: stored.encode_to_vec().into(), ..Delivered::default() }
     });
     let batch = Batch { deadline_unix_ms: 5, messages: delivered.collect(), ..Batch::default() };
-    ReceivedMessage::of_batch(&"t".into(), batch).map(|(_, message)| message.unwrap()).collect()
+    ReceivedMessage::of_batch(&"t".into(), crate::broker_group::BrokerGroup(0), batch)
+        .map(|(_, message)| message.unwrap())
+        .collect()
 }
 
 fn hand(groups: &[Option<&str>]) -> (InHand, Instant) {

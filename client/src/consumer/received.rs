@@ -11,7 +11,7 @@ use prost::Message as _;
 use tercet_proto::client::v1::{Batch, Delivered, StoredProperties};
 
 use super::packed::unpack;
-use crate::error::Error;
+use crate::{broker_group::BrokerGroup, error::Error};
 
 /// The reference of one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub(super) struct Reference {
 #[derive(Debug, Clone)]
 pub struct ReceivedMessage {
     topic: Arc<str>,
+    broker_group: BrokerGroup,
     message_id: String,
     attempt: u32,
     body: Bytes,
@@ -51,7 +52,13 @@ impl ReceivedMessage {
         Arc::clone(&self.topic)
     }
 
-    /// The number of its queue.
+    /// Whose queue it is.
+    #[must_use]
+    pub fn broker_group(&self) -> BrokerGroup {
+        self.broker_group
+    }
+
+    /// The number of its queue in the broker group.
     #[must_use]
     pub fn queue(&self) -> u32 {
         self.reference.queue
@@ -137,22 +144,32 @@ impl ReceivedMessage {
     }
 
     /// The messages of a batch, in order, with their references; one that cannot be read is an error by itself.
-    pub(super) fn of_batch(topic: &Arc<str>, batch: Batch) -> impl Iterator<Item = (Reference, Result<Self, Error>)> {
+    pub(super) fn of_batch(
+        topic: &Arc<str>,
+        group: BrokerGroup,
+        batch: Batch,
+    ) -> impl Iterator<Item = (Reference, Result<Self, Error>)> {
         let (nonce, deadline_unix_ms) = (batch.nonce, batch.deadline_unix_ms);
         batch.messages.into_iter().map(move |message| {
             let Delivered { queue, offset, .. } = message;
             let reference = Reference { queue, offset, nonce, deadline_unix_ms };
-            (reference, Self::parse(topic, reference, message))
+            (reference, Self::parse(topic, group, reference, message))
         })
     }
 
-    fn parse(topic: &Arc<str>, reference: Reference, message: Delivered) -> Result<Self, Error> {
+    fn parse(
+        topic: &Arc<str>,
+        broker_group: BrokerGroup,
+        reference: Reference,
+        message: Delivered,
+    ) -> Result<Self, Error> {
         let corrupt = |problem| Error::Corrupt { queue: reference.queue, offset: reference.offset, problem };
         let stored = StoredProperties::decode(message.properties).map_err(|error| corrupt(error.to_string()))?;
         let body = if stored.gzip { unpack(&message.body).map_err(corrupt)? } else { message.body };
         let some = |text: String| (!text.is_empty()).then_some(text);
         Ok(Self {
             topic: Arc::clone(topic),
+            broker_group,
             message_id: stored.message_id,
             attempt: message.attempt.max(1),
             body,
@@ -196,7 +213,11 @@ mod tests {
             born_host: "h".into(),
             ..Default::default()
         };
-        let message = ReceivedMessage::of_batch(&"t".into(), batch(&stored.encode_to_vec())).next().unwrap().1.unwrap();
+        let message = ReceivedMessage::of_batch(&"t".into(), BrokerGroup(4), batch(&stored.encode_to_vec()))
+            .next()
+            .unwrap()
+            .1
+            .unwrap();
         assert_eq!((message.topic(), message.queue(), message.offset(), message.attempt()), ("t", 3, 9, 2));
         assert_eq!((message.message_id(), message.message_group(), message.tag()), ("id", Some("g"), None));
         assert_eq!(
@@ -204,7 +225,7 @@ mod tests {
             (&b"hello"[..], UNIX_EPOCH + Duration::from_millis(1500))
         );
         assert_eq!((message.reference.nonce, message.reference.deadline_unix_ms), (7, 8));
-        assert_eq!(message.origin_topic(), Some("first"));
+        assert_eq!((message.origin_topic(), message.broker_group()), (Some("first"), BrokerGroup(4)));
         assert_eq!((message.born_at(), message.born_host()), (Some(UNIX_EPOCH + Duration::from_secs(1)), Some("h")));
         assert!(message.properties().is_empty(), "{:?}", message.properties());
     }
@@ -216,15 +237,17 @@ mod tests {
         std::io::Write::write_all(&mut packed, b"plain words").unwrap();
         let mut good = batch(&stored);
         good.messages[0].body = packed.finish().unwrap().into();
-        let message = ReceivedMessage::of_batch(&"t".into(), good).next().unwrap().1.unwrap();
+        let message = ReceivedMessage::of_batch(&"t".into(), BrokerGroup(4), good).next().unwrap().1.unwrap();
         assert_eq!(message.body().as_ref(), b"plain words");
-        let error = ReceivedMessage::of_batch(&"t".into(), batch(&stored)).next().unwrap().1.unwrap_err();
+        let error =
+            ReceivedMessage::of_batch(&"t".into(), BrokerGroup(4), batch(&stored)).next().unwrap().1.unwrap_err();
         assert!(error.to_string().contains("queue 3, offset 9"), "{error}");
     }
 
     #[test]
     fn a_message_that_cannot_be_read_is_named() {
-        let error = ReceivedMessage::of_batch(&"t".into(), batch(b"\xff\xff")).next().unwrap().1.unwrap_err();
+        let error =
+            ReceivedMessage::of_batch(&"t".into(), BrokerGroup(4), batch(b"\xff\xff")).next().unwrap().1.unwrap_err();
         assert!(matches!(error, Error::Corrupt { queue: 3, offset: 9, .. }), "{error}");
         assert!(error.can_retry());
     }

@@ -89,7 +89,7 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    const PLACE: Place = Place { queue: Some(1), offset: 7 };
+    const PLACE: Place = Place { group: None, queue: Some(1), offset: 7 };
 
     fn not_stored(again: bool) -> Verdict {
         Verdict::NotStored { reason: RefusedReason::Answered(Code::HA_NOT_AVAILABLE), why: "no leader".into(), again }

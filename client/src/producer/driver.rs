@@ -188,8 +188,9 @@ async fn attempt(
 }
 
 fn outcomes_of(batch: &Batch, ending: Ending) -> Vec<Outcome> {
-    let stored =
-        |place: Place, message_id| Outcome::Stored(Stored { queue: place.queue, offset: place.offset, message_id });
+    let stored = |Place { group, queue, offset }, message_id| {
+        Outcome::Stored(Stored { broker_group: group, queue, offset, message_id })
+    };
     let ids = batch.entries.iter().map(|entry| entry.id);
     match ending {
         Ending::NotStored { reason, why } => batch.refusals(reason, &why),

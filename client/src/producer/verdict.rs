@@ -16,6 +16,7 @@ use tercet_proto::{headers, rocketmq::v2 as pb};
 use tonic::{Code as GrpcCode, Status, metadata::MetadataMap};
 
 use crate::{
+    broker_group::BrokerGroup,
     code::Code,
     message_id::MessageId,
     outcome::RefusedReason,
@@ -38,6 +39,7 @@ pub(super) enum Verdict {
 /// Where a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
+    pub(super) group: Option<BrokerGroup>,
     pub(super) queue: Option<u32>,
     pub(super) offset: u64,
 }
@@ -88,9 +90,10 @@ fn judge_answer(metadata: &MetadataMap, body: &pb::SendMessageResponse, ids: &[M
     } else if body.entries.len() != ids.len() || body.entries.iter().all(|entry| code_of(entry) == code) {
         return judge_code(code, &whole.message, said_unknown);
     }
-    let queues = parse_queues(metadata.get(headers::QUEUES).and_then(|value| value.to_str().ok()), ids.len());
+    let told = metadata.get(headers::QUEUES).and_then(|value| value.to_str().ok());
+    let (group, queues) = parse_queues(told, ids.len());
     if body.entries.iter().zip(ids).all(|(entry, id)| is_stored(entry, *id)) {
-        let place = |(entry, queue): (&pb::SendResultEntry, _)| place_of(entry, queue);
+        let place = |(entry, queue): (&pb::SendResultEntry, _)| place_of(entry, group, queue);
         return Verdict::Stored(body.entries.iter().zip(queues).map(place).collect());
     }
     let first = code_of(&body.entries[0]);
@@ -99,12 +102,17 @@ fn judge_answer(metadata: &MetadataMap, body: &pb::SendMessageResponse, ids: &[M
         return judge_code(first, message, said_unknown);
     }
     let entries = body.entries.iter().zip(ids).zip(queues);
-    Verdict::Mixed(entries.map(|((entry, id), queue)| judge_entry(entry, *id, queue, said_unknown)).collect())
+    Verdict::Mixed(entries.map(|((entry, id), queue)| judge_entry(entry, *id, (group, queue), said_unknown)).collect())
 }
 
-fn judge_entry(entry: &pb::SendResultEntry, id: MessageId, queue: Option<u32>, said_unknown: bool) -> EntryVerdict {
+fn judge_entry(
+    entry: &pb::SendResultEntry,
+    id: MessageId,
+    (group, queue): (Option<BrokerGroup>, Option<u32>),
+    said_unknown: bool,
+) -> EntryVerdict {
     if is_stored(entry, id) {
-        return EntryVerdict::Stored(place_of(entry, queue));
+        return EntryVerdict::Stored(place_of(entry, group, queue));
     }
     let message = entry.status.as_ref().map_or("", |status| &status.message);
     match judge_code(code_of(entry), message, said_unknown) {
@@ -141,14 +149,19 @@ fn is_stored(entry: &pb::SendResultEntry, id: MessageId) -> bool {
     code_of(entry) == Code::OK && entry.message_id.as_bytes() == id.to_ascii() && entry.offset >= 0
 }
 
-fn place_of(entry: &pb::SendResultEntry, queue: Option<u32>) -> Place {
-    Place { queue, offset: u64::try_from(entry.offset).expect("is_stored saw that it is not negative") }
+fn place_of(entry: &pb::SendResultEntry, group: Option<BrokerGroup>, queue: Option<u32>) -> Place {
+    Place { group, queue, offset: u64::try_from(entry.offset).expect("is_stored saw that it is not negative") }
 }
 
-/// `3` or `3*100,1*20`: the queue of each message in order; `None` where the broker did not say.
-fn parse_queues(text: Option<&str>, count: usize) -> Vec<Option<u32>> {
+/// `0:3` or `0:3*100,1*20`: the broker group, and the queue of each message in order; `None` where the broker did not say.
+fn parse_queues(text: Option<&str>, count: usize) -> (Option<BrokerGroup>, Vec<Option<u32>>) {
+    let told = text.and_then(|text| text.split_once(':'));
+    let group = told.and_then(|(group, _)| group.parse().ok().map(BrokerGroup));
+    (group, told.map_or_else(|| vec![None; count], |(_, runs)| parse_runs(runs, count)))
+}
+
+fn parse_runs(text: &str, count: usize) -> Vec<Option<u32>> {
     let unknown = vec![None; count];
-    let Some(text) = text else { return unknown };
     if let Ok(queue) = text.parse() {
         return vec![Some(queue); count];
     }

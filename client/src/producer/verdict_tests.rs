@@ -98,8 +98,8 @@ fn every_answer_has_its_row() {
 fn each_message_gets_the_queue_and_offset_of_its_entry() {
     let ids = ids(3);
     let entries = vec![entry(ids[0], 20_000, 5), entry(ids[1], 20_000, 6), entry(ids[2], 20_000, 0)];
-    let verdict = judge(answer(20_000, entries, None, Some("2*2,7*1")), &ids);
-    let place = |queue, offset| Place { queue: Some(queue), offset };
+    let verdict = judge(answer(20_000, entries, None, Some("9:2*2,7*1")), &ids);
+    let place = |queue, offset| Place { group: Some(BrokerGroup(9)), queue: Some(queue), offset };
     assert_eq!(verdict, Verdict::Stored(vec![place(2, 5), place(2, 6), place(7, 0)]));
 }
 
@@ -121,16 +121,20 @@ fn entries_that_agree_are_one_verdict_and_others_are_mixed() {
     assert!(matches!(judge(answer(50_002, same.clone(), None, None), &ids), Verdict::NotStored { again: true, .. }));
     assert!(matches!(judge(answer(30_000, same, None, None), &ids), Verdict::NotStored { again: true, .. }));
     let differ = vec![entry(ids[0], 20_000, 4), entry(ids[1], 40_004, 0)];
-    let Verdict::Mixed(entries) = judge(answer(30_000, differ, None, Some("1")), &ids) else { panic!() };
-    assert_eq!(entries[0], EntryVerdict::Stored(Place { queue: Some(1), offset: 4 }));
+    let Verdict::Mixed(entries) = judge(answer(30_000, differ, None, Some("9:1")), &ids) else { panic!() };
+    assert_eq!(entries[0], EntryVerdict::Stored(Place { group: Some(BrokerGroup(9)), queue: Some(1), offset: 4 }));
     assert!(matches!(&entries[1], EntryVerdict::NotStored { reason, .. } if reason.code() == Some(Code(40_004))));
 }
 
 #[test]
 fn queues_that_cannot_be_read_are_unknown_and_never_wrong() {
-    assert_eq!(parse_queues(Some("3"), 2), [Some(3), Some(3)]);
-    assert_eq!(parse_queues(Some("3*1,4*1"), 2), [Some(3), Some(4)]);
-    for text in [None, Some(""), Some("3*1"), Some("3*3"), Some("x"), Some("3*18446744073709551615"), Some("1,2")] {
-        assert_eq!(parse_queues(text, 2), [None, None], "{text:?}");
+    let group = Some(BrokerGroup(5));
+    assert_eq!(parse_queues(Some("5:3"), 2), (group, vec![Some(3), Some(3)]));
+    assert_eq!(parse_queues(Some("5:3*1,4*1"), 2), (group, vec![Some(3), Some(4)]));
+    for runs in ["", "3*1", "3*3", "x", "3*18446744073709551615", "1,2"] {
+        assert_eq!(parse_queues(Some(&format!("5:{runs}")), 2), (group, vec![None, None]), "{runs:?}");
+    }
+    for text in [None, Some("3")] {
+        assert_eq!(parse_queues(text, 2), (None, vec![None, None]), "{text:?}");
     }
 }

@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
 use super::metadata::Identity;
+use crate::broker_group::BrokerGroup;
 
 /// Largest answer: the largest message, with room to spare.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -20,7 +21,9 @@ const QUEUED_MAX: usize = 64;
 pub(crate) struct ConsumeStream {
     pub(crate) requests: mpsc::Sender<ConsumeRequest>,
     pub(crate) answers: Streaming<ConsumeAnswer>,
-    /// The group keeps the order.
+    /// Whose queues those of the batches are.
+    pub(crate) group: BrokerGroup,
+    /// The consumer group keeps the order.
     pub(crate) fifo: bool,
 }
 
@@ -43,7 +46,8 @@ pub(crate) async fn open(channel: Channel, identity: &Identity, open: Open) -> R
     let mut answers = service.consume(request).await?.into_inner();
     match answers.message().await?.and_then(|answer| answer.content) {
         Some(consume_answer::Content::Opened(opened)) => {
-            Ok(Begun::Opened(ConsumeStream { requests, answers, fifo: opened.fifo }))
+            let group = BrokerGroup(opened.broker_group);
+            Ok(Begun::Opened(ConsumeStream { requests, answers, group, fifo: opened.fifo }))
         }
         Some(consume_answer::Content::End(end)) => Ok(Begun::Ended(end)),
         Some(_) => Err(Status::internal("the node pushed into a stream that it had not opened")),

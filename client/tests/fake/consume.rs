@@ -56,7 +56,7 @@ impl Call {
         let Some(consume_request::Content::Open(open)) = self.request().await else {
             panic!("a stream begins with it")
         };
-        self.say(Content::Opened(Opened { fifo, invisible_ms: open.invisible_ms }));
+        self.say(Content::Opened(Opened { fifo, invisible_ms: open.invisible_ms, broker_group: 6 }));
         open
     }
 

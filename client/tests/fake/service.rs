@@ -90,7 +90,7 @@ impl Service {
         };
         let entries = (0..).zip(&publish.messages).map(entry).collect();
         let mut response = Response::new(pb::SendMessageResponse { status: status(20_000), entries });
-        response.metadata_mut().insert("x-tercet-queues", "3".parse().unwrap());
+        response.metadata_mut().insert("x-tercet-queues", "6:3".parse().unwrap());
         response
     }
 }

@@ -141,7 +141,8 @@ fn check(open: &Open, caller: &Caller) -> Result<Draft, Refusal> {
 
 impl Session {
     pub(super) async fn say_opened(&self) -> Result<(), Gone> {
-        let opened = Answer { fifo: self.wanted.fifo, invisible_ms: self.wanted.invisible_ms };
+        let (fifo, invisible_ms) = (self.wanted.fifo, self.wanted.invisible_ms);
+        let opened = Answer { fifo, invisible_ms, broker_group: self.node.deliverer.group().0 };
         self.out.say(consume_answer::Content::Opened(opened), None).await
     }
 }
