@@ -179,8 +179,10 @@ async fn fail_over(cluster: &mut Cluster, resting: f64) -> Result<f64, Failure> 
         }
         begun.elapsed()
     };
-    let took = timeout(PATIENCE, reached).await;
-    let took = took.map_err(|_| Failure(format!("not all consumers have a stream after {PATIENCE:?}")))?;
+    let Ok(took) = timeout(PATIENCE, reached).await else {
+        let parked = parked(cluster).await;
+        return Err(Failure(format!("{parked:.0} of {resting:.0} receives are parked after {PATIENCE:?}")));
+    };
     cluster.node_mut(leader).restart().await?;
     let ids: Vec<u64> = cluster.nodes().iter().map(jepsen_tests::cluster::Node::id).collect();
     cluster.caught_up(&ids, PATIENCE).await?;

@@ -85,8 +85,8 @@ impl Consuming {
         let (headers, extensions, requests) = request.into_parts();
         let caller = Caller::of(&headers).map_err(|refusal| Status::invalid_argument(refusal.message))?;
         let connection = extensions.get::<Arc<Load>>().map(Arc::clone);
-        let (out, answers) = outgoing::channel();
-        tokio::spawn(serve(Arc::clone(&self.node), caller, connection, requests, out));
+        let (out, last, answers) = outgoing::channel();
+        tokio::spawn(serve(Arc::clone(&self.node), caller, connection, requests, (out, last)));
         Ok(Response::new(answers))
     }
 }
@@ -109,9 +109,8 @@ async fn serve(
     caller: Caller,
     connection: Option<Arc<Load>>,
     mut requests: Streaming<ConsumeRequest>,
-    mut out: Outgoing,
+    (out, last): (Outgoing, Last),
 ) {
-    let last = out.keep_room_for_the_end();
     let opened = open::open(&node, &caller, &mut requests).await;
     let Opened { wanted, of, group, term, credit, lease, joined } = match opened {
         Ok(opened) => opened,

@@ -74,10 +74,13 @@ pub(super) struct Last {
     line: Arc<Mutex<Line>>,
 }
 
-pub(super) fn channel() -> (Outgoing, Answers) {
+/// The last answer has its room from the beginning: later the other end may have gone before anything is said.
+pub(super) fn channel() -> (Outgoing, Last, Answers) {
     let (sender, places) = mpsc::channel(ANSWERS_AHEAD + 1);
     let line = Arc::<Mutex<Line>>::default();
-    (Outgoing { places: sender, line: Arc::clone(&line) }, Answers { places, line })
+    let place = sender.clone().try_reserve_owned().expect("both ends are here, and nothing was said");
+    let last = Last { place, line: Arc::clone(&line) };
+    (Outgoing { places: sender, line: Arc::clone(&line) }, last, Answers { places, line })
 }
 
 fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
@@ -85,13 +88,6 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
 }
 
 impl Outgoing {
-    /// Once, before anything is said.
-    pub(super) fn keep_room_for_the_end(&mut self) -> Last {
-        let place = self.places.clone().try_reserve_owned();
-        let place = place.expect("nothing was said yet, and the other end is not served yet");
-        Last { place, line: Arc::clone(&self.line) }
-    }
-
     /// Hands an answer over, once there is a place for it, with the room that it takes in memory.
     pub(super) async fn say(&self, content: Content, room: Option<Room>) -> Result<(), Gone> {
         self.place().await?.say(content, room)
@@ -200,8 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_is_said_although_nobody_reads() {
-        let (mut out, answers) = channel();
-        let last = out.keep_room_for_the_end();
+        let (out, last, answers) = channel();
         for _ in 0..ANSWERS_AHEAD {
             out.say(settled(), None).await.expect("room");
         }
@@ -215,12 +210,20 @@ mod tests {
         assert!(matches!(last, Some(Content::End(_))));
     }
 
+    /// A client may go between its call and the first turn of whoever serves it; a panic would stop the node.
+    #[tokio::test]
+    async fn the_other_end_may_have_gone_before_anything_is_said() {
+        let (out, last, answers) = channel();
+        drop(answers);
+        assert!(out.say(settled(), None).await.is_err());
+        last.say(End::default());
+    }
+
     /// What is given back must not be sent as well, and what is sent must not be given back.
     #[tokio::test]
     async fn a_batch_either_leaves_or_is_withdrawn() {
         for taken in 0..=3 {
-            let (mut out, mut answers) = channel();
-            let last = out.keep_room_for_the_end();
+            let (out, last, mut answers) = channel();
             for number in 1..=3 {
                 out.say(batch(number), None).await.expect("a place");
             }
@@ -238,8 +241,8 @@ mod tests {
 
     #[tokio::test]
     async fn behind_a_cut_no_batch_leaves() {
-        let (out, mut answers) = channel();
-        for number in 1..=ANSWERS_AHEAD as u64 + 1 {
+        let (out, _last, mut answers) = channel();
+        for number in 1..=ANSWERS_AHEAD as u64 {
             out.say(batch(number), None).await.expect("a place");
         }
         let mut late = Box::pin(out.say(batch(99), None));
@@ -255,7 +258,7 @@ mod tests {
     async fn what_waits_takes_no_room_behind_a_cut_and_when_the_client_has_gone() {
         let node = Rooms::of_node();
         for cut in [true, false] {
-            let (out, answers) = channel();
+            let (out, _last, answers) = channel();
             assert_eq!(out.stands_at(), None);
             for number in 1..=ANSWERS_AHEAD as u64 {
                 let room = node.room(None, CONNECTION_ANSWERS_BYTES_MAX).await;
