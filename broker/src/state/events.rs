@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::model::TopicId;
 
@@ -18,6 +18,7 @@ pub struct Events {
     topics: Mutex<BTreeSet<TopicId>>,
     wake: Notify,
     erase: Notify,
+    catalog: watch::Sender<u64>,
 }
 
 impl Events {
@@ -35,6 +36,16 @@ impl Events {
     /// Waits until an entry was applied behind which something is deleted and not erased yet. For one caller.
     pub async fn erasing(&self) {
         self.erase.notified().await;
+    }
+
+    /// Each change by which somebody who knows a topic or a consumer group knows wrong things of it: deletions, other settings.
+    pub fn catalog(&self) -> watch::Receiver<u64> {
+        self.catalog.subscribe()
+    }
+
+    /// `changes` is how many there were so far.
+    pub(crate) fn signal_catalog(&self, changes: u64) {
+        self.catalog.send_if_modified(|told| std::mem::replace(told, changes) != changes);
     }
 
     pub(crate) fn signal_erasing(&self) {
@@ -62,5 +73,20 @@ mod tests {
         assert_eq!(events.changed().await, [TopicId(1), TopicId(2)].into());
         let (topics, ()) = tokio::join!(events.changed(), async { events.signal(&mut [TopicId(3)].into()) });
         assert_eq!(topics, [TopicId(3)].into());
+    }
+
+    #[tokio::test]
+    async fn a_change_of_the_catalog_is_told_once_to_each() {
+        let events = Events::default();
+        let mut one = events.catalog();
+        events.signal_catalog(0);
+        assert!(!one.has_changed().expect("it lives"));
+        events.signal_catalog(2);
+        events.signal_catalog(2);
+        let mut other = events.catalog();
+        assert!(one.has_changed().expect("it lives") && !other.has_changed().expect("it lives"));
+        one.mark_unchanged();
+        events.signal_catalog(3);
+        assert!(one.changed().await.is_ok() && other.changed().await.is_ok());
     }
 }

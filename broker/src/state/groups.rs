@@ -22,6 +22,8 @@ pub(crate) struct Groups {
     all: BTreeMap<ConsumerGroupId, Group>,
     by_name: BTreeMap<GroupName, ConsumerGroupId>,
     idle: IdleGroups,
+    /// How many were taken out, or got other settings.
+    changed: u64,
 }
 
 /// A group.
@@ -49,6 +51,11 @@ impl Group {
 }
 
 impl Groups {
+    /// Rises when somebody who knows a group knows wrong things of it.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
@@ -90,6 +97,7 @@ impl Groups {
     /// Takes a group out, and its record.
     pub(crate) fn remove(&mut self, id: ConsumerGroupId, changes: &mut Changes) -> Option<Group> {
         let group = self.all.remove(&id)?;
+        self.changed += 1;
         self.by_name.remove(&group.name);
         if let Some(at) = group.automatic {
             self.idle.unlist(id, at);
@@ -134,6 +142,7 @@ impl Groups {
     pub(crate) fn update(&mut self, id: ConsumerGroupId, settings: GroupSettings, changes: &mut Changes) {
         let group = self.all.get_mut(&id).expect("the caller looked it up");
         group.settings = settings;
+        self.changed += 1;
         if let Some(at) = group.automatic.take() {
             self.idle.unlist(id, at);
         }

@@ -110,6 +110,8 @@ struct Applied {
     available: BTreeSet<TopicId>,
     /// Whether something is deleted and not erased yet.
     erasing: bool,
+    /// Changes of topics and groups so far.
+    catalog: u64,
     dead_lettered: DeadLettered,
     /// Stored and delivered ones.
     messages: u64,
@@ -191,12 +193,13 @@ impl State {
         let messages = messages(&core.counters) - messages(&before);
         let erasing = core.erasures.len() > 0;
         self.shared.publish_level(&core);
+        let catalog = core.topics.changed() + core.groups.changed();
         // Nobody waits for the store: what it has not taken in yet is found in memory until the next call.
         drop(core);
         if let Some(batch) = batch {
             store.write(batch)?;
         }
-        Ok(Applied { responses, point: applied, available, erasing, dead_lettered, messages, ranges })
+        Ok(Applied { responses, point: applied, available, erasing, catalog, dead_lettered, messages, ranges })
     }
 }
 
@@ -249,12 +252,13 @@ impl StateMachine for State {
         let applied = self.apply_all(&entries);
         self.shared.apply_seconds.observe(begun.elapsed().as_secs_f64());
         match applied {
-            Ok(Applied { responses, point, mut available, erasing, dead_lettered, messages, ranges }) => {
+            Ok(Applied { responses, point, mut available, erasing, catalog, dead_lettered, messages, ranges }) => {
                 self.applied = point;
                 self.unflushed.log_bytes += entries.iter().map(payload_bytes).sum::<u64>();
                 self.unflushed.messages += messages;
                 self.unflushed.ranges += ranges;
                 self.shared.events.signal(&mut available);
+                self.shared.events.signal_catalog(catalog);
                 self.shared.dead_letters.add(dead_lettered);
                 if erasing {
                     self.shared.events.signal_erasing();

@@ -20,6 +20,8 @@ pub(crate) const QUEUES_MAX: u32 = 4096;
 pub(crate) struct Topics {
     all: BTreeMap<TopicId, Topic>,
     by_name: BTreeMap<TopicName, TopicId>,
+    /// How many were taken out.
+    changed: u64,
 }
 
 /// A topic. Invariant: `queues` has as many as its placement in this state's group says, which are those of the settings;
@@ -64,6 +66,11 @@ impl Queue {
 }
 
 impl Topics {
+    /// Rises when somebody who knows a topic knows wrong things of it.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
@@ -108,6 +115,7 @@ impl Topics {
     /// Takes a topic out, and its record.
     pub(crate) fn remove(&mut self, id: TopicId, changes: &mut Changes) -> Option<Topic> {
         let topic = self.all.remove(&id)?;
+        self.changed += 1;
         self.by_name.remove(&topic.name);
         changes.delete(keys::topic(id));
         Some(topic)

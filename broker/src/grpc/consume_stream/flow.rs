@@ -38,6 +38,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Flow {
     state: Mutex<State>,
     more: Notify,
+    unconfirmed: Notify,
     references: References,
 }
 
@@ -67,7 +68,7 @@ pub(super) struct Share {
 
 impl Flow {
     pub(super) fn new(credit: &Credit, references: References) -> Flow {
-        let flow = Flow { state: Mutex::default(), more: Notify::new(), references };
+        let flow = Flow { state: Mutex::default(), more: Notify::new(), unconfirmed: Notify::new(), references };
         flow.grant(credit);
         flow
     }
@@ -135,7 +136,10 @@ impl Flow {
         let number = state.last;
         state.pushed_messages += entries.len() as u64;
         self.references.add(entries.len());
-        state.silent_since.get_or_insert_with(Instant::now);
+        if state.silent_since.is_none() {
+            state.silent_since = Some(Instant::now());
+            self.unconfirmed.notify_one();
+        }
         state.pushed.push_back((number, entries));
         number
     }
@@ -169,6 +173,13 @@ impl Flow {
     /// Whether everything has arrived.
     pub(super) fn all_has_arrived(&self) -> bool {
         self.lock().pushed.is_empty()
+    }
+
+    /// Returns as soon as something is pushed that has not arrived as far as is known; for one caller.
+    pub(super) async fn not_all_has_arrived(&self) {
+        while self.all_has_arrived() {
+            self.unconfirmed.notified().await;
+        }
     }
 
     fn forget(&self, state: &mut State, messages: usize) {

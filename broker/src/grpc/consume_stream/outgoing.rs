@@ -17,7 +17,7 @@ use std::{
 
 use futures::Stream;
 use tercet_proto::client::v1::{ConsumeAnswer, End, consume_answer::Content};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tonic::Status;
 
 use super::super::{answers::Room, receive_items::Gone};
@@ -58,6 +58,8 @@ pub(super) struct Answers {
 pub(super) struct Outgoing {
     places: mpsc::Sender<()>,
     line: Arc<Mutex<Line>>,
+    /// An answer that takes room waits.
+    waits: Notify,
 }
 
 /// A place for one answer.
@@ -80,7 +82,7 @@ pub(super) fn channel() -> (Outgoing, Last, Answers) {
     let line = Arc::<Mutex<Line>>::default();
     let place = sender.clone().try_reserve_owned().expect("both ends are here, and nothing was said");
     let last = Last { place, line: Arc::clone(&line) };
-    (Outgoing { places: sender, line: Arc::clone(&line) }, last, Answers { places, line })
+    (Outgoing { places: sender, line: Arc::clone(&line), waits: Notify::new() }, last, Answers { places, line })
 }
 
 fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
@@ -106,6 +108,13 @@ impl Outgoing {
         holds.then_some(line.taken)
     }
 
+    /// Returns as soon as an answer that takes room waits for the connection; for one caller.
+    pub(super) async fn waits(&self) {
+        while self.stands_at().is_none() {
+            self.waits.notified().await;
+        }
+    }
+
     /// Withdraws the batches that wait, and lets no other leave; says which is the last that the connection has taken.
     pub(super) fn cut(&self) -> u64 {
         let mut line = lock(&self.line);
@@ -128,6 +137,9 @@ impl Place<'_> {
         let mut line = lock(&self.out.line);
         if self.out.places.is_closed() || (line.cut && matches!(content, Content::Batch(_))) {
             return Err(Gone);
+        }
+        if room.is_some() {
+            self.out.waits.notify_one();
         }
         line.waiting.push_back(Some(Waiting { content, room }));
         self.place.send(());

@@ -37,7 +37,7 @@ const POLLS_IN_BACKLOG: usize = 4;
 /// ... and while they wait for messages: one is under way when the next message comes.
 const POLLS_AT_REST: usize = 2;
 /// A receive that waits for longer takes its place in line anew, which says that the group is in use.
-const POLL_MAX: Duration = Duration::from_secs(20);
+const POLL_MAX: Duration = Duration::from_secs(60);
 
 /// What was received and not pushed.
 #[derive(Debug, Default)]

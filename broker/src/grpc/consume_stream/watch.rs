@@ -9,9 +9,10 @@ use tercet_proto::client::v1::{End, EndReason};
 use super::{super::delivery::STALL_MAX, Session, end};
 use crate::state::UnknownName;
 
-/// How often a stream looks whether its topic and group are as they were. While a receive waits it is told at once of a
-/// deletion; one that grants no credit has none.
+/// How often a stream of which something has not arrived looks whether others need its room.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often one says that its group is in use that has no receive, which would say so.
+const IN_USE_EVERY: Duration = Duration::from_secs(60);
 
 impl Session {
     /// Ends the stream when this node leads no longer or stops, when its topic or group is deleted or the group's order is
@@ -38,6 +39,8 @@ impl Session {
     pub(super) async fn is_not_read(&self) {
         let mut stood_at = None;
         loop {
+            // Thousands of streams have nothing to do, and none of them may wake for that.
+            self.out.waits().await;
             tokio::time::sleep(STALL_MAX).await;
             let stands_at = self.out.stands_at();
             if stands_at.is_some() && stands_at == stood_at && self.node.answers.is_scarce() {
@@ -49,8 +52,19 @@ impl Session {
 
     /// Returns when topic or group is gone, or keeps another order, or the client never says what has arrived.
     async fn changed(&self) -> End {
-        loop {
+        let mut catalog = self.node.state.events().catalog();
+        // What changed before it was looked at.
+        catalog.mark_changed();
+        let looks = async || {
+            self.flow.not_all_has_arrived().await;
             tokio::time::sleep(LOOK_EVERY).await;
+        };
+        loop {
+            tokio::select! {
+                _ = catalog.changed() => {}
+                () = looks() => {}
+                () = tokio::time::sleep(IN_USE_EVERY) => {}
+            }
             if self.node.state.topic_by_id(self.wanted.topic).is_none() {
                 return end::unknown(UnknownName::Topic);
             }
