@@ -1,8 +1,10 @@
 //! The log's public face.
 
 use super::damage_reports::DamageReports;
+use super::done::Done;
 use super::error::{OpenError, ReadError, StorageError};
 use super::io::{AppendJob, Engine, Indexer, IoThread, Job, Preparer, Syncer, spawn};
+use super::layout::SEGMENTS_FOLDER;
 use super::opened::Opened;
 use super::options::{Durability, StorageOptions};
 use super::record::{HardState, Record};
@@ -23,18 +25,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The folder of the segments in the data folder.
-pub(crate) const SEGMENTS_FOLDER: &str = "log";
-/// The file that is locked while the log is open.
-pub(crate) const LOCK_NAME: &str = "LOCK";
-
 /// How long a reader waits for the repair of one damaged range, and how many of them it waits for.
 const REPAIR_PATIENCE: Duration = Duration::from_secs(10);
 const REPAIRS_AWAITED_MAX: u32 = 16;
-
-/// Called once, on the I/O thread, in the order of the calls, but that a hard state overtakes purges, releases and repairs.
-/// MUST NOT block.
-pub type Done = Box<dyn FnOnce(Result<(), Arc<StorageError>>) + Send>;
 
 /// The log. Cheap to clone; all clones are one log, which is shut down with the last of them.
 #[derive(Clone)]

@@ -17,14 +17,17 @@
 //! The rules that this module keeps are hazards 3 (torn or corrupt is decided by a durable mark), 4 (hard state in two
 //! slots), 5 (names are synced too), 6 (payload and CRC as received, places are Raft positions) and 30 (versioned files).
 
+mod bad_record;
 mod catalog;
 mod cold;
 mod counters;
 mod damage_reports;
+mod done;
 mod error;
 pub(crate) mod format;
 pub(crate) mod hard_state;
 mod io;
+mod layout;
 mod log;
 pub(crate) mod manifest;
 pub(crate) mod media;
@@ -48,10 +51,11 @@ pub(crate) mod survey;
 mod tail;
 mod terms;
 
+pub use done::Done;
 pub use error::{OpenError, ReadError, StorageError};
 pub(crate) use io::{RETRY_AFTER, lacks_something};
-pub use log::{Done, Log};
-pub(crate) use log::{LOCK_NAME, SEGMENTS_FOLDER};
+pub(crate) use layout::{LOCK_NAME, SEGMENTS_FOLDER};
+pub use log::Log;
 pub use options::{
     BATCH_BYTES_DEFAULT, CACHE_BYTES_DEFAULT, Durability, IDLE_BEFORE_MARK_DEFAULT, RECORD_PAYLOAD_BYTES_DEFAULT,
     RESERVE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_LIMIT, SPARE_SEGMENTS_DEFAULT, Sizes, StorageOptions,

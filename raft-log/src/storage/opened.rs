@@ -4,14 +4,13 @@ use super::error::OpenError;
 use super::format::record_header::stride_of;
 use super::format::{RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use super::io::{Active, EngineStart, Prepared};
-use super::log::{LOCK_NAME, SEGMENTS_FOLDER};
+use super::layout::{SEGMENTS_FOLDER, lock};
 use super::options::{SEGMENT_BYTES_LIMIT, StorageOptions};
 use super::recovery::{Recovered, recover};
 use super::report::RecoveryReport;
 use super::shared::{Shared, State};
 use super::tail::Tail;
 use crate::env::{DiskLock, Env};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,13 +73,4 @@ fn check(options: &StorageOptions) -> Result<(), OpenError> {
 
 fn create(env: &Env, dir: &Path) -> Result<(), OpenError> {
     env.disk.create_dir_all(dir).map_err(|source| OpenError::Io { action: "creating", file: dir.into(), source })
-}
-
-/// Keeps other processes away from the folder.
-pub(super) fn lock(env: &Env, dir: &Path) -> Result<Box<dyn DiskLock>, OpenError> {
-    let file = dir.join(LOCK_NAME);
-    env.disk.lock(&file).map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => OpenError::Locked { file },
-        _ => OpenError::Io { action: "locking", file, source },
-    })
 }

@@ -5,10 +5,10 @@
 //! when it is used, and if the device cannot read it again, the process dies of the access (hazards 36). What a copy costs
 //! is less than the CRC over the same bytes.
 
+use super::bad_record::BadRecord;
 use super::format::record_header::stride_of;
 use super::format::{HeaderFault, RECORD_HEADER_BYTES, RecordHeader};
 use super::media::{Unreadable, read_around};
-use super::recovery::BadRecord;
 use super::segment::Segment;
 use bytes::Bytes;
 use std::io;

@@ -10,11 +10,11 @@
 //!
 //! The survey judges nothing: torn or corrupt is decided by the durable mark (hazards 3), which it reports.
 
+pub(crate) use super::bad_record::BadRecord;
 use super::format::{HeaderFault, HeaderKind, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, RecordHeader};
 use super::format::{SEGMENT_HEADER_BYTES, record_header::stride_of};
 use super::media::read_around;
 use super::reader::SegmentReader;
-pub(crate) use super::recovery::BadRecord;
 use super::recovery::check;
 use super::segment::Segment;
 use crate::types::{LogId, LogIndex};

@@ -7,14 +7,18 @@
 //! [`Engine`] does the work and knows no threads, so that tests can step it; [`spawn`] gives it one.
 
 mod batch;
+mod desk;
 mod engine;
 mod frontier;
 mod indexer;
 mod load;
+mod overtaking;
+mod prepared;
 mod preparer;
 mod preparing;
 mod progress;
 mod queue;
+mod refill;
 mod release;
 mod removal;
 mod roll;
@@ -26,7 +30,8 @@ mod waiting;
 
 pub(crate) use engine::{Active, Engine, EngineStart};
 pub(crate) use indexer::Indexer;
-pub(crate) use preparer::{Prepared, Preparer};
+pub(crate) use prepared::Prepared;
+pub(crate) use preparer::Preparer;
 pub(crate) use queue::{AppendJob, Job, Queue};
 pub(crate) use syncer::Syncer;
 pub(crate) use thread::{IoThread, spawn};

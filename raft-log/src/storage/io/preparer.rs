@@ -11,36 +11,20 @@
 //! The file of a released segment is better still: all of it is allocated and written. Some are kept as *spares*
 //! (`<old base>.spare`) and taken first. What they hold is told from new records by the salt.
 
+use super::desk::{Desk, POISONED};
 use super::frontier::Frontier;
 use super::load::Load;
+use super::prepared::{PREPARED_NAME, Prepared, create};
 use super::preparing::Inside;
 use super::removal::{Doomed, Removals};
-use crate::env::{Env, File, OpenMode};
-use crate::exec::sync::{Condvar, Mutex, MutexGuard};
+use crate::env::Env;
 use crate::exec::{self, Thread};
 use crate::storage::Done;
-use crate::storage::format::Salt;
 use crate::storage::shared::Shared;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-
-/// The file's name in the log's folder until it becomes a segment.
-pub(crate) const PREPARED_NAME: &str = "next.tmp";
-/// How often a waiting preparer looks at the active segment, or tries again after an error.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
-pub(super) const POISONED: &str = "no thread panics while it holds the desk";
-
-/// A file that is ready to become a segment.
-pub(crate) struct Prepared {
-    pub(crate) path: PathBuf,
-    pub(crate) file: Arc<dyn File>,
-    pub(crate) bytes: u64,
-    /// The salt of its earlier life, if it had one.
-    pub(crate) former: Option<Salt>,
-}
 
 /// Makes files ready, on a thread of its own or at the moment they are needed.
 pub(crate) struct Preparer {
@@ -59,45 +43,6 @@ struct Worker {
     desk: Arc<Desk>,
     shared: Arc<Shared>,
     handle: Option<Thread>,
-}
-
-/// Where the I/O thread and the worker meet.
-#[derive(Default)]
-pub(super) struct Desk {
-    inner: Mutex<Inner>,
-    pub(super) changed: Condvar,
-}
-
-#[derive(Default)]
-pub(super) struct Inner {
-    /// A next file is to be made.
-    pub(super) wanted: bool,
-    pub(super) ready: Option<Ready>,
-    /// The worker is busy with the next file; whoever takes it waits for that step to end.
-    pub(super) working: bool,
-    /// The last attempt to make a file failed for want of space.
-    pub(super) starved: bool,
-    /// The disk is above its high-water mark: nothing is kept on it that is not needed.
-    pub(super) crowded: bool,
-    pub(super) stop: bool,
-    pub(super) removals: Removals,
-}
-
-pub(super) struct Ready {
-    pub(super) prepared: Prepared,
-    pub(super) zeroed_to: u64,
-}
-
-impl Inner {
-    pub(super) fn lacks_file(&self) -> bool {
-        self.wanted && self.ready.is_none()
-    }
-}
-
-impl Desk {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect(POISONED)
-    }
 }
 
 impl Preparer {
@@ -237,19 +182,4 @@ impl Preparer {
             }
         }
     }
-}
-
-pub(super) fn create(env: &Env, path: &Path, bytes: u64) -> io::Result<Prepared> {
-    let file = env.disk.open(path, OpenMode::CreateOrTruncate)?;
-    if let Err(error) = file.allocate(bytes) {
-        // What was allocated of it is given back; if that fails too, opening removes it.
-        drop(env.disk.remove(path));
-        return Err(error);
-    }
-    Ok(Prepared { path: path.into(), file, bytes, former: None })
-}
-
-/// Whether a call failed for want of space.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -1,9 +1,10 @@
 //! The worker of the [`Preparer`](super::Preparer): makes the next file, zeroes, removes released ones, and watches the
 //! room on the disk.
 
+use super::desk::{Desk, Inner, POISONED, Ready};
 use super::frontier::{Claim, Frontier};
 use super::load::Load;
-use super::preparer::{Desk, Inner, LOOK_AGAIN, Prepared, Ready, create, is_full};
+use super::prepared::{Prepared, create, is_full};
 use super::removal::Removal;
 use crate::env::File;
 use crate::planted::{self, Bug};
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// Zeroing of the next segment begins when this part (1/n) of the active one is used.
 const ZERO_AFTER_FRACTION: u64 = 8;
+
+/// How often a waiting preparer looks at the active segment, or tries again after an error.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the worker holds.
 pub(super) struct Inside {
@@ -84,7 +88,7 @@ impl Inside {
     fn next_task(&self, Rest { pause, failed }: Rest) -> Option<Task> {
         let inner = self.desk.lock();
         let rest = |inner: &mut Inner| !inner.stop && (failed || !inner.lacks_file());
-        let (mut inner, _) = self.desk.changed.wait_timeout_while(inner, pause, rest).expect(super::preparer::POISONED);
+        let (mut inner, _) = self.desk.changed.wait_timeout_while(inner, pause, rest).expect(POISONED);
         self.choose(&mut inner)
     }
 
@@ -229,7 +233,7 @@ impl Inside {
 
 #[cfg(test)]
 mod tests {
-    use super::super::preparer::PREPARED_NAME;
+    use super::super::prepared::PREPARED_NAME;
     use super::*;
     use crate::env::OpenMode;
     use crate::env::sim::{Fault, FaultKind, SimEnv};

@@ -11,7 +11,7 @@
 //! file is unlinked, never written again.
 
 use super::engine::{Engine, failed};
-use super::preparer::Prepared;
+use super::prepared::Prepared;
 use super::queue::Job;
 use super::removal::Doomed;
 use super::waiting::lacks_something;

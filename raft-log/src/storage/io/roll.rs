@@ -10,7 +10,7 @@
 //! file: until it is renamed it has no segment's name, and afterwards its header is the new one.
 
 use super::engine::{Active, Engine, failed};
-use super::preparer::Prepared;
+use super::prepared::Prepared;
 use crate::env::Env;
 use crate::planted::{self, Bug};
 use crate::storage::StorageError;

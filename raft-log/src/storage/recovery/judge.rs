@@ -3,12 +3,13 @@
 //! A sealed segment whose saved index covers all of it is taken as the index tells; what lies in it is checked when it is
 //! read. Of the newest one, the records behind its saved index are scanned.
 
+use super::recovered::{Recovered, during};
 use super::residue::{self, Residue};
-use super::scan::{BadRecord, Scan, ScanEnd, scan};
+use super::scan::{Scan, ScanEnd, scan};
 use super::segments::Files;
-use super::start::{Recovered, during};
 use crate::env::Env;
 use crate::planted::{self, Bug};
+use crate::storage::bad_record::BadRecord;
 use crate::storage::catalog::{Catalog, Placed};
 use crate::storage::format::HeaderFault;
 use crate::storage::format::record_header::stride_of;

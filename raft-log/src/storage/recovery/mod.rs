@@ -12,12 +12,14 @@
 //! All reading and judging comes first; the disk is changed only when the log will open (hazards 3).
 
 mod judge;
+mod recovered;
 mod residue;
 mod rewrite;
 mod scan;
 mod segments;
 mod start;
 
-pub(crate) use scan::{BadRecord, check};
+pub(crate) use recovered::Recovered;
+pub(crate) use scan::check;
 pub(crate) use segments::open_segments;
-pub(crate) use start::{Recovered, recover};
+pub(crate) use start::recover;

@@ -1,13 +1,14 @@
 //! Walks the records of one segment and checks each of them.
 
 use crate::planted::{self, Bug};
+use crate::storage::bad_record::BadRecord;
 use crate::storage::format::{HeaderFault, HeaderKind, RecordHeader, SEGMENT_HEADER_BYTES};
 use crate::storage::positions::{Position, Positions};
 use crate::storage::reader::SegmentReader;
 use crate::storage::segment::Segment;
 use crate::storage::sidecar::Sidecar;
 use crate::storage::terms::Terms;
-use crate::types::{LogId, LogIndex, Term};
+use crate::types::{LogId, LogIndex};
 use std::io;
 
 /// How much is read at once.
@@ -22,44 +23,6 @@ pub(super) enum ScanEnd {
     Unwritten,
     /// At bytes that are no good record.
     Bad(BadRecord),
-}
-
-/// What is wrong with a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BadRecord {
-    Header(HeaderFault),
-    BehindFile,
-    Index {
-        found: LogIndex,
-    },
-    TermFell {
-        found: Term,
-    },
-    Mark,
-    PayloadCrc,
-    /// The header is good, and the device cannot read all of the payload.
-    PayloadUnreadable,
-}
-
-impl BadRecord {
-    /// Whether the device could not read it, so that nobody knows whether it was torn.
-    pub(crate) fn is_unreadable(&self) -> bool {
-        matches!(self, BadRecord::PayloadUnreadable | BadRecord::Header(HeaderFault::Unreadable))
-    }
-}
-
-impl std::fmt::Display for BadRecord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            BadRecord::Header(fault) => fault.fmt(f),
-            BadRecord::BehindFile => f.write_str("the record would end behind the file"),
-            BadRecord::Index { found } => write!(f, "the record there has index {found}"),
-            BadRecord::TermFell { found } => write!(f, "the record there is of the older term {found}"),
-            BadRecord::Mark => f.write_str("the record's durable mark is above the record"),
-            BadRecord::PayloadCrc => f.write_str("the CRC of the payload does not match"),
-            BadRecord::PayloadUnreadable => f.write_str("the device cannot read the payload"),
-        }
-    }
 }
 
 /// What a scan found before it ended.

@@ -1,42 +1,21 @@
 //! The whole of recovery: read, judge, then repair.
 
 use super::judge::{Judged, judge};
+use super::recovered::{Recovered, during};
 use super::rewrite::rewrite;
 use super::segments;
 use crate::env::Env;
 use crate::planted::{self, Bug};
-use crate::storage::catalog::Catalog;
 use crate::storage::hard_state::{HardStateFile, LoadedHardState};
-use crate::storage::io::{Prepared, erase};
+use crate::storage::io::erase;
 use crate::storage::manifest::Manifest;
 use crate::storage::media::write_over;
 use crate::storage::segment::Segment;
 use crate::storage::sidecar::Sidecar;
-use crate::storage::terms::Terms;
-use crate::storage::{OpenError, RecoveryReport, StorageOptions};
-use crate::types::{LogId, LogIndex};
-use std::io;
+use crate::storage::{OpenError, StorageOptions};
+use crate::types::LogIndex;
 use std::path::Path;
 use std::sync::Arc;
-
-/// A log that can go on.
-pub(crate) struct Recovered {
-    pub(crate) manifest: Manifest,
-    pub(crate) hard_state: LoadedHardState,
-    pub(crate) catalog: Catalog,
-    pub(crate) terms: Terms,
-    pub(crate) last: Option<LogId>,
-    pub(crate) next: LogIndex,
-    /// The highest durable mark that was found, exclusive.
-    pub(crate) marked_end: LogIndex,
-    /// Files of released segments, to be used again.
-    pub(crate) spares: Vec<Prepared>,
-    /// The saved index of the newest segment covers the records before this offset.
-    pub(crate) indexed_to: u64,
-    /// A truncation was under way: the newest segment keeps what was before it, and the next entry begins another one.
-    pub(crate) goes_on_elsewhere: bool,
-    pub(crate) report: RecoveryReport,
-}
 
 /// Recovers the log of `options.dir`, whose segments are in `folder`.
 pub(crate) fn recover(env: &Env, options: &StorageOptions, folder: &Path) -> Result<Recovered, OpenError> {
@@ -181,10 +160,4 @@ fn save_indexes(env: &Env, options: &StorageOptions, folder: &Path, log: &mut Re
             Err(error) => sidecar.warn_unsaved(folder, &error),
         }
     }
-}
-
-/// An I/O error as one of opening.
-pub(super) fn during(action: &'static str, file: &Path) -> impl FnOnce(io::Error) -> OpenError {
-    let file = file.to_path_buf();
-    move |source| OpenError::Io { action, file, source }
 }

@@ -7,8 +7,8 @@ use super::{Lost, RangeRequest, fill};
 use crate::env::{DiskLock, Env};
 use crate::storage::cold::{ReadPlan, read_records};
 use crate::storage::format::{HeaderKind, SEGMENT_HEADER_BYTES};
+use crate::storage::layout::{SEGMENTS_FOLDER, lock};
 use crate::storage::manifest::Manifest;
-use crate::storage::opened;
 use crate::storage::positions::{Position, Positions};
 use crate::storage::record::Record;
 use crate::storage::recovery::open_segments;
@@ -47,9 +47,9 @@ struct View {
 impl Folder {
     /// Opens the files of `options.dir` for repair.
     pub(crate) fn open(env: &Env, options: &StorageOptions) -> Result<Folder, OpenError> {
-        let lock = opened::lock(env, &options.dir)?;
+        let lock = lock(env, &options.dir)?;
         let manifest = Manifest::load(env, &options.dir, options.group)?.unwrap_or_default();
-        let folder = options.dir.join(crate::storage::SEGMENTS_FOLDER);
+        let folder = options.dir.join(SEGMENTS_FOLDER);
         let segments = open_segments(env, &folder, options, &manifest)?;
         Ok(Folder { segments, truncating: manifest.truncating, viewed: Mutex::default(), lock: Mutex::new(Some(lock)) })
     }

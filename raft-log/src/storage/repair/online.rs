@@ -1,10 +1,8 @@
 //! Damage in an open log: found around a record that could not be read, served around, and repaired in place.
 
-use super::{Lost, RangeRequest, fill, write};
-use crate::storage::StorageError;
+use super::{Lost, RangeRequest, Refill, fill};
 use crate::storage::error::ReadError;
 use crate::storage::format::HeaderKind;
-use crate::storage::io::Engine;
 use crate::storage::positions::Position;
 use crate::storage::record::Record;
 use crate::storage::segment::Segment;
@@ -13,7 +11,6 @@ use crate::storage::survey::{Found, Hole, survey_stretch};
 use crate::types::{LogId, LogIndex};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Damage in an open log, as it was in one epoch (see [`crate::storage::shared`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +20,9 @@ pub(crate) struct OpenLost {
     epoch: u64,
 }
 
-/// A repair on its way to the I/O thread.
-pub(crate) struct Refill {
-    base: LogIndex,
-    lost: Lost,
-    bytes: Vec<u8>,
-    epoch: u64,
-}
-
 /// A stretch of a segment between two known places.
-struct Stretch {
-    segment: Arc<Segment>,
+pub(crate) struct Stretch {
+    pub(crate) segment: Arc<Segment>,
     start: Position,
     end: Position,
     epoch: u64,
@@ -58,7 +47,7 @@ impl Stretch {
     }
 
     /// Whether exactly this hole is there now.
-    fn has(&self, wanted: &Hole) -> io::Result<bool> {
+    pub(crate) fn has(&self, wanted: &Hole) -> io::Result<bool> {
         let place = |hole: &Hole| (hole.offset, hole.end_offset, hole.first, hole.end);
         Ok(self.holes()?.iter().any(|(hole, _)| place(hole) == place(wanted)))
     }
@@ -89,7 +78,7 @@ impl Shared {
 
     /// The stretches, between places that the sparse index knows, in which damage before or at `index` may lie, ascending: that
     /// of the entry before as well, since marks lie between the two, and who reads on from there names the later one.
-    fn stretches(&self, index: LogIndex) -> Vec<Stretch> {
+    pub(crate) fn stretches(&self, index: LogIndex) -> Vec<Stretch> {
         let state = self.lock();
         let mut stretches: Vec<Stretch> = Vec::new();
         if state.epoch != state.files_epoch {
@@ -139,32 +128,6 @@ impl OpenLost {
         let Some(segment) = shared.lock().catalog.segment(lost.base) else { return Ok(None) };
         let bytes = fill(&lost, records, segment.salt).map_err(io::Error::other)?;
         Ok(Some(Refill { base: lost.base, lost, bytes, epoch }))
-    }
-}
-
-impl Engine {
-    /// Writes what was lost, unless it was truncated or released meanwhile.
-    pub(in crate::storage) fn refill(&mut self, refill: &Refill) -> Result<(), StorageError> {
-        let hole = &refill.lost.hole;
-        if self.epoch != refill.epoch {
-            return Ok(());
-        }
-        // A truncation may be queued behind this, and what lies there be gone for readers already.
-        for stretch in self.shared.stretches(hole.first).iter().filter(|stretch| stretch.segment.base == refill.base) {
-            let failed = |source| StorageError::Io {
-                action: "repairing",
-                file: stretch.segment.path.clone(),
-                source: Arc::new(source),
-            };
-            // In memory a truncation takes effect before it does in the file: the survey may have seen the file of the epoch
-            // before it. What is written must fill a hole that is there, so that is looked at again, by the only one who writes.
-            if stretch.has(hole).map_err(failed)? {
-                write(&stretch.segment, &refill.lost, &refill.bytes).map_err(failed)?;
-                self.shared.counters.repaired_ranges.fetch_add(1, Relaxed);
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 }
 
