@@ -1,17 +1,13 @@
 //! The folder of all kept checkpoints: making, finding, reading, thinning.
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
-
-use crate::checkpoint::manifest::{Chunk, Manifest, STATE_FOLDER};
-#[cfg(test)]
-use crate::checkpoint::sealing::Sealing;
-use crate::checkpoint::sealing::{Known, Summed, Summing};
-use crate::env::{Env, FileIdentity, OpenMode, is_media_error};
+use crate::checkpoint::complete::Checkpoint;
+use crate::checkpoint::error::{CheckpointError, failed};
+use crate::checkpoint::manifest::{Manifest, STATE_FOLDER};
+use crate::checkpoint::summing::{Known, Summed, Summing};
+use crate::env::Env;
 use crate::exec::sync;
 use crate::state_machine::AppliedPoint;
 use crate::storage::OpenError;
@@ -23,109 +19,6 @@ pub(super) const FOLDER: &str = "checkpoints";
 const INCOMING_END: &str = ".incoming";
 /// How many digits a checkpoint's name has, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
-
-/// Why a checkpoint could not be made, read or removed. The others are not touched by it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CheckpointError {
-    #[error("{action} {path} failed: {source}", path = path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
-    #[error("{path} is damaged: {reason}", path = path.display())]
-    Damaged { path: PathBuf, reason: String },
-    /// Somebody else makes, or has made, one of the same entry; it comes or is there.
-    #[error("a checkpoint at index {0} is made by somebody else just now")]
-    Taken(LogIndex),
-}
-
-impl From<CheckpointError> for io::Error {
-    fn from(error: CheckpointError) -> io::Error {
-        io::Error::other(error)
-    }
-}
-
-pub(super) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CheckpointError + 'a {
-    move |source| CheckpointError::Io { action, path: path.into(), source }
-}
-
-/// One complete checkpoint. While somebody holds it, it is not removed.
-#[derive(Debug)]
-pub(crate) struct Checkpoint {
-    pub(super) dir: PathBuf,
-    pub(crate) manifest: Manifest,
-    /// What its files were when this process summed them; empty if an earlier one did.
-    pub(super) identities: Vec<FileIdentity>,
-    /// Something of it proved to be damaged.
-    pub(super) damaged: AtomicBool,
-}
-
-impl Checkpoint {
-    pub(super) fn new(dir: PathBuf, manifest: Manifest, identities: Vec<FileIdentity>) -> Checkpoint {
-        Checkpoint { dir, manifest, identities, damaged: AtomicBool::new(false) }
-    }
-
-    /// Whether it proved to be damaged. It stays so: the bytes are read again and are no better.
-    pub(crate) fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn id(&self) -> LogId {
-        self.manifest.id()
-    }
-
-    /// The folder of the state's files.
-    pub(crate) fn state(&self) -> PathBuf {
-        self.dir.join(STATE_FOLDER)
-    }
-
-    /// Reads one chunk and checks it; a damaged one is remembered. Blocks.
-    pub(crate) fn read(&self, env: &Env, chunk: Chunk) -> Result<Bytes, CheckpointError> {
-        let read = self.read_chunk(env, chunk);
-        if let Err(error @ CheckpointError::Damaged { .. }) = &read
-            && !self.damaged.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(id = %self.id(), %error, "a checkpoint is damaged; another one takes its place");
-        }
-        read
-    }
-
-    fn read_chunk(&self, env: &Env, chunk: Chunk) -> Result<Bytes, CheckpointError> {
-        let path = self.state().join(&self.manifest.files[chunk.file].name);
-        let damaged = |reason: String| {
-            let reason = format!("the chunk at {}: {reason}", chunk.offset);
-            CheckpointError::Damaged { path: path.clone(), reason }
-        };
-        let file = match env.disk.open(&path, OpenMode::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(damaged("the file is gone".to_owned()));
-            }
-            opened => opened.map_err(failed("opening", &path))?,
-        };
-        let mut bytes = vec![0; chunk.bytes];
-        match file.read_exact_at(&mut bytes, chunk.offset) {
-            Err(error) if is_media_error(&error) || error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(damaged(format!("it cannot be read: {error}")));
-            }
-            read => read.map_err(failed("reading", &path))?,
-        }
-        if crc32c::crc32c(&bytes) != chunk.crc {
-            return Err(damaged("it has another CRC".to_owned()));
-        }
-        Ok(bytes.into())
-    }
-
-    /// Checks every byte. Blocks for as long as reading all of it takes.
-    pub(crate) fn verify(&self, env: &Env) -> Result<(), CheckpointError> {
-        for file in &self.manifest.files {
-            let path = self.state().join(&file.name);
-            let opened = env.disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
-            let found = opened.byte_len().map_err(failed("measuring", &path))?;
-            if found != file.bytes {
-                let reason = format!("it has {found} bytes, its checkpoint {} says {}", self.id(), file.bytes);
-                return Err(CheckpointError::Damaged { path, reason });
-            }
-        }
-        self.manifest.chunks().try_for_each(|chunk| self.read(env, chunk).map(|_| ()))
-    }
-}
 
 /// All checkpoints of a data folder, ascending.
 pub(crate) struct Checkpoints {
@@ -242,15 +135,6 @@ impl Checkpoints {
         let state = dir.join(STATE_FOLDER);
         self.env.disk.create_dir_all(&state).map_err(failed("creating", &state))?;
         Ok(state)
-    }
-
-    /// Seals the files that were written into the folder of [`begin`](Self::begin): all steps of [`Sealing`] at once.
-    /// Blocks for as long as reading what is new takes.
-    #[cfg(test)]
-    pub(crate) fn seal(&self, point: AppliedPoint) -> Result<Arc<Checkpoint>, CheckpointError> {
-        let mut sealing = Sealing::begin(self, point)?;
-        while sealing.step()?.is_some() {}
-        sealing.finish(self)
     }
 
     /// Keeps the one that came into the folder of [`begin_incoming`](Self::begin_incoming), if it reads back as `manifest`

@@ -1,5 +1,8 @@
 use super::*;
-use crate::checkpoint::manifest::{CHUNK_BYTES, FORMAT};
+use std::io;
+
+use crate::checkpoint::manifest::{CHUNK_BYTES, Chunk, FORMAT};
+use crate::env::OpenMode;
 use crate::env::sim::{Crash, SimDisk, SimEnv};
 use crate::storage::sealed_file::{self, SealedFormat};
 use crate::types::Term;

@@ -7,7 +7,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::checkpoint::folder::{Checkpoint, CheckpointError, Checkpoints};
+use crate::checkpoint::complete::Checkpoint;
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::folder::Checkpoints;
 use crate::checkpoint::manifest::{Chunk, Manifest, STATE_FOLDER};
 use crate::env::OpenMode;
 use crate::storage::RESERVE_BYTES_DEFAULT;

@@ -14,14 +14,19 @@
 //!
 //! Nothing here knows openraft or sockets.
 
+mod complete;
+mod error;
 mod folder;
 mod incoming;
 mod manifest;
 mod scrub;
 mod sealing;
+mod summing;
 mod survey;
 
-pub(crate) use folder::{Checkpoint, CheckpointError, Checkpoints};
+pub(crate) use complete::Checkpoint;
+pub(crate) use error::CheckpointError;
+pub(crate) use folder::Checkpoints;
 pub(crate) use incoming::Incoming;
 pub(crate) use manifest::Manifest;
 pub(crate) use scrub::CheckpointPlace;

@@ -1,6 +1,8 @@
 //! Reading kept checkpoints again, so that rot in one is known before a follower needs it.
 
-use crate::checkpoint::folder::{Checkpoint, CheckpointError, Checkpoints};
+use crate::checkpoint::complete::Checkpoint;
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::folder::Checkpoints;
 use crate::types::LogIndex;
 
 /// Where a scrub goes on.

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::folder::{Checkpoint, CheckpointError, FOLDER};
+use super::complete::Checkpoint;
+use super::error::CheckpointError;
+use super::folder::FOLDER;
 use super::manifest::Manifest;
 use crate::env::Env;
 use crate::storage::OpenError;

@@ -1,8 +1,8 @@
 //! What only repeats the log: indexes of segments, and checkpoints of the state.
 
+use super::error::{InspectError, failed};
 use super::files::group_of;
 use super::report::{CheckpointSummary, Finding, Report, Severity};
-use super::{InspectError, failed};
 use crate::checkpoint;
 use crate::env::Env;
 use crate::storage::segment::Segment;

@@ -1,7 +1,7 @@
 //! The small files: identity, manifest, hard state.
 
+use super::error::{InspectError, failed};
 use super::report::{Finding, IdentitySummary, ManifestSummary, Report, Severity};
-use super::{InspectError, failed};
 use crate::env::Env;
 use crate::identity;
 use crate::storage::OpenError;

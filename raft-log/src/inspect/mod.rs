@@ -11,47 +11,24 @@
 //! starts beneath it, and refuses a folder that a running node holds. It repairs nothing: a node does that by itself.
 
 mod copies;
+mod error;
 mod files;
 mod report;
 mod segments;
 
+pub use error::InspectError;
 pub use report::{
     CheckpointSummary, Dumped, Finding, IdentitySummary, ManifestSummary, Report, SegmentSummary, Severity,
 };
+
+use error::failed;
 
 use crate::env::{DiskLock, Env};
 use crate::storage::{LOCK_NAME, SEGMENTS_FOLDER};
 use crate::types::LogIndex;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-
-/// Why a folder could not be inspected at all.
-#[derive(Debug, thiserror::Error)]
-pub enum InspectError {
-    /// A node is running on it. Stop it first: what it is writing would look like damage.
-    #[error("{file} is locked: a running node uses this folder; stop it first", file = .file.display())]
-    Locked {
-        /// The lock file.
-        file: PathBuf,
-    },
-    /// There is no node's data here.
-    #[error("{dir} holds no log: neither a manifest nor a folder `{SEGMENTS_FOLDER}`", dir = .dir.display())]
-    NoLog {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// The operating system refused.
-    #[error("{action} {file} failed: {source}", file = .file.display())]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// To which file or folder.
-        file: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
-    },
-}
+use std::path::Path;
 
 /// Reads and checks everything in the data folder `dir`. Blocks: it reads every byte of the log.
 ///
@@ -91,9 +68,4 @@ fn lock(env: &Env, dir: &Path) -> Result<Option<Box<dyn DiskLock>>, InspectError
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(InspectError::Locked { file }),
         Err(source) => Err(InspectError::Io { action: "locking", file, source }),
     }
-}
-
-fn failed(action: &'static str, file: &Path) -> impl Fn(io::Error) -> InspectError {
-    let file = file.to_path_buf();
-    move |source| InspectError::Io { action, file: file.clone(), source }
 }

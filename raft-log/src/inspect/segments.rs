@@ -1,9 +1,9 @@
 //! The segments: every record checked, damage walked past, the whole compared with manifest and hard state.
 
 use super::copies;
+use super::error::{InspectError, failed};
 use super::files::{group_of, noted};
 use super::report::{Dumped, Finding, Report, SegmentSummary, Severity};
-use super::{InspectError, failed};
 use crate::env::{Env, OpenMode};
 use crate::storage::format::{HeaderKind, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::storage::hard_state::HardStateFile;

@@ -8,13 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use openraft::AsyncRuntime as _;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 use crate::env::Rng as _;
 use crate::env::sim::SeededRng;
-use crate::sim::SimRuntime;
 use crate::sim::trace;
 
 /// So many of 100 polls are put off behind whatever else is ready.
@@ -87,11 +85,11 @@ impl Process {
     }
 
     /// Runs `work` as a task of this process, and everything that it spawns.
-    pub fn spawn<T>(&self, work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T>
+    pub fn spawn<T>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T>
     where
         T: Send + 'static,
     {
-        self.enter(|| SimRuntime::spawn(work))
+        spawn_in(Some(self), work)
     }
 
     /// Ends the process at once: nothing of it runs again.
@@ -184,7 +182,7 @@ impl Process {
     }
 
     /// Remembers a task, so that it dies with the process.
-    pub(super) fn adopt(&self, task: AbortHandle) {
+    fn adopt(&self, task: AbortHandle) {
         let mut state = self.state();
         if state.killed {
             drop(state);
@@ -211,15 +209,28 @@ impl Process {
     }
 }
 
+/// Starts a task, of this process if there is one.
+pub(super) fn spawn_in<F>(process: Option<&Process>, work: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let task = tokio::spawn(InProcess::new(process.cloned(), work));
+    if let Some(process) = process {
+        process.adopt(task.abort_handle());
+    }
+    task
+}
+
 /// A task of a process.
-pub(super) struct InProcess<F> {
+struct InProcess<F> {
     process: Option<Process>,
     put_off_percent: u64,
     work: Pin<Box<F>>,
 }
 
 impl<F> InProcess<F> {
-    pub(super) fn new(process: Option<Process>, work: F) -> InProcess<F> {
+    fn new(process: Option<Process>, work: F) -> InProcess<F> {
         let late = process.as_ref().is_some_and(|process| process.chance(LATE_TASKS_PERCENT));
         let put_off_percent = if late { LATE_PUT_OFF_PERCENT } else { PUT_OFF_PERCENT };
         InProcess { process, put_off_percent, work: Box::pin(work) }

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 
 use crate::env::Rng as _;
 use crate::sim::net::Network;
-use crate::sim::process::{InProcess, Process};
+use crate::sim::process::{Process, spawn_in};
 use crate::sim::trace;
 
 /// See the module.
@@ -38,8 +38,8 @@ pub fn block_on<T>(seed: u64, work: impl AsyncFnOnce(Network) -> T) -> T {
     let outcome = runtime.block_on(async {
         trace::begin();
         let network = Network::install(seed);
-        let outcome = work(network.clone()).await;
-        network.uninstall();
+        let outcome = work(network).await;
+        Network::uninstall();
         outcome
     });
     drop(runtime);
@@ -64,12 +64,7 @@ impl AsyncRuntime for SimRuntime {
         T: Future + OptionalSend + 'static,
         T::Output: OptionalSend + 'static,
     {
-        let process = Process::current();
-        let handle = TokioRuntime::spawn(InProcess::new(process.clone(), future));
-        if let Some(process) = process {
-            process.adopt(handle.abort_handle());
-        }
-        handle
+        spawn_in(Process::current().as_ref(), future)
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {

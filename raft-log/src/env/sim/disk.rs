@@ -1,12 +1,11 @@
 //! The simulated disk: the [`Disk`] that the code under test sees, and what a test can do to it.
 
-use super::faults::{Fault, FaultKind, Faults};
+use super::faults::{Fault, FaultKind};
 use super::file::SimFile;
-use super::image::{DiskImage, FileImage, Inode};
 use super::rng::SeededRng;
 use super::session::Session;
+use super::state::{BeforeRead, SimState, lock};
 use crate::env::{Disk, DiskLock, File, OpenMode};
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,42 +28,6 @@ pub enum Crash {
 #[derive(Debug, Default)]
 pub struct SimDisk {
     state: Arc<Mutex<SimState>>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct SimState {
-    pub(super) image: DiskImage,
-    pub(super) faults: Faults,
-    /// Counts crashes of every kind: handles of an earlier life fail.
-    pub(super) life: u64,
-    /// Counts power losses: the system's runs.
-    boots: u64,
-    /// Calls that change the disk, since it was made.
-    changes: u64,
-    /// The power goes off at this change.
-    power_off_at: Option<u64>,
-    capacity_bytes: Option<u64>,
-    refused_as_full: u64,
-    /// Reads that met a bad block.
-    pub(super) unreadable_reads: u64,
-    pub(super) before_read: BeforeRead,
-    locks: BTreeSet<PathBuf>,
-}
-
-/// What happens just before the next read, once.
-#[derive(Default)]
-pub(super) struct BeforeRead(Option<Box<dyn FnOnce() + Send>>);
-
-impl BeforeRead {
-    pub(super) fn take(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
-        self.0.take()
-    }
-}
-
-impl std::fmt::Debug for BeforeRead {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("BeforeRead").field(&self.0.is_some()).finish()
-    }
 }
 
 impl SimDisk {
@@ -107,11 +70,7 @@ impl SimDisk {
     /// The disk for one life of a process: it is of no use after the next crash.
     #[must_use]
     pub fn session(self: &Arc<Self>) -> Arc<dyn Disk> {
-        Arc::new(Session::new(self.clone(), self.life()))
-    }
-
-    pub(super) fn life(&self) -> u64 {
-        self.lock().life
+        Arc::new(Session::new(self.clone(), self.state.clone()))
     }
 
     /// Lets `changes` more calls that change the disk succeed; then every call fails until [`SimDisk::crash`]. The one
@@ -267,58 +226,6 @@ impl SimDisk {
 
     fn lock(&self) -> MutexGuard<'_, SimState> {
         lock(&self.state)
-    }
-}
-
-pub(super) fn lock(state: &Mutex<SimState>) -> MutexGuard<'_, SimState> {
-    state.lock().expect("nothing panics while it holds the simulated disk")
-}
-
-impl SimState {
-    /// Fails once the power is off.
-    pub(super) fn powered(&self) -> io::Result<()> {
-        match self.power_off_at {
-            Some(at) if self.changes > at => Err(io::Error::other("simulated power loss")),
-            _ => Ok(()),
-        }
-    }
-
-    /// Counts a call that changes the disk; `false` if the power goes off during this very call.
-    pub(super) fn count_change(&mut self) -> io::Result<bool> {
-        self.powered()?;
-        self.changes += 1;
-        Ok(self.powered().is_ok())
-    }
-
-    /// Counts a call that is all or nothing: it fails if the power goes off at it.
-    fn change(&mut self) -> io::Result<()> {
-        if self.count_change()? { Ok(()) } else { self.powered() }
-    }
-
-    pub(super) fn file(&mut self, inode: Inode) -> &mut FileImage {
-        self.image.files.get_mut(&inode).expect("inodes are never removed")
-    }
-
-    /// Fails if `more` bytes exceed the disk.
-    pub(super) fn reserve(&mut self, more: u64) -> io::Result<()> {
-        match self.capacity_bytes {
-            Some(capacity) if more > 0 && self.image.used_bytes() + more > capacity => {
-                self.refused_as_full += 1;
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn inode(&self, path: &Path) -> io::Result<Inode> {
-        self.image.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn in_existing_dir(&self, path: &Path) -> io::Result<()> {
-        match path.parent() {
-            Some(dir) if self.image.dirs.iter().any(|known| known == dir) => Ok(()),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! One open file of the simulated disk.
 
-use super::disk::{SimState, lock};
 use super::faults::FaultKind;
 use super::image::Inode;
+use super::state::{SimState, lock};
 use super::step::at_disk;
 use crate::env::{File, FileIdentity, media_error};
 use std::io::{self, IoSlice};

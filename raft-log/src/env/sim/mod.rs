@@ -11,6 +11,7 @@ mod file;
 mod image;
 mod rng;
 mod session;
+mod state;
 mod step;
 
 pub use clock::ManualClock;

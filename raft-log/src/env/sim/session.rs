@@ -1,26 +1,29 @@
 //! A simulated disk as one life of a process sees it: it ends with that life, whoever still holds it.
 
-use super::disk::SimDisk;
+use super::state::{SimState, lock};
 use super::step::at_disk;
 use crate::env::{Disk, DiskLock, File, OpenMode};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-/// See the module. Made by [`SimDisk::session`].
+/// See the module. Made by [`SimDisk::session`](super::SimDisk::session).
 pub(super) struct Session {
-    disk: Arc<SimDisk>,
+    disk: Arc<dyn Disk>,
+    state: Arc<Mutex<SimState>>,
     life: u64,
 }
 
 impl Session {
-    pub(super) fn new(disk: Arc<SimDisk>, life: u64) -> Session {
-        Session { disk, life }
+    /// The present life of the disk that `state` is.
+    pub(super) fn new(disk: Arc<dyn Disk>, state: Arc<Mutex<SimState>>) -> Session {
+        let life = lock(&state).life;
+        Session { disk, state, life }
     }
 
-    fn disk(&self) -> io::Result<&SimDisk> {
-        if self.disk.life() == self.life {
-            return Ok(&self.disk);
+    fn disk(&self) -> io::Result<&dyn Disk> {
+        if lock(&self.state).life == self.life {
+            return Ok(self.disk.as_ref());
         }
         Err(io::Error::other("the process that used this simulated disk is dead"))
     }
@@ -86,6 +89,6 @@ impl Disk for Session {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        Disk::lock(self.disk()?, path)
+        self.disk()?.lock(path)
     }
 }

@@ -16,14 +16,20 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    pub(super) fn new(network: Network, address: SocketAddr, id: u64) -> TcpListener {
-        TcpListener { network, address, id }
+    /// Binds and listens, on the host of the calling process.
+    pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+        let network = Network::current();
+        let id = network.listen(address)?;
+        Ok(TcpListener { network, address, id })
     }
 
     /// The next stream, and who made it.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         poll_fn(|context| match self.network.next_accepted(self.address, self.id, context.waker()) {
-            Ok(Some(accepted)) => Poll::Ready(Ok(accepted)),
+            Ok(Some(accepted)) => {
+                let stream = TcpStream::new(self.network.clone(), accepted.ends);
+                Poll::Ready(Ok((stream, accepted.from)))
+            }
             Ok(None) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
         })

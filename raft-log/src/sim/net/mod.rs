@@ -6,6 +6,7 @@
 
 mod listener;
 mod names;
+mod pipe;
 mod state;
 mod stream;
 
@@ -21,7 +22,7 @@ pub(crate) type BoundListener = TcpListener;
 
 /// Binds and listens, on the host of the calling process.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<BoundListener> {
-    Network::current().listen(address)
+    TcpListener::bind(address)
 }
 
 /// Sockets of the system do not exist here.

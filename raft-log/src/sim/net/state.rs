@@ -9,18 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::env::Rng as _;
 use crate::env::sim::SeededRng;
-use crate::sim::net::listener::TcpListener;
-use crate::sim::net::stream::TcpStream;
+use crate::sim::net::pipe::{Link, Piece, Pipe, PipeId};
 use crate::sim::trace;
 
-/// Bytes that a stream holds between its ends, like the buffers of two kernels.
-pub(super) const PIPE_BYTES_MAX: usize = 256 << 10;
 /// So long after a host fell silent for good, who reads from it is told that the stream is broken: every stream is guarded by
 /// the kernel's keepalive (see `guard` of the network's own module).
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -57,43 +53,6 @@ pub struct NetworkCounts {
     pub dialed: u64,
 }
 
-/// What travels along a stream.
-pub(super) enum Piece {
-    /// Asks for a connection to this address.
-    Syn(SocketAddr),
-    /// The connection stands.
-    Established,
-    Bytes(Bytes),
-    /// No more comes.
-    End,
-    Reset,
-}
-
-pub(super) type PipeId = u64;
-type Link = (IpAddr, IpAddr);
-
-/// One direction of a stream.
-pub(super) struct Pipe {
-    pub(super) link: Link,
-    /// The boots of both hosts when the stream began.
-    boots: (u64, u64),
-    in_flight: VecDeque<(Instant, Piece)>,
-    pub(super) ready: VecDeque<Bytes>,
-    /// Bytes in flight and ready.
-    pub(super) bytes: usize,
-    pub(super) established: bool,
-    pub(super) ended: bool,
-    pub(super) reset: bool,
-    pub(super) reader: Option<Waker>,
-    pub(super) writer: Option<Waker>,
-    pub(super) reader_gone: bool,
-    pub(super) writer_gone: bool,
-    /// Its writer's host is off, or was switched on anew since: the reader is told then.
-    given_up: Option<Instant>,
-    /// The other direction.
-    pub(super) reverse: PipeId,
-}
-
 #[derive(Default)]
 struct Host {
     on: bool,
@@ -102,10 +61,24 @@ struct Host {
     listeners: BTreeMap<u16, Listening>,
 }
 
+/// A stream that reached its host, as that host has it.
+#[derive(Clone, Copy)]
+pub(super) struct Accepted {
+    pub(super) ends: Ends,
+    pub(super) from: SocketAddr,
+}
+
+/// Of a stream: the direction that one host reads, and the one that it writes.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) read: PipeId,
+    pub(super) write: PipeId,
+}
+
 #[derive(Default)]
 struct Listening {
     id: u64,
-    accepted: VecDeque<(TcpStream, SocketAddr)>,
+    accepted: VecDeque<Accepted>,
     waker: Option<Waker>,
 }
 
@@ -148,11 +121,8 @@ impl Network {
     }
 
     /// Ends the network.
-    pub(in crate::sim) fn uninstall(&self) {
+    pub(in crate::sim) fn uninstall() {
         NETWORK.set(None);
-        // Streams that wait to be accepted hold the network themselves.
-        let hosts = std::mem::take(&mut self.lock().hosts);
-        drop(hosts);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -178,7 +148,7 @@ impl Network {
             entry.on = false;
             std::mem::take(&mut entry.listeners)
         };
-        drop(listeners);
+        listeners.into_values().for_each(|listening| self.leave_all(listening));
     }
 
     /// Cuts or mends the way from one host to another; the way back is another link.
@@ -253,7 +223,8 @@ impl Network {
         self.lock().counts
     }
 
-    pub(super) fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {
+    /// Listens there; the number is to be told with [`Network::unlisten`].
+    pub(super) fn listen(&self, address: SocketAddr) -> io::Result<u64> {
         let mut state = self.lock();
         let id = state.new_id();
         let host = state.hosts.entry(address.ip()).or_default();
@@ -264,7 +235,7 @@ impl Network {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         host.listeners.insert(address.port(), Listening { id, ..Listening::default() });
-        Ok(TcpListener::new(self.clone(), address, id))
+        Ok(id)
     }
 
     pub(super) fn unlisten(&self, address: SocketAddr, id: u64) {
@@ -276,15 +247,17 @@ impl Network {
                 _ => None,
             }
         };
-        drop(removed);
+        if let Some(listening) = removed {
+            self.leave_all(listening);
+        }
     }
 
-    pub(super) fn next_accepted(
-        &self,
-        address: SocketAddr,
-        id: u64,
-        waker: &Waker,
-    ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    /// Nobody listens any more: what was not accepted is dropped.
+    fn leave_all(&self, listening: Listening) {
+        listening.accepted.into_iter().for_each(|accepted| self.leave_both(accepted.ends));
+    }
+
+    pub(super) fn next_accepted(&self, address: SocketAddr, id: u64, waker: &Waker) -> io::Result<Option<Accepted>> {
         let mut state = self.lock();
         let listening = state.hosts.get_mut(&address.ip()).and_then(|host| host.listeners.get_mut(&address.port()));
         let Some(listening) = listening.filter(|listening| listening.id == id) else {
@@ -298,7 +271,7 @@ impl Network {
     }
 
     /// Both directions of a new stream, and its first piece under way.
-    pub(super) fn dial(&self, from: IpAddr, to: SocketAddr) -> TcpStream {
+    pub(super) fn dial(&self, from: IpAddr, to: SocketAddr) -> Ends {
         let (forth, back) = {
             let mut state = self.lock();
             let (forth, back) = (state.new_id(), state.new_id());
@@ -310,12 +283,18 @@ impl Network {
             (forth, back)
         };
         self.shared.sent.notify_one();
-        TcpStream::new(self.clone(), back, forth)
+        Ends { read: back, write: forth }
     }
 
     pub(super) fn send(&self, pipe: PipeId, piece: Piece) {
         self.lock().send(pipe, piece);
         self.shared.sent.notify_one();
+    }
+
+    /// A stream is dropped, with both its ends here.
+    fn leave_both(&self, ends: Ends) {
+        self.leave(ends.read, false);
+        self.leave(ends.write, true);
     }
 
     /// One end of a direction is dropped.
@@ -341,39 +320,13 @@ impl Network {
 /// Delivers what is due, for as long as the simulation lasts.
 async fn deliver(network: Network) {
     loop {
-        let (next, accepted) = network.lock().advance(Instant::now(), &network);
-        // Refused streams lock the network when they are dropped.
-        drop(accepted);
+        let (next, refused) = network.lock().advance(Instant::now());
+        refused.into_iter().for_each(|ends| network.leave_both(ends));
         let sent = network.shared.sent.notified();
         match next {
             Some(at) => drop(tokio::time::timeout_at(at, sent).await),
             None => sent.await,
         }
-    }
-}
-
-impl Pipe {
-    fn new(link: Link, boots: (u64, u64), reverse: PipeId) -> Pipe {
-        Pipe {
-            link,
-            boots,
-            in_flight: VecDeque::new(),
-            ready: VecDeque::new(),
-            bytes: 0,
-            established: false,
-            ended: false,
-            reset: false,
-            reader: None,
-            writer: None,
-            reader_gone: false,
-            writer_gone: false,
-            given_up: None,
-            reverse,
-        }
-    }
-
-    fn wake(&mut self) {
-        self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
     }
 }
 
@@ -408,13 +361,13 @@ impl State {
     }
 
     /// Delivers all that is due; says when the next is, and what nobody accepts.
-    fn advance(&mut self, now: Instant, network: &Network) -> (Option<Instant>, Vec<TcpStream>) {
+    fn advance(&mut self, now: Instant) -> (Option<Instant>, Vec<Ends>) {
         let mut refused = Vec::new();
         loop {
             match self.due.peek() {
                 Some(Reverse((at, _, _))) if *at <= now => {
                     let Some(Reverse((_, _, id))) = self.due.pop() else { continue };
-                    self.advance_pipe(id, now, network, &mut refused);
+                    self.advance_pipe(id, now, &mut refused);
                 }
                 next => return (next.map(|Reverse((at, _, _))| *at), refused),
             }
@@ -430,7 +383,7 @@ impl State {
         }
     }
 
-    fn advance_pipe(&mut self, id: PipeId, now: Instant, network: &Network, refused: &mut Vec<TcpStream>) {
+    fn advance_pipe(&mut self, id: PipeId, now: Instant, refused: &mut Vec<Ends>) {
         if self.pipes.get(&id).and_then(|pipe| pipe.given_up).is_some_and(|at| at <= now) {
             return self.break_stream(id);
         }
@@ -458,15 +411,15 @@ impl State {
             }
             trace::note(id);
             self.counts.delivered += 1;
-            self.arrive(id, piece, network, refused);
+            self.arrive(id, piece, refused);
         }
         self.forget_if_done(id);
     }
 
-    fn arrive(&mut self, id: PipeId, piece: Piece, network: &Network, refused: &mut Vec<TcpStream>) {
+    fn arrive(&mut self, id: PipeId, piece: Piece, refused: &mut Vec<Ends>) {
         let Some(pipe) = self.pipes.get_mut(&id) else { return };
         match piece {
-            Piece::Syn(to) => return self.accept(id, to, network, refused),
+            Piece::Syn(to) => return self.accept(id, to, refused),
             Piece::Established => pipe.established = true,
             Piece::Bytes(bytes) if pipe.reader_gone => {
                 pipe.bytes -= bytes.len();
@@ -484,7 +437,7 @@ impl State {
     }
 
     /// A stream reached its host: somebody listens there, or it is refused.
-    fn accept(&mut self, forth: PipeId, to: SocketAddr, network: &Network, refused: &mut Vec<TcpStream>) {
+    fn accept(&mut self, forth: PipeId, to: SocketAddr, refused: &mut Vec<Ends>) {
         let Some(pipe) = self.pipes.get_mut(&forth) else { return };
         let (back, from) = (pipe.reverse, pipe.link.0);
         let boot = self.boot(to.ip());
@@ -498,8 +451,8 @@ impl State {
         let listening = self.hosts.get_mut(&to.ip()).and_then(|host| host.listeners.get_mut(&to.port()));
         match listening {
             Some(listening) => {
-                let stream = TcpStream::new(network.clone(), forth, back);
-                listening.accepted.push_back((stream, SocketAddr::new(from, 0)));
+                let ends = Ends { read: forth, write: back };
+                listening.accepted.push_back(Accepted { ends, from: SocketAddr::new(from, 0) });
                 if let Some(waker) = listening.waker.take() {
                     waker.wake();
                 }
@@ -507,7 +460,7 @@ impl State {
             }
             None => {
                 self.send(back, Piece::Reset);
-                refused.push(TcpStream::new(network.clone(), forth, back));
+                refused.push(Ends { read: forth, write: back });
             }
         }
     }

@@ -9,7 +9,8 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sim::Process;
-use crate::sim::net::state::{Network, PIPE_BYTES_MAX, Piece, PipeId};
+use crate::sim::net::pipe::{PIPE_BYTES_MAX, Piece, PipeId};
+use crate::sim::net::state::{Ends, Network};
 
 /// A stream between two hosts.
 pub struct TcpStream {
@@ -30,10 +31,10 @@ pub struct OwnedWriteHalf {
 }
 
 impl TcpStream {
-    pub(super) fn new(network: Network, read: PipeId, write: PipeId) -> TcpStream {
+    pub(super) fn new(network: Network, ends: Ends) -> TcpStream {
         TcpStream {
-            read: OwnedReadHalf { network: network.clone(), pipe: read },
-            write: OwnedWriteHalf { network, pipe: write },
+            read: OwnedReadHalf { network: network.clone(), pipe: ends.read },
+            write: OwnedWriteHalf { network, pipe: ends.write },
         }
     }
 
@@ -41,7 +42,8 @@ impl TcpStream {
     pub async fn connect(address: &str) -> io::Result<TcpStream> {
         let network = Network::current();
         let from = Process::current().expect("processes open streams").address();
-        let stream = network.dial(from, network.resolve(address)?);
+        let ends = network.dial(from, network.resolve(address)?);
+        let stream = TcpStream::new(network, ends);
         poll_fn(|context| {
             let mut state = stream.read.network.lock();
             match state.pipes.get_mut(&stream.read.pipe) {
