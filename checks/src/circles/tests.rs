@@ -122,6 +122,18 @@ fn names_of_others_and_fields_are_no_arrows() {
 }
 
 #[test]
+fn files_that_only_some_builds_have_count_as_well() {
+    let report = report(&[
+        ("lib.rs", "#[cfg_attr(not(sim), path = \"plain.rs\")] mod form; mod user; #[path = \"odd.rs\"] mod named;"),
+        ("form.rs", "pub struct Form;"),
+        ("plain.rs", "pub struct Form(crate::user::User);"),
+        ("user.rs", "use crate::form::Form; pub struct User; fn f(_: crate::named::Named) {}"),
+        ("odd.rs", "pub struct Named;"),
+    ]);
+    assert_eq!(report, "a circle of 2 files:\n  plain.rs -> user.rs: User\n  user.rs -> plain.rs: Form\n");
+}
+
+#[test]
 fn imports_that_lead_to_each_other_end() {
     let files = [
         ("lib.rs", "mod a; mod b; pub use a::*; pub use b::*;"),

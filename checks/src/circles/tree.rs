@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{TokenStream, TokenTree};
+use syn::punctuated::Punctuated;
 use syn::visit::Visit as _;
-use syn::{Expr, Item, ItemMod, ItemUse, Lit, Meta, UseTree, Visibility};
+use syn::{Expr, Item, ItemMod, ItemUse, Lit, Meta, Token, UseTree, Visibility};
 
 use super::mentions::{Mentions, NamePath, attributes, plain};
 use super::only_tests::only_in_tests;
@@ -115,8 +116,9 @@ impl Tree {
             match item {
                 Item::Mod(declared) => {
                     let name = plain(&declared.ident);
-                    let child = self.child(place, id, file, declared)?;
-                    self.define(id, name, Meaning::Module(child));
+                    for child in self.children(place, id, file, declared)? {
+                        self.define(id, name.clone(), Meaning::Module(child));
+                    }
                 }
                 Item::Use(import) => self.import(id, &import),
                 other => self.item(id, &other),
@@ -125,29 +127,35 @@ impl Tree {
         Ok(id)
     }
 
-    fn child(
+    /// More than one if builds differ in the file (`#[cfg_attr(.., path = "..")]`).
+    fn children(
         &mut self,
         place: &Place,
         parent: ModuleId,
         file: FileId,
         declared: ItemMod,
-    ) -> Result<ModuleId, SourceError> {
+    ) -> Result<Vec<ModuleId>, SourceError> {
         let name = plain(&declared.ident);
         let own = place.children.join(&name);
+        let paths = path_attributes(&declared);
         if let Some((_, items)) = declared.content {
             let inner = Place { path: place.path.clone(), children: own };
-            return self.module(&inner, file, Some(parent), items);
+            return Ok(vec![self.module(&inner, file, Some(parent), items)?]);
         }
         let beside = place.path.parent().map(Path::to_path_buf).unwrap_or_default();
-        let next = match path_attribute(&declared) {
-            Some(path) => Place { path: beside.join(path), children: beside },
-            None if own.join("mod.rs").is_file() => Place { path: own.join("mod.rs"), children: own },
-            None => Place { path: place.children.join(format!("{name}.rs")), children: own },
+        let usual = if own.join("mod.rs").is_file() {
+            Place { path: own.join("mod.rs"), children: own }
+        } else {
+            Place { path: place.children.join(format!("{name}.rs")), children: own }
         };
-        if !next.path.is_file() {
-            return Err(SourceError::NoFile { path: place.path.clone(), module: name });
-        }
-        self.file(next, Some(parent))
+        let always = paths.iter().any(|path| path.always);
+        let others = paths.iter().map(|path| Place { path: beside.join(&path.path), children: beside.clone() });
+        let files: Vec<Place> = others.chain((!always).then_some(usual)).collect();
+        let missing = || SourceError::NoFile { path: place.path.clone(), module: name.clone() };
+        files
+            .into_iter()
+            .map(|next| if next.path.is_file() { self.file(next, Some(parent)) } else { Err(missing()) })
+            .collect()
     }
 
     fn item(&mut self, module: ModuleId, item: &Item) {
@@ -235,14 +243,31 @@ impl Tree {
     }
 }
 
-/// What `#[path = "..."]` says.
-fn path_attribute(module: &ItemMod) -> Option<String> {
-    module.attrs.iter().filter(|attribute| attribute.path().is_ident("path")).find_map(|attribute| {
-        let Meta::NameValue(pair) = &attribute.meta else { return None };
-        let Expr::Lit(literal) = &pair.value else { return None };
-        let Lit::Str(text) = &literal.lit else { return None };
-        Some(text.value())
-    })
+/// What `#[path = "..."]` says, in all builds or in some.
+struct PathAttribute {
+    path: String,
+    always: bool,
+}
+
+fn path_attributes(module: &ItemMod) -> Vec<PathAttribute> {
+    let mut found = Vec::new();
+    for attribute in &module.attrs {
+        if let Some(path) = path_in(&attribute.meta) {
+            found.push(PathAttribute { path, always: true });
+        } else if attribute.path().is_ident("cfg_attr")
+            && let Ok(parts) = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+        {
+            found.extend(parts.iter().filter_map(path_in).map(|path| PathAttribute { path, always: false }));
+        }
+    }
+    found
+}
+
+fn path_in(meta: &Meta) -> Option<String> {
+    let Meta::NameValue(pair) = meta else { return None };
+    let Expr::Lit(literal) = &pair.value else { return None };
+    let Lit::Str(text) = &literal.lit else { return None };
+    pair.path.is_ident("path").then(|| text.value())
 }
 
 /// The names of types and constants in what a macro gets.
