@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 use raft_log::Replica;
 use raft_log::types::LogIndex;
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::group::Group;
 
 /// Payload bytes of one read of the backlog.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use raft_log::types::{LogIndex, NodeId};
 use raft_log::{ChangeError, Replica};
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::backlog::fill;
 use crate::group::Group;
 use crate::load::{Failures, Load, Measured, Pace};

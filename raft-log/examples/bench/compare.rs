@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 
 /// One load, and what is wanted of it.
 struct Load {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::group::Group;
 
 pub(crate) async fn run(arguments: &Arguments) {

@@ -8,7 +8,7 @@ use raft_log::env::Env;
 use raft_log::types::{GroupId, NodeId};
 use raft_log::{Durability, ElectionOptions, NodeAddresses, PeerListen, Replica, ReplicaOptions};
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::machine::Nothing;
 
 pub(crate) struct Group {

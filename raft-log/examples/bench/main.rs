@@ -11,6 +11,7 @@
 //! cargo run -p raft-log --example bench -- catchup --gib 5 --conc 256
 //! ```
 
+mod arguments;
 mod backlog;
 mod catchup;
 mod compare;
@@ -22,30 +23,12 @@ mod memory;
 mod reopen;
 mod write;
 
-use std::collections::BTreeMap;
-use std::str::FromStr;
-
-/// `--name value` pairs.
-pub(crate) struct Arguments(BTreeMap<String, String>);
-
-impl Arguments {
-    pub(crate) fn get<T: FromStr>(&self, name: &str, default: T) -> T {
-        match self.0.get(name) {
-            None => default,
-            Some(text) => text.parse().unwrap_or_else(|_| panic!("--{name} {text} is not understood")),
-        }
-    }
-}
+use arguments::Arguments;
 
 fn main() {
     let mut words = std::env::args().skip(1);
     let mode = words.next().unwrap_or_else(|| "write".to_owned());
-    let words: Vec<String> = words.collect();
-    let pairs = words.chunks(2).map(|pair| match pair {
-        [name, value] => (name.trim_start_matches("--").to_owned(), value.clone()),
-        other => panic!("{other:?} has no value"),
-    });
-    let arguments = Arguments(pairs.collect());
+    let arguments = Arguments::of(&words.collect::<Vec<_>>());
     let clients = arguments.get("client-threads", 1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(clients).enable_all().build();
     let runtime = runtime.expect("a runtime starts");

@@ -15,7 +15,7 @@ use raft_log::storage::{HardState, Log, RecordKind, StorageOptions};
 use raft_log::types::{GroupId, LogId, LogIndex, Term};
 use raft_log::{Record, storage};
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::backlog::drop_cached_pages;
 
 /// Payload bytes of one append.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::group::Group;
 use crate::load::{Load, Pace};
 
