@@ -23,9 +23,11 @@ pub mod types;
 
 pub use identity::IdentityError;
 pub use membership::{MemberNode, Membership, MembershipDecodeError, NodeAddresses};
+pub use raft::gate_reason::GateReason;
 pub use raft::retention::AgePause;
-pub use raft::vote_gate::GateReason;
 pub use raft::wire::ENTRY_BYTES_LIMIT;
+#[cfg(tercet_sim)]
+pub use replica::Standing;
 pub use replica::{
     BootstrapError, ChangeError, ElectionOptions, Health, Leader, Member, OpenError, PeerListen, ProposeError,
     Proposed, RELEASE_AHEAD_PERCENT, ReadError, Replica, ReplicaOptions, RetentionOptions, Role, Status, TransferError,

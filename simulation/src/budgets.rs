@@ -9,7 +9,8 @@ use raft_log::types::Term;
 use tokio::time::Instant;
 
 use crate::clients::place_of;
-use crate::cluster::{Cluster, host};
+use crate::cluster::Cluster;
+use crate::hosts::host;
 use crate::majority;
 use crate::settings::Settings;
 use crate::view::View;

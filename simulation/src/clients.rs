@@ -12,8 +12,8 @@ use raft_log::sim::observe::{Deed, observe_of};
 use raft_log::types::NodeId;
 use raft_log::{ProposeError, Replica};
 
-use crate::cluster::host;
 use crate::history::{History, Outcome};
+use crate::hosts::host;
 use crate::machine::response_to;
 use crate::settings::Settings;
 

@@ -1,6 +1,6 @@
 //! The nodes of a simulated group: their disks, their processes, and what happens to them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use raft_log::{Durability, NodeAddresses, PeerListen, Replica, ReplicaOptions};
 use tokio::time::Instant;
 
 use crate::clients::Directory;
+use crate::hosts::{PEER_PORT, host};
 use crate::machine::Machine;
 use crate::node::{Harm, Life, Node, Opening};
 use crate::settings::Settings;
@@ -22,8 +23,6 @@ use crate::story::tell_of;
 
 /// The data folder on each node's disk.
 pub const DIR: &str = "/data";
-/// Where each of them listens to its peers.
-pub const PEER_PORT: u16 = 7000;
 /// Whoever loses a folder for good is told to come back under one.
 const REMEDY: &str = "a fresh ";
 const PROPOSE_DEADLINE: Duration = Duration::from_millis(1_500);
@@ -43,12 +42,6 @@ pub struct Cluster {
     /// Hosts whose disks were put back as they were earlier, since the last look.
     pub put_back: Vec<(IpAddr, IpAddr)>,
     lives: u64,
-}
-
-/// The host of the node at this place.
-#[must_use]
-pub fn host(place: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(place + 1).expect("few nodes")))
 }
 
 impl Cluster {

@@ -19,6 +19,7 @@ pub mod clients;
 pub mod cluster;
 pub mod faults;
 pub mod history;
+pub mod hosts;
 pub mod machine;
 mod majority;
 pub mod many;

@@ -10,7 +10,7 @@ use raft_log::sim::{Process, SimClock};
 use raft_log::types::NodeId;
 use tokio::time::Instant;
 
-use crate::cluster::{PEER_PORT, host};
+use crate::hosts::{PEER_PORT, host};
 use crate::machine::Machine;
 use crate::settings::Settings;
 

@@ -16,8 +16,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clients::place_of;
-use crate::cluster::{Cluster, host};
+use crate::cluster::Cluster;
 use crate::faults::Kind;
+use crate::hosts::host;
 use crate::node::Harm;
 use crate::story::tell;
 

@@ -1,44 +1,15 @@
 //! What bugs do to the answers of followers: two wrong ways to count them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 
 use super::{Bug, is};
 use crate::raft::network::peers::Peers;
-use crate::raft::type_config::{RaftLogId, RaftVote, TypeConfig, raft_log_id};
+use crate::raft::type_config::{RaftLogId, TypeConfig, raft_log_id};
 use crate::storage::Log;
 use crate::types::NodeId;
-
-/// What the followers of this node hold, as they said under its present vote.
-#[derive(Default)]
-pub(crate) struct Acknowledged {
-    inside: Mutex<(Option<RaftVote>, BTreeMap<NodeId, RaftLogId>)>,
-}
-
-impl Acknowledged {
-    fn inside(&self) -> MutexGuard<'_, (Option<RaftVote>, BTreeMap<NodeId, RaftLogId>)> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn follow(&self, vote: RaftVote) {
-        let mut inside = self.inside();
-        if inside.0 != Some(vote) {
-            *inside = (Some(vote), BTreeMap::new());
-        }
-    }
-
-    fn note(&self, node: NodeId, matched: RaftLogId) {
-        let mut inside = self.inside();
-        let known = inside.1.entry(node).or_insert(matched);
-        *known = (*known).max(matched);
-    }
-
-    fn of(&self, node: NodeId) -> Option<RaftLogId> {
-        self.inside().1.get(&node).copied()
-    }
-}
 
 /// One connection's requests and answers; clones are the same.
 #[derive(Clone)]

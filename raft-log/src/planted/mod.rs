@@ -1,10 +1,13 @@
 //! Bugs on purpose: each undoes one rule at the place where it is kept, so that the simulation can show that it would
 //! notice (`make sim-sensitivity`). Outside of the simulation there are none: [`is`] is a constant.
 
+#[cfg_attr(not(tercet_sim), path = "no_acknowledged.rs")]
+mod acknowledged;
 #[cfg_attr(not(tercet_sim), path = "no_answers.rs")]
 mod answers;
 
-pub(crate) use answers::{Acknowledged, Answers};
+pub(crate) use acknowledged::Acknowledged;
+pub(crate) use answers::Answers;
 
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])* $bug:ident = $name:literal,)*) => {

@@ -7,9 +7,6 @@ use crate::raft::type_config::TypeConfig;
 use crate::storage::Log;
 use crate::types::NodeId;
 
-#[derive(Default)]
-pub(crate) struct Acknowledged {}
-
 #[derive(Clone)]
 pub(crate) struct Answers;
 

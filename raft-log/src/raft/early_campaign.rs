@@ -37,9 +37,10 @@ use tokio::time::Instant;
 use crate::env::Env;
 use crate::membership::MemberNode;
 use crate::planted::{self, Bug};
-use crate::raft::network::leader_watch::LeaderWatch;
+use crate::raft::core::RaftCore;
+use crate::raft::network::leader_watch::{Found, LeaderWatch};
 use crate::raft::network::link::LinkFactory;
-use crate::raft::type_config::{RaftCore, RaftVote, TypeConfig};
+use crate::raft::type_config::{RaftVote, TypeConfig};
 use crate::raft::vote_gate::VoteGate;
 use crate::types::NodeId;
 
@@ -118,14 +119,6 @@ struct Ballot {
     lost: RaftVote,
     configs: Vec<BTreeSet<NodeId>>,
     others: BTreeMap<NodeId, MemberNode>,
-}
-
-/// What there is at the address of a lost leader; see the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    Leads,
-    Gone,
-    Unknown,
 }
 
 impl EarlyCampaign {

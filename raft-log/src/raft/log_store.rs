@@ -19,12 +19,12 @@ use std::time::Duration;
 use futures::Stream;
 use openraft::EntryPayload;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use tokio::sync::oneshot;
 
 use crate::exec;
 use crate::identity::Identity;
 use crate::planted::{self, Bug};
 use crate::raft::catch_up_pace::CatchUpPace;
+use crate::raft::completion::{completed, completion};
 #[cfg(tercet_sim)]
 use crate::raft::type_config::hard_state;
 use crate::raft::type_config::{
@@ -33,7 +33,7 @@ use crate::raft::type_config::{
 use crate::raft::votes::Votes;
 #[cfg(tercet_sim)]
 use crate::sim::observe::{self, Deed};
-use crate::storage::{Done, Log, RETRY_AFTER, Record, StorageError, lacks_something};
+use crate::storage::{Done, Log, RETRY_AFTER, Record, lacks_something};
 use crate::types::LogIndex;
 
 /// Payload bytes of one AppendEntries request; one larger entry passes alone. Under simulation a few entries fill one, so
@@ -141,20 +141,6 @@ fn payload_bytes(entry: &RaftEntry) -> usize {
         EntryPayload::Normal(command) => command.payload.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
-}
-
-/// Completes `done` with the result of a storage call.
-pub(crate) fn completion() -> (Done, oneshot::Receiver<io::Result<()>>) {
-    let (sender, receiver) = oneshot::channel();
-    let done = move |result: Result<(), Arc<StorageError>>| {
-        // openraft drops the call when it stops; nobody waits then.
-        drop(sender.send(result.map_err(io::Error::other)));
-    };
-    (Box::new(done), receiver)
-}
-
-pub(crate) async fn completed(receiver: oneshot::Receiver<io::Result<()>>) -> io::Result<()> {
-    receiver.await.map_err(|_| io::Error::other("the log's I/O thread stopped"))?
 }
 
 /// First index and end (exclusive) of a range.

@@ -17,7 +17,10 @@
 pub(crate) mod bootstrap;
 mod catch_up_pace;
 pub(crate) mod clocks;
+mod completion;
+pub(crate) mod core;
 pub(crate) mod early_campaign;
+pub(crate) mod gate_reason;
 pub(crate) mod log_store;
 pub(crate) mod network;
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! The way back of a proposal: its outcome, and the bytes that it held.
 
+use openraft::RaftTypeConfig;
 use openraft::alias::LogIdOf;
 use openraft::raft::responder::Responder;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-
-use crate::raft::type_config::TypeConfig;
 
 /// Carries a proposal's outcome to its caller.
 ///
@@ -24,11 +23,12 @@ impl<T> ProposalResponder<T> {
     }
 }
 
-impl<T> Responder<TypeConfig, T> for ProposalResponder<T>
+impl<C, T> Responder<C, T> for ProposalResponder<T>
 where
+    C: RaftTypeConfig,
     T: Send + 'static,
 {
-    fn on_commit(&mut self, _log_id: LogIdOf<TypeConfig>) {}
+    fn on_commit(&mut self, _log_id: LogIdOf<C>) {}
 
     fn on_complete(self, outcome: T) {
         // A caller that passed its deadline is gone; nobody waits for the outcome then.

@@ -28,10 +28,14 @@ use crate::env::Env;
 use crate::exec;
 use crate::openings::{Lineage, Opening};
 use crate::planted::{self, Bug};
-use crate::raft::network::pasts;
 use crate::storage::OpenError;
 use crate::storage::sealed_file::{self, SealedFormat};
 use crate::types::{Incarnation, NodeId};
+
+/// What a leader's log says about a member of this kind.
+pub(crate) const OLDER_COPY: &str = "the data folder of a member is an older copy of itself (a snapshot of its machine, or a restored \
+    backup): it has forgotten votes or entries. It votes no more and follows as a learner; replace it by a node with an empty \
+    folder and a fresh id: tercet cluster replace NODE NEW HOST:PORT";
 
 const FORMAT: SealedFormat = SealedFormat { magic: *b"TRCTSEEN", version: 1 };
 const FILE_NAME: &str = "sightings";
@@ -151,7 +155,7 @@ impl Sightings {
             inside.changes += 1;
         }
         if let Some(reason) = reason {
-            tracing::error!(peer = %node, %reason, "{}", pasts::OLDER_COPY);
+            tracing::error!(peer = %node, %reason, "{}", OLDER_COPY);
         }
         if now.older_copy { Judgement::OlderCopy } else { Judgement::GoesOn }
     }

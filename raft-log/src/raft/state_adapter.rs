@@ -23,7 +23,7 @@ use crate::checkpoint::{Checkpoint, Checkpoints, Sealing};
 use crate::exec;
 use crate::membership::Membership;
 use crate::planted::{self, Bug};
-use crate::raft::log_store::{completed, completion};
+use crate::raft::completion::{completed, completion};
 use crate::raft::pace::Pace;
 use crate::raft::state_worker::StateWorker;
 use crate::raft::type_config::{

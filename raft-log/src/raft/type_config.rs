@@ -67,7 +67,6 @@ pub(crate) type RaftLogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(crate) type RaftVote = openraft::alias::VoteOf<TypeConfig>;
 pub(crate) type RaftMembership = openraft::Membership<NodeId, MemberNode>;
 pub(crate) type RaftStoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
-pub(crate) type RaftCore = openraft::Raft<TypeConfig, crate::raft::state_adapter::StateAdapter>;
 
 pub(crate) fn raft_log_id(id: LogId) -> RaftLogId {
     RaftLogId::new_term_index(id.term.0, id.index.0)

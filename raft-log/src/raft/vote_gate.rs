@@ -25,65 +25,16 @@
 //! (hazards 8). After a start nothing is known to be committed beyond what the state has applied, until a leader says more.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use openraft::raft::VoteRequest;
 use openraft::type_config::TypeConfigExt;
 use tokio::sync::watch;
 
 use crate::planted::{self, Bug};
-use crate::raft::type_config::{RaftCore, TypeConfig};
+use crate::raft::core::RaftCore;
+use crate::raft::gate_reason::GateReason;
+use crate::raft::type_config::TypeConfig;
 use crate::raft::wire::call::CallAnswer;
-
-/// Why a node neither campaigns nor takes over leadership, and mostly does not grant votes either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GateReason {
-    /// Part of its log is damaged and not repaired yet (hazards 8). It does not lead; it may grant votes.
-    Damaged,
-    /// What is damaged is not known to be committed.
-    DamagedTail,
-    /// It keeps its log in `async` durability and the machine stopped without a clean end, or the device could not read the
-    /// end of the log: it may have forgotten what it acknowledged, and waits until it holds what the leader has committed
-    /// (hazards 10, 36).
-    AsyncUnclean,
-    /// Its disk has not finished a write for longer than the limit.
-    DiskStalled,
-    /// Its data folder is an older copy of itself: it has forgotten votes, and never votes again (hazards 34).
-    OlderCopy,
-}
-
-impl GateReason {
-    /// The name used in status output and metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            GateReason::Damaged => "damaged",
-            GateReason::DamagedTail => "damaged-tail",
-            GateReason::AsyncUnclean => "async-unclean",
-            GateReason::DiskStalled => "disk-stalled",
-            GateReason::OlderCopy => "older-copy",
-        }
-    }
-}
-
-impl GateReason {
-    /// Whether it stops granting votes to others as well.
-    #[must_use]
-    pub fn stops_granting(self) -> bool {
-        match self {
-            GateReason::Damaged => false,
-            GateReason::DamagedTail | GateReason::AsyncUnclean | GateReason::DiskStalled | GateReason::OlderCopy => {
-                true
-            }
-        }
-    }
-}
-
-impl fmt::Display for GateReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// The reasons that stand now; clones are the same gate.
 #[derive(Clone, Debug, Default)]

@@ -34,7 +34,7 @@ use openraft::raft::VoteRequest;
 use tokio::time::Instant;
 
 use crate::planted::{self, Bug};
-use crate::raft::log_store::{completed, completion};
+use crate::raft::completion::{completed, completion};
 use crate::raft::type_config::{RaftLogId, RaftVote, TypeConfig, hard_state};
 use crate::storage::{Done, HardState, Log};
 use crate::types::NodeId;

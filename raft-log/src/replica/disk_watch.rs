@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::raft::vote_gate::{GateReason, VoteGate};
+use crate::raft::gate_reason::GateReason;
+use crate::raft::vote_gate::VoteGate;
 use crate::storage::Log;
 use crate::types::LogIndex;
 

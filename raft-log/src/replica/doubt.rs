@@ -11,9 +11,11 @@ use openraft::async_runtime::WatchReceiver;
 
 use crate::exec;
 use crate::last_run::LastRun;
+use crate::raft::core::RaftCore;
+use crate::raft::gate_reason::GateReason;
 use crate::raft::network::leader_watch::LeaderWatch;
-use crate::raft::type_config::{RaftCore, log_id};
-use crate::raft::vote_gate::{GateReason, VoteGate};
+use crate::raft::type_config::log_id;
+use crate::raft::vote_gate::VoteGate;
 use crate::storage::Log;
 use crate::types::{LogId, LogIndex, NodeId, Term};
 

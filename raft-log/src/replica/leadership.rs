@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::raft::type_config::RaftCore;
+use crate::raft::core::RaftCore;
 use crate::replica::options::ElectionOptions;
 use crate::replica::status::{Member, Role, Status};
 use crate::replica::{Leader, TransferError};

@@ -23,8 +23,9 @@ use openraft::type_config::TypeConfigExt;
 use crate::membership::{MemberNode, NodeAddresses};
 use crate::raft::bootstrap;
 use crate::raft::type_config::{RaftMembership, TypeConfig, membership};
+use crate::replica::inner::Inner;
 use crate::replica::status::{Member, Role, Status};
-use crate::replica::{ChangeError, Inner, Leader};
+use crate::replica::{ChangeError, Leader};
 use crate::types::{LogIndex, NodeId};
 
 /// A change that is not committed by then is answered as unknown; it goes on.

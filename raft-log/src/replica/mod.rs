@@ -3,8 +3,11 @@
 mod disk_watch;
 mod doubt;
 mod error;
+mod inner;
 pub(crate) mod leadership;
 mod members;
+#[cfg(tercet_sim)]
+mod observed;
 mod older_copies;
 mod open;
 mod options;
@@ -22,42 +25,27 @@ mod unfinished;
 mod tests;
 
 pub use error::{BootstrapError, ChangeError, Leader, OpenError, ProposeError, ReadError, TransferError};
+#[cfg(tercet_sim)]
+pub use observed::Standing;
 pub use options::{ElectionOptions, PeerListen, RELEASE_AHEAD_PERCENT, ReplicaOptions, RetentionOptions};
+pub use propose::Proposed;
 pub use status::{Health, Member, Role, Status};
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use openraft::raft::linearizable_read::Linearizer;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::env::Env;
-use crate::exec::{self, Thread};
+use crate::exec;
 use crate::identity::Identity;
-use crate::last_run::LastRun;
 use crate::membership::NodeAddresses;
 use crate::raft::bootstrap;
-use crate::raft::network::peers::Peers;
-use crate::raft::state_worker::{AppliedIndex, StateWorker};
-use crate::raft::type_config::{RaftCore, TypeConfig};
-use crate::raft::vote_gate::VoteGate;
-use crate::replica::leadership::Leadership;
-use crate::replica::read_point::ReadPoints;
-use crate::replica::stamps::Stamps;
-use crate::replica::thread::CoreThread;
+use crate::replica::inner::Inner;
 use crate::state_machine::StateMachine;
-use crate::storage::{Log, Record, StorageStats};
-use crate::types::{ClusterId, GroupId, LogId, LogIndex, NodeId, UnixMillis};
-
-/// A stored proposal: where it stands and what the state machine answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposed {
-    /// The entry's term and index.
-    pub id: LogId,
-    /// The state machine's response.
-    pub response: Bytes,
-}
+use crate::storage::{Record, StorageStats};
+use crate::types::{ClusterId, GroupId, LogIndex, NodeId, UnixMillis};
 
 /// One node of a group; cheap to clone, all clones are the same replica.
 ///
@@ -66,31 +54,6 @@ pub struct Proposed {
 #[derive(Clone)]
 pub struct Replica {
     pub(crate) inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    pub(crate) raft: RaftCore,
-    log: Log,
-    peers: Arc<Peers>,
-    gate: VoteGate,
-    last_run: Arc<LastRun>,
-    env: Env,
-    /// The channels stay open when the core has stopped: watchers then see why, until the last clone is dropped.
-    status: watch::Sender<Status>,
-    standing: watch::Sender<Status>,
-    leadership: Leadership,
-    applied: AppliedIndex,
-    bytes_in_flight: Arc<Semaphore>,
-    stamps: Stamps,
-    read_points: Arc<ReadPoints<Result<Linearizer<TypeConfig>, ProposeError>>>,
-    options: ReplicaOptions,
-    threads: Mutex<Option<Threads>>,
-}
-
-pub(crate) struct Threads {
-    core: CoreThread,
-    worker: StateWorker,
-    apply_joiner: Thread,
 }
 
 impl Replica {
@@ -288,50 +251,6 @@ impl Replica {
             Health::Failed { reason } => Some(reason.clone()),
             Health::Healthy | Health::WipedVoter { .. } | Health::Damaged { .. } => None,
         }
-    }
-}
-
-impl Inner {
-    /// Where the applied entries end, if `from` is before it.
-    fn readable_end(&self, from: LogIndex) -> Result<LogIndex, ReadError> {
-        let applied = self.applied.get();
-        let end = applied.map_or(LogIndex(0), LogIndex::next);
-        if from < end { Ok(end) } else { Err(ReadError::NotApplied { from, applied }) }
-    }
-
-    /// Ends the threads and closes the log; with `flush`, the state is persisted as far as the log is durable.
-    fn finish(&self, flush: bool) {
-        let threads = self.threads.lock().expect("no holder of this lock panics").take();
-        let Some(threads) = threads else { return };
-        threads.core.stop.cancel();
-        // A panic on either thread was reported when it happened; both are gone now.
-        threads.core.joiner.join();
-        self.log.shutdown();
-        if flush {
-            self.end_cleanly();
-            threads.worker.finish();
-        }
-        drop(threads.worker);
-        threads.apply_joiner.join();
-    }
-}
-
-impl Inner {
-    /// Says that nothing is forgotten, if the disk holds the whole log (hazards 10).
-    fn end_cleanly(&self) {
-        let last = self.log.bounds().last.map(|last| last.index);
-        if *self.log.durable().borrow() < last || self.log.failure().borrow().is_some() {
-            return;
-        }
-        if let Err(error) = self.last_run.end() {
-            tracing::warn!(%error, "that this run ended cleanly could not be written");
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.finish(false);
     }
 }
 

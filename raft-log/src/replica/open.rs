@@ -14,6 +14,7 @@ use crate::membership::MemberNode;
 use crate::openings::Openings;
 use crate::raft::clocks::Clocks;
 use crate::raft::early_campaign::Evidence;
+use crate::raft::gate_reason::GateReason;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::net::BoundListener;
 use crate::raft::network::pasts::{OwnPast, Pasts};
@@ -25,8 +26,10 @@ use crate::raft::settings;
 use crate::raft::sightings::Sightings;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::{LogProgress, StateWorker};
-use crate::raft::vote_gate::{GateReason, VoteGate};
+use crate::raft::vote_gate::VoteGate;
 use crate::raft::wire::ENTRY_BYTES_LIMIT;
+use crate::replica::OpenError;
+use crate::replica::inner::{Inner, Threads};
 use crate::replica::leadership::Leadership;
 use crate::replica::options::{PeerListen, ReplicaOptions};
 use crate::replica::propose::PROPOSAL_OVERHEAD_BYTES;
@@ -35,7 +38,6 @@ use crate::replica::stamps::Stamps;
 use crate::replica::status::Health;
 use crate::replica::status_task::StatusTask;
 use crate::replica::thread::{self, CoreParts, Keeping};
-use crate::replica::{Inner, OpenError, Threads};
 use crate::state_machine::{AppliedPoint, StateMachine};
 use crate::storage::{Durability, Log, RecoveryReport, StorageOptions};
 use crate::types::NodeId;
@@ -208,7 +210,9 @@ async fn open_folder(
         let members = members::known(&env, &dir, machine.applied().as_ref(), &identity);
         let (last_run, may_forget) = begin_run(&env, &dir, durability, accept_async_loss)?;
         #[cfg(tercet_sim)]
-        crate::sim::observe::observe_opened(&log, may_forget);
+        crate::sim::observe::observe_opened(&bounds, log.hard_state(), may_forget, |from, until| {
+            log.read(from, until, usize::MAX).ok()
+        });
         let end = bounds.last.max(bounds.purged).map_or(0, |last| last.index.next().0);
         let openings = Arc::new(Openings::begin(&env, &dir)?);
         let past = OwnPast { openings, opened_end: Some(end), may_forget };

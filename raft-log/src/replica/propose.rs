@@ -10,15 +10,26 @@ use openraft::raft::ClientWriteResult;
 use openraft::raft::linearizable_read::Linearizer;
 
 use crate::planted::{self, Bug};
+use crate::raft::core::RaftCore;
 use crate::raft::network::confirmations::Superseded;
 use crate::raft::network::peers::Peers;
 use crate::raft::responder::ProposalResponder;
-use crate::raft::type_config::{Command, RaftCore, TypeConfig, log_id};
-use crate::replica::{Inner, Leader, ProposeError, Proposed};
-use crate::types::{LogIndex, NodeId};
+use crate::raft::type_config::{Command, TypeConfig, log_id};
+use crate::replica::inner::Inner;
+use crate::replica::{Leader, ProposeError};
+use crate::types::{LogId, LogIndex, NodeId};
 
 /// What a proposal counts beside its payload, so that tiny ones are bounded as well.
 pub(crate) const PROPOSAL_OVERHEAD_BYTES: usize = 1024;
+
+/// A stored proposal: where it stands and what the state machine answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    /// The entry's term and index.
+    pub id: LogId,
+    /// The state machine's response.
+    pub response: Bytes,
+}
 
 fn unknown(reason: impl ToString) -> ProposeError {
     ProposeError::Unknown { reason: reason.to_string() }

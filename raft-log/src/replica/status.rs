@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::membership::NodeAddresses;
+use crate::raft::gate_reason::GateReason;
 use crate::raft::retention::AgePause;
-use crate::raft::vote_gate::GateReason;
 use crate::storage::Room;
 use crate::types::{ClusterId, LogId, LogIndex, NodeId, Term};
 

@@ -9,11 +9,12 @@ use openraft::{Instant as _, ServerState};
 use tokio::sync::watch;
 
 use crate::identity::Identity;
+use crate::raft::core::RaftCore;
 use crate::raft::network::leader_watch::LeaderWatch;
 use crate::raft::network::peers::Peers;
 use crate::raft::retention::AgePause;
 use crate::raft::state_worker::AppliedIndex;
-use crate::raft::type_config::{RaftCore, TypeConfig, log_id};
+use crate::raft::type_config::{TypeConfig, log_id};
 use crate::raft::vote_gate::VoteGate;
 use crate::replica::leadership::Leadership;
 use crate::replica::options::ElectionOptions;

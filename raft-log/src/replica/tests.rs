@@ -12,21 +12,22 @@ use tokio::io::AsyncReadExt as _;
 use super::*;
 use crate::checkpoint::Manifest;
 use crate::membership::{Membership, NodeAddresses};
+use crate::raft::gate_reason::GateReason;
 use crate::raft::network::calls::Calls;
-use crate::raft::network::confirmed::Checked;
+use crate::raft::network::checked::Checked;
 use crate::raft::network::greeting::hear;
 use crate::raft::network::net::{self, TcpStream};
+use crate::raft::network::peers::Peers;
 use crate::raft::network::socket::{FrameReader, write_frame, write_pieces};
 use crate::raft::sightings::Past;
-use crate::raft::type_config::{RaftVote, raft_membership};
-use crate::raft::vote_gate::GateReason;
+use crate::raft::type_config::{RaftVote, TypeConfig, raft_membership};
 use crate::raft::votes::Votes;
 use crate::raft::wire::append::encode_request;
 use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::checkpoint::{CheckpointAnswer, CheckpointRequest};
 use crate::raft::wire::handshake::{Hello, Party, Purpose, Refusal};
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, FinishCheckpoint, FinishFlush, FlushNeed};
-use crate::types::{GroupId, Incarnation, Term};
+use crate::types::{GroupId, Incarnation, LogId, Term};
 
 /// Applies nothing but the position.
 #[derive(Default)]

@@ -18,6 +18,7 @@ use crate::env::Env;
 use crate::exec::{self, Thread};
 use crate::last_run::LastRun;
 use crate::membership::MemberNode;
+use crate::raft::core::RaftCore;
 use crate::raft::early_campaign::{EarlyCampaign, Evidence};
 use crate::raft::log_store::LogStore;
 use crate::raft::network::link::{LinkFactory, Sending};
@@ -32,7 +33,7 @@ use crate::raft::retention::{
 };
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::state_worker::StateWorker;
-use crate::raft::type_config::{RaftCore, TypeConfig};
+use crate::raft::type_config::TypeConfig;
 use crate::raft::vote_gate::VoteGate;
 use crate::replica::doubt::Doubt;
 use crate::replica::leadership::Leadership;

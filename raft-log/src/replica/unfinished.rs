@@ -9,7 +9,8 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, ServerState};
 
-use crate::raft::type_config::{RaftCore, RaftLogId};
+use crate::raft::core::RaftCore;
+use crate::raft::type_config::RaftLogId;
 
 /// A joint configuration that has stood for this many looks belongs to nobody any more.
 const LOOKS: usize = 3;

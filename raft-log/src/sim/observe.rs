@@ -5,15 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use openraft::async_runtime::WatchReceiver as _;
 
 use crate::membership::Membership;
-use crate::raft::type_config::log_id;
-use crate::raft::vote_gate::GateReason;
-use crate::replica::Replica;
+use crate::raft::gate_reason::GateReason;
 use crate::sim::Process;
-use crate::storage::{Done, HardState, Log, Record, RecordKind, StorageError};
-use crate::types::{LogId, LogIndex, Term};
+use crate::storage::{Done, HardState, LogBounds, Record, RecordKind, StorageError};
+use crate::types::{LogId, LogIndex};
 
 /// An entry, as far as two copies of it must be equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,21 +131,26 @@ pub(crate) fn observe_appending(records: &[Record]) {
     observe(Deed::Appended(records.iter().map(Entry::from).collect()));
 }
 
-/// Notes what a log holds that was just opened; `in_doubt` if it may have forgotten what comes behind that.
-pub(crate) fn observe_opened(log: &Log, in_doubt: bool) {
-    let bounds = log.bounds();
+/// Notes what a log holds that was just opened, within these bounds and as `read` from and until an index; `in_doubt` if it may
+/// have forgotten what comes behind that.
+pub(crate) fn observe_opened(
+    bounds: &LogBounds,
+    vote: Option<HardState>,
+    in_doubt: bool,
+    read: impl Fn(LogIndex, LogIndex) -> Option<Vec<Record>>,
+) {
     let first = bounds.purged.map_or(LogIndex(0), |purged| purged.index.next());
     let end = bounds.last.map_or(LogIndex(0), |last| last.index.next());
     let mut entries: Vec<Entry> = Vec::new();
     let mut at = first;
     while at < end {
         // A device may fail once; what stays unreadable is the log's to find, not ours.
-        let Some(records) = (0..3).find_map(|_| log.read(at, end, usize::MAX).ok()) else { break };
+        let Some(records) = (0..3).find_map(|_| read(at, end)) else { break };
         let Some(last) = records.last() else { break };
         at = last.id.index.next();
         entries.extend(records.iter().map(Entry::from));
     }
-    observe(Deed::Opened { purged: bounds.purged, entries, end, in_doubt, vote: log.hard_state() });
+    observe(Deed::Opened { purged: bounds.purged, entries, end, in_doubt, vote });
 }
 
 /// Lets `done` say that entries up to `last` are persisted.
@@ -160,29 +162,4 @@ pub(crate) fn observing(deed: Deed, done: Done) -> Done {
         }
         done(result);
     })
-}
-
-/// What a replica knows at this very moment, without the delay of its [`Status`](crate::Status).
-#[derive(Clone, Debug)]
-pub struct Standing {
-    /// Its term.
-    pub term: Term,
-    /// Whether it leads.
-    pub leads: bool,
-    /// The last entry that it knows as committed.
-    pub committed: Option<LogId>,
-}
-
-impl Replica {
-    /// What it knows now.
-    #[must_use]
-    pub fn standing_now(&self) -> Standing {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        Standing {
-            term: Term(metrics.current_term),
-            leads: metrics.state == openraft::ServerState::Leader,
-            committed: metrics.local_committed.map(log_id),
-        }
-    }
 }

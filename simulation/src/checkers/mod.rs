@@ -1,5 +1,6 @@
 //! One promise each, checked after every step. The Raft properties are named as in the paper (figure 3).
 
+mod checker;
 mod commit_quorum;
 mod commit_term;
 mod durability;
@@ -21,33 +22,13 @@ mod state_digest;
 mod state_machine_safety;
 mod wiped_stays_out;
 
+pub use checker::{Checker, Violation};
 pub use exactly_once::ExactlyOnce;
 
 use raft_log::sim::observe::Event;
 
 use crate::settings::Settings;
 use crate::view::View;
-
-/// A promise that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Who noticed.
-    pub checker: &'static str,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// Watches one promise.
-pub trait Checker {
-    /// Its name in reports.
-    fn name(&self) -> &'static str;
-
-    /// Looks at an event; `view` is what was known before it.
-    ///
-    /// # Errors
-    /// Says what is wrong.
-    fn check(&mut self, view: &View, event: &Event) -> Result<(), String>;
-}
 
 /// All checkers of the nodes, and the view that they share.
 pub struct Checkers {

@@ -25,7 +25,7 @@ impl Checker for OlderCopyVotesNoMore {
 mod tests {
     use super::*;
     use crate::checkers::rig::{appended, entry, granted, objection, objection_in, persisted, voted};
-    use crate::cluster::host;
+    use crate::hosts::host;
 
     #[test]
     fn who_was_put_back_follows_and_does_not_vote() {

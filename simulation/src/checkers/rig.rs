@@ -9,7 +9,7 @@ use raft_log::types::{Incarnation, LogId, LogIndex, NodeId, Term};
 use raft_log::{MemberNode, Membership, NodeAddresses, RecordKind};
 
 use crate::checkers::Checker;
-use crate::cluster::host;
+use crate::hosts::host;
 use crate::view::View;
 
 pub(super) fn id(term: u64, index: u64) -> LogId {

@@ -26,7 +26,7 @@ impl Checker for WipedStaysOut {
 mod tests {
     use super::*;
     use crate::checkers::rig::{appended, entry, objection, objection_in, persisted, voted};
-    use crate::cluster::host;
+    use crate::hosts::host;
 
     #[test]
     fn who_was_wiped_neither_votes_nor_acknowledges() {

@@ -9,7 +9,10 @@ use raft_log::env::Disk as _;
 use raft_log::env::sim::{Crash, Fault, FaultKind};
 use tokio::time::Instant;
 
-use super::{Faults, Kind, Mend};
+use super::kind::Kind;
+use super::mends::Mend;
+use super::orderly::hand_over;
+use super::trouble::Trouble;
 use crate::clients::place_of;
 use crate::cluster::{Cluster, DIR, soon};
 use crate::majority;
@@ -28,7 +31,7 @@ pub(super) fn struck(cluster: &Cluster, kind: Kind, place: usize) -> u64 {
     }
 }
 
-impl Faults {
+impl Trouble {
     pub(super) fn break_disk(&mut self, cluster: &mut Cluster, kind: Kind, place: usize) {
         let fault = match kind {
             Kind::SyncError if self.rng.chance(20) => FaultKind::SyncDir,
@@ -48,7 +51,7 @@ impl Faults {
         self.order(cluster, kind, place, Fault { skip, error, ..Fault::once(fault, path) });
         if path == "hard-state" && self.rng.chance(50) {
             // Votes are saved where somebody asks for them.
-            super::hand_over(cluster);
+            hand_over(cluster);
         }
     }
 

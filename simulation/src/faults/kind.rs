@@ -1,5 +1,10 @@
 //! What can happen to a group.
 
+use std::collections::BTreeMap;
+
+/// How often faults of each kind took effect.
+pub type Effects = BTreeMap<Kind, u64>;
+
 use std::fmt;
 
 macro_rules! kinds {

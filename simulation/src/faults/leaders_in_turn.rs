@@ -16,10 +16,12 @@ use raft_log::env::sim::Crash;
 use raft_log::types::Term;
 use tokio::time::Instant;
 
+use super::kind::Kind;
 use super::mends::part;
-use super::{Faults, Kind};
+use super::trouble::Trouble;
 use crate::clients::place_of;
-use crate::cluster::{Cluster, host, soon};
+use crate::cluster::{Cluster, soon};
+use crate::hosts::host;
 use crate::story::tell;
 use crate::view::{NodeView, View};
 
@@ -61,7 +63,7 @@ fn leads_after(view: &View, place: usize, term: Term) -> Option<Term> {
 
 impl LeadersInTurn {
     /// Begins, if the group is whole and large enough.
-    pub(super) fn begin(faults: &mut Faults, cluster: &Cluster) -> Option<LeadersInTurn> {
+    pub(super) fn begin(faults: &mut Trouble, cluster: &Cluster) -> Option<LeadersInTurn> {
         let first = cluster.leader()?;
         let status = cluster.replica(first)?.status();
         let voters: Vec<usize> =
@@ -96,7 +98,7 @@ impl LeadersInTurn {
     }
 
     /// Goes on; `false` when it is over.
-    pub(super) fn step(&mut self, faults: &mut Faults, cluster: &mut Cluster, view: &View) -> bool {
+    pub(super) fn step(&mut self, faults: &mut Trouble, cluster: &mut Cluster, view: &View) -> bool {
         match self.phase {
             Phase::Holding { term } => {
                 let elected = |place: &usize| leads_after(view, *place, term).map(|term| (*place, term));
@@ -142,7 +144,7 @@ impl LeadersInTurn {
     }
 
     /// Everything is as before.
-    pub(super) fn end(&self, faults: &mut Faults, cluster: &mut Cluster) {
+    pub(super) fn end(&self, faults: &mut Trouble, cluster: &mut Cluster) {
         faults.mends.heal_links(cluster);
         for place in self.others.iter().chain([&self.first]) {
             cluster.nodes[*place].quicken_disk();

@@ -8,9 +8,11 @@ use raft_log::env::sim::Crash;
 use raft_log::types::LogIndex;
 use tokio::time::Instant;
 
+use super::kind::Kind;
 use super::mends::part;
-use super::{Faults, Kind};
-use crate::cluster::{Cluster, host};
+use super::trouble::Trouble;
+use crate::cluster::Cluster;
+use crate::hosts::host;
 use crate::node::Life;
 use crate::view::View;
 
@@ -34,7 +36,7 @@ pub(super) struct LeftBehind {
 
 impl LeftBehind {
     /// Begins with some follower.
-    pub(super) fn begin(faults: &mut Faults, cluster: &mut Cluster) -> Option<LeftBehind> {
+    pub(super) fn begin(faults: &mut Trouble, cluster: &mut Cluster) -> Option<LeftBehind> {
         let leader = cluster.leader()?;
         let members = cluster.replica(leader)?.status().members;
         let is_member = |place: usize| members.iter().any(|member| member.id == cluster.nodes[place].id);
@@ -57,7 +59,7 @@ impl LeftBehind {
     }
 
     /// Goes on; `false` when it is over.
-    pub(super) fn step(&mut self, faults: &mut Faults, cluster: &mut Cluster, view: &View) -> bool {
+    pub(super) fn step(&mut self, faults: &mut Trouble, cluster: &mut Cluster, view: &View) -> bool {
         if self.back {
             return Instant::now() < self.until;
         }
@@ -83,7 +85,7 @@ impl LeftBehind {
         Instant::now() < self.until
     }
 
-    fn let_back(&mut self, faults: &mut Faults, cluster: &mut Cluster) {
+    fn let_back(&mut self, faults: &mut Trouble, cluster: &mut Cluster) {
         self.back = true;
         faults.mends.heal_links(cluster);
         if self.down && matches!(cluster.nodes[self.follower].life, Life::Down(_)) {
@@ -92,7 +94,7 @@ impl LeftBehind {
     }
 
     /// Everything is as before.
-    pub(super) fn end(&mut self, faults: &mut Faults, cluster: &mut Cluster) {
+    pub(super) fn end(&mut self, faults: &mut Trouble, cluster: &mut Cluster) {
         if !self.back {
             self.let_back(faults, cluster);
         }

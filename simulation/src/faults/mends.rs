@@ -5,7 +5,8 @@ use std::time::Duration;
 use raft_log::sim::net::Network;
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, host};
+use crate::cluster::Cluster;
+use crate::hosts::host;
 
 /// Something to be put right at some time.
 pub(super) enum Mend {

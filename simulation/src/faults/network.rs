@@ -2,14 +2,17 @@
 
 use tokio::time::Instant;
 
+use super::kind::Kind;
+use super::mends::Mend;
 use super::mends::part;
-use super::{Faults, Kind, Mend};
+use super::trouble::Trouble;
 use crate::budgets::leaderless_max;
 use crate::clients::place_of;
-use crate::cluster::{Cluster, host};
+use crate::cluster::Cluster;
+use crate::hosts::host;
 use crate::view::View;
 
-impl Faults {
+impl Trouble {
     pub(super) fn cut(&mut self, cluster: &Cluster, kind: Kind) {
         let running = cluster.running();
         let leader = cluster.leader();

@@ -10,8 +10,10 @@ use raft_log::env::sim::{Crash, SimDisk};
 use raft_log::types::LogIndex;
 use tokio::time::Instant;
 
-use super::{Faults, Kind};
-use crate::cluster::{Cluster, host, soon};
+use super::kind::Kind;
+use super::trouble::Trouble;
+use crate::cluster::{Cluster, soon};
+use crate::hosts::host;
 use crate::node::Life;
 use crate::view::{NodeView, View};
 
@@ -43,7 +45,7 @@ fn is_calm(cluster: &Cluster) -> bool {
 
 impl OlderCopy {
     /// Takes a copy of a follower that votes, as it runs or after its end.
-    pub(super) fn begin(faults: &mut Faults, cluster: &mut Cluster, view: &View) -> Option<OlderCopy> {
+    pub(super) fn begin(faults: &mut Trouble, cluster: &mut Cluster, view: &View) -> Option<OlderCopy> {
         let leader = cluster.leader()?;
         if !is_calm(cluster) {
             return None;
@@ -69,7 +71,7 @@ impl OlderCopy {
     }
 
     /// Goes on; `false` when it is over.
-    pub(super) fn step(&mut self, faults: &mut Faults, cluster: &mut Cluster) -> bool {
+    pub(super) fn step(&mut self, faults: &mut Trouble, cluster: &mut Cluster) -> bool {
         let is_over = Instant::now() >= self.until;
         if self.copy.is_none() {
             let told = cluster

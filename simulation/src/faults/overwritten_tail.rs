@@ -16,9 +16,12 @@ use raft_log::env::sim::{Crash, Fault, FaultKind};
 use raft_log::types::Term;
 use tokio::time::Instant;
 
+use super::kind::Kind;
 use super::mends::part;
-use super::{Faults, Kind, end_orderly};
-use crate::cluster::{Cluster, host, soon};
+use super::orderly::end_orderly;
+use super::trouble::Trouble;
+use crate::cluster::{Cluster, soon};
+use crate::hosts::host;
 use crate::story::tell;
 use crate::view::{NodeView, View};
 
@@ -62,7 +65,7 @@ fn log_end(view: &View, place: usize) -> u64 {
 
 impl OverwrittenTail {
     /// Begins with the leader, if there is one and it is well.
-    pub(super) fn begin(faults: &mut Faults, cluster: &Cluster, view: &View) -> Option<OverwrittenTail> {
+    pub(super) fn begin(faults: &mut Trouble, cluster: &Cluster, view: &View) -> Option<OverwrittenTail> {
         let leader = cluster.leader()?;
         let term = cluster.replica(leader)?.status().term;
         if cluster.nodes[leader].harm.is_some() || cluster.nodes[leader].full {
@@ -76,7 +79,7 @@ impl OverwrittenTail {
     }
 
     /// Goes on; `false` when it is over.
-    pub(super) fn step(&mut self, faults: &mut Faults, cluster: &mut Cluster, view: &View) -> bool {
+    pub(super) fn step(&mut self, faults: &mut Trouble, cluster: &mut Cluster, view: &View) -> bool {
         let is_open = cluster.replica(self.leader).is_some();
         match self.phase {
             Phase::Writing { end } => {
@@ -126,7 +129,7 @@ impl OverwrittenTail {
     }
 
     /// The others reach it again; what is to go wrong with its disk is ordered.
-    fn let_back(&mut self, faults: &mut Faults, cluster: &mut Cluster) {
+    fn let_back(&mut self, faults: &mut Trouble, cluster: &mut Cluster) {
         faults.mends.heal_links(cluster);
         if cluster.settings.durability == Durability::Sync {
             match faults.rng.below(6) {
@@ -159,7 +162,7 @@ impl OverwrittenTail {
     }
 
     /// Everything is as before.
-    pub(super) fn end(&self, faults: &mut Faults, cluster: &mut Cluster) {
+    pub(super) fn end(&self, faults: &mut Trouble, cluster: &mut Cluster) {
         faults.mends.heal_links(cluster);
         cluster.nodes[self.leader].quicken_disk();
     }

@@ -6,15 +6,16 @@ use raft_log::sim::Process;
 use raft_log::sim::net::TcpStream;
 use tokio::io::AsyncWriteExt as _;
 
-use super::Faults;
-use crate::cluster::{Cluster, PEER_PORT, host};
+use super::trouble::Trouble;
+use crate::cluster::Cluster;
+use crate::hosts::{PEER_PORT, host};
 
 /// Connections that one stranger holds.
 const CONNECTIONS: u64 = 4;
 /// How long he stays at most.
 const STAYS_MILLIS_MAX: u64 = 8_000;
 
-impl Faults {
+impl Trouble {
     /// He opens some connections to this node, and says to each what the seed decides.
     pub(super) fn stranger(&self, cluster: &Cluster, place: usize) {
         let address = IpAddr::V4(Ipv4Addr::new(10, 9, 0, u8::try_from(1 + self.rng.below(3)).expect("few")));

@@ -8,7 +8,8 @@ use raft_log::sim::block_on;
 use raft_log::sim::net::Network;
 use raft_log::types::LogId;
 use raft_log::{BootstrapError, ElectionOptions, Replica, RetentionOptions, Sizes};
-use simulation::cluster::{Cluster, PEER_PORT, host};
+use simulation::cluster::Cluster;
+use simulation::hosts::{PEER_PORT, host};
 use simulation::settings::Settings;
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raft_log::env::sim::Crash;
-use simulation::cluster::host;
+use simulation::hosts::host;
 use tokio::time::Instant;
 
 use crate::group::{Group, name, with_named_group};

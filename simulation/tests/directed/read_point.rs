@@ -5,7 +5,7 @@ use std::time::Duration;
 use raft_log::ElectionOptions;
 use raft_log::planted::{Bug, plant};
 use raft_log::types::LogIndex;
-use simulation::cluster::host;
+use simulation::hosts::host;
 use tokio::time::Instant;
 
 use crate::group::with_group;

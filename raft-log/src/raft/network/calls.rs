@@ -78,7 +78,11 @@ impl Calls {
             if let (CallRequest::PreVote(asked), Ok(CallAnswer { granted: true, .. })) = (&request, &result) {
                 // Somebody would elect this node, so its own vote comes next, and then heartbeats. Not waited for: openraft does
                 // that itself. Nothing is saved where another is preferred.
-                calls.peers.warm.begin(calls.peers.clone(), target, node.clone());
+                let (peers, node) = (calls.peers.clone(), node.clone());
+                calls
+                    .peers
+                    .warm
+                    .begin(target, async move { peers.connect(target, &node, Purpose::Heartbeat).await.ok() });
                 drop(calls.votes.prepare(asked));
             }
             // Nobody may wait for it any more.

@@ -2,6 +2,7 @@
 //! [`handshake`](crate::raft::wire::handshake).
 
 use std::io;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,6 +13,9 @@ use crate::raft::wire::challenge::{
 };
 use crate::raft::wire::handshake::{HELLO_BYTES, Hello, WELCOME_BYTES, Welcome};
 use crate::secret::{Key, SECRET_BYTES};
+
+/// A caller that has not introduced itself by then is dropped.
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the two ends do not know each other.
 #[derive(Debug, thiserror::Error)]

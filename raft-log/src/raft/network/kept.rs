@@ -26,8 +26,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::membership::MemberNode;
+use crate::raft::network::checked::Checked;
 use crate::raft::network::confirmations::{Confirmations, Moment};
-use crate::raft::network::confirmed::Checked;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::peers::Peers;
 use crate::raft::network::socket::write_pieces;

@@ -21,6 +21,14 @@ use tokio::time::Instant;
 
 use crate::types::{LogId, NodeId};
 
+/// What there is at the address of a lost leader; see [`early_campaign`](crate::raft::early_campaign).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Leads,
+    Gone,
+    Unknown,
+}
+
 #[derive(Debug, Default)]
 struct Hearing {
     /// Open append connections by the node at their other end.

@@ -12,6 +12,7 @@
 
 mod appends;
 pub(crate) mod calls;
+pub(crate) mod checked;
 pub(crate) mod confirmations;
 pub(crate) mod confirmed;
 pub(crate) mod greeting;

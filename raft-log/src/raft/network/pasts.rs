@@ -16,16 +16,12 @@ use tokio::sync::watch;
 use crate::exec;
 use crate::openings::{Opening, Openings};
 use crate::planted::{self, Bug};
+use crate::raft::gate_reason::GateReason;
 use crate::raft::sightings::{Judgement, Moment, Past, Sightings};
-use crate::raft::vote_gate::{GateReason, VoteGate};
+use crate::raft::vote_gate::VoteGate;
 use crate::raft::wire::handshake::Party;
 use crate::replica::Health;
 use crate::types::NodeId;
-
-/// What a leader's log says about a member of this kind.
-pub(crate) const OLDER_COPY: &str = "the data folder of a member is an older copy of itself (a snapshot of its machine, or a restored \
-    backup): it has forgotten votes or entries. It votes no more and follows as a learner; replace it by a node with an empty \
-    folder and a fresh id: tercet cluster replace NODE NEW HOST:PORT";
 
 /// What another node stated last.
 #[derive(Clone, Copy, Debug)]

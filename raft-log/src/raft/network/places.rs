@@ -11,12 +11,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::raft::wire::handshake::Purpose;
 use crate::types::NodeId;
 
+/// Pause after a failed accept, for instance without file descriptors.
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Handshakes at once.
 const GREETINGS_MAX: usize = 128;
 /// Connections at once of callers that belong to no cluster, all of them together.

@@ -14,11 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec;
 use crate::membership::MemberNode;
-use crate::raft::network::greeting::hear;
+use crate::raft::network::greeting::{HELLO_TIMEOUT, hear};
 use crate::raft::network::net::{self, OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use crate::raft::network::peers::{Peers, Question};
-use crate::raft::network::places::{Place, Places};
-use crate::raft::network::server::{ACCEPT_PAUSE, HELLO_TIMEOUT};
+use crate::raft::network::places::{ACCEPT_PAUSE, Place, Places};
 use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::type_config::TypeConfig;
 use crate::raft::wire::handshake::{Purpose, Refusal};

@@ -13,12 +13,13 @@ use tokio::sync::Mutex;
 
 use crate::checkpoint::{Checkpoint, Checkpoints, Incoming, Manifest};
 use crate::exec;
+use crate::raft::core::RaftCore;
 use crate::raft::network::net::TcpStream;
 use crate::raft::network::plausible;
 use crate::raft::network::socket::{FrameReader, within, write_frame};
 use crate::raft::state_adapter::raft_snapshot;
 use crate::raft::state_worker::StateWorker;
-use crate::raft::type_config::{RaftCore, RaftVote};
+use crate::raft::type_config::RaftVote;
 use crate::raft::wire::checkpoint::{CheckpointAnswer, CheckpointRequest};
 use crate::storage::Log;
 use crate::types::{GroupId, LogIndex};

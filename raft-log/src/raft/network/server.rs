@@ -14,18 +14,19 @@ use crate::exec;
 use crate::identity::ClaimError;
 use crate::planted::{self, Bug};
 use crate::raft::bootstrap;
+use crate::raft::core::RaftCore;
 use crate::raft::early_campaign::Evidence;
 use crate::raft::network::appends;
-use crate::raft::network::greeting::hear;
+use crate::raft::network::greeting::{HELLO_TIMEOUT, hear};
 use crate::raft::network::net::{self, TcpListener, TcpStream};
 use crate::raft::network::peers::{Peers, Question};
-use crate::raft::network::places::{Place, Places};
+use crate::raft::network::places::{ACCEPT_PAUSE, Place, Places};
 use crate::raft::network::ranges::{self, Ranges};
 use crate::raft::network::receive::Receiving;
 use crate::raft::network::socket::{FrameReader, within, write_frame};
+use crate::raft::type_config::TypeConfig;
 #[cfg(tercet_sim)]
 use crate::raft::type_config::hard_state;
-use crate::raft::type_config::{RaftCore, TypeConfig};
 use crate::raft::vote_gate::{self, VoteGate};
 use crate::raft::votes::Votes;
 use crate::raft::wire::append::{ANSWER_BYTES, encode_answer};
@@ -34,8 +35,6 @@ use crate::raft::wire::call::{CallAnswer, CallRequest};
 use crate::raft::wire::handshake::{Purpose, Refusal};
 use crate::types::NodeId;
 
-/// A caller that has not introduced itself by then is dropped.
-pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Who takes no answer for this long is gone.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections for calls are kept for the next election, but not for ever.
@@ -44,8 +43,6 @@ const CALL_IDLE_MAX: Duration = Duration::from_secs(600);
 const BOOTSTRAP_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Answers written at once.
 const ANSWERS_MAX: usize = 256;
-/// Pause after a failed accept, for instance without file descriptors.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves peers until `stop`; connections end with it.
 pub(crate) async fn serve(listener: TcpListener, connections: Connection, stop: CancellationToken) {

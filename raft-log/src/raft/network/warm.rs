@@ -5,17 +5,15 @@
 //! answers to its pre-votes say, begins its connections while it asks for the votes.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::type_config::TypeConfigExt;
 use tokio::time::Instant;
 
-use crate::membership::MemberNode;
 use crate::raft::network::net::TcpStream;
-use crate::raft::network::peers::Peers;
 use crate::raft::type_config::TypeConfig;
-use crate::raft::wire::handshake::Purpose;
 use crate::types::NodeId;
 
 /// An election is over by then; the connection is closed.
@@ -32,14 +30,14 @@ pub(crate) struct Warm {
 
 impl Warm {
     /// Begins a connection, unless one is there or comes up.
-    pub(crate) fn begin(&self, peers: Arc<Peers>, target: NodeId, node: MemberNode) {
+    pub(crate) fn begin(&self, target: NodeId, connect: impl Future<Output = Option<TcpStream>> + Send + 'static) {
         let slot = self.slot(target);
         let Ok(mut held) = slot.clone().try_lock_owned() else { return };
         if held.is_some() {
             return;
         }
         drop(TypeConfig::spawn(async move {
-            let Ok(stream) = peers.connect(target, &node, Purpose::Heartbeat).await else { return };
+            let Some(stream) = connect.await else { return };
             let at = Instant::now();
             *held = Some((at, stream));
             drop(held);

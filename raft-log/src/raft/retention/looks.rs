@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 
-use crate::raft::type_config::RaftCore;
+use crate::raft::core::RaftCore;
 
 /// Waits until it is time for the next look; `false` if the core has stopped.
 pub(super) async fn next_look(raft: &RaftCore, interval: Duration) -> bool {

@@ -21,8 +21,8 @@ use super::catch_ups::CatchUps;
 use super::looks::next_look;
 use crate::checkpoint::Checkpoints;
 use crate::exec;
+use crate::raft::core::RaftCore;
 use crate::raft::state_adapter::StateAdapter;
-use crate::raft::type_config::RaftCore;
 use crate::replica::leadership::Leadership;
 use crate::storage::Log;
 

@@ -19,6 +19,8 @@
 
 mod applied;
 mod flusher;
+mod job;
+mod restore;
 mod thread;
 
 #[cfg(test)]
@@ -28,16 +30,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::storage::ApplyResponder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub(crate) use applied::{AppliedIndex, Handover, REQUESTS_WAITING_MAX};
+pub(crate) use restore::restore;
+pub(crate) use thread::LogProgress;
+
+use job::{Batch, Job, WantedCheckpoint};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::exec::{self, Thread};
-use crate::planted::{self, Bug};
 use crate::raft::type_config::TypeConfig;
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, MakeCommand, PrepareRestore, StateMachine};
-use crate::storage::StorageError;
 use crate::types::{LogIndex, NodeId};
 
 /// Payload bytes that wait to be applied, with [`ENTRY_OVERHEAD_BYTES`] for each entry. What is committed beyond stays in the
@@ -45,41 +49,6 @@ use crate::types::{LogIndex, NodeId};
 const QUEUED_BYTES_MAX: usize = 64 << 20;
 /// What an entry counts beside its payload.
 const ENTRY_OVERHEAD_BYTES: usize = 128;
-
-/// The end of the log that the disk holds, the error that ended it, and whether its disk has too little for a flush.
-#[derive(Clone)]
-pub(crate) struct LogProgress {
-    pub(crate) durable: watch::Receiver<Option<LogIndex>>,
-    pub(crate) failure: watch::Receiver<Option<Arc<StorageError>>>,
-    pub(crate) scarce: watch::Receiver<bool>,
-}
-
-/// Entries with those who wait for their responses, and their share of the queue.
-struct Batch {
-    entries: Vec<ApplyEntry>,
-    responders: Vec<Option<ApplyResponder<TypeConfig>>>,
-    room: OwnedSemaphorePermit,
-}
-
-enum Job {
-    Apply(Batch),
-    Point { done: oneshot::Sender<Option<AppliedPoint>> },
-    Checkpoint(WantedCheckpoint),
-    PrepareRestore { done: oneshot::Sender<PrepareRestore> },
-    Restore { from: Arc<Checkpoint>, done: oneshot::Sender<Result<(), ApplyError>> },
-    Needed { done: oneshot::Sender<LogIndex> },
-    TrimCommand { to: LogIndex, done: oneshot::Sender<Option<Bytes>> },
-    ReleaseCommand { to: LogIndex, done: oneshot::Sender<Option<MakeCommand>> },
-    Finish,
-}
-
-struct WantedCheckpoint {
-    into: Arc<Checkpoints>,
-    done: CheckpointMade,
-}
-
-/// Who asked for a checkpoint.
-type CheckpointMade = oneshot::Sender<Result<Option<AppliedPoint>, ApplyError>>;
 
 /// The handle to the thread; clones reach the same one.
 #[derive(Clone)]
@@ -215,17 +184,4 @@ impl StateWorker {
 
 fn stopped() -> ApplyError {
     ApplyError::new("its thread has ended")
-}
-
-/// Replaces the state by a checkpoint, whose bytes were verified.
-///
-/// # Errors
-/// The state machine refused, or restored something else.
-pub(crate) fn restore(machine: &mut dyn StateMachine, from: &Checkpoint) -> Result<(), ApplyError> {
-    machine.restore(&from.state())?;
-    let found = machine.applied().map(|point| point.id);
-    if found != Some(from.id()) && !planted::is(Bug::CheckpointAhead) {
-        return Err(ApplyError::new(format!("checkpoint {} was restored as {found:?}", from.id())));
-    }
-    Ok(())
 }

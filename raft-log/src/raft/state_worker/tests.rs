@@ -15,7 +15,7 @@ use crate::env::sim::SimEnv;
 use crate::raft::state_adapter::StateAdapter;
 use crate::raft::type_config::{RaftEntry, raft_log_id};
 use crate::state_machine::{ApplyKind, FinishCheckpoint, FinishFlush, FlushNeed};
-use crate::storage::{Log, StorageOptions};
+use crate::storage::{Log, StorageError, StorageOptions};
 use crate::types::{GroupId, LogId, Term};
 
 /// What a test decides about the state machine, and sees of it.

@@ -9,12 +9,15 @@ use futures::FutureExt as _;
 use openraft::storage::ApplyResponder;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::applied::AppliedIndex;
 use super::flusher::Flusher;
-use super::{AppliedIndex, Batch, CheckpointMade, Job, LogProgress, WantedCheckpoint, restore};
+use super::job::{Batch, CheckpointMade, Job, WantedCheckpoint};
+use super::restore::restore;
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::planted::{self, Bug};
 use crate::raft::type_config::TypeConfig;
 use crate::state_machine::{AppliedPoint, ApplyEntry, ApplyError, FinishCheckpoint, FlushNeed, StateMachine};
+use crate::storage::StorageError;
 use crate::types::{LogId, LogIndex, NodeId};
 
 /// Entries applied at once.
@@ -25,6 +28,14 @@ const APPLY_BYTES_MAX: usize = 8 << 20;
 /// is applied. On a node whose disk is as fast as the others' such moments come all the time; on one whose disk is always
 /// behind, applying waits for the disk then.
 pub(super) const BEGIN_PATIENCE: u32 = 64;
+
+/// The end of the log that the disk holds, the error that ended it, and whether its disk has too little for a flush.
+#[derive(Clone)]
+pub(crate) struct LogProgress {
+    pub(crate) durable: watch::Receiver<Option<LogIndex>>,
+    pub(crate) failure: watch::Receiver<Option<Arc<StorageError>>>,
+    pub(crate) scarce: watch::Receiver<bool>,
+}
 
 pub(super) struct WorkerThread {
     machine: Box<dyn StateMachine>,

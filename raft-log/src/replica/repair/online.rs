@@ -9,9 +9,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::exec;
 use crate::membership::MemberNode;
+use crate::raft::gate_reason::GateReason;
 use crate::raft::network::peers::Peers;
 use crate::raft::network::ranges::{Fetched, fetch};
-use crate::raft::vote_gate::{GateReason, VoteGate};
+use crate::raft::vote_gate::VoteGate;
 use crate::replica::status::{Health, Role, Status};
 use crate::storage::repair::OpenLost;
 use crate::storage::{Log, Record};
