@@ -7,7 +7,7 @@
 //! ```
 //! An arrow goes from a file that names something to the file that defines it, through any number of re-exports. To
 //! declare a module or to re-export a name (`mod x;`, `pub use x::Y;`) is no arrow: a `mod.rs` that does only this ties
-//! nothing. What only tests see is left out.
+//! nothing. What only tests see is left out, but for whole files: those count like others, without the tests in them.
 //!
 //! Paths are followed, types are not: a method that is called on a value without its type being named is no arrow.
 

@@ -76,7 +76,7 @@ fn a_folder_that_defines_what_its_parts_use_is_tied_to_those_that_it_uses() {
 #[test]
 fn what_only_tests_see_is_left_out() {
     let files = [
-        ("lib.rs", "mod a; mod b; #[cfg(test)] mod missing;"),
+        ("lib.rs", "mod a; mod b; #[cfg(test)] mod rig { use crate::a::A; }"),
         ("a.rs", "pub struct A(crate::b::B); #[cfg(all(test, unix))] fn only(_: A) {}"),
         (
             "b.rs",
@@ -89,6 +89,19 @@ fn what_only_tests_see_is_left_out() {
     assert_eq!(report(&files), "");
     let seen = [("lib.rs", "mod a; mod b;"), files[1], ("b.rs", "pub struct B; #[cfg(not(test))] use crate::a::A;")];
     assert_eq!(circles(&seen).len(), 1);
+}
+
+#[test]
+fn files_that_only_tests_see_are_files_like_others() {
+    let report = report(&[
+        ("lib.rs", "#[cfg(test)] mod rig; #[cfg(test)] mod tests; pub struct Given;"),
+        ("rig.rs", "use crate::{Given, tests::Wanted}; pub struct Rig(Given, Wanted);"),
+        (
+            "tests.rs",
+            "use crate::rig::Rig; pub struct Wanted; fn check(_: Rig) {} #[test] fn it_works() { crate::f() }",
+        ),
+    ]);
+    assert_eq!(report, "a circle of 2 files:\n  rig.rs -> tests.rs: Wanted\n  tests.rs -> rig.rs: Rig\n");
 }
 
 #[test]

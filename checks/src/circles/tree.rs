@@ -110,7 +110,9 @@ impl Tree {
             from_macros: Vec::new(),
         });
         for item in items {
-            if only_in_tests(attributes(&item)) {
+            // A whole file that only tests see is a file like any other.
+            let is_file = matches!(&item, Item::Mod(declared) if declared.content.is_none());
+            if only_in_tests(attributes(&item)) && !is_file {
                 continue;
             }
             match item {
