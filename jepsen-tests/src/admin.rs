@@ -1,4 +1,4 @@
-//! What one node says about itself, asked directly of that node, and the few changes that proofs need.
+//! What one node says about itself, asked directly of that node.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use crate::{
         digests::NodeDigest,
         replicas::{Entry, NodeLog},
     },
-    cluster::Cluster,
     failure::{Doing, Failure},
 };
 
@@ -60,28 +59,6 @@ pub async fn node_status(address: &str) -> Result<NodeStatus, Failure> {
         committed: node.committed_index.unwrap_or(0),
         applied: node.applied_index.unwrap_or(0),
     })
-}
-
-/// Makes a NORMAL topic, or finds it made.
-///
-/// # Errors
-/// If no node of the cluster can do it.
-pub async fn create_topic(cluster: &Cluster, name: &str, queues: u32) -> Result<(), Failure> {
-    let leader = cluster.leader().await?;
-    let request = pb::CreateTopicRequest { name: name.to_owned(), queues, r#type: pb::TopicType::Normal.into() };
-    let answer = connect(cluster.node(leader).client()).await?.create_topic(request).await;
-    answer.doing(|| format!("create topic {name}")).map(drop)
-}
-
-/// Makes a consumer group that starts at the first message, or finds it made.
-///
-/// # Errors
-/// If no node of the cluster can do it.
-pub async fn create_group(cluster: &Cluster, name: &str) -> Result<(), Failure> {
-    let leader = cluster.leader().await?;
-    let request = pb::CreateGroupRequest { name: name.to_owned(), ..Default::default() };
-    let answer = connect(cluster.node(leader).client()).await?.create_group(request).await;
-    answer.doing(|| format!("create group {name}")).map(drop)
 }
 
 /// The log of node `node` at `address`, everything that it holds and has applied.

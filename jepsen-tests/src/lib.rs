@@ -16,6 +16,7 @@
 //! - [`gap`]: how long nothing was acknowledged.
 //! - [`text`]: a real text, published and consumed through the command line.
 //! - [`command`]: that command line.
+//! - [`setup`]: topics and groups, made before a proof begins.
 //! - [`measure`]: rates and latencies.
 //! - [`conformance`]: the official clients.
 //!
@@ -33,6 +34,7 @@ pub mod history;
 pub mod hosts;
 pub mod http;
 pub mod measure;
+pub mod setup;
 pub mod text;
 pub mod wait;
 pub mod workload;

@@ -13,6 +13,7 @@
 
 mod queue;
 pub mod results;
+mod shared;
 mod writer;
 
 use std::{
@@ -26,22 +27,15 @@ use std::{
     time::Duration,
 };
 
-use queue::Queue;
+pub use queue::QUEUE_BYTES_MAX;
 
-/// What waits to be written, together, in bytes. Beyond it lines are lost.
-pub const QUEUE_BYTES_MAX: usize = 1 << 20;
+use queue::Queue;
+use shared::Shared;
 
 /// Lines on their way to one output. Clones write to the same.
 #[derive(Clone, Debug)]
 pub struct Lines {
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    queue: Queue,
-    full: AtomicU64,
-    failed: AtomicU64,
 }
 
 /// Lines that nobody will read.

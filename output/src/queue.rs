@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use crate::QUEUE_BYTES_MAX;
+/// What waits to be written, together, in bytes. Beyond it lines are lost.
+pub const QUEUE_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 struct Waiting {

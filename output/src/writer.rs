@@ -8,7 +8,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::Shared;
+use crate::shared::Shared;
 
 /// Writes for ever.
 pub(crate) fn run(shared: &Shared, mut output: File) {

@@ -10,7 +10,6 @@ use std::{
 
 use clap::Parser;
 use jepsen_tests::{
-    admin,
     cluster::Cluster,
     failure::{Doing, Failure},
     measure::{
@@ -20,6 +19,7 @@ use jepsen_tests::{
         report::{Comparison, Report, Row},
         yardstick,
     },
+    setup,
 };
 
 const TOPIC: &str = "bench";
@@ -124,7 +124,7 @@ async fn measure(args: &Args, report: &mut Report) -> Result<(), Failure> {
 
 async fn start(durability: &str) -> Result<Cluster, Failure> {
     let cluster = Cluster::start_with(&["--set", &format!("storage.durability={durability}")]).await?;
-    admin::create_topic(&cluster, TOPIC, QUEUES).await?;
+    setup::create_topic(&cluster, TOPIC, QUEUES).await?;
     Ok(cluster)
 }
 

@@ -8,7 +8,6 @@ use std::{
 
 use clap::Parser;
 use jepsen_tests::{
-    admin,
     cluster::Cluster,
     conformance::{
         languages::{Access, LANGUAGES, Language, Places},
@@ -16,6 +15,7 @@ use jepsen_tests::{
         verdict,
     },
     failure::Failure,
+    setup,
 };
 use tokio::task::JoinSet;
 
@@ -89,8 +89,8 @@ async fn run(args: &Args) -> Result<bool, Failure> {
 async fn drive(args: &Args, places: &Places, languages: &[Language]) -> Result<Vec<Row>, Failure> {
     let mut cluster = Cluster::start().await?;
     for language in languages {
-        admin::create_topic(&cluster, &topic(language), 4).await?;
-        admin::create_group(&cluster, &group(language)).await?;
+        setup::create_topic(&cluster, &topic(language), 4).await?;
+        setup::create_group(&cluster, &group(language)).await?;
     }
     let leader = cluster.leader().await?;
     let mut calm = JoinSet::new();

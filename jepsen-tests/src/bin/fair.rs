@@ -10,7 +10,6 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use jepsen_tests::{
-    admin,
     cluster::Cluster,
     command::Running,
     failure::{Doing, Failure},
@@ -20,7 +19,7 @@ use jepsen_tests::{
         load::{self, Load},
         open_loop, waiters,
     },
-    wait,
+    setup, wait,
 };
 use tercet_client::{Client, Message, Outcome, ProducerOptions};
 
@@ -95,8 +94,8 @@ async fn main() -> ExitCode {
 async fn drain(args: &Args) -> Result<bool, Failure> {
     let span = Duration::from_secs(args.seconds);
     let cluster = Cluster::start().await?;
-    admin::create_topic(&cluster, "backlog", BACKLOG_QUEUES).await?;
-    admin::create_topic(&cluster, "live", LIVE_QUEUES).await?;
+    setup::create_topic(&cluster, "backlog", BACKLOG_QUEUES).await?;
+    setup::create_topic(&cluster, "live", LIVE_QUEUES).await?;
     let stored = fill(&cluster, args.gib << 30).await?;
     println!("drain: {stored} messages of {SIZE} bytes wait; open loop at {:.0}/s, {span:?} a run", args.rate);
     println!("| backlog | p50 ms | p99 ms | p99.9 ms | max ms | not stored | drained a second |");
@@ -153,7 +152,7 @@ async fn burst(args: &Args) -> Result<bool, Failure> {
     for run in 0..args.runs {
         // Of its own for each run: nothing is there when the receivers come.
         let topic = format!("burst-{run}");
-        admin::create_topic(&cluster, &topic, BACKLOG_QUEUES).await?;
+        setup::create_topic(&cluster, &topic, BACKLOG_QUEUES).await?;
         let mut waiting = waiters::start(leader.client(), &topic, &topic, args.receivers).await?;
         let all = async || {
             let parked = http::metric(leader.http(), "tercet_parked_receives").await.ok()?;

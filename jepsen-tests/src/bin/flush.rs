@@ -8,7 +8,6 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use jepsen_tests::{
-    admin,
     cluster::Cluster,
     failure::{Doing, Failure},
     http,
@@ -17,6 +16,7 @@ use jepsen_tests::{
         load::{self, Load},
         open_loop::{self, Latencies},
     },
+    setup,
 };
 
 const TOPIC: &str = "flush";
@@ -94,7 +94,7 @@ async fn measure(args: &Args) -> Result<f64, Failure> {
 
 async fn start(settings: &[&str]) -> Result<Cluster, Failure> {
     let cluster = Cluster::start_with(settings).await?;
-    admin::create_topic(&cluster, TOPIC, QUEUES).await?;
+    setup::create_topic(&cluster, TOPIC, QUEUES).await?;
     Ok(cluster)
 }
 

@@ -7,11 +7,11 @@ use std::{
 
 use clap::Parser;
 use jepsen_tests::{
-    admin,
     cluster::Cluster,
     failure::{Doing, Failure},
     http,
     measure::{figures::median, idle},
+    setup,
 };
 use tercet_client::{Client, Consumer, ConsumerOptions};
 use tokio::time::{sleep, timeout};
@@ -67,8 +67,8 @@ async fn main() -> ExitCode {
 
 async fn measure(args: &Args) -> Result<bool, Failure> {
     let mut cluster = Cluster::start().await?;
-    admin::create_topic(&cluster, TOPIC, QUEUES).await?;
-    admin::create_group(&cluster, GROUP).await?;
+    setup::create_topic(&cluster, TOPIC, QUEUES).await?;
+    setup::create_group(&cluster, GROUP).await?;
     let span = Duration::from_secs(args.seconds);
     sleep(REST).await;
     let before = cost(&cluster, span).await?;

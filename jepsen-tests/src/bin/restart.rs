@@ -15,7 +15,7 @@ use jepsen_tests::{
     admin,
     cluster::Cluster,
     failure::{Doing, Failure},
-    gap, hosts, http, wait,
+    gap, hosts, http, setup, wait,
 };
 use tercet_client::{Client, Message, Outcome, Producer, ProducerOptions};
 use tokio::task::JoinSet;
@@ -99,7 +99,7 @@ async fn run(args: &Args) -> Result<bool, Failure> {
     let segments = format!("storage.segment_bytes_max={}MiB", args.segment_mib);
     let settings: Vec<&str> = SETTINGS.into_iter().chain([&*segments]).flat_map(|setting| ["--set", setting]).collect();
     let mut cluster = Cluster::start_in(&args.dir, &settings).await?;
-    admin::create_topic(&cluster, TOPIC, 4).await?;
+    setup::create_topic(&cluster, TOPIC, 4).await?;
     let begun = Instant::now();
     publish(&cluster, args.gib << 30, LARGE_BYTES, LARGE_IN_FLIGHT).await?;
     eprintln!("{} GiB are in the log after {:.0?}", args.gib, begun.elapsed());

@@ -5,10 +5,10 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use jepsen_tests::{
-    admin,
     cluster::Cluster,
     failure::Failure,
     measure::{figures::median, unary},
+    setup,
 };
 
 const TOPIC: &str = "unary";
@@ -53,7 +53,7 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<bool, Failure> {
     let span = Duration::from_secs(args.seconds);
     let cluster = Cluster::start().await?;
-    admin::create_topic(&cluster, TOPIC, QUEUES).await?;
+    setup::create_topic(&cluster, TOPIC, QUEUES).await?;
     println!("{} callers, bodies of {} bytes", args.callers, args.size);
     println!("| published a second | leader us each | received and acknowledged a second | leader us each |");
     println!("|---|---|---|---|");

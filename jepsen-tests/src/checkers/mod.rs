@@ -6,23 +6,14 @@
 //! - [`replicas`]: nodes hold the same log up to the lower commit index.
 //! - [`digests`]: nodes at the same applied index have the same state.
 
-use std::fmt;
-
 pub mod acknowledged;
 pub mod dense;
 pub mod digests;
 pub mod once;
 pub mod replicas;
+mod violation;
 
-/// A promise broken, in words that name message, queue, offset, node or index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation(pub String);
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use violation::Violation;
 
 /// All checkers that judge a history whose topic was read from its first message to its last.
 #[must_use]

@@ -8,18 +8,19 @@
 //! - [`ports`]: a run of free ports.
 
 pub mod description;
+pub(crate) mod log_file;
 mod node;
 pub mod ports;
 pub mod process;
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use description::{Description, Role};
+use log_file::{open_log, tail_of};
 pub use node::Node;
 use process::Signal;
 
@@ -285,17 +286,4 @@ impl Drop for Cluster {
         let _ = self.dev.kill();
         let _ = self.dev.wait();
     }
-}
-
-/// A log file to append to.
-pub(crate) fn open_log(path: &Path) -> Result<File, Failure> {
-    File::options().create(true).append(true).open(path).doing(|| format!("open {}", path.display()))
-}
-
-/// The last lines of a log, for error texts.
-pub(crate) fn tail_of(path: &Path) -> String {
-    const SHOWN_BYTES_MAX: usize = 2_000;
-    let Ok(text) = std::fs::read(path) else { return String::new() };
-    let shown = &text[text.len().saturating_sub(SHOWN_BYTES_MAX)..];
-    format!("\n--- end of {} ---\n{}", path.display(), String::from_utf8_lossy(shown))
 }

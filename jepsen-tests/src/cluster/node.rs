@@ -212,7 +212,7 @@ impl Node {
         wait::until(&what, ANSWER_LIMIT, async || admin::node_status(&self.client).await.ok())
             .await
             .map(drop)
-            .map_err(|failure| Failure(format!("{failure}{}", super::tail_of(&self.log))))
+            .map_err(|failure| Failure(format!("{failure}{}", super::log_file::tail_of(&self.log))))
     }
 
     /// What it wrote since its last start by us.
@@ -235,7 +235,7 @@ impl Node {
         let what = format!("the end of node {id}");
         let status = wait::until(&what, END_LIMIT, async || child.try_wait().ok().flatten())
             .await
-            .map_err(|failure| Failure(format!("{failure}{}", super::tail_of(&self.log))))?;
+            .map_err(|failure| Failure(format!("{failure}{}", super::log_file::tail_of(&self.log))))?;
         Ok((status, self.said()?))
     }
 

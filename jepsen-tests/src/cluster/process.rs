@@ -81,7 +81,7 @@ impl CommandLine {
     /// # Errors
     /// If it cannot be started.
     pub fn start(&self, extra: &[String], log: &Path) -> Result<Child, Failure> {
-        let output = super::open_log(log)?;
+        let output = super::log_file::open_log(log)?;
         Command::new(&self.words[0])
             .args(&self.words[1..])
             .args(extra)

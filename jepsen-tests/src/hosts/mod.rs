@@ -179,7 +179,7 @@ impl Hosts {
     /// # Errors
     /// If it runs already, or does not answer in time.
     pub async fn restart(&mut self, id: u64) -> Result<(), Failure> {
-        let log = crate::cluster::open_log(&self.log(id))?;
+        let log = crate::cluster::log_file::open_log(&self.log(id))?;
         let data = self.folder.path().join(format!("node-{id}"));
         let host = self.host(id);
         let listen = |name: &str, port: u16| format!("listen.{name}={}:{port}", host.cable.address());
@@ -251,7 +251,7 @@ impl Hosts {
 
     /// `text`, followed by the end of the logs.
     fn failure(&self, text: &str) -> Failure {
-        let tails = self.hosts.iter().map(|host| crate::cluster::tail_of(Path::new(&self.log(host.id))));
+        let tails = self.hosts.iter().map(|host| crate::cluster::log_file::tail_of(Path::new(&self.log(host.id))));
         Failure(format!("{text}{}", tails.collect::<String>()))
     }
 }

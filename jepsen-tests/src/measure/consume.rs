@@ -7,10 +7,10 @@ use super::{
     load::{self, Load},
 };
 use crate::{
-    admin,
     cluster::Cluster,
     command::Running,
     failure::{Doing, Failure},
+    setup,
 };
 
 const SIZE: u32 = 1024;
@@ -38,7 +38,7 @@ pub struct Both {
 /// # Errors
 /// If a command fails.
 pub async fn backlog(cluster: &Cluster, topic: &str, duration: Duration) -> Result<Figures, Failure> {
-    admin::create_topic(cluster, topic, QUEUES).await?;
+    setup::create_topic(cluster, topic, QUEUES).await?;
     load::run(cluster, topic, Load { size: SIZE, in_flight: 1024, duration }).await
 }
 
@@ -55,7 +55,7 @@ pub async fn drain(cluster: &Cluster, topic: &str, group: &str, duration: Durati
 /// # Errors
 /// If a command fails.
 pub async fn both_at_once(cluster: &Cluster, topic: &str, duration: Duration) -> Result<Both, Failure> {
-    admin::create_topic(cluster, topic, QUEUES).await?;
+    setup::create_topic(cluster, topic, QUEUES).await?;
     let consuming = consumers(cluster, topic, topic, duration)?;
     let published = load::run(cluster, topic, Load { size: SIZE, in_flight: 1024, duration }).await?;
     Ok(Both { published, consumed: figures(consuming, duration).await? })
@@ -67,7 +67,7 @@ pub async fn both_at_once(cluster: &Cluster, topic: &str, duration: Duration) ->
 /// # Errors
 /// If a command fails.
 pub async fn waiting(cluster: &Cluster, topic: &str, duration: Duration) -> Result<Figures, Failure> {
-    admin::create_topic(cluster, topic, QUEUES).await?;
+    setup::create_topic(cluster, topic, QUEUES).await?;
     let span = duration + BEFORE * 2;
     let consuming = start(cluster, &["consume", "--topic", topic, "--group", topic, "--duration", &millis(span)])?;
     tokio::time::sleep(BEFORE).await;

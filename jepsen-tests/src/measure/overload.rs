@@ -18,11 +18,10 @@ use tokio::{sync::Mutex, task::JoinSet, time::MissedTickBehavior};
 
 use super::{figures::Figures, load};
 use crate::{
-    admin,
     cluster::Cluster,
     command::Running,
     failure::{Doing, Failure},
-    http,
+    http, setup,
 };
 
 /// What may wait to be stored, in the group that is measured: the least that a node can be set to.
@@ -96,7 +95,7 @@ pub async fn run(times: u32, span: Duration) -> Result<Overload, Failure> {
     let bound = format!("limits.publish_bytes_in_flight_max={FITS_BYTES}");
     let cluster = Cluster::start_with(&["--set", &bound]).await?;
     for topic in ["backlog", "flood"] {
-        admin::create_topic(&cluster, topic, 8).await?;
+        setup::create_topic(&cluster, topic, 8).await?;
     }
     let backlog = load::Load { size: BODY_BYTES, in_flight: 1024, duration: span / 4 };
     load::run(&cluster, "backlog", backlog).await?;
@@ -140,7 +139,7 @@ struct Shared {
 }
 
 async fn acknowledge(cluster: &Cluster, group: &str, span: Duration) -> Result<Acknowledgements, Failure> {
-    admin::create_group(cluster, group).await?;
+    setup::create_group(cluster, group).await?;
     let client = Client::connect(&cluster.endpoints()).doing(|| "client".to_owned())?;
     let shared = Arc::new(Shared::default());
     let mut receivers = JoinSet::new();

@@ -15,6 +15,7 @@ use crate::{
     cluster::Cluster,
     failure::{Doing, Failure},
     history::{Recorder, What},
+    setup,
 };
 
 /// Receives that run side by side; one waits for the group's disk while others are answered.
@@ -41,7 +42,7 @@ pub async fn drain(
     limit: Duration,
 ) -> Result<(), Failure> {
     let missing: Missing = Arc::new(Mutex::new(places(cluster, topic).await?));
-    admin::create_group(cluster, group).await?;
+    setup::create_group(cluster, group).await?;
     let client = Client::connect(&cluster.endpoints()).doing(|| "client".to_owned())?;
     let deadline = Instant::now() + limit;
     let mut receivers = JoinSet::new();

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jepsen_tests::{
-    admin, checkers,
+    checkers,
     cluster::Cluster,
     history::{Recorder, What},
+    setup,
     workload::{drain, publish::Publisher},
 };
 
@@ -20,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 async fn three_nodes_killed_at_once_lose_no_acknowledged_message() {
     let _turn = shared::turn().await;
     let mut cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 4).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 4).await.unwrap();
     let recorder = Arc::new(Recorder::default());
     let publisher = Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
     for _ in 0..ROUNDS {

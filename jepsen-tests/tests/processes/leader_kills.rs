@@ -28,7 +28,7 @@ const GAP_MAX: Duration = Duration::from_millis(1_500);
 async fn twenty_killed_leaders_lose_no_acknowledged_message() {
     let _turn = shared::turn().await;
     let mut cluster = Cluster::start().await.unwrap();
-    jepsen_tests::admin::create_topic(&cluster, TOPIC, 4).await.unwrap();
+    jepsen_tests::setup::create_topic(&cluster, TOPIC, 4).await.unwrap();
     let recorder = Arc::new(Recorder::default());
     let publisher = publish::Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
 

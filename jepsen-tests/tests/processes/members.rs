@@ -7,7 +7,7 @@ use jepsen_tests::{
     cluster::Cluster,
     command,
     history::{Recorder, What},
-    http, wait,
+    http, setup, wait,
     workload::{drain, publish::Publisher},
 };
 
@@ -33,7 +33,7 @@ async fn a_wiped_node_is_replaced_while_messages_are_published() {
     const NEW: u64 = 4;
     let _turn = shared::turn().await;
     let mut cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 4).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 4).await.unwrap();
     let endpoints = cluster.endpoints();
     let recorder = Arc::new(Recorder::default());
     let publisher = Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
@@ -100,7 +100,7 @@ async fn leadership_is_handed_on_while_messages_are_published() {
     const ROUNDS: usize = 2;
     let _turn = shared::turn().await;
     let cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 4).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 4).await.unwrap();
     let recorder = Arc::new(Recorder::default());
     let publisher = Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
 

@@ -8,9 +8,10 @@ use std::{
 };
 
 use jepsen_tests::{
-    admin, checkers,
+    checkers,
     cluster::Cluster,
     history::Recorder,
+    setup,
     workload::{drain, publish},
 };
 use tercet_proto::rocketmq::v2::{self as pb, messaging_service_client::MessagingServiceClient};
@@ -49,7 +50,7 @@ async fn send(client: &mut MessagingServiceClient<Channel>, message: pb::Message
 async fn nonsense_is_answered_with_an_error_that_names_it_and_harms_nothing() {
     let _turn = shared::turn().await;
     let cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 2).await.unwrap();
     let recorder = Arc::new(Recorder::default());
     let publisher = publish::Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
     shared::more_acknowledged(&cluster, &recorder, 50, LIMIT).await.unwrap();

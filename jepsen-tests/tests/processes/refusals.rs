@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::Path, time::Duration};
 
-use jepsen_tests::{admin, cluster::Cluster, history::Recorder, workload::publish::Publisher};
+use jepsen_tests::{cluster::Cluster, history::Recorder, setup, workload::publish::Publisher};
 
 use crate::shared;
 
@@ -21,7 +21,7 @@ fn make_newer(file: &Path) {
 /// A cluster that holds some messages, and the id of a node of it that is dead.
 async fn cluster_with_a_dead_follower() -> (Cluster, u64) {
     let mut cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 2).await.unwrap();
     publish_some(&cluster, "before").await;
     let leader = cluster.leader().await.unwrap();
     let follower = cluster.nodes().iter().map(|node| node.id()).find(|id| *id != leader).unwrap();

@@ -10,12 +10,12 @@ use std::{
 };
 
 use jepsen_tests::{
-    admin, binaries, checkers,
+    binaries, checkers,
     cluster::Cluster,
     command,
     failure::{Doing, Failure},
     history::{Recorder, What},
-    http, wait,
+    http, setup, wait,
     workload::{
         drain,
         publish::{self, Publisher},
@@ -40,7 +40,7 @@ const REPAIRS: &str = "tercet_log_repairs_total";
 async fn flipped_bits_in_a_stopped_follower_are_repaired_from_its_peers() {
     let _turn = shared::turn().await;
     let mut cluster = Cluster::start_with(&SETTINGS).await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 2).await.unwrap();
     let recorder = Arc::new(Recorder::default());
     let large = publish::Options { body_bytes: BODY_BYTES, ..shared::steady(&cluster, TOPIC, "large") };
     let publisher = Publisher::start(&large, &recorder).unwrap();

@@ -12,7 +12,7 @@ use jepsen_tests::{
     admin, checkers,
     cluster::{Cluster, process::Signal},
     history::{Recorder, What},
-    http,
+    http, setup,
     workload::{drain, publish},
 };
 
@@ -44,7 +44,7 @@ async fn a_wiped_voter_neither_votes_nor_counts() {
     const TOPIC: &str = "wiped";
     let _turn = shared::turn().await;
     let mut cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 2).await.unwrap();
     let leader = cluster.leader().await.unwrap();
     let [wiped, behind] = shared::others(&cluster, leader);
     let recorder = Arc::new(Recorder::default());
@@ -85,7 +85,7 @@ async fn nodes_with_swapped_addresses_are_not_taken_for_each_other() {
     const TOPIC: &str = "swapped";
     let _turn = shared::turn().await;
     let mut cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 2).await.unwrap();
     let leader = cluster.leader().await.unwrap();
     let swapped = shared::others(&cluster, leader);
     let recorder = Arc::new(Recorder::default());
@@ -129,7 +129,7 @@ async fn a_stranger_hears_nothing_on_the_peer_port_and_changes_nothing() {
     const TOPIC: &str = "stranger";
     let _turn = shared::turn().await;
     let cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 2).await.unwrap();
     let (leader, recorder) = (cluster.leader().await.unwrap(), Arc::new(Recorder::default()));
     for node in cluster.nodes() {
         for purpose in 1..=5 {
@@ -173,7 +173,7 @@ async fn a_leader_that_was_paused_comes_back_without_harm() {
     const TOPIC: &str = "paused";
     let _turn = shared::turn().await;
     let cluster = Cluster::start().await.unwrap();
-    admin::create_topic(&cluster, TOPIC, 2).await.unwrap();
+    setup::create_topic(&cluster, TOPIC, 2).await.unwrap();
     let recorder = Arc::new(Recorder::default());
     let publisher = publish::Publisher::start(&shared::steady(&cluster, TOPIC, "p"), &recorder).unwrap();
     for _ in 0..3 {
