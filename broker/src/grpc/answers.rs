@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{
-    limits::{ANSWERS_BYTES_MAX, CONNECTION_ANSWERS_BYTES_MAX},
-    listen::Load,
-};
+use crate::limits::{ANSWERS_BYTES_MAX, CONNECTION_ANSWERS_BYTES_MAX};
 
 /// Room is counted in this many bytes.
 const UNIT: usize = 1 << 10;
@@ -38,9 +35,9 @@ impl Answers {
     }
 
     /// Waits for room for so many bytes here and, unless it is shared by many clients, on the connection.
-    pub(super) async fn room(&self, connection: Option<&Load>, bytes: usize) -> Room {
+    pub(super) async fn room(&self, connection: Option<&Answers>, bytes: usize) -> Room {
         let connection = match connection {
-            Some(load) => Some(load.answers().take(bytes).await),
+            Some(answers) => Some(answers.take(bytes).await),
             None => None,
         };
         Room { here: self.take(bytes).await, connection }
@@ -80,15 +77,13 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use futures::FutureExt as _;
 
     use super::*;
 
     #[tokio::test]
     async fn one_connection_waits_for_itself_and_leaves_room_for_others() {
-        let (node, load, other) = (Answers::of_node(), Arc::new(Load::new()), Arc::new(Load::new()));
+        let (node, load, other) = (Answers::of_node(), Answers::of_connection(), Answers::of_connection());
         let whole = node.room(Some(&load), CONNECTION_ANSWERS_BYTES_MAX).await;
         assert!(node.room(Some(&load), 1).now_or_never().is_none());
         assert!(node.room(Some(&other), 1 << 20).now_or_never().is_some());
@@ -110,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_message_has_its_part_of_the_room() {
-        let (node, load) = (Answers::of_node(), Arc::new(Load::new()));
+        let (node, load) = (Answers::of_node(), Answers::of_connection());
         let whole = CONNECTION_ANSWERS_BYTES_MAX;
         let mut room = node.room(Some(&load), whole).await;
         let parts = [room.part(whole / 2), room.part(whole)];

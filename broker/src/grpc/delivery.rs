@@ -75,7 +75,7 @@ pub(super) async fn while_read(node: &Node, taking: impl Future<Output = Result<
 /// Waits for room for so many bytes. Meanwhile what was handed over before takes room as well, so one whose client takes
 /// nothing of it for a moment does not wait on: two of them would wait for each other.
 pub(super) async fn room_while_read(node: &Node, sender: &Sender, bytes: usize) -> Result<Room, Unsent> {
-    let mut room = std::pin::pin!(node.answers.room(sender.connection(), bytes));
+    let mut room = std::pin::pin!(node.answers.room(sender.connection().map(|load| load.answers()), bytes));
     let mut waiting = sender.waiting();
     loop {
         tokio::select! {

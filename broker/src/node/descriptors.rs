@@ -14,10 +14,9 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::too_few_descriptors::{LIMIT_MIN, TooFewDescriptors};
 use crate::state::open_files_max;
 
-/// Below this a node does not start.
-const LIMIT_MIN: u64 = 128;
 /// What a node has open beside all that is counted by itself.
 const OWN: u64 = 48;
 /// Where the system sets no limit at all.
@@ -32,16 +31,6 @@ pub(super) struct Descriptors {
     pub(super) peers: u64,
     pub(super) http: u64,
     pub(super) clients: u64,
-}
-
-/// There are too few descriptors for a node.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "this process may have {limit} files open, and a node needs at least {LIMIT_MIN}, better 65,536: raise `ulimit -n`, or \
-     LimitNOFILE= of its systemd unit"
-)]
-pub struct TooFewDescriptors {
-    limit: u64,
 }
 
 /// Raises the limit of this process as far as it goes; says what it is then.

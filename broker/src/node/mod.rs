@@ -15,8 +15,9 @@ mod descriptors;
 mod open;
 mod readiness;
 mod stop;
+mod too_few_descriptors;
 
-pub use descriptors::TooFewDescriptors;
+pub use too_few_descriptors::TooFewDescriptors;
 
 use std::sync::Arc;
 

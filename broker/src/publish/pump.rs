@@ -7,9 +7,10 @@ use raft_log::{ProposeError, Proposed, types::UnixMillis};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    batcher::{Batch, Shared, SubmitError},
     pipe::Pipe,
     proposer::Proposer,
+    shared::{Batch, Shared},
+    submit_error::SubmitError,
 };
 use crate::state::{Class, outcomes};
 

@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 
 use raft_log::types::{LogId, LogIndex};
 
-use super::views::StateDigest;
-
 /// How many applied entries back nodes can be compared.
 const HISTORY_MAX: usize = 16_384;
 
@@ -34,6 +32,15 @@ impl Digest {
         let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = (mixed ^ (mixed >> 29)).rotate_left(23).wrapping_add(0x2545_f491_4f6c_dd1d);
     }
+}
+
+/// The rolling digest at an applied index: equal on all nodes that applied it (hazards 17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateDigest {
+    /// The last applied entry.
+    pub applied: LogId,
+    /// The digest of everything up to it.
+    pub digest: u64,
 }
 
 /// The digests of the last entries.

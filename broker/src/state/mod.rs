@@ -64,6 +64,7 @@ pub use command::{
 pub(crate) use command::{Holder, NeededBody, relocate};
 pub(crate) use consumption::DeliveryKey;
 pub use dead_letter_tally::{DeadLetterTally, DeadLettered};
+pub use digest::StateDigest;
 pub use events::Events;
 pub use flush::FlushTriggers;
 pub use level::Level;
@@ -79,9 +80,7 @@ pub(crate) use store::open_files_max;
 #[cfg(test)]
 pub(crate) use unread::{Looked, UnreadLook};
 pub(crate) use views::HeldBack;
-pub use views::{
-    GroupView, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters, StateDigest, TopicView,
-};
+pub use views::{GroupView, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters, TopicView};
 
 use std::time::Duration;
 

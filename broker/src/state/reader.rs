@@ -13,6 +13,7 @@ use super::command::{Bootstrap, Holder, ReleaseTo};
 use super::consumption::InTail;
 use super::consumption::{DeliveryKey, Subscription};
 use super::dead_letter_tally::DeadLetterTally;
+use super::digest::StateDigest;
 use super::events::Events;
 use super::fault::Fault;
 use super::groups::Group;
@@ -24,8 +25,7 @@ use super::store::Store;
 use super::topics::{Queue, Topic};
 use super::unread::{Looked, UnreadLook};
 use super::views::{
-    GroupView, HeldBack, Holders, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters,
-    StateDigest, TopicView,
+    GroupView, HeldBack, Holders, Located, ProducersView, QueueBounds, QueueProgress, Ready, StateCounters, TopicView,
 };
 use crate::model::{ClientKey, ConsumerGroupId, Position, QueueId, QueueOffset, TopicId};
 

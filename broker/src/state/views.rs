@@ -1,6 +1,6 @@
 //! What readers see: copies, taken at one applied index.
 
-use raft_log::types::{LogId, LogIndex, UnixMillis};
+use raft_log::types::{LogIndex, UnixMillis};
 
 use super::command::Holder;
 use super::consumption::DeliveryKey;
@@ -120,15 +120,6 @@ impl QueueProgress {
     pub fn lag(&self) -> u64 {
         self.end.0 - self.taken.0 + self.pending
     }
-}
-
-/// The rolling digest at an applied index: equal on all nodes that applied it (hazards 17).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateDigest {
-    /// The last applied entry.
-    pub applied: LogId,
-    /// The digest of everything up to it.
-    pub digest: u64,
 }
 
 /// The idempotent producers that are known.

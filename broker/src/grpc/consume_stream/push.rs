@@ -145,7 +145,7 @@ impl Session {
             let (portion, later) = rest.split_at(Deliverer::portion_within(rest, STREAM_BATCH_BYTES));
             let room = tokio::select! {
                 biased;
-                room = self.node.answers.room(self.connection.as_deref(), size(portion)) => room,
+                room = self.node.answers.room(self.connection.as_deref().map(|load| load.answers()), size(portion)) => room,
                 () = self.ending.over() => break,
             };
             rest = later;

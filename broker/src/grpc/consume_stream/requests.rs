@@ -69,7 +69,9 @@ impl Session {
         let said = async {
             let room = match settled.encoded_len() {
                 0..=SMALL_ANSWER_BYTES_MAX => None,
-                bytes => Some(self.node.answers.room(self.connection.as_deref(), bytes).await),
+                bytes => {
+                    Some(self.node.answers.room(self.connection.as_deref().map(|load| load.answers()), bytes).await)
+                }
             };
             self.out.say(consume_answer::Content::Settled(settled), room).await
         };

@@ -6,6 +6,7 @@
 mod create;
 mod delete;
 mod expire;
+mod lanes;
 mod publish;
 mod receive;
 mod relocate;

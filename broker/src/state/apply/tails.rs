@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use raft_log::types::LogIndex;
 
-use super::{Applying, Core};
 use crate::model::{ConsumerGroupId, MessageGroupKey, QueueId, TopicId};
 use crate::state::changes::Changes;
-use crate::state::consumption::{DeliveryKey, InTail, LaneKey, Pending, Subscription, Tail, TakenMessage};
+use crate::state::consumption::{InTail, LaneKey, Subscription, Tail, TakenMessage};
 use crate::state::fault::Fault;
 use crate::state::keys;
 use crate::state::store::Store;
@@ -146,25 +145,4 @@ fn place(of: &Subscription, lane: LaneKey, number: u64) -> Place {
 
 fn key((group, topic, queue, lane, number): Place) -> keys::Key {
     keys::in_tail(group, topic, queue, lane, number)
-}
-
-impl Core {
-    /// If nothing is pending of a lane any more, the first of its tail becomes so.
-    pub(super) fn advance_lane(
-        &mut self,
-        of: DeliveryKey,
-        lane: LaneKey,
-        applying: &mut Applying<'_>,
-    ) -> Result<(), Fault> {
-        let subscription = self.subscriptions.get_mut(&(of.topic, of.group)).expect("the caller read from it");
-        let (store, changes, unwritten) = (applying.store, &mut *applying.changes, &mut self.unwritten_tails);
-        let mut tails = Tails { store, changes, unwritten, start: self.retained.asked, expired: 0 };
-        let first = tails.advance(subscription, lane)?;
-        self.counters.expired_unread += tails.expired;
-        if let Some(InTail { offset, message }) = first {
-            let key = DeliveryKey { queue: lane.0, offset, ..of };
-            self.set_pending(key, Some(Pending::waiting(message)), applying)?;
-        }
-        Ok(())
-    }
 }

@@ -3,7 +3,8 @@
 use bytes::{BufMut, BytesMut};
 use raft_log::types::{ClusterId, GroupId, UnixMillis};
 
-use super::{EncodedCommand, kind};
+use super::encoded::EncodedCommand;
+use super::kind;
 use crate::model::{
     GroupChange, GroupName, GroupSettings, SYSTEM_GROUP, StartPoint, TopicName, TopicSettings, TopicType,
 };
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn commands_go_both_ways() {
-        let body = |command: EncodedCommand| command.frame.slice(super::super::FRAME_BYTES..);
+        let body = |command: EncodedCommand| command.frame.slice(super::super::encoded::FRAME_BYTES..);
         let bootstrap =
             Bootstrap { cluster: ClusterId(5), group: GroupId(9), level: Level::NEWEST, handle_key: [7; 32] };
         assert_eq!(Bootstrap::decode(&body(bootstrap.encode())), Ok(bootstrap));

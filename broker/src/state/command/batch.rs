@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use raft_log::types::UnixMillis;
 
-use super::{EncodedCommand, FRAME_BYTES};
+use super::encoded::{EncodedCommand, FRAME_BYTES};
 use crate::state::codec::{DecodeError, Reader};
 use crate::state::level::Level;
 

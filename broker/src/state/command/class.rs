@@ -1,6 +1,7 @@
 //! Classes of commands: those of one class enter the log in the order in which they were submitted; classes share entries.
 
-use super::{EncodedCommand, kind};
+use super::encoded::EncodedCommand;
+use super::kind;
 
 /// What a command is for. It follows from the kind alone, so that of one client no acknowledgement and change of the
 /// invisible time overtake each other.

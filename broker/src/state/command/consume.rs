@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use bytes::{BufMut, BytesMut};
 use raft_log::types::UnixMillis;
 
-use super::{EncodedCommand, kind};
+use super::encoded::EncodedCommand;
+use super::kind;
 use crate::model::{AttemptKey, ClientKey, ConsumerGroupId, QueueId, QueueOffset, TagFilter, TopicId};
 use crate::state::codec::{DecodeError, Reader, put_text};
 
@@ -264,7 +265,7 @@ impl RenewLeases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::command::FRAME_BYTES;
+    use crate::state::command::encoded::FRAME_BYTES;
 
     #[test]
     fn commands_go_both_ways() {

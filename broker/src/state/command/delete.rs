@@ -2,7 +2,8 @@
 
 use bytes::BufMut;
 
-use super::{EncodedCommand, kind};
+use super::encoded::EncodedCommand;
+use super::kind;
 use crate::model::{ConsumerGroupId, TopicId};
 use crate::state::codec::{DecodeError, Reader};
 
@@ -119,7 +120,7 @@ impl KeepGroups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::command::FRAME_BYTES;
+    use crate::state::command::encoded::FRAME_BYTES;
 
     #[test]
     fn commands_go_both_ways() {

@@ -14,6 +14,9 @@ mod batch;
 mod class;
 mod consume;
 mod delete;
+mod encoded;
+pub(crate) mod kind;
+mod producer_stamp;
 mod publish;
 mod relocate;
 
@@ -24,90 +27,16 @@ pub(crate) use batch::{EntryView, Frame};
 pub use class::Class;
 pub use consume::{Ack, AckEntry, ChangeInvisible, DeadLetter, Receive, RenewLeases};
 pub use delete::{DeleteGroup, DeleteTopic, Erase, KeepGroups};
-pub use publish::{BASE_SEQUENCE_MAX, NewMessage, ProducerStamp, PublishBuilder, StoredMessage, Unsettled};
+pub use encoded::EncodedCommand;
+pub use producer_stamp::{BASE_SEQUENCE_MAX, ProducerStamp, Unsettled};
 pub(crate) use publish::{MessageHeader, PublishView};
+pub use publish::{NewMessage, PublishBuilder, StoredMessage};
 pub(crate) use relocate::{Holder, NeededBody, RelocateView, relocate};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::BufMut as _;
 use raft_log::types::LogIndex;
 
 use super::codec::{DecodeError, Reader};
-use super::level::{self, Level};
-
-/// The number of each kind of command. Never used again for another layout.
-pub(crate) mod kind {
-    pub(crate) const BOOTSTRAP: u8 = 1;
-    pub(crate) const CREATE_TOPIC: u8 = 2;
-    pub(crate) const CREATE_GROUP: u8 = 3;
-    pub(crate) const PUBLISH: u8 = 4;
-    pub(crate) const RECEIVE: u8 = 5;
-    pub(crate) const ACK: u8 = 6;
-    pub(crate) const CHANGE_INVISIBLE: u8 = 7;
-    pub(crate) const RENEW_LEASES: u8 = 8;
-    pub(crate) const TICK: u8 = 9;
-    pub(crate) const TRIM_TO: u8 = 10;
-    pub(crate) const SWEEP: u8 = 12;
-    pub(crate) const RELOCATE: u8 = 13;
-    pub(crate) const UPDATE_GROUP: u8 = 14;
-    pub(crate) const DEAD_LETTER: u8 = 15;
-    pub(crate) const RELEASE_TO: u8 = 16;
-    pub(crate) const DELETE_TOPIC: u8 = 20;
-    pub(crate) const DELETE_GROUP: u8 = 21;
-    pub(crate) const ERASE: u8 = 22;
-    pub(crate) const KEEP_GROUPS: u8 = 23;
-    pub(crate) const RAISE_LEVEL: u8 = 24;
-}
-
-const FRAME_BYTES: usize = 5;
-
-/// A command in the bytes that go into an entry, made by the `encode` of each command.
-#[derive(Clone, Debug)]
-pub struct EncodedCommand {
-    frame: Bytes,
-    messages: u32,
-}
-
-impl EncodedCommand {
-    fn new(kind: u8, body_capacity: usize, messages: u32, write: impl FnOnce(&mut BytesMut)) -> EncodedCommand {
-        let mut out = BytesMut::with_capacity(FRAME_BYTES + body_capacity);
-        out.put_u8(kind);
-        out.put_u32_le(0);
-        write(&mut out);
-        EncodedCommand::seal(out, messages)
-    }
-
-    /// Writes the length into the frame that `out` begins with.
-    fn seal(mut out: BytesMut, messages: u32) -> EncodedCommand {
-        let length = u32::try_from(out.len() - FRAME_BYTES).expect("commands are far below 4 GiB");
-        out[1..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
-        EncodedCommand { frame: out.freeze(), messages }
-    }
-
-    /// Writes over a part of the body, as another version might.
-    #[cfg(test)]
-    pub(crate) fn overwrite(&mut self, at: usize, with: &[u8]) {
-        let mut frame = self.frame.to_vec();
-        frame[FRAME_BYTES + at..FRAME_BYTES + at + with.len()].copy_from_slice(with);
-        self.frame = frame.into();
-    }
-
-    /// How many bytes it adds to an entry.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.frame.len()
-    }
-
-    /// The feature level that brought this kind of command.
-    pub(crate) fn level(&self) -> Level {
-        level::of_command(self.frame[0])
-    }
-
-    /// How many messages it publishes.
-    #[must_use]
-    pub fn messages(&self) -> u32 {
-        self.messages
-    }
-}
 
 /// The command that takes up what is due, a bounded number at a time.
 #[must_use]

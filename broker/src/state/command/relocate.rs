@@ -11,7 +11,8 @@
 use bytes::{BufMut, Bytes};
 use raft_log::types::LogIndex;
 
-use super::{EncodedCommand, kind};
+use super::encoded::EncodedCommand;
+use super::kind;
 use crate::model::{ConsumerGroupId, Position, QueueId, TopicId};
 use crate::state::codec::{DecodeError, Reader};
 use crate::state::consumption::DeliveryKey;
