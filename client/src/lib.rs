@@ -16,6 +16,7 @@
 //! Tercet too. Everything needs a tokio runtime with time and I/O enabled.
 
 mod admin;
+mod asking;
 mod backoff;
 mod broker_group;
 mod client;
@@ -35,6 +36,7 @@ mod rpc_code;
 mod telemetry;
 mod transport;
 mod vigil;
+mod watching;
 
 pub use admin::{
     Admin, ClusterStatus, ConsumerGroup, DeletedGroup, GroupChange, GroupConsumer, GroupDescription, GroupSettings,

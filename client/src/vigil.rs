@@ -29,25 +29,6 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long a node has to say who leads.
 const ANSWER_LIMIT: Duration = Duration::from_millis(300);
 
-/// How all requests of a client that wait share their questions: so often is asked, whatever their number.
-#[derive(Debug, Default)]
-pub(crate) struct Asking {
-    asked: Option<Instant>,
-    round: usize,
-}
-
-impl Asking {
-    /// The number of the round that begins now; nothing if the last one began less than `interval` ago.
-    fn round(&mut self, now: Instant, interval: Duration) -> Option<usize> {
-        if self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < interval) {
-            return None;
-        }
-        self.asked = Some(now);
-        self.round += 1;
-        Some(self.round)
-    }
-}
-
 impl Client {
     /// Returns once another node than `asked` says that the leader has changed since now; `leader` is the one that was
     /// believed in when the request was sent.
@@ -105,24 +86,5 @@ impl Client {
         if let Ok(Some(answer)) = tokio::time::timeout(ANSWER_LIMIT, answer).await {
             self.learn(route_of(&answer));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn however_many_wait_there_is_one_round_in_each_interval() {
-        let begun = Instant::now();
-        let mut asking = Asking::default();
-        let mut rounds = Vec::new();
-        for at in 0..1000 {
-            let now = begun + ASK_INTERVAL * at / 100;
-            // Some have just begun to wait, others for long.
-            let interval = if at % 2 == 0 { ASK_INTERVAL } else { ASK_INTERVAL_LATE };
-            rounds.extend(asking.round(now, interval));
-        }
-        assert_eq!(rounds, (1..=10).collect::<Vec<_>>());
     }
 }

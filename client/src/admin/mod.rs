@@ -39,6 +39,14 @@ pub struct Admin {
     client: Client,
 }
 
+impl Client {
+    /// Administration of the broker group.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
+    }
+}
+
 impl Admin {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use tercet_client::Client;
 
 use super::{
-    Done,
     args::{Connection, ContextCommand, Format, LOCAL},
-    exit::Exit,
+    exit::{Done, Exit},
     output,
 };
 

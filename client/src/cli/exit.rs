@@ -1,6 +1,9 @@
 //! How a command ends.
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
+
+/// How far a command got, or why it got nowhere.
+pub(super) type Done = Result<Exit, Box<dyn Error>>;
 
 /// The code of a command that went as far as it could.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

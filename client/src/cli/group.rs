@@ -3,24 +3,18 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tercet_client::{Client, ConsumerGroup, GroupChange, GroupSettings, Start};
+use tercet_client::{Client, GroupChange, GroupSettings};
 
 use super::{
-    Done,
     args::{Format, GroupCommand},
-    exit::Exit,
+    exit::{Done, Exit},
     output,
 };
 
 mod progress;
+mod settings;
 
-#[derive(Debug, Serialize)]
-struct Group {
-    name: String,
-    fifo: bool,
-    max_attempts: u32,
-    from: String,
-}
+use settings::Group;
 
 #[derive(Serialize)]
 struct Created {
@@ -84,7 +78,7 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Format) -
             let change = fifo.map_or(GroupChange::new(), |fifo| GroupChange::new().fifo(fifo));
             let change = max_attempts.map_or(change, |attempts| change.max_attempts(attempts.get()));
             let change = from.map_or(change, |start| change.start(start));
-            let group = group(admin.update_group(&name, change).await?);
+            let group = Group::of(admin.update_group(&name, change).await?);
             let order = if group.fifo { "fifo" } else { "none" };
             let sentence =
                 format!("group {name} changed: order {order}, {} attempts, from {}", group.max_attempts, group.from);
@@ -102,7 +96,7 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Format) -
             output::say(format, &deleted.sentence(refused), &deleted)?;
         }
         GroupCommand::List => {
-            let groups: Vec<_> = admin.list_groups().await?.into_iter().map(group).collect();
+            let groups: Vec<_> = admin.list_groups().await?.into_iter().map(Group::of).collect();
             let rows = groups.iter().map(|group| {
                 let order = if group.fifo { "fifo" } else { "none" };
                 [group.name.clone(), order.to_owned(), group.max_attempts.to_string(), group.from.clone()]
@@ -115,13 +109,4 @@ pub(super) async fn run(client: Client, command: GroupCommand, format: Format) -
         }
     }
     Ok(Exit::DONE)
-}
-
-fn group(group: ConsumerGroup) -> Group {
-    let from = match group.start {
-        Start::Last => "last".to_owned(),
-        Start::At(time) => output::time_text(time),
-        _ => "first".to_owned(),
-    };
-    Group { name: group.name, fifo: group.fifo, max_attempts: group.max_attempts, from }
 }

@@ -29,14 +29,11 @@ mod topic;
 
 use std::{error::Error, process::ExitCode, time::Duration};
 
-use tercet_client::{Client, TopicType};
+use tercet_client::Client;
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command, Connection, Format};
-use exit::Exit;
-
-/// How far a command got, or why it got nowhere.
-type Done = Result<Exit, Box<dyn Error>>;
+use exit::{Done, Exit};
 
 pub(crate) fn main() -> ExitCode {
     let args = Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -89,14 +86,4 @@ fn connect(given: Connection, context: Option<&str>, timeout: Option<Duration>) 
         None => options,
     };
     Ok(Client::new(options)?)
-}
-
-fn topic_type_name(kind: TopicType) -> &'static str {
-    match kind {
-        TopicType::Fifo => "fifo",
-        TopicType::Delay => "delay",
-        TopicType::Transaction => "transaction",
-        TopicType::Normal => "normal",
-        _ => "unknown",
-    }
 }

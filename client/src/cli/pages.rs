@@ -5,7 +5,11 @@ use std::{fs, io, path::Path};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::{Done, args::Args, exit::Exit, output};
+use super::{
+    args::Args,
+    exit::{Done, Exit},
+    output,
+};
 
 pub(super) fn completion(shell: Shell) -> Done {
     let mut script = Vec::new();

@@ -1,14 +1,23 @@
 //! `tercet topic`.
 
 use serde::Serialize;
-use tercet_client::{Client, ClusterStatus, QueueBounds, Topic as ApiTopic, TopicDescription};
+use tercet_client::{Client, ClusterStatus, QueueBounds, Topic as ApiTopic, TopicDescription, TopicType};
 
 use super::{
-    Done,
     args::{Format, TopicCommand},
-    exit::Exit,
-    output, topic_type_name,
+    exit::{Done, Exit},
+    output,
 };
+
+fn topic_type_name(kind: TopicType) -> &'static str {
+    match kind {
+        TopicType::Fifo => "fifo",
+        TopicType::Delay => "delay",
+        TopicType::Transaction => "transaction",
+        TopicType::Normal => "normal",
+        _ => "unknown",
+    }
+}
 
 #[derive(Serialize)]
 struct Topic {

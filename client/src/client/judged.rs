@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use super::Answer;
+use super::answer::Answer;
 use crate::{code::Code, error::Error, rpc_code::RpcCode, transport::AttemptError};
 
 /// What an attempt means for a call that may be repeated.

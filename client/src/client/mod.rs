@@ -1,7 +1,10 @@
 //! The client: connections, and the loop that goes from node to node until one answers.
 
+mod answer;
 mod judged;
 mod routes;
+
+pub(crate) use answer::{Answer, Plain};
 
 use std::{
     collections::BTreeMap,
@@ -16,18 +19,15 @@ use tonic::{Status, transport::Channel};
 
 use self::judged::{Judged, judge};
 use crate::{
-    admin::Admin,
+    asking::Asking,
     backoff,
-    consumer::Consumer,
     endpoint::Endpoint,
     env,
     error::Error,
     leader_watch::LeaderWatch,
-    options::{ClientOptions, ConsumerOptions, Credentials, ProducerOptions},
-    producer::Producer,
+    options::{ClientOptions, Credentials},
     route::{Fault, Route, RouteTable},
     transport::{AttemptError, Connections, Identity, Link, Tls},
-    vigil::Asking,
 };
 
 /// Connections to a broker group, and what is known of its nodes. Clones share both.
@@ -61,12 +61,6 @@ pub(crate) struct Attempt<T> {
     pub(crate) result: Result<T, AttemptError>,
 }
 
-/// An answer that carries a status of the protocol.
-pub(crate) trait Answer {
-    /// `None` where errors are gRPC errors instead.
-    fn status(&self) -> Option<&pb::Status>;
-}
-
 impl Client {
     /// A client of the group that `endpoints` belong to, a list such as `node-1:8081,node-2:8081`. Nothing is sent
     /// until something is asked for.
@@ -96,33 +90,6 @@ impl Client {
             options,
         };
         Ok(Self { shared: Arc::new(shared) })
-    }
-
-    /// A producer with its own buffer and its own idempotence identity. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// If an option is out of its bounds.
-    pub fn producer(&self, options: ProducerOptions) -> Result<Producer, Error> {
-        Producer::new(self.clone(), options)
-    }
-
-    /// A consumer of `topics` in `group`. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// If a name is malformed, `topics` is empty, or an option is out of its bounds.
-    pub fn consumer<T: Into<String>>(
-        &self,
-        group: impl Into<String>,
-        topics: impl IntoIterator<Item = T>,
-        options: ConsumerOptions,
-    ) -> Result<Consumer, Error> {
-        Consumer::new(self.clone(), group.into(), topics.into_iter().map(Into::into).collect(), options)
-    }
-
-    /// Administration of the broker group.
-    #[must_use]
-    pub fn admin(&self) -> Admin {
-        Admin::new(self.clone())
     }
 
     /// The nodes in the order in which they are preferred: the leader first, as far as it is known.
@@ -163,7 +130,7 @@ impl Client {
     where
         Fut: Future<Output = Result<T, Status>>,
     {
-        self.shared.leader_watch.ensure(self.downgrade());
+        self.ensure_watched();
         let leader = self.preferred();
         let moot = async |endpoint: Endpoint| self.superseded(topic, &endpoint, leader.as_ref()).await;
         let best = self.table().pick(Instant::now());
@@ -398,14 +365,4 @@ fn join(endpoints: &[Endpoint]) -> String {
 /// A topic or a group by its name.
 pub(crate) fn resource(name: &str) -> pb::Resource {
     pb::Resource { resource_namespace: String::new(), name: name.to_owned() }
-}
-
-/// An answer without a status: its errors are gRPC errors.
-#[derive(Debug)]
-pub(crate) struct Plain<T>(pub(crate) T);
-
-impl<T> Answer for Plain<T> {
-    fn status(&self) -> Option<&pb::Status> {
-        None
-    }
 }

@@ -18,10 +18,10 @@ use tokio::{
 };
 
 use super::{
-    handle::{Consumer, INVISIBLE_MAX},
+    handle::Consumer,
     in_hand::{Id, InHand, Settlement},
     received::{ReceivedMessage, Reference},
-    settling::{Fate, ORDER_MESSAGES_MAX},
+    settling::{Fate, INVISIBLE_MAX, ORDER_MESSAGES_MAX},
 };
 use crate::error::Error;
 
@@ -74,6 +74,34 @@ pub struct ForEach<F> {
     until: BoxFuture<'static, ()>,
     retry_first: Duration,
     retry_max: Duration,
+}
+
+impl Consumer {
+    /// Calls `handler` for each message, for up to `limit` (1 to 1,024) of them at a time, and tells the broker what has become of it; until the
+    /// consumer is closed, or what [`until`](ForEach::until) names ends.
+    ///
+    /// While a message is handled, however long that takes, its delivery is renewed. Messages of one message group are handled one
+    /// after the other, in their order; if one is to be retried, those behind it are given back, and come after it. Each handler is
+    /// a task of its own: it may block nobody but itself by waiting, and if it panics its message is retried. It does not
+    /// acknowledge by itself.
+    ///
+    #[doc = "```no_run"]
+    #[doc = include_str!("../../examples/handlers.rs")]
+    #[doc = "```"]
+    ///
+    /// Errors that can pass are logged and waited out. Dropping the future ends the handlers where they are; their messages
+    /// come again once their time has passed.
+    ///
+    /// # Errors
+    /// Of what is awaited: if topic or group does not exist, or `limit` is out of its bounds; after the handlers that ran have
+    /// come to their end.
+    pub fn for_each_concurrent<F, R>(&self, limit: usize, handler: F) -> ForEach<F>
+    where
+        F: Fn(ReceivedMessage) -> R + Send + 'static,
+        R: Future<Output: Into<Handled>> + Send + 'static,
+    {
+        ForEach::new(self.clone(), limit, handler)
+    }
 }
 
 impl<F> ForEach<F> {

@@ -15,9 +15,8 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use super::{
     buffer::Buffer,
     dialogue::Dialogue,
-    for_each::{ForEach, Handled},
     received::{ReceivedMessage, Reference},
-    settling::{Fate, ORDER_MESSAGES_MAX, Order},
+    settling::{Fate, INVISIBLE_MAX, ORDER_MESSAGES_MAX, Order},
     worker::Worker,
 };
 use crate::{
@@ -30,8 +29,6 @@ use crate::{
 
 /// Orders between the application and a worker.
 const ORDERS_AHEAD: usize = 256;
-/// Longest invisible duration of a change, the broker's bound.
-pub(super) const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
 
 /// Gets the messages of a consumer group as they become available, and says what becomes of them. Clones share everything: many
 /// tasks may receive and acknowledge, each on its own.
@@ -65,6 +62,21 @@ struct Inner {
 struct Topic {
     name: Arc<str>,
     orders: mpsc::Sender<Order>,
+}
+
+impl Client {
+    /// A consumer of `topics` in `group`. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If a name is malformed, `topics` is empty, or an option is out of its bounds.
+    pub fn consumer<T: Into<String>>(
+        &self,
+        group: impl Into<String>,
+        topics: impl IntoIterator<Item = T>,
+        options: ConsumerOptions,
+    ) -> Result<Consumer, Error> {
+        Consumer::new(self.clone(), group.into(), topics.into_iter().map(Into::into).collect(), options)
+    }
 }
 
 impl Consumer {
@@ -194,32 +206,6 @@ impl Consumer {
     /// As [`ack`](Self::ack).
     pub async fn give_back(&self, messages: &[ReceivedMessage]) -> Result<(), Error> {
         self.order_all("give back", messages, Fate::Hidden { invisible_ms: 0, uncounted: true }).await
-    }
-
-    /// Calls `handler` for each message, for up to `limit` (1 to 1,024) of them at a time, and tells the broker what has become of it; until the
-    /// consumer is closed, or what [`until`](ForEach::until) names ends.
-    ///
-    /// While a message is handled, however long that takes, its delivery is renewed. Messages of one message group are handled one
-    /// after the other, in their order; if one is to be retried, those behind it are given back, and come after it. Each handler is
-    /// a task of its own: it may block nobody but itself by waiting, and if it panics its message is retried. It does not
-    /// acknowledge by itself.
-    ///
-    #[doc = "```no_run"]
-    #[doc = include_str!("../../examples/handlers.rs")]
-    #[doc = "```"]
-    ///
-    /// Errors that can pass are logged and waited out. Dropping the future ends the handlers where they are; their messages
-    /// come again once their time has passed.
-    ///
-    /// # Errors
-    /// Of what is awaited: if topic or group does not exist, or `limit` is out of its bounds; after the handlers that ran have
-    /// come to their end.
-    pub fn for_each_concurrent<F, R>(&self, limit: usize, handler: F) -> ForEach<F>
-    where
-        F: Fn(ReceivedMessage) -> R + Send + 'static,
-        R: Future<Output: Into<Handled>> + Send + 'static,
-    {
-        ForEach::new(self.clone(), limit, handler)
     }
 
     pub(super) fn handling(&self) -> TaskTrackerToken {

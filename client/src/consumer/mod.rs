@@ -10,7 +10,7 @@
 //! - `for_each`: handlers, and `in_hand`: the messages that they have.
 //! - `buffer`: what has arrived and nobody has taken, and the credit that follows from it.
 //! - `settling`: what is said of messages, until it is answered.
-//! - `worker`: one topic's stream, and the next one when it ends.
+//! - `worker`: who works for a topic; `streams`: its stream, and the next one when it ends.
 //! - `dialogue`: what is said and heard on its streams, without the streams.
 //! - `conversation`: one stream, from its opening to its end.
 
@@ -23,6 +23,7 @@ mod in_hand;
 mod packed;
 mod received;
 mod settling;
+mod streams;
 mod worker;
 
 pub use for_each::{ForEach, Handled};

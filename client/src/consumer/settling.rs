@@ -3,13 +3,16 @@
 //! What comes while requests are in flight goes into the next one together. A request that has no answer when its stream
 //! ends is sent again on the next: saying twice that a message is done with is fine.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use tercet_proto::client::v1::{Change, Run, Settle, Settled};
 use tokio::sync::oneshot;
 
 use super::received::Reference;
 use crate::error::Error;
+
+/// Longest invisible duration of a change, the broker's bound.
+pub(super) const INVISIBLE_MAX: Duration = Duration::from_secs(12 * 3600);
 
 /// Messages of one request, the broker's bound.
 const MESSAGES_MAX: usize = 4096;

@@ -107,6 +107,16 @@ impl TrySendError {
     }
 }
 
+impl Client {
+    /// A producer with its own buffer and its own idempotence identity. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If an option is out of its bounds.
+    pub fn producer(&self, options: ProducerOptions) -> Result<Producer, Error> {
+        Producer::new(self.clone(), options)
+    }
+}
+
 impl Producer {
     pub(crate) fn new(client: Client, options: ProducerOptions) -> Result<Self, Error> {
         options.check()?;

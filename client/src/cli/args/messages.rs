@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args as ClapArgs;
 use tercet_client::Start;
 
-use super::parse_start;
+use super::start::parse_start;
 
 /// Messages that `--peek` looks at, so that all can go back before their time is over.
 const PEEKED_MAX: u64 = 10_000;

@@ -5,20 +5,17 @@ mod cluster;
 mod connection;
 mod context;
 mod messages;
+mod start;
 
 pub(crate) use bench::{BenchCommand, BenchConsume, BenchPublish};
 pub(crate) use cluster::ClusterCommand;
 pub(crate) use connection::{Connection, LOCAL};
 pub(crate) use context::ContextCommand;
 pub(crate) use messages::{Consume, Publish};
+use start::parse_start;
 pub(crate) use tercet_output::results::Format;
 
-use std::{
-    ffi::OsString,
-    num::NonZeroU32,
-    path::PathBuf,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
@@ -264,19 +261,6 @@ Example:
     },
 }
 
-/// `first`, `last`, or a time: RFC 3339, with or without the `T` and the `Z`, in UTC.
-fn parse_start(text: &str) -> Result<Start, String> {
-    match text {
-        "first" => Ok(Start::First),
-        "last" => Ok(Start::Last),
-        time => {
-            let time = humantime::parse_rfc3339_weak(time)
-                .map_err(|_| "expected first, last or a time such as 2026-11-21T08:00:00Z".to_owned())?;
-            if time < UNIX_EPOCH { Err("before 1970".to_owned()) } else { Ok(Start::At(time)) }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,12 +391,5 @@ mod tests {
             let Command::Consume(consume) = Args::read(line.split(' ')).unwrap().command else { panic!("{line}") };
             assert_eq!(consume.topic.name(), "t");
         }
-    }
-
-    #[test]
-    fn a_start_is_a_word_or_a_time() {
-        assert_eq!(parse_start("first"), Ok(Start::First));
-        assert_eq!(parse_start("1970-01-01T00:00:01.5Z"), Ok(Start::At(UNIX_EPOCH + Duration::from_millis(1500))));
-        assert_eq!(parse_start("1970-01-01 00:00:02"), Ok(Start::At(UNIX_EPOCH + Duration::from_millis(2000))));
     }
 }

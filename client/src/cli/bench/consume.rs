@@ -7,7 +7,8 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     report::{Recorder, Report},
-    share, stamp,
+    share::share,
+    stamp,
 };
 use crate::cli::args::BenchConsume;
 

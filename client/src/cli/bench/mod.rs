@@ -3,13 +3,14 @@
 mod consume;
 mod publish;
 mod report;
+mod share;
 mod stamp;
 
 use tercet_client::Client;
 
 use super::{
-    Done,
     args::{BenchCommand, Format},
+    exit::Done,
 };
 
 /// `connect` makes a client with connections of its own.
@@ -24,20 +25,4 @@ pub(super) async fn run(
     };
     report.print(format)?;
     Ok((report.failed == 0).into())
-}
-
-/// `total` spread over `parts`, the first ones getting what does not divide evenly.
-fn share(total: u32, parts: u32, part: u32) -> u32 {
-    total / parts + u32::from(part < total % parts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::share;
-
-    #[test]
-    fn shares_add_up() {
-        assert_eq!([share(10, 4, 0), share(10, 4, 1), share(10, 4, 2), share(10, 4, 3)], [3, 3, 2, 2]);
-        assert_eq!((0..3).map(|part| share(1, 3, part)).sum::<u32>(), 1);
-    }
 }

@@ -11,7 +11,8 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
     report::{Recorder, Report},
-    share, stamp,
+    share::share,
+    stamp,
 };
 use crate::cli::args::BenchPublish;
 

@@ -3,7 +3,11 @@
 use serde::Serialize;
 use tercet_client::{Client, ClusterStatus, Node, NodeRole};
 
-use crate::cli::{Done, args::Format, exit::Exit, output};
+use crate::cli::{
+    args::Format,
+    exit::{Done, Exit},
+    output,
+};
 
 /// A node that lacks more of the leader's entries is not caught up.
 const LAG_MAX: u64 = 10_000;

@@ -9,7 +9,13 @@ use serde::Serialize;
 use tercet_client::{Admin, Client, Error as ClientError, Member as ApiMember, NodeAddresses, RpcCode};
 use tokio::time::Instant;
 
-use crate::cli::{Done, args::Format, exit::Exit, failure::NotYet, notices::notice, output};
+use crate::cli::{
+    args::Format,
+    exit::{Done, Exit},
+    failure::NotYet,
+    notices::notice,
+    output,
+};
 
 /// How often a node that catches up is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

@@ -7,9 +7,8 @@ use serde::Serialize;
 use tercet_client::{Client, Node as ApiNode, NodeAddresses, NodeRole};
 
 use super::{
-    Done,
     args::{ClusterCommand, Format},
-    exit::Exit,
+    exit::{Done, Exit},
     output,
 };
 

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Done,
     args::{Consume, Format},
+    exit::Done,
     interrupt::Interrupt,
     notices::notice,
 };

@@ -5,13 +5,16 @@ use std::{io, time::Duration};
 use serde::Serialize;
 use tercet_client::{GroupDescription, QueueProgress};
 
-use super::super::{args::Format, output};
+use super::{
+    super::{args::Format, output},
+    settings::Group,
+};
 
 /// What `describe` shows as JSON.
 #[derive(Debug, Serialize)]
 struct Described {
     #[serde(flatten)]
-    group: super::Group,
+    group: Group,
     /// Whether a first subscription made it.
     automatic: bool,
     dead_letters: u64,
@@ -57,7 +60,7 @@ pub(super) fn describe(answer: GroupDescription, format: Format) -> io::Result<(
     let topics = topics(&answer);
     let consumers = answer.consumers.into_iter();
     let described = Described {
-        group: super::group(answer.group),
+        group: Group::of(answer.group),
         automatic: answer.automatic,
         dead_letters: answer.dead_letters,
         consumer_count: answer.consumer_count,
@@ -76,7 +79,7 @@ pub(super) fn describe(answer: GroupDescription, format: Format) -> io::Result<(
 }
 
 fn heading(of: &Described) -> String {
-    let super::Group { name, fifo, max_attempts, from } = &of.group;
+    let Group { name, fifo, max_attempts, from } = &of.group;
     let order = if *fifo { "fifo" } else { "none" };
     let made = if of.automatic { ", made by a subscription" } else { "" };
     let mut text = format!(

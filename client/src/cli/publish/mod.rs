@@ -10,6 +10,7 @@
 
 mod acks;
 mod input;
+mod pace;
 mod recorder;
 mod shape;
 mod summary;
@@ -23,28 +24,19 @@ use std::{
 
 use tercet_client::{Client, Message, Outcome, Producer, ProducerOptions, Refused, RefusedReason};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Done,
     args::{Format, Publish},
+    exit::Done,
     interrupt::Interrupt,
     notices::notice,
     output,
 };
 use acks::{Acknowledged, Acks};
 use input::{Line, read_lines};
+use pace::Pace;
 use recorder::{Ended, Recorded, progress, record};
 use shape::Shape;
-
-/// How feeder and recorder hold each other back.
-#[derive(Clone)]
-struct Pace {
-    /// For messages in flight.
-    room: Arc<Semaphore>,
-    /// Nothing more is to be sent: no line can succeed, or what succeeds cannot be recorded, or the user wants an end.
-    enough: CancellationToken,
-}
 
 /// Each message is tried for `timeout`, or as long as producers try.
 pub(super) async fn run(client: Client, args: Publish, timeout: Option<Duration>, format: Format) -> Done {

@@ -10,8 +10,8 @@ use tercet_client::{Code, Outcome, Refused, RefusedReason};
 use tokio::sync::mpsc;
 
 use super::{
-    Pace,
     acks::{Acknowledged, Acks},
+    pace::Pace,
     summary::Summary,
 };
 use crate::cli::{
