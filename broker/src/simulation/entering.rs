@@ -5,7 +5,7 @@ use raft_log::types::LogIndex;
 use super::deliveries::{Delivery, Stand};
 use super::ledger::{Applied, GroupLine, LETTERS, Ledger, Letter, Stored, TopicLine, key_of};
 use super::order::{Message, Order};
-use super::walk::Walk;
+use super::progress::Walk;
 use crate::model::{AttemptKey, ClientKey, QueueOffset, TopicId, TopicType};
 use crate::state::planted::tick_of;
 use crate::state::{

@@ -28,6 +28,7 @@ mod order;
 mod progress;
 mod report;
 mod run;
+mod seed;
 mod settings;
 mod tests;
 mod walk;

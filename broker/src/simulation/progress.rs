@@ -10,11 +10,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::walk::Walk;
 use crate::model::QueueId;
 
 /// A message group of a queue.
 pub(super) type Lane = (QueueId, &'static str);
+
+/// How far a receive went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Walk {
+    /// Behind the last fresh message of each queue that it passed.
+    pub(super) taken: Vec<(QueueId, u64)>,
+    /// Fresh messages that wait from now on.
+    pub(super) held: Vec<(Lane, u64)>,
+    /// What waited before these offsets does not any more.
+    pub(super) popped: Vec<(Lane, u64)>,
+}
 
 /// See the module.
 #[derive(Clone, Debug, Default)]

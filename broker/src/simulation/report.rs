@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::deliveries::Stand;
 use super::ledger::{Applied, Ledger};
 use super::order::Order;
-use super::walk::Walk;
+use super::progress::Walk;
 use crate::model::{QueueId, TagFilter};
 use crate::state::{Deleted, DeliveryKey, Holder, Outcome, Receive, Received, Settled, UpdateGroup};
 

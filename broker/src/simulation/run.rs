@@ -1,6 +1,5 @@
-//! A seed from empty stores to the comparison of all replicas.
+//! Everything of a run, and its steps.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::checkers::Violation;
@@ -8,19 +7,14 @@ use super::clients::{
     ABSENT, Consumer, Habit, KEEPERS, LINE, May, Numbers, Operator, PLAIN, Producer, REVIEWERS, VISITORS, WORKERS,
 };
 use super::dice::Dice;
-use super::ending;
-use super::faults;
 use super::group::Group;
 use super::leader::Seen;
 use super::log::{Asker, Work};
 use super::node::Node;
 use super::order::Order;
-use super::report::Figures;
 use super::settings::Settings;
 use crate::model::{ClientKey, ConsumerGroupId};
-use crate::state::planted::small_ticks;
 
-const IN_MEMORY: &str = "/dev/shm";
 /// All loops of a leader.
 pub(super) const WORKS: [Work; 7] =
     [Work::Tick, Work::Renew, Work::Keep, Work::Erase, Work::Idle, Work::Retain, Work::Release];
@@ -38,25 +32,6 @@ pub(super) struct Run {
     pub(super) operator: Operator,
     /// Nothing new is published and no fault comes.
     pub(super) ending: bool,
-}
-
-/// What came of a seed: what it did, and the promise that it broke.
-pub(super) fn run(seed: u64) -> (Figures, Option<Violation>) {
-    // In memory where that is possible: what survives a crash, flushes decide, and the disk has no say.
-    let folder = tempfile::tempdir_in(IN_MEMORY).or_else(|_| tempfile::tempdir()).expect("a folder for the run");
-    let mut run = Run::new(seed, folder.path());
-    small_ticks(run.settings.small_ticks);
-    let end = catch_unwind(AssertUnwindSafe(|| run.go()));
-    let violation = match end {
-        Ok(end) => end.err(),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| String::from(*text)));
-            Some(Violation::new("assertions", text.unwrap_or_default()))
-        }
-    };
-    small_ticks(false);
-    (run.group.figures, violation)
 }
 
 fn consumers() -> Vec<Consumer> {
@@ -90,7 +65,7 @@ fn producers() -> Vec<Producer> {
 }
 
 impl Run {
-    fn new(seed: u64, folder: &Path) -> Run {
+    pub(super) fn new(seed: u64, folder: &Path) -> Run {
         let mut dice = Dice::new(seed);
         let settings = Settings::of(&mut dice);
         let nodes = (0..settings.replicas).map(|node| Node::new(&folder.join(node.to_string()))).collect();
@@ -106,18 +81,7 @@ impl Run {
         }
     }
 
-    fn go(&mut self) -> Result<(), Violation> {
-        for _ in 0..self.settings.steps {
-            self.step()?;
-            if self.dice.next() % 1000 < self.settings.faults {
-                faults::strike(self);
-            }
-        }
-        self.ending = true;
-        ending::end(self)
-    }
-
-    fn step(&mut self) -> Result<(), Violation> {
+    pub(super) fn step(&mut self) -> Result<(), Violation> {
         if self.group.leader.is_none() && self.dice.percent(30) {
             let ahead = self.dice.of(&[0, 0, 0, 700, 20_000]);
             self.group.elect(&mut self.dice, ahead);

@@ -1,7 +1,7 @@
 //! What every `make test` runs, and what `make broker-sim` asks for.
 
 use super::report::{Figures, replay};
-use super::run::run;
+use super::seed::run;
 use crate::state::planted::{Bug, plant};
 
 /// Seeds by which each planted bug is found.

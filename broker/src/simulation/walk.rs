@@ -10,23 +10,12 @@ use raft_log::types::LogIndex;
 
 use super::deliveries::{Delivery, Stand};
 use super::ledger::{Ledger, Standing};
-use super::progress::{Lane, Progress};
+use super::progress::{Lane, Progress, Walk};
 use crate::model::{QueueId, TagFilter};
 use crate::state::{DeliveryKey, Pick, Receive, Received};
 
 /// Bytes of a message's record beside its tag and its body.
 const BESIDE_BYTES: u64 = 32;
-
-/// How far a receive went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Walk {
-    /// Behind the last fresh message of each queue that it passed.
-    pub(super) taken: Vec<(QueueId, u64)>,
-    /// Fresh messages that wait from now on.
-    pub(super) held: Vec<(Lane, u64)>,
-    /// What waited before these offsets does not any more.
-    pub(super) popped: Vec<(Lane, u64)>,
-}
 
 impl Walk {
     /// The walk of a receive with this answer, or what it should have given.

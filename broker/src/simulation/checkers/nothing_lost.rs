@@ -4,7 +4,7 @@
 use crate::simulation::ledger::{Applied, Ledger};
 use crate::simulation::log::Log;
 use crate::simulation::order::Order;
-use crate::simulation::walk::Walk;
+use crate::simulation::progress::Walk;
 use crate::state::Outcome;
 
 pub(super) fn check(ledger: &Ledger, _: &Log, applied: &Applied<'_>) -> Result<(), String> {
