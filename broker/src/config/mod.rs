@@ -16,6 +16,7 @@ mod checks;
 mod error;
 mod file;
 mod layers;
+mod reading;
 mod sample;
 mod setting;
 mod size;

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    DevError,
+    error::DevError,
     plan::{Plan, Planned, Role},
 };
 use crate::process::DEV_PARENT;

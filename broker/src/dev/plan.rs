@@ -7,7 +7,7 @@ use std::{
 
 use raft_log::types::NodeId;
 
-use super::DevError;
+use super::error::DevError;
 use crate::{
     cli::{DevArgs, override_flags},
     config::{ConfigError, HostPort, Layers, Voter, load, render_given},

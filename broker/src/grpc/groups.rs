@@ -2,11 +2,6 @@
 //! keeps the order, without having said anything of a group, wants the order kept: such a group is made as a FIFO group.
 //! Where a group without order reads such a topic all the same, operator and client are told.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
-
 use tercet_proto::{
     admin::v1::{CreateGroupRequest, admin_client::AdminClient},
     headers,
@@ -22,12 +17,9 @@ use super::{
 };
 use crate::{
     forward::{Errand, Line, RelayError, Relayed, Resend},
-    model::{ConsumerGroupId, GroupName, GroupSettings, TopicId, TopicType},
+    model::{GroupName, GroupSettings, TopicId, TopicType},
     state::{CreateGroup, Created, GroupView, Outcome, StateReader, TopicView},
 };
-
-/// Groups and topics whose lost order is told to the operator; beyond it nothing new is.
-const WARNINGS_MAX: usize = 1000;
 
 /// 40403 for a group that does not exist.
 pub(super) fn unknown_group(name: &str) -> Refusal {
@@ -57,20 +49,6 @@ pub(super) fn delivery_status(node: &Node, topic: TopicId, group: &GroupName, fi
             Answer { message, ..ok() }
         }
         _ => ok(),
-    }
-}
-
-/// What the operator was told.
-#[derive(Debug, Default)]
-pub struct LostOrder {
-    told: Mutex<BTreeSet<(ConsumerGroupId, TopicId)>>,
-}
-
-impl LostOrder {
-    /// Whether it is to be told now: once in the life of a process.
-    fn is_news(&self, group: ConsumerGroupId, topic: TopicId) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.len() < WARNINGS_MAX && told.insert((group, topic))
     }
 }
 

@@ -17,6 +17,8 @@ mod direct;
 pub mod filter;
 mod groups;
 mod leader;
+mod leader_news;
+mod lost_order;
 pub mod names;
 mod node;
 mod offset;

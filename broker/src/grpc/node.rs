@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answers::Answers, consume_stream::Streams, consumers::Consumers, groups::LostOrder, leader, relayed,
+    answers::Answers, consume_stream::Streams, consumers::Consumers, leader_news, lost_order::LostOrder,
     sessions::Sessions,
 };
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
     state::StateReader,
 };
 
+/// Calls by which all receives of a node give back at once, each of them one message: what settles goes the same way.
+const GIVE_BACKS_AT_ONCE: usize = 256;
 /// How often silent clients are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -109,7 +111,7 @@ impl Node {
     ) -> Arc<Node> {
         let leadership = Arc::new(Leadership::follow(replica.watch_standing(), WAITING_BYTES_MAX));
         let leader_clock = Arc::new(LeaderClock::new(replica.clone(), Arc::clone(&leadership), state.clone()));
-        let leader_news = leader::follow(replica.watch_standing(), options.group);
+        let leader_news = leader_news::follow(replica.watch_standing(), options.group);
         let sizes = BatcherOptions {
             entry_bytes_target: options.batch_bytes_max,
             entries_in_flight_max: ENTRIES_IN_FLIGHT_MAX,
@@ -169,7 +171,7 @@ impl Node {
             poll,
             deliverer,
             answers: Answers::of_node(),
-            giving_back: relayed::places(),
+            giving_back: Semaphore::new(GIVE_BACKS_AT_ONCE),
             streams,
             lost_order: LostOrder::default(),
             stop,

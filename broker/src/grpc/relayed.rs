@@ -31,14 +31,6 @@ use crate::{
 const REST_WITHIN: Duration = Duration::from_secs(2);
 /// Between two attempts to give something back.
 const GIVE_BACK_BACKOFF: Duration = Duration::from_millis(200);
-/// Calls by which all receives of a node give back at once, each of them one message: what settles goes the same way.
-const GIVE_BACKS_AT_ONCE: usize = 256;
-
-/// Places for calls by which a node gives back what was passed on to it.
-pub(super) fn places() -> Semaphore {
-    Semaphore::new(GIVE_BACKS_AT_ONCE)
-}
-
 /// How passing on the leader's stream ended.
 pub(super) enum Passed {
     /// With this code.

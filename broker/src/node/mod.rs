@@ -14,6 +14,7 @@ mod announce;
 mod descriptors;
 mod open;
 mod readiness;
+mod running;
 mod stop;
 mod too_few_descriptors;
 
@@ -21,12 +22,11 @@ pub use too_few_descriptors::TooFewDescriptors;
 
 use std::sync::Arc;
 
-use raft_log::{Health, Replica, Status, env::Env};
+use raft_log::{Replica, env::Env};
 use tercet_output::Lines;
-use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::{descriptors::Descriptors, open::Opened, readiness::Readiness};
+use self::{descriptors::Descriptors, open::Opened, readiness::Readiness, running::Node};
 use crate::{
     api::Api,
     config::Config,
@@ -115,44 +115,11 @@ fn count(descriptors: u64) -> usize {
     usize::try_from(descriptors).expect("usize has 64 bits")
 }
 
-/// What runs, for as long as it runs.
-struct Node {
-    replica: Replica,
-    api: Api,
-    readiness: Arc<Readiness>,
-    http: JoinHandle<()>,
-    stop_http: CancellationToken,
-    clients: GrpcPort,
-    registrar: Registrar,
-}
-
-impl Node {
-    /// Returns when a signal asks for something; fails when a part does.
-    async fn until_asked(&mut self, signals: &mut Signals) -> Result<Asked, ProcessError> {
-        tokio::select! {
-            asked = signals.asked() => Ok(asked),
-            reason = failure(self.replica.watch_standing()) => Err(ProcessError::Fatal(reason)),
-            outcome = &mut self.http => Err(ProcessError::server("HTTP", &outcome)),
-            outcome = self.clients.ended() => Err(ProcessError::server("client gRPC", &outcome)),
-        }
-    }
-}
-
 /// What can be read again while the node runs: the certificate, which expires. Connections that are open keep theirs.
 fn reload(certificates: &Certificates) {
     match certificates.reload() {
         Ok(()) => tracing::info!("SIGHUP: the certificate is read again; all other settings need a restart"),
         Err(error) => tracing::error!(%error, "SIGHUP: going on with the certificate as it was"),
-    }
-}
-
-/// Waits until the replica has failed; says why.
-async fn failure(mut status: watch::Receiver<Status>) -> String {
-    let failed = status.wait_for(|status| matches!(status.health, Health::Failed { .. })).await;
-    match failed.map(|status| status.health.clone()) {
-        Ok(Health::Failed { reason }) => reason,
-        Ok(other) => unreachable!("waited for a failure, found {other:?}"),
-        Err(_) => "the replica ended without saying why".to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Node;
+use super::running::Node;
 use crate::process::Signals;
 
 /// For requests that still run once all parked ones are ended.

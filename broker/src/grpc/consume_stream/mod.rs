@@ -21,16 +21,19 @@ mod outgoing;
 mod push;
 mod references;
 mod requests;
+mod session;
 mod settle;
+mod streams;
 mod watch;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
 
 use tercet_proto::client::v1::{ConsumeRequest, EndReason};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(super) use self::streams::Streams;
 pub use self::wire::ConsumeServer;
 
 use self::{
@@ -38,35 +41,13 @@ use self::{
     open::Opened,
     outgoing::{Answers, Last, Outgoing},
     push::Left,
-    references::References,
+    session::Session,
 };
 use super::{caller::Caller, node::Node, presence, sessions::OpenStream};
-use crate::{
-    consume::{Delivered, Wanted},
-    limits::STREAM_SETTLING_MESSAGES_MAX,
-    listen::Load,
-    metrics::Traffic,
-    model::GroupName,
-};
+use crate::listen::Load;
 
 /// How long giving back may delay the end of a stream; it goes on behind it.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
-
-/// What all streams of a node share.
-#[derive(Debug)]
-pub struct Streams {
-    references: References,
-    /// Messages of which may be written at once what became of them.
-    settling: Semaphore,
-}
-
-impl Streams {
-    /// Counted there.
-    pub(super) fn new(traffic: &Traffic) -> Streams {
-        let references = References::new(traffic.unconfirmed_deliveries().clone());
-        Streams { references, settling: Semaphore::new(STREAM_SETTLING_MESSAGES_MAX) }
-    }
-}
 
 /// Consuming over kept streams.
 #[derive(Clone)]
@@ -89,19 +70,6 @@ impl Consuming {
         tokio::spawn(serve(Arc::clone(&self.node), caller, connection, requests, (out, last)));
         Ok(Response::new(answers))
     }
-}
-
-/// What the parts of one stream share.
-struct Session {
-    node: Arc<Node>,
-    /// What each receive asks for, but for how much.
-    wanted: Wanted,
-    of: Delivered,
-    group: GroupName,
-    connection: Option<Arc<Load>>,
-    flow: flow::Flow,
-    out: Outgoing,
-    ending: Ending,
 }
 
 async fn serve(

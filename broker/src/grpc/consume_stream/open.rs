@@ -22,7 +22,8 @@ use super::{
         sessions::OpenStream,
         unary::{FIND_LEADER_MAX, Refused},
     },
-    Session, end,
+    end,
+    session::Session,
 };
 use crate::{
     consume::{Delivered, RENEWED_FOR, Wanted, millis},

@@ -23,8 +23,9 @@ use super::{
         delivery::{Sorted, sort},
         receive_items::Gone,
     },
-    Session, end,
+    end,
     flow::Share,
+    session::Session,
 };
 use crate::{
     consume::{Deliverer, PollEnd, Wanted, ack_entry},

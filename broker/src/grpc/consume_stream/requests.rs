@@ -8,7 +8,7 @@ use tercet_proto::client::v1::{ConsumeRequest, Settle, consume_answer, consume_r
 use tokio::{sync::SemaphorePermit, time::timeout};
 use tonic::Streaming;
 
-use super::{Session, end, settle};
+use super::{end, session::Session, settle};
 use crate::listen::UNREAD_MAX;
 
 /// Settles of one stream that are worked on at once; the others wait in the connection's window.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use raft_log::types::UnixMillis;
 use tercet_proto::client::v1::{Change, End, Run, Settle, Settled as Answer};
 
-use super::{Session, end};
+use super::{end, session::Session};
 use crate::{
     consume::{is_overloaded, retried},
     grpc::receive_check::INVISIBLE_MILLIS_MAX,

@@ -6,7 +6,7 @@ use raft_log::types::Term;
 
 use tercet_proto::client::v1::{End, EndReason};
 
-use super::{super::delivery::STALL_MAX, Session, end};
+use super::{super::delivery::STALL_MAX, end, session::Session};
 use crate::state::UnknownName;
 
 /// How often a stream of which something has not arrived looks whether others need its room.
