@@ -55,14 +55,11 @@ test: build ## all tests, real processes included
 	@$(MAKE) --no-print-directory sim-test
 	@printf '\nWhat the tests with killed processes measured:\n'; cat $(MEASURED)
 
-# The crates without a circle of files. It only grows.
-CIRCLE_FREE := checks proto output raft-log simulation jepsen-tests
-
 verify: setup ## format, lints, circles of files, the client's face, docs, licences, lock file; never writes the tree
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets --features tercet-client/cli -- -D warnings
 	@$(SIM) clippy --locked -p raft-log -p simulation --all-targets -- -D warnings
-	@cargo run --quiet --locked -p checks -- circles $(CIRCLE_FREE)
+	@cargo run --quiet --locked -p checks -- circles
 	@$(MAKE) --no-print-directory public-face
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --features tercet-client/cli
 	@cargo deny --locked check licenses bans sources
