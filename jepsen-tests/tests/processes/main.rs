@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod all_killed;
 #[cfg(test)]
+mod errors;
+#[cfg(test)]
 mod leader_kills;
 #[cfg(test)]
 mod members;
