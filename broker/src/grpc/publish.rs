@@ -218,7 +218,7 @@ mod tests {
         response.metadata_mut().insert(headers::QUEUES, "5:3*2".parse().expect("legal"));
         response.metadata_mut().insert(headers::OUTCOME, "unknown".parse().expect("legal"));
         let answer = answered(9, &response);
-        assert_eq!((answer.number, answer.queues.as_str(), answer.outcome.as_str()), (9, "3*2", "unknown"));
+        assert_eq!((answer.number, answer.queues.as_str(), answer.outcome.as_str()), (9, "5:3*2", "unknown"));
         let failure = failed(9, &Status::unavailable("gone"));
         assert_eq!((failure.grpc_code, failure.grpc_message.as_str()), (14, "gone"));
     }
