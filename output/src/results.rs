@@ -41,7 +41,7 @@ pub fn print<const N: usize>(
 /// Prints a sentence, or the value as JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn say(format: Format, sentence: &str, value: &impl Serialize) -> io::Result<()> {
     match format {
         Format::Json => print_json(value),
@@ -56,7 +56,7 @@ fn print_json(value: &impl Serialize) -> io::Result<()> {
 /// Like `println!`, but never a panic. A reader that has enough is no error: what the command did stands.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
